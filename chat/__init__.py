@@ -1,0 +1,1 @@
+"""Real-time rooms for Django: presence, a typed protocol and one WebSocket, on Channels."""

@@ -1,0 +1,137 @@
+"""Who is this socket: an account, a guest with a session, or somebody who only says a name.
+
+What is known comes from the session's cookie and from nowhere in the client's JSON. The Origin is checked
+before that: a cookie goes out with a socket that any page on the web opens (cross-site WebSocket hijacking), and
+the Origin header is what tells such a page apart.
+"""
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.db import close_old_connections
+from django.http import parse_cookie
+from django.http.request import split_domain_port, validate_host
+from django.utils.crypto import salted_hmac
+
+logger = logging.getLogger("chat.auth")
+
+GUEST_NAME = "chat_name"
+"""The session's key for the name that a guest chose on the page."""
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# The ORM never runs on asgiref's one shared thread: there, one slow query would freeze every consumer of the
+# process (channels issue 2132).
+_database = ThreadPoolExecutor(max_workers=4, thread_name_prefix="chat-db")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who somebody is, as far as is known. Equal ones are the same person."""
+
+    # "account:<pk>", "guest:<hash of the session>:<name>" or "socket:<random>".
+    key: str
+    # The name they have; None where it is still theirs to say.
+    name: str | None = None
+    # Does the identity outlive the socket?
+    lasting: bool = False
+
+
+async def identify(scope: Scope) -> Identity:
+    """The identity behind a socket's cookies. Reads the database only where there is a session cookie."""
+    key = _cookies(scope).get(settings.SESSION_COOKIE_NAME)
+    if key:
+        found = await sync_to_async(_of_session, thread_sensitive=False, executor=_database)(key)
+        if found:
+            return found
+    return Identity(key=f"socket:{secrets.token_hex(8)}")
+
+
+def _of_session(session_key: str) -> Identity | None:
+    close_old_connections()
+    try:
+        session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+        user = get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]  # it reads only the session
+        if user.is_authenticated:
+            return Identity(key=f"account:{user.pk}", name=user.get_username(), lasting=True)
+        name = session.get(GUEST_NAME)
+        # A session that the database doesn't know loads empty, under no key.
+        if session.session_key is None or name is None:
+            return None
+        # The session's key is a secret; what identities end up in (logs, the admin) is not the place for it.
+        browser = salted_hmac("chat.auth", session.session_key).hexdigest()[:16]
+        return Identity(key=f"guest:{browser}:{name}", name=name, lasting=True)
+    finally:
+        close_old_connections()
+
+
+def _headers(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope.get("headers", []) if key == name]
+
+
+def _cookies(scope: Scope) -> dict[str, str]:
+    return parse_cookie("; ".join(_headers(scope, b"cookie")))
+
+
+class OriginCheck:
+    """Lets a WebSocket through only from our own pages.
+
+    The Origin must be the very host and port that was asked for (and https where session cookies are), or one of
+    CSRF_TRUSTED_ORIGINS. Programs send no Origin: they are let in as long as they bring no session cookie, for
+    then nothing rides on a browser's credentials.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _origin_is_ours(scope):
+            await self.application(scope, receive, send)
+        else:
+            await refuse(scope, receive, send)
+
+
+def _origin_is_ours(scope: Scope) -> bool:
+    hosts, origins = _headers(scope, b"host"), _headers(scope, b"origin")
+    if len(hosts) != 1 or len(origins) > 1:
+        return False
+    domain, _ = split_domain_port(hosts[0])
+    if not domain or not validate_host(domain, _allowed_hosts()):
+        return False
+    if not origins:
+        return settings.SESSION_COOKIE_NAME not in _cookies(scope)
+    if origins[0] in settings.CSRF_TRUSTED_ORIGINS:
+        return True
+    schemes = {"https"} if settings.SESSION_COOKIE_SECURE else {"http", "https"}
+    return any(origins[0] == f"{scheme}://{_without_default_port(hosts[0], scheme)}" for scheme in schemes)
+
+
+def _without_default_port(host: str, scheme: str) -> str:
+    return host.lower().removesuffix(":443" if scheme == "https" else ":80")
+
+
+def _allowed_hosts() -> list[str]:
+    """As Django's own request does it: local names, while debugging and nothing is set."""
+    if settings.DEBUG and not settings.ALLOWED_HOSTS:
+        return [".localhost", "127.0.0.1", "[::1]"]
+    return settings.ALLOWED_HOSTS
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Turn a WebSocket away before it opens: the client sees HTTP 403. One line in the log."""
+    await receive()
+    origin = ", ".join(_headers(scope, b"origin")) or "none"
+    logger.warning("refused a WebSocket to %.200r from origin %.200r", scope["path"], origin)
+    await send({"type": "websocket.close", "code": 1000})

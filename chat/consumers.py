@@ -1,0 +1,196 @@
+"""One socket's conversation: decode, verb, reply. No rules, no SQL, no fan-out here.
+
+The consumer reads the socket in a loop of its own and has no channel in the layer: what it hears comes through
+the hub. Stock consumers hop to one shared thread for every message (Channels' ``dispatch``); this one never does.
+"""
+
+import asyncio
+import logging
+from enum import Enum
+from itertools import count
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+from msgspec import UNSET
+
+from chat import protocol, rooms
+from chat.auth import Identity, identify
+from chat.conf import chat_settings
+from chat.hub import Hub, Socket
+from chat.lanes import PortableLane
+from chat.log import Entry
+from chat.loops import of_this_loop
+from chat.protocol import (
+    Ack,
+    AnyCommand,
+    CloseCode,
+    Error,
+    ErrorCode,
+    GetHistory,
+    Invalid,
+    Join,
+    Leave,
+    Outgoing,
+    Ping,
+    Pong,
+    Post,
+    Typing,
+)
+
+logger = logging.getLogger("chat.consumers")
+
+TURN = 8
+"""Frames after which a socket lets the others have a turn: reading one that already waits suspends nothing."""
+
+Message = dict[str, Any]
+
+
+class State(Enum):
+    """Where a socket is in its life; it only moves down this list."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    # We asked for the close; what still comes in is ignored.
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no types
+    """Speaks the protocol with one socket."""
+
+    state = State.CONNECTING
+    # Both are there from the connect on.
+    socket: Socket
+    identity: Identity
+    # Invalid frames in a row.
+    invalid = 0
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+        self.typed_at: dict[str, float] = {}
+        await receive()
+        self.socket = Socket(PortableLane(send), address=_address(scope))
+        log = logging.LoggerAdapter(logger, {"connection": self.socket.id})
+        hub = of_this_loop(Hub)
+        impatience: asyncio.TimerHandle | None = None
+        try:
+            self.identity = await identify(scope)
+            await send({"type": "websocket.accept"})
+            self.state = State.OPEN
+            hub.add(self.socket)
+            impatience = asyncio.get_running_loop().call_later(
+                chat_settings().JOIN_TIMEOUT, self._expect_join
+            )
+            await self._listen(receive)
+        except asyncio.CancelledError:
+            # The server stops and takes its applications down; it does not wait for farewells.
+            raise
+        except Exception:
+            log.exception("connection %s: an unexpected error closes it", self.socket.id)
+            self.close(CloseCode.INTERNAL)
+            await self.socket.lane.flushed()
+        finally:
+            self.state = State.CLOSED
+            if impatience:
+                impatience.cancel()
+            self.socket.lane.abandon()
+            await self._leave_everything()
+
+    async def _listen(self, receive: Any) -> None:
+        for heard in count(1):
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if self.state is State.OPEN and self.socket.lane.closed_with is None:
+                await self._hear(message)
+            if heard % TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _hear(self, message: Message) -> None:
+        try:
+            text = message.get("text")
+            if text is None:
+                raise Invalid(ErrorCode.BAD_JSON, "The frame must be text, not binary.")
+            command = protocol.decode(text)
+        except Invalid as refusal:
+            self._refuse(refusal)
+            self.invalid += 1
+            if self.invalid >= chat_settings().INVALID_FRAMES:
+                self.close(CloseCode.BAD_INPUT)
+            return
+        self.invalid = 0
+        try:
+            await self._handle(command)
+        except Invalid as refusal:
+            refusal.ref = refusal.ref or command.ref or None
+            self._refuse(refusal)
+
+    async def _handle(self, command: AnyCommand) -> None:
+        match command:
+            case Post():
+                await rooms.post(self.socket, self.identity, command, acknowledge=self._acknowledge(command))
+            case Join():
+                await rooms.join(self.socket, self.identity, command)
+            case Leave():
+                await rooms.leave(self.socket, command.room, at_once=True)
+                self.typed_at.pop(command.room, None)
+                self.reply(Ack(room=command.room, timestamp=protocol.now(), ref=command.ref))
+            case Typing():
+                self._typing(command.room)
+            case GetHistory():
+                self.reply(rooms.history(self.socket, command))
+            case Ping():
+                self.reply(Pong(timestamp=protocol.now(), ref=command.ref))
+
+    def _acknowledge(self, command: Post) -> Any:
+        def acknowledge(entry: Entry) -> None:
+            message = entry.message
+            self.reply(
+                Ack(
+                    room=message.room,
+                    id=message.id,
+                    seq=message.seq,
+                    timestamp=message.timestamp,
+                    ref=command.ref,
+                )
+            )
+
+        return acknowledge
+
+    def _typing(self, room: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self.typed_at.get(room, -1e9) >= chat_settings().TYPING_INTERVAL:
+            rooms.typing(self.socket, room)
+            self.typed_at[room] = now
+
+    def reply(self, outgoing: Outgoing) -> None:
+        self.socket.lane.write(protocol.encode(outgoing))
+
+    def _refuse(self, refusal: Invalid) -> None:
+        self.reply(
+            Error(
+                code=refusal.code,
+                message=refusal.message,
+                field=refusal.field or UNSET,
+                ref=refusal.ref or UNSET,
+                timestamp=protocol.now(),
+            )
+        )
+
+    def close(self, code: CloseCode) -> None:
+        """Close the socket after what was said so far."""
+        self.state = State.CLOSING
+        self.socket.lane.close(code)
+
+    def _expect_join(self) -> None:
+        if not self.socket.rooms:
+            self.close(CloseCode.IDLE)
+
+    async def _leave_everything(self) -> None:
+        for slug in list(self.socket.rooms):
+            await rooms.leave(self.socket, slug, at_once=False)
+        await of_this_loop(Hub).remove(self.socket)
+
+
+def _address(scope: Message) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""

@@ -1,0 +1,38 @@
+"""What belongs to an event loop: made on first use, found again from the same loop, closed with it.
+
+Sockets, timers and tasks can't outlive their loop, and loops come and go (each test has its own), so nothing
+of the kind is a module's global.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_kept: dict[asyncio.AbstractEventLoop, dict[type, Any]] = {}
+
+
+def of_this_loop(kind: type[T], make: Callable[[], T] | None = None) -> T:
+    """The running loop's one ``kind``. Call it with ``make`` where ``kind()`` is not how one is made."""
+    loop = asyncio.get_running_loop()
+    if loop not in _kept:
+        for dead in [known for known in _kept if known.is_closed()]:
+            del _kept[dead]
+        _kept[loop] = {}
+    mine = _kept[loop]
+    if kind not in mine:
+        mine[kind] = (make or kind)()
+    found: T = mine[kind]
+    return found
+
+
+def everywhere(kind: type[T]) -> list[tuple[asyncio.AbstractEventLoop, T]]:
+    """Every living loop's ``kind``: for a thread that looks in from outside (the admin)."""
+    return [(loop, mine[kind]) for loop, mine in list(_kept.items()) if kind in mine and not loop.is_closed()]
+
+
+async def close_this_loop() -> None:
+    """Close what the running loop keeps, the youngest first."""
+    for thing in reversed(list(_kept.pop(asyncio.get_running_loop(), {}).values())):
+        await thing.close()

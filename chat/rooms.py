@@ -1,0 +1,124 @@
+"""The verbs: what a person may do in a room, and what follows from it.
+
+Each door (the socket, later a view or a command) calls these, so that a rule stands in one place.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from chat import protocol
+from chat.auth import Identity
+from chat.conf import chat_settings
+from chat.hub import Hub, Socket
+from chat.log import Entry, Log
+from chat.loops import of_this_loop
+from chat.presence import Presence
+from chat.protocol import ErrorCode, GetHistory, History, Invalid, Join, Post, TypingNow, Welcome
+
+T = TypeVar("T")
+
+
+async def join(socket: Socket, identity: Identity, command: Join) -> None:
+    """Bring a socket into a room: `welcome`, `userList`, what was missed, then live.
+
+    Joining a room again is allowed: it gives a fresh `welcome` and nothing else changes.
+    """
+    name = _name_for(socket, identity, command)
+    slug = command.room
+    if slug not in socket.rooms and len(socket.rooms) >= chat_settings().ROOMS_PER_SOCKET:
+        limit = chat_settings().ROOMS_PER_SOCKET
+        raise Invalid(
+            ErrorCode.TOO_MANY_ROOMS, f"room: one socket may be in at most {limit} rooms", field="room"
+        )
+    presence, hub = of_this_loop(Presence), of_this_loop(Hub)
+    first = presence.enter(slug, identity, name, socket.id)
+    try:
+        room = await hub.open(slug)
+    except BaseException:
+        presence.exit(slug, name, socket.id, at_once=True)
+        raise
+    # No await from here to enter: nothing is delivered in between.
+    missed = hub.catch_up(room, _given(command.since), _given(command.epoch))
+    socket.username = name
+    welcome = Welcome(
+        room=slug,
+        username=name,
+        seq=room.position,
+        epoch=of_this_loop(Log).open(slug).epoch,
+        resumed=missed is not None,
+        timestamp=protocol.now(),
+        ref=command.ref,
+    )
+    socket.lane.write(protocol.encode(welcome))
+    socket.lane.write(protocol.encode(presence.user_list(slug)))
+    for entry in missed or ():
+        socket.lane.write(entry.frame)
+    if slug in socket.rooms:
+        await hub.release(room)
+        return
+    hub.enter(room, socket)
+    if first:
+        presence.announce(slug, name)
+
+
+async def leave(socket: Socket, slug: str, *, at_once: bool) -> None:
+    """Take a socket out of a room; ``at_once`` spares the person the grace of a lost connection."""
+    _present(socket, slug)
+    name = socket.username
+    await of_this_loop(Hub).exit(slug, socket)
+    if name:
+        of_this_loop(Presence).exit(slug, name, socket.id, at_once=at_once)
+
+
+async def post(
+    socket: Socket, identity: Identity, command: Post, *, acknowledge: Callable[[Entry], None]
+) -> None:
+    """Say something. ``acknowledge`` is called once it has its number, before anybody hears of it.
+
+    A ``ref`` that the same author used before is acknowledged with the first result, and not said again.
+    """
+    name = _present(socket, command.room)
+    entry, fresh = of_this_loop(Log).append(
+        command.room, author=identity.key, username=name, content=command.content, ref=command.ref or None
+    )
+    acknowledge(entry)
+    if fresh:
+        await of_this_loop(Hub).publish(command.room, entry.frame, entry.seq)
+
+
+def typing(socket: Socket, slug: str) -> None:
+    name = _present(socket, slug)
+    event = TypingNow(room=slug, username=name, timestamp=protocol.now())
+    of_this_loop(Hub).publish_soon(slug, protocol.encode(event))
+
+
+def history(socket: Socket, command: GetHistory) -> History:
+    """A page of the room's messages before ``command.before``, or its latest."""
+    _present(socket, command.room)
+    messages, more = of_this_loop(Log).page(command.room, before=_given(command.before), limit=command.limit)
+    return History(room=command.room, messages=messages, more=more, timestamp=protocol.now(), ref=command.ref)
+
+
+def _present(socket: Socket, slug: str) -> str:
+    """The name under which the socket is in the room. Raises ``Invalid`` (not_joined) where it isn't."""
+    if slug not in socket.rooms or socket.username is None:
+        raise Invalid(ErrorCode.NOT_JOINED, f"room: join {slug!r} first", field="room")
+    return socket.username
+
+
+def _name_for(socket: Socket, identity: Identity, command: Join) -> str:
+    """The session's name where there is one, else what the client says: once for the life of the socket."""
+    said = command.username or None
+    name = identity.name or said or socket.username
+    if name is None:
+        raise Invalid(ErrorCode.NAME_NEEDED, "username: is required to join", field="username")
+    if socket.username and protocol.name_key(socket.username) != protocol.name_key(name):
+        message = f"username: this socket speaks as {socket.username!r} already"
+        raise Invalid(ErrorCode.NAME_FIXED, message, field="username")
+    return socket.username or name
+
+
+def _given(value: T | UnsetType) -> T | None:
+    return None if value is UNSET else value

@@ -1,0 +1,25 @@
+from django.urls import path, register_converter
+
+from chat import views
+
+
+class RoomConverter:
+    """A room's slug, as the protocol has it."""
+
+    regex = "[a-z0-9][a-z0-9_-]{0,49}"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+register_converter(RoomConverter, "room")
+
+app_name = "chat"
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("room/<room:room>/", views.room, name="room"),
+    path("healthz", views.healthz, name="healthz"),
+]
