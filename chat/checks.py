@@ -27,7 +27,9 @@ def check_channel_layer(**_: Any) -> list[CheckMessage]:
     """chat.E002: there is no layer to broadcast through. chat.W001: it drops early. chat.W002: see below."""
     layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default")
     if not layer:
-        hint = f'Set CHANNEL_LAYERS = {{"default": {{"BACKEND": "{IN_MEMORY}", "CONFIG": {{"capacity": 10000}}}}}}.'
+        hint = (
+            f'Set CHANNEL_LAYERS = {{"default": {{"BACKEND": "{IN_MEMORY}", "CONFIG": {{"capacity": 10000}}}}}}.'
+        )
         return [Error("CHANNEL_LAYERS has no default layer.", hint=hint, id="chat.E002")]
     if layer["BACKEND"] != IN_MEMORY:
         return [
@@ -40,7 +42,7 @@ def check_channel_layer(**_: Any) -> list[CheckMessage]:
     if layer.get("CONFIG", {}).get("capacity", 100) < LEAST_CAPACITY:
         return [
             Warning(
-                f"The in-memory channel layer drops frames in silence past its capacity of fewer than {LEAST_CAPACITY}.",
+                f"The in-memory channel layer drops what comes past its capacity, here under {LEAST_CAPACITY}.",
                 hint='Set "CONFIG": {"capacity": 10000}: it is per process, for the hub is its only member.',
                 id="chat.W001",
             )

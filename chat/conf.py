@@ -109,7 +109,8 @@ def _checked() -> ChatSettings:
     given = getattr(settings, "CHAT", {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"CHAT must be a dict, not {type(given).__name__}.")
-    return ChatSettings(**{name: _value(name, value, f"CHAT[{name!r}]") for name, value in given.items()})
+    checked: dict[str, Any] = {name: _value(name, value, f"CHAT[{name!r}]") for name, value in given.items()}
+    return ChatSettings(**checked)
 
 
 def _value(name: str, value: object, shown: str) -> float:
@@ -118,11 +119,7 @@ def _value(name: str, value: object, shown: str) -> float:
         raise ImproperlyConfigured(f"{shown} is not a setting of chat. Known: {', '.join(FIELDS)}.")
     field, facts = FIELDS[name], FIELDS[name].metadata
     numbers: tuple[type, ...] = (int,) if field.type is int else (int, float)
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, numbers)
-        or not facts["least"] <= value <= facts["most"]
-    ):
+    if isinstance(value, bool) or not isinstance(value, numbers) or not facts["least"] <= value <= facts["most"]:
         kind = "a whole number" if field.type is int else "a number"
         raise ImproperlyConfigured(
             f"{shown} must be {kind} of {facts['unit']} from {facts['least']} to {facts['most']}, not {value!r}."

@@ -77,9 +77,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             await send({"type": "websocket.accept"})
             self.state = State.OPEN
             hub.add(self.socket)
-            impatience = asyncio.get_running_loop().call_later(
-                chat_settings().JOIN_TIMEOUT, self._expect_join
-            )
+            impatience = asyncio.get_running_loop().call_later(chat_settings().JOIN_TIMEOUT, self._expect_join)
             await self._listen(receive)
         except asyncio.CancelledError:
             # The server stops and takes its applications down; it does not wait for farewells.
@@ -107,10 +105,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
 
     async def _hear(self, message: Message) -> None:
         try:
-            text = message.get("text")
-            if text is None:
-                raise Invalid(ErrorCode.BAD_JSON, "The frame must be text, not binary.")
-            command = protocol.decode(text)
+            command = protocol.decode(_text(message))
         except Invalid as refusal:
             self._refuse(refusal)
             self.invalid += 1
@@ -189,6 +184,13 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         for slug in list(self.socket.rooms):
             await rooms.leave(self.socket, slug, at_once=False)
         await of_this_loop(Hub).remove(self.socket)
+
+
+def _text(message: Message) -> str:
+    text: str | None = message.get("text")
+    if text is None:
+        raise Invalid(ErrorCode.BAD_JSON, "The frame must be text, not binary.")
+    return text
 
 
 def _address(scope: Message) -> str:

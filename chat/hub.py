@@ -1,4 +1,4 @@
-"""This process's sockets and the rooms they are in. The only place that speaks to the channel layer.
+"""The sockets of one process and the rooms they are in. The only place that speaks to the channel layer.
 
 The hub, not each socket, is the member of a room's channel group: one subscription per room and process, one
 copy of each message through the layer, and a fan-out here that writes the same text to every socket. Measured
@@ -105,13 +105,16 @@ class Hub:
         try:
             await self._start()
             async with room.turn:
-                if not room.subscribed:
-                    await self._layer.group_add(group_name(slug), self._channel)
-                    room.subscribed = True
+                await self._subscribe(room)
         except BaseException:
             await self.release(room)
             raise
         return room
+
+    async def _subscribe(self, room: OpenRoom) -> None:
+        """Join the room's group. Where the layer is away, the room works within this process until a renewal."""
+        if not room.subscribed:
+            room.subscribed = await self._guarded(self._layer.group_add(group_name(room.slug), self._channel))
 
     async def release(self, room: OpenRoom) -> None:
         room.holders -= 1
@@ -122,7 +125,7 @@ class Hub:
                 await self._guarded(self._layer.group_discard(group_name(room.slug), self._channel))
                 room.subscribed = False
             # Somebody may have come while the layer was busy: they wait for this turn, with the same room.
-            if not room.holders and self._rooms.get(room.slug) is room:
+            if self._rooms.get(room.slug) is room and room.holders == 0:
                 del self._rooms[room.slug]
                 self._log.release(room.slug)
 
@@ -203,7 +206,8 @@ class Hub:
         """Await a call to the layer. A layer may fail in ways of its own; that must not reach a socket."""
         try:
             await call
-        except Exception:  # noqa: BLE001 each layer raises its own library's errors, and they share no base
+        except Exception:
+            # Each layer raises its own library's errors, and they share no base.
             logger.warning("the channel layer failed", exc_info=True)
             return False
         return True
@@ -269,8 +273,9 @@ class Hub:
             await asyncio.sleep(RENEW)
             for room in list(self._rooms.values()):
                 async with room.turn:
-                    if room.subscribed:
-                        await self._guarded(self._layer.group_add(group_name(room.slug), self._channel))
+                    if room.holders:
+                        room.subscribed = False
+                        await self._subscribe(room)
 
     async def close(self) -> None:
         """End the hub's tasks. The sockets are their server's to close."""

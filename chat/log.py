@@ -61,7 +61,7 @@ class Log:
     def open(self, room: str) -> RoomLog:
         """The log of a room that somebody is in: kept until ``release``."""
         if room not in self._open:
-            self._open[room] = self._idle.pop(room, None) or RoomLog()
+            self._open[room] = self._idle.pop(room) if room in self._idle else RoomLog()
         return self._open[room]
 
     def release(self, room: str) -> None:
@@ -71,6 +71,10 @@ class Log:
             self._idle[room] = log
         while len(self._idle) > chat_settings().LOG_IDLE_ROOMS:
             self._idle.popitem(last=False)
+
+    def positions(self) -> dict[str, int]:
+        """The number of the last change in each room that somebody is in."""
+        return {room: log.seq for room, log in list(self._open.items())}
 
     def append(
         self, room: str, *, author: str, username: str, content: str, ref: str | None

@@ -129,9 +129,7 @@ class Presence:
 
     def _changed(self, slug: str, room: RoomPresence) -> None:
         if room.pending is None:
-            room.pending = self._loop.call_at(
-                max(room.next_at, self._loop.time()), self._send_list, slug, room
-            )
+            room.pending = self._loop.call_at(max(room.next_at, self._loop.time()), self._send_list, slug, room)
 
     def _send_list(self, slug: str, room: RoomPresence) -> None:
         room.pending = None

@@ -16,7 +16,7 @@ import re
 import time
 import unicodedata
 from enum import IntEnum, StrEnum
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -55,7 +55,7 @@ class ErrorCode(StrEnum):
     meaning: str
     retry: bool
 
-    def __new__(cls, value: str, meaning: str, retry: bool) -> "ErrorCode":  # noqa: FBT001 the rows above
+    def __new__(cls, value: str, meaning: str, retry: bool) -> Self:  # noqa: FBT001 the rows above
         member = str.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning
@@ -80,7 +80,7 @@ class CloseCode(IntEnum):
 
     meaning: str
 
-    def __new__(cls, value: int, meaning: str) -> "CloseCode":
+    def __new__(cls, value: int, meaning: str) -> Self:
         member = int.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning
@@ -97,9 +97,7 @@ class Invalid(Exception):  # noqa: N818 it names what the input is
     ``ref`` is the command's, when the text was readable enough to have one.
     """
 
-    def __init__(
-        self, code: ErrorCode, message: str, *, field: str | None = None, ref: str | None = None
-    ) -> None:
+    def __init__(self, code: ErrorCode, message: str, *, field: str | None = None, ref: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -131,9 +129,7 @@ Username = Annotated[
         description=f"A name: 1-{NAME_LIMIT} visible characters, normalised to NFKC.",
     ),
 ]
-Content = Annotated[
-    str, Meta(min_length=1, max_length=CONTENT_LIMIT, description="Plain text, never markup.")
-]
+Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_LIMIT, description="Plain text, never markup.")]
 Number = Annotated[int, Meta(ge=0, le=BIGGEST, description="A position in the room's log.")]
 Epoch = Annotated[str, Meta(max_length=32, description="Which life of the room's log a position is of.")]
 Timestamp = Annotated[int, Meta(ge=0, le=BIGGEST, description="Milliseconds since 1970.")]
@@ -143,7 +139,7 @@ PageSize = Annotated[int, Meta(ge=1, le=HISTORY_LIMIT, description="How many mes
 # --- Commands: client to server ---
 
 
-class Command(Struct, tag_field="type", rename="camel", frozen=True, kw_only=True):
+class Command(Struct, tag_field="type", rename="camel", kw_only=True):
     """What a client asks for. Fields that are not known are ignored: the article's client sends some."""
 
     ref: Ref | UnsetType = UNSET
@@ -195,7 +191,7 @@ AnyCommand: TypeAlias = Join | Leave | Post | Typing | GetHistory | Ping
 # --- Replies and events: server to client ---
 
 
-class Outgoing(Struct, tag_field="type", rename="camel", frozen=True, kw_only=True, omit_defaults=True):
+class Outgoing(Struct, tag_field="type", rename="camel", kw_only=True, omit_defaults=True):
     """What the server says. A field that has nothing to say is left out."""
 
 
@@ -297,16 +293,14 @@ class Error(Outgoing, tag="error"):
     retry_after: int | UnsetType = UNSET
 
 
-AnyOutgoing: TypeAlias = (
-    Welcome | Joined | Left | UserList | Message | TypingNow | History | Ack | Pong | Error
-)
+AnyOutgoing: TypeAlias = Welcome | Joined | Left | UserList | Message | TypingNow | History | Ack | Pong | Error
 
 
 # --- Encode and decode ---
 
 _encoder = msgspec.json.Encoder()
-_commands = msgspec.json.Decoder(AnyCommand)
-_outgoing = msgspec.json.Decoder(AnyOutgoing)
+_commands: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
+_outgoing: msgspec.json.Decoder[AnyOutgoing] = msgspec.json.Decoder(AnyOutgoing)
 
 
 class _Envelope(Struct):
@@ -337,6 +331,8 @@ def decode(text: str) -> AnyCommand:
     except msgspec.ValidationError as error:
         raise _explain(str(error), _ref_of(raw)) from None
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        if half := _half_a_pair(text):
+            raise half from None
         raise Invalid(ErrorCode.BAD_JSON, f"The frame must be one JSON object: {error}.") from None
     return _checked(command)
 
@@ -351,7 +347,28 @@ def _ref_of(raw: bytes) -> str | None:
         ref = _envelopes.decode(raw).ref
     except (msgspec.DecodeError, RecursionError):
         return None
-    return ref if isinstance(ref, str) and 1 <= len(ref) <= 64 else None  # noqa: PLR2004 Ref's limits
+    return _usable_ref(ref)
+
+
+def _usable_ref(ref: object) -> str | None:
+    """What may stand as ``ref`` in an answer."""
+    return ref if isinstance(ref, str) and 1 <= len(ref) <= 64 and not _CONTROL.search(ref) else None  # noqa: PLR2004 Ref's limits
+
+
+def _half_a_pair(text: str) -> Invalid | None:
+    """The error of a text with an unpaired surrogate, which a client makes that cuts an emoji in two.
+
+    msgspec calls it truncated JSON. It is worth a clear answer, with the command's ref: nothing else about it is wrong.
+    """
+    try:
+        command = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    for field, value in command.items() if isinstance(command, dict) else ():
+        if isinstance(value, str) and re.search(r"[\ud800-\udfff]", value) and f'"{field}"' in _QUOTED_FIELDS:
+            message = f"{field}: must not have an unpaired surrogate"
+            return Invalid(ErrorCode.BAD_FIELD, message, field=field, ref=_usable_ref(command.get("ref")))
+    return None
 
 
 _AT = re.compile(r" - at `\$\.?(?P<field>[A-Za-z]*)[^`]*`$")
@@ -365,9 +382,7 @@ def _explain(error: str, ref: str | None) -> Invalid:
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", reason):
         field, reason = missing[1], "is required"
         if field == "type":
-            return Invalid(
-                ErrorCode.UNKNOWN_TYPE, "type: is required, one of the commands", field=field, ref=ref
-            )
+            return Invalid(ErrorCode.UNKNOWN_TYPE, "type: is required, one of the commands", field=field, ref=ref)
     if field == "type":
         known = ", ".join(sorted(COMMANDS))
         return Invalid(ErrorCode.UNKNOWN_TYPE, f"type: must be one of {known}", field="type", ref=ref)
@@ -383,18 +398,20 @@ def _explain(error: str, ref: str | None) -> Invalid:
 def _refuse_repeated_fields(text: str) -> None:
     """Two readers may take different ones of two equal keys (RFC 8259, section 4), so there is only one.
 
-    The full parse runs only where a field's name stands twice in the text: the common frame does not pay.
+    The full parse runs only where a field's name stands twice in the text, or may be written with an escape: the
+    common frame does not pay.
     """
-    if any(text.count(quoted) > 1 for quoted in _QUOTED_FIELDS):
-        json.loads(text, object_pairs_hook=_unique)
+    if "\\u" in text or any(text.count(quoted) > 1 for quoted in _QUOTED_FIELDS):
+        # Numbers stay text: Python refuses to convert those of more than 4,300 digits.
+        json.loads(text, object_pairs_hook=_unique, parse_int=str)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        twice = next(key for i, (key, _) in enumerate(pairs) if any(key == k for k, _ in pairs[:i]))
-        raise ValueError(f"the field {twice[:32]!r} stands twice")
-    return fields
+    names = [name for name, _ in pairs if f'"{name}"' in _QUOTED_FIELDS]
+    for name in set(names):
+        if names.count(name) > 1:
+            raise ValueError(f"the field {name!r} stands twice")
+    return dict(pairs)
 
 
 # --- What a schema cannot say about text ---
@@ -410,9 +427,7 @@ def _checked(command: AnyCommand) -> AnyCommand:
         try:
             return msgspec.structs.replace(command, username=clean_name(command.username))
         except ValueError as error:
-            raise Invalid(
-                ErrorCode.BAD_FIELD, f"username: {error}", field="username", ref=ref or None
-            ) from None
+            raise Invalid(ErrorCode.BAD_FIELD, f"username: {error}", field="username", ref=ref or None) from None
     if isinstance(command, Post):
         if _CONTROL.search(command.content):
             message = "content: must not have control characters other than line breaks and tabs"
@@ -425,9 +440,9 @@ def _checked(command: AnyCommand) -> AnyCommand:
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Controls, bidi and zero-width marks, surrogates, private and unassigned characters, separators."""
 _HIDDEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
 )
-"""Characters of other categories that draw nothing: fillers, joiners, variation selectors, blank Braille."""
+"""Characters of other categories that draw nothing: fillers, joiners, variation selectors, blank Braille and note."""
 _STACKED = 4
 """Marks on one base character: Tibetan and Hebrew need this many, "zalgo" needs more."""
 
@@ -448,8 +463,8 @@ def clean_name(name: str) -> str:
         marks = marks + 1 if category.startswith("M") else 0
         if marks > _STACKED:
             raise ValueError(f"must not stack more than {_STACKED} marks on one character")
-    if all(unicodedata.category(c)[0] in "MZ" for c in name):
-        raise ValueError("must have a visible character")
+    if unicodedata.category(name[0]).startswith("M"):
+        raise ValueError("must begin with a visible character, not with a mark on one")
     return name
 
 
@@ -464,6 +479,6 @@ def _tags(union: Any) -> dict[str, type[Struct]]:
 
 COMMANDS: dict[str, type[Struct]] = _tags(AnyCommand)
 OUTGOING: dict[str, type[Struct]] = _tags(AnyOutgoing)
-_QUOTED_FIELDS = sorted(
+_QUOTED_FIELDS = frozenset(
     {'"type"'} | {f'"{f}"' for kind in COMMANDS.values() for f in kind.__struct_encode_fields__}
 )

@@ -29,9 +29,7 @@ async def join(socket: Socket, identity: Identity, command: Join) -> None:
     slug = command.room
     if slug not in socket.rooms and len(socket.rooms) >= chat_settings().ROOMS_PER_SOCKET:
         limit = chat_settings().ROOMS_PER_SOCKET
-        raise Invalid(
-            ErrorCode.TOO_MANY_ROOMS, f"room: one socket may be in at most {limit} rooms", field="room"
-        )
+        raise Invalid(ErrorCode.TOO_MANY_ROOMS, f"room: one socket may be in at most {limit} rooms", field="room")
     presence, hub = of_this_loop(Presence), of_this_loop(Hub)
     first = presence.enter(slug, identity, name, socket.id)
     try:
@@ -72,9 +70,7 @@ async def leave(socket: Socket, slug: str, *, at_once: bool) -> None:
         of_this_loop(Presence).exit(slug, name, socket.id, at_once=at_once)
 
 
-async def post(
-    socket: Socket, identity: Identity, command: Post, *, acknowledge: Callable[[Entry], None]
-) -> None:
+async def post(socket: Socket, identity: Identity, command: Post, *, acknowledge: Callable[[Entry], None]) -> None:
     """Say something. ``acknowledge`` is called once it has its number, before anybody hears of it.
 
     A ``ref`` that the same author used before is acknowledged with the first result, and not said again.

@@ -31,12 +31,8 @@ class EntranceForm(forms.Form):
         label=_("Room"),
         regex=protocol.ROOM_PATTERN,
         initial=protocol.LOBBY,
-        widget=forms.TextInput(
-            attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}
-        ),
-        error_messages={
-            "invalid": _("Use 1-50 characters: a-z, 0-9, - and _, starting with a letter or digit.")
-        },
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}),
+        error_messages={"invalid": _("Use 1-50 characters: a-z, 0-9, - and _, starting with a letter or digit.")},
     )
 
     def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:

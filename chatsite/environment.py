@@ -41,9 +41,7 @@ def origins(name: str) -> list[str]:
             or not parts.netloc
             or origin != f"{parts.scheme}://{parts.netloc}"
         ):
-            raise ImproperlyConfigured(
-                f"{name} must list origins like https://chat.example.com, not {origin!r}."
-            )
+            raise ImproperlyConfigured(f"{name} must list origins like https://chat.example.com, not {origin!r}.")
     return found
 
 

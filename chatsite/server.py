@@ -52,7 +52,7 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
 
     def __init__(
         self, application: Any, *, listening: Callable[[str, int], None] | None = None, **options: Any
-    ):
+    ) -> None:
         super().__init__(
             application,
             **{
@@ -76,6 +76,8 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
     def ws_factory(self, factory: WebSocketFactory) -> None:
         # ``run`` makes the factory and has no hook for another protocol; this is where it hands it to us.
         factory.protocol = ChatProtocol
+        # A frame that breaks the protocol is answered with its close code (1002, 1007, 1009), not cut off.
+        factory.setProtocolOptions(failByDrop=False)
         self._ws_factory = factory
 
     def listen_success(self, port: Any) -> None:

@@ -30,9 +30,10 @@ Kind = TypeVar("Kind", bound=AnyOutgoing)
 class Closed(Exception):  # noqa: N818 it names what happened
     """The server closed the socket."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(f"closed with {code}")
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"closed with {code} {reason}")
         self.code = code
+        self.reason = reason
 
 
 class Persona:
@@ -42,6 +43,8 @@ class Persona:
         self.name = name
         # Everything that came, in order, also what an `expect` skipped.
         self.heard: list[AnyOutgoing] = []
+        # The reason that came with the server's close.
+        self.farewell = ""
         # Bytes of text that came.
         self.bytes = 0
 
@@ -104,13 +107,13 @@ class Persona:
             while True:
                 await self.next()
         except Closed as closed:
+            self.farewell = closed.reason
             return closed.code
 
     def count(self, kind: type[Kind], **fields: object) -> int:
         """How many of ``kind`` with these fields came so far."""
         return sum(
-            isinstance(o, kind) and all(getattr(o, f, UNSET) == v for f, v in fields.items())
-            for o in self.heard
+            isinstance(o, kind) and all(getattr(o, f, UNSET) == v for f, v in fields.items()) for o in self.heard
         )
 
     def kinds(self) -> Counter[str]:
@@ -152,8 +155,9 @@ class SocketPersona(Persona):
     async def read(self) -> str:
         try:
             return str(await self.connection.recv())
-        except ConnectionClosed:
-            raise Closed(self.connection.close_code or 1006) from None
+        except ConnectionClosed as closed:
+            frame = closed.rcvd
+            raise (Closed(frame.code, frame.reason) if frame else Closed(1006)) from None
 
     async def vanish(self) -> None:
         """Cut the connection without a word."""
@@ -177,8 +181,7 @@ async def over_communicator(
 ) -> AsyncIterator[CommunicatorPersona]:
     """A persona on a communicator, gone at the end."""
     lines = [
-        (key.lower().encode(), value.encode())
-        for key, value in {"host": "localhost", **(headers or {})}.items()
+        (key.lower().encode(), value.encode()) for key, value in {"host": "localhost", **(headers or {})}.items()
     ]
     communicator = WebsocketCommunicator(application, path, lines)
     connected, code = await communicator.connect(timeout=PATIENCE)

@@ -8,9 +8,7 @@ from chatsite.server import ChatServer
 
 
 class Command(DaphneRunserver):  # type: ignore[misc]  # daphne ships no types
-    help = (
-        "Serve the site for development: reloads on change, serves static files from where they are written."
-    )
+    help = "Serve the site for development: reloads on change, serves static files from where they are written."
     server_cls = ChatServer
 
     def get_application(self, options: dict[str, Any]) -> Any:

@@ -1,0 +1,69 @@
+# Every target says what it does in `make help`. PYTHON picks the interpreter the environment is made with.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test tools check format lock docs clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/run  ## make .venv with what the site needs, from the hash-pinned lock
+
+setup-dev: .venv/dev  ## make .venv with what development needs too
+
+run: setup  ## migrate and serve the chat on http://127.0.0.1:8000 [HOST=... PORT=...]
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/python manage.py collectstatic --noinput --verbosity 0
+	@exec $(BIN)/python manage.py serve --host $(HOST) --port $(PORT)
+
+test: setup-dev tools  ## run all tests: Python, JavaScript, real servers and a real browser
+	@cd tests/js && { [ -d node_modules ] || npm ci --no-audit --no-fund --loglevel=error; } && node --test *.test.js
+	@$(BIN)/python -m pytest
+
+tools:
+	@tests/install-tools
+
+check: setup-dev  ## formatting, lint, types, import contracts, migrations, deployment checks, docs in step
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo > .venv/contracts 2>&1 || { cat .venv/contracts; exit 1; }
+	@$(BIN)/python manage.py makemigrations --check --dry-run --verbosity 0
+	@HTTPS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
+	@$(BIN)/python manage.py chat_protocol --check
+
+format: setup-dev  ## format the code and mend what the linter can
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+docs: setup-dev  ## write the generated parts of docs/ anew from chat/protocol.py and chat/conf.py
+	@$(BIN)/python manage.py chat_protocol
+
+lock: setup-dev  ## resolve the dependencies of pyproject.toml anew into the two lock files
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) -o requirements.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) --group dev --all-extras -c requirements.txt \
+		-o requirements-dev.txt pyproject.toml
+
+LOCK := --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
+
+clean:  ## remove the environment and everything generated; the database in .local stays
+	rm -rf .venv staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/js/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps .venv/run and .venv/dev say from which lock the environment was made.
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed: set PYTHON=... (this is $$($(PYTHON) --version))" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv 2>/dev/null || { tests/install-tools venv && $(PYTHON) -m venv --clear .venv; }
+
+.venv/run: requirements.txt | .venv/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/dev: requirements-dev.txt | .venv/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@ .venv/run

@@ -1,0 +1,131 @@
+"""Real servers on free ports, each with a database and a log of its own. A traceback in a log fails its test."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ADDRESS = re.compile(r"http://(127\.0\.0\.1:\d+)")
+PATIENCE = 30.0
+
+COMMANDS = {
+    "daphne": [sys.executable, "manage.py", "serve", "--port", "0"],
+    "runserver": [sys.executable, "manage.py", "runserver", "--noreload", "127.0.0.1:0"],
+    "uvicorn": [sys.executable, "-m", "uvicorn", "chatsite.asgi:application", "--port", "0"],
+    "probed": [sys.executable, "tests/e2e/probed.py"],
+}
+
+
+@dataclass
+class Server:
+    """A running server."""
+
+    process: subprocess.Popen[bytes]
+    # host:port
+    address: str
+    log: Path
+    # Does the end of the test look for tracebacks in the log? A test that provokes one says no.
+    clean: bool = True
+
+    @property
+    def ws(self) -> str:
+        return f"ws://{self.address}/ws"
+
+    @property
+    def http(self) -> str:
+        return f"http://{self.address}"
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def memory(self) -> int:
+        """Resident bytes."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+
+Start = Callable[..., Server]
+
+
+def needs(there: object, what: str) -> None:
+    """Skip, saying what to install; in CI, where all must be there, fail."""
+    if not there:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {what}")
+
+
+@contextmanager
+def running(kind: str, folder: Path, database: Path, **variables: str) -> Iterator[Server]:
+    """A server of a kind from COMMANDS; ``variables`` go into its environment."""
+    log = folder / f"{kind}.log"
+    environment = {
+        **os.environ,
+        "DATABASE_URL": f"sqlite:///{database}",
+        "DJANGO_SETTINGS_MODULE": "chatsite.settings",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "CHAT_GRACE": "0.2",
+        **variables,
+    }
+    with log.open("wb") as out:
+        process = subprocess.Popen(COMMANDS[kind], cwd=ROOT, env=environment, stdout=out, stderr=out)
+    server = Server(process, _address(process, log), log)
+    try:
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+    if server.clean:
+        assert "Traceback" not in server.said(), server.said()[-4000:]
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    """The address that the server printed once it listened."""
+    # Reading a growing file can't block: poll is what tells a start that failed from one that takes long.
+    while process.poll() is None:
+        if found := ADDRESS.search(log.read_text(errors="replace")):
+            return found[1]
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError(f"the server ended with {process.returncode}: {log.read_text(errors='replace')[-4000:]}")
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, and the static files collected, as `make run` does it."""
+    path = tmp_path_factory.mktemp("database") / "db.sqlite3"
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{path}"}
+    for command in (["migrate"], ["collectstatic", "--noinput"]):
+        subprocess.run(
+            [sys.executable, "manage.py", *command, "--verbosity", "0"], cwd=ROOT, env=environment, check=True
+        )
+    return path
+
+
+@pytest.fixture(scope="session", params=["daphne", "uvicorn"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, database: Path
+) -> Iterator[Server]:
+    """`manage.py serve`, and a stock uvicorn: what uses this runs on both."""
+    with running(request.param, tmp_path_factory.mktemp("server"), database) as server:
+        yield server
+
+
+@pytest.fixture
+def start(tmp_path: Path, database: Path) -> Iterator[Start]:
+    """``start(kind, **variables)`` starts a server for one test."""
+    with ExitStack() as stack:
+        yield lambda kind, **variables: stack.enter_context(running(kind, tmp_path, database, **variables))
