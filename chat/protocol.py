@@ -358,7 +358,7 @@ def _usable_ref(ref: object) -> str | None:
 def _half_a_pair(text: str) -> Invalid | None:
     """The error of a text with an unpaired surrogate, which a client makes that cuts an emoji in two.
 
-    msgspec calls it truncated JSON. It is worth a clear answer, with the command's ref: nothing else about it is wrong.
+    msgspec calls it truncated JSON; but nothing else is wrong, and the answer can name the field and the command.
     """
     try:
         command = json.loads(text)
@@ -442,7 +442,7 @@ _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _HIDDEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
 )
-"""Characters of other categories that draw nothing: fillers, joiners, variation selectors, blank Braille and note."""
+"""Characters of other categories that draw nothing: fillers, variation selectors, blank Braille, a null note."""
 _STACKED = 4
 """Marks on one base character: Tibetan and Hebrew need this many, "zalgo" needs more."""
 

@@ -1,19 +1,22 @@
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import CommunicatorPersona, over_communicator
+from helpers import CommunicatorPersona, Enter, over_communicator
+from servers import ROOT, Server, Start, running
 
 from chat import loops
 from chatsite.asgi import application
 
-Enter = Callable[..., Any]
-
 
 @pytest.fixture
 async def person() -> AsyncIterator[Enter]:
-    """``await person("Alice")`` opens a socket to the application in this process; all are gone at the end."""
+    """Give ``await person("Alice")``: it opens a socket to the application in this process, until the end."""
     async with AsyncExitStack() as stack:
 
         async def enter(name: str, **options: Any) -> CommunicatorPersona:
@@ -43,3 +46,31 @@ async def charlie(person: Enter) -> CommunicatorPersona:
     """Nobody's friend: in no room, allowed nothing."""
     persona: CommunicatorPersona = await person("Charlie")
     return persona
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, and the static files collected, as `make run` does it."""
+    path = tmp_path_factory.mktemp("database") / "db.sqlite3"
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{path}"}
+    for command in (["migrate"], ["collectstatic", "--noinput"]):
+        subprocess.run(
+            [sys.executable, "manage.py", *command, "--verbosity", "0"], cwd=ROOT, env=environment, check=True
+        )
+    return path
+
+
+@pytest.fixture(scope="session", params=["daphne", "uvicorn"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, database: Path
+) -> Iterator[Server]:
+    """`manage.py serve`, and a stock uvicorn: what uses this runs on both."""
+    with running(request.param, tmp_path_factory.mktemp("server"), database) as server:
+        yield server
+
+
+@pytest.fixture
+def start(tmp_path: Path, database: Path) -> Iterator[Start]:
+    """``start(kind, **variables)`` starts a server for one test."""
+    with ExitStack() as stack:
+        yield lambda kind, **variables: stack.enter_context(running(kind, tmp_path, database, **variables))

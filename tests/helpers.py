@@ -173,6 +173,8 @@ async def over_socket(url: str, name: str, **options: Any) -> AsyncIterator[Sock
 
 
 Application = Callable[..., Any]
+Enter = Callable[..., Any]
+"""The `person` fixture: ``await person("Alice")`` opens a socket."""
 
 
 @asynccontextmanager

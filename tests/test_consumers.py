@@ -1,9 +1,8 @@
 """Conversations with one consumer per person, in this process."""
 
-import pytest
 from helpers import CommunicatorPersona as Persona
 
-from chat.protocol import ErrorCode, Joined, Message, UserList
+from chat.protocol import Message
 
 
 async def test_what_one_says_the_other_hears(alice: Persona, bob: Persona) -> None:

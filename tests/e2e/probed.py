@@ -11,14 +11,13 @@ from typing import Any
 
 import msgspec
 
-from chatsite import server
-from chatsite.asgi import application
-
 # Only now are the apps loaded.
 from chat.hub import Hub
 from chat.log import Log
 from chat.loops import of_this_loop
 from chat.presence import Presence
+from chatsite import server
+from chatsite.asgi import application
 
 if "PROBE_PING" in os.environ:
     server.PING_INTERVAL = server.PING_TIMEOUT = float(os.environ["PROBE_PING"])  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE, Server, needs
+from servers import PATIENCE, Server, needs
 from websockets.asyncio.client import ClientConnection, connect
 
 JS = Path(__file__).parents[1] / "js"
@@ -70,7 +70,7 @@ def _heard(process: subprocess.Popen[str], type: str, **fields: object) -> dict[
 
 
 async def test_a_killed_node_client_leaves(server: Server) -> None:
-    """The article's client in plain Node hears join, userList and message; when it is killed, others see `leave`."""
+    """The article's client in plain Node hears join, userList, message; when it is killed, others see `leave`."""
     needs((JS / "node_modules" / "ws").is_dir(), "the package ws: npm ci in tests/js")
     async with connect(server.ws) as watcher:
         await watcher.send('{"type": "join", "username": "Watcher"}')

@@ -9,9 +9,8 @@ from contextlib import AsyncExitStack
 
 import msgspec
 import pytest
-from conftest import PATIENCE, Server, Start
 from helpers import Closed, SocketPersona, over_socket
-from test_servers import get
+from servers import PATIENCE, Server, Start, get
 
 from chat.protocol import Message, UserList
 
@@ -36,13 +35,13 @@ async def crowd(stack: AsyncExitStack, server: Server, size: int) -> list[Socket
 
 
 async def joined_by_all(server: Server, size: int) -> int:
-    """``size`` people join a room at once, then one speaks and all hear it. The bytes that all of them were sent."""
+    """``size`` people join a room at once, then one speaks and all hear it. The bytes that they were sent."""
     async with AsyncExitStack() as stack:
         people = await crowd(stack, server, size)
         room = f"crowd{size}"
         start = time.monotonic()
         await asyncio.gather(*(person.join(room) for person in people))
-        print(f"{size} joined in {time.monotonic() - start:.2f} s")  # noqa: T201
+        print(f"{size} joined in {time.monotonic() - start:.2f} s")
         # The list with everybody in it is the last: after it the room is quiet.
         await asyncio.gather(*(person.expect(UserList, count=size) for person in people))
         await people[0].say("all here?", room)
@@ -51,11 +50,11 @@ async def joined_by_all(server: Server, size: int) -> int:
 
 
 async def test_a_thousand_joins_cost_linear_traffic(start: Start) -> None:
-    """Twice the joins cost about twice the bytes, where a list to each at each join would cost four to eight times."""
+    """Twice the joins cost about twice the bytes; a list to each at each join would cost four to eight times."""
     server = start("daphne", CHAT_GRACE="0")
     sizes = (250, 500, 1_000)
     sent = {size: await joined_by_all(server, size) for size in sizes}
-    print({size: f"{total / 1e6:.2f} MB, {total // size} bytes a join" for size, total in sent.items()})  # noqa: T201
+    print({size: f"{total / 1e6:.2f} MB, {total // size} bytes a join" for size, total in sent.items()})
     for size, double in ((250, 500), (500, 1_000)):
         assert sent[double] < 3 * sent[size], sent
 
@@ -142,8 +141,8 @@ async def fuzz_some(server: Server, chance: random.Random, count: int) -> None:
 async def test_nothing_a_client_sends_breaks_the_server(server: Server) -> None:
     """Whatever the frames: no traceback in the log (the server's end looks for one), and it still serves."""
     seed = random.randrange(2**32)
-    print(f"seed {seed}")  # noqa: T201
-    chance = random.Random(seed)  # noqa: S311 not a secret
+    print(f"seed {seed}")
+    chance = random.Random(seed)
     for _ in range(FUZZ // 500):
         await fuzz_some(server, chance, 500)
     async with over_socket(server.ws, "Alice") as alice:
@@ -175,7 +174,7 @@ async def test_sockets_that_came_and_went_leave_nothing_behind(start: Start) -> 
     for _ in range(max(1, CAME_AND_WENT // 200)):
         await come_and_go(server, 200)
     after = await quiet(server)
-    print(before, after, f"memory {memory / 1e6:.1f} -> {server.memory() / 1e6:.1f} MB")  # noqa: T201
+    print(before, after, f"memory {memory / 1e6:.1f} -> {server.memory() / 1e6:.1f} MB")
     assert after["tasks"] == before["tasks"]
     assert abs(after["objects"] - before["objects"]) < 2_000
     assert server.memory() < memory + 8e6

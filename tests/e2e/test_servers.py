@@ -1,29 +1,20 @@
 """What only a real server shows: upgrades, refusals, restarts, static files; on Daphne and on a stock uvicorn."""
 
 import asyncio
-import http.client
 import re
+import signal
 import subprocess
 from contextlib import AsyncExitStack
 
 import pytest
-from conftest import PATIENCE, ROOT, Server, Start, needs
 from helpers import SocketPersona, over_socket
+from servers import ROOT, Server, Start, get, needs
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from chat.protocol import CloseCode, ErrorCode, Joined, Left, Message, UserList
 
 pytestmark = pytest.mark.e2e
-
-
-def get(server: Server, path: str, **headers: str) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection(server.address, timeout=PATIENCE)
-    connection.request("GET", path, headers=headers)
-    response = connection.getresponse()
-    response.body = response.read()  # type: ignore[attr-defined]
-    connection.close()
-    return response
 
 
 async def refused_with(server: Server, path: str = "/ws", **headers: str) -> int:
@@ -47,7 +38,7 @@ async def test_two_people_talk(server: Server) -> None:
 
 
 async def test_who_was_cut_off_gets_what_was_missed(server: Server) -> None:
-    """A cut connection that comes back with its position gets each missed message once, and nobody saw it leave."""
+    """Who comes back with a position gets each missed message once, and nobody saw them leave."""
     async with AsyncExitStack() as stack:
         alice = await stack.enter_async_context(over_socket(server.ws, "Alice"))
         bob = await stack.enter_async_context(over_socket(server.ws, "Bob"))
@@ -170,19 +161,20 @@ async def test_a_frame_that_breaks_the_protocol_closes_with_its_code(start: Star
 
 async def test_half_open_sockets_are_found(start: Start) -> None:
     """A peer that stops answering pings is dropped and leaves the room, though its TCP connection stands."""
-    server = start("probed", PROBE_PING="1")
-    command = ["node", "article-client.js", server.ws, "Frozen"]
     needs((ROOT / "tests/js/node_modules/ws").is_dir(), "the package ws: npm ci in tests/js")
+    server = start("probed", PROBE_PING="1")
     async with over_socket(server.ws, "Alice") as alice:
         await alice.join()
-        client = subprocess.Popen(command, cwd=ROOT / "tests/js", stdout=subprocess.DEVNULL)
+        client = await asyncio.create_subprocess_exec(
+            "node", "article-client.js", server.ws, "Frozen", cwd=ROOT / "tests/js", stdout=subprocess.DEVNULL
+        )
         try:
             await alice.expect(Joined, username="Frozen")
-            subprocess.run(["kill", "-STOP", str(client.pid)], check=True)
+            client.send_signal(signal.SIGSTOP)
             await alice.expect(Left, username="Frozen")
         finally:
             client.kill()
-            client.wait()
+            await client.wait()
 
 
 async def test_runserver_serves_pages_static_files_and_sockets(start: Start) -> None:

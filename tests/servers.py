@@ -1,18 +1,19 @@
 """Real servers on free ports, each with a database and a log of its own. A traceback in a log fails its test."""
 
+import http.client
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 ADDRESS = re.compile(r"http://(127\.0\.0\.1:\d+)")
 PATIENCE = 30.0
 
@@ -29,7 +30,7 @@ class Server:
     """A running server."""
 
     process: subprocess.Popen[bytes]
-    # host:port
+    # Host and port.
     address: str
     log: Path
     # Does the end of the test look for tracebacks in the log? A test that provokes one says no.
@@ -103,29 +104,10 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     raise AssertionError(f"the server ended with {process.returncode}: {log.read_text(errors='replace')[-4000:]}")
 
 
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file, and the static files collected, as `make run` does it."""
-    path = tmp_path_factory.mktemp("database") / "db.sqlite3"
-    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{path}"}
-    for command in (["migrate"], ["collectstatic", "--noinput"]):
-        subprocess.run(
-            [sys.executable, "manage.py", *command, "--verbosity", "0"], cwd=ROOT, env=environment, check=True
-        )
-    return path
-
-
-@pytest.fixture(scope="session", params=["daphne", "uvicorn"])
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, database: Path
-) -> Iterator[Server]:
-    """`manage.py serve`, and a stock uvicorn: what uses this runs on both."""
-    with running(request.param, tmp_path_factory.mktemp("server"), database) as server:
-        yield server
-
-
-@pytest.fixture
-def start(tmp_path: Path, database: Path) -> Iterator[Start]:
-    """``start(kind, **variables)`` starts a server for one test."""
-    with ExitStack() as stack:
-        yield lambda kind, **variables: stack.enter_context(running(kind, tmp_path, database, **variables))
+def get(server: Server, path: str, **headers: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection(server.address, timeout=PATIENCE)
+    connection.request("GET", path, headers=headers)
+    response = connection.getresponse()
+    response.body = response.read()  # type: ignore[attr-defined]
+    connection.close()
+    return response

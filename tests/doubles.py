@@ -1,0 +1,148 @@
+"""What tests put in the place of time and of the network: a clock that is moved, a channel layer that fails on demand."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from helpers import PATIENCE
+
+from chat.hub import Socket
+from chat.lanes import PortableLane
+from chat.protocol import AnyOutgoing, CloseCode, decode_outgoing
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let others run until the condition holds."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+class Clock:
+    """The running loop's time, which the test can move: timers that are due then fire at once, in their order."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        real = loop.time
+        self._ahead = 0.0
+        # The loop asks its own ``time`` for what is due.
+        loop.time = lambda: real() + self._ahead  # type: ignore[method-assign]
+
+    async def skip(self, seconds: float) -> None:
+        """Move the time on, and let what is due then run."""
+        self._ahead += seconds
+        fired = asyncio.Event()
+        # A timer for now is the last of those that are due.
+        asyncio.get_running_loop().call_later(0, fired.set)
+        await fired.wait()
+
+
+class Ear:
+    """The far end of a lane: hears what is sent; ``open`` is cleared while it does not read."""
+
+    def __init__(self) -> None:
+        self.frames: list[str] = []
+        self.closed: dict[str, Any] | None = None
+        self.open = asyncio.Event()
+        self.open.set()
+        # Raised by the next sends, where it is set.
+        self.error: Exception | None = None
+        self.sends = 0
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sends += 1
+        await self.open.wait()
+        if self.error:
+            raise self.error
+        assert self.closed is None, "nothing may follow a close"
+        if message["type"] == "websocket.close":
+            self.closed = message
+        else:
+            self.frames.append(message["text"])
+
+    @property
+    def code(self) -> CloseCode | None:
+        return CloseCode(self.closed["code"]) if self.closed else None
+
+    def heard(self) -> list[AnyOutgoing]:
+        return [decode_outgoing(frame) for frame in self.frames]
+
+
+def ear_and_socket() -> tuple[Ear, Socket]:
+    """A socket as the hub knows it, and who listens at its far end."""
+    ear = Ear()
+    return ear, Socket(PortableLane(ear.send), address="192.0.2.1")
+
+
+Wire = dict[str, Any]
+
+
+class FakeLayer:
+    """A channel layer that is slow, lossy, out of order or away, as told."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.groups: defaultdict[str, set[str]] = defaultdict(set)
+        self.queues: defaultdict[str, asyncio.Queue[Wire]] = defaultdict(asyncio.Queue)
+        # What it was asked to do, in order.
+        self.calls: list[tuple[str, str]] = []
+        # Raised by every call, while it is set.
+        self.error: Exception | None = None
+        # Cleared, every call waits.
+        self.open = asyncio.Event()
+        self.open.set()
+        # At random, each call suspends up to so many times: concurrent calls end in any order.
+        self.slowness = 0
+        # The parts of the group messages that are lost, doubled, and held back behind later ones.
+        self.lost = self.doubled = self.delayed = 0.0
+        self._held: list[tuple[str, Wire]] = []
+        self.random = random.Random(seed)  # noqa: S311 a test's own
+
+    async def new_channel(self, prefix: str = "specific") -> str:
+        return f"{prefix}.fake!{self.random.getrandbits(32):08x}"
+
+    async def receive(self, channel: str) -> Wire:
+        return await self.queues[channel].get()
+
+    async def group_add(self, group: str, channel: str) -> None:
+        await self._suffer("add", group)
+        self.groups[group].add(channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        await self._suffer("discard", group)
+        self.groups[group].discard(channel)
+        if not self.groups[group]:
+            del self.groups[group]
+
+    async def group_send(self, group: str, message: Wire) -> None:
+        await self._suffer("send", group)
+        copies = 0 if self._happens(self.lost) else 2 if self._happens(self.doubled) else 1
+        for _ in range(copies):
+            if self._happens(self.delayed):
+                self._held.append((group, message))
+            else:
+                self.carry(group, message)
+        if self._held and self._happens(0.5):
+            self.carry(*self._held.pop(self.random.randrange(len(self._held))))
+
+    def carry(self, group: str, message: Wire) -> None:
+        """Bring a message to the group's members, as another process's copy of it comes too."""
+        for channel in sorted(self.groups.get(group, ())):
+            self.queues[channel].put_nowait(message)
+
+    def release_held(self) -> None:
+        """Bring what was held back, now."""
+        while self._held:
+            self.carry(*self._held.pop())
+
+    async def _suffer(self, what: str, group: str) -> None:
+        self.calls.append((what, group))
+        await self.open.wait()
+        for _ in range(self.random.randint(0, self.slowness)):
+            await asyncio.sleep(0)
+        if self.error:
+            raise self.error
+
+    def _happens(self, part: float) -> bool:
+        return self.random.random() < part

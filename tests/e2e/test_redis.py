@@ -1,0 +1,60 @@
+"""The same conversations through a real Redis as the channel layer: started here, on a free port."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+from helpers import over_socket
+from servers import PATIENCE, Start, needs
+
+from chat.protocol import Message
+
+pytestmark = pytest.mark.e2e
+
+
+@contextmanager
+def redis(folder: Path, port: int) -> Iterator[None]:
+    """A Redis without persistence, until the end."""
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    for line in process.stdout:
+        if "Ready to accept connections" in line:
+            break
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        return int(listener.getsockname()[1])
+
+
+async def test_a_room_works_through_redis_and_without_it(start: Start, tmp_path: Path) -> None:
+    """Messages pass Redis; while it is away those in the process hear each other, and afterwards too."""
+    needs(shutil.which("redis-server"), "redis-server: apt-get install redis-server")
+    port = free_port()
+    with ExitStack() as first:
+        first.enter_context(redis(tmp_path, port))
+        server = start("daphne", REDIS_URL=f"redis://127.0.0.1:{port}/0")
+        # What the layer says of its loss stands in the log with its traceback.
+        server.clean = False
+        async with over_socket(server.ws, "Alice") as alice, over_socket(server.ws, "Bob") as bob:
+            await alice.join()
+            await bob.join()
+            for situation in ("with Redis", "without Redis", "with Redis again"):
+                if situation == "without Redis":
+                    first.close()
+                if situation == "with Redis again":
+                    first.enter_context(redis(tmp_path, port))
+                for number in range(5):
+                    await alice.say(f"{situation} {number}")
+                heard = [(await bob.expect(Message)).content for _ in range(5)]
+                assert heard == [f"{situation} {number}" for number in range(5)]

@@ -1,0 +1,123 @@
+"""The admin's page of who is here, from live sockets."""
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import AsyncClient, Client
+from django.urls import reverse
+from helpers import CommunicatorPersona as Persona
+from helpers import Enter
+
+from chat.hub import Hub
+from chat.loops import everywhere
+from chat.protocol import CloseCode
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGE = "/admin/chat/connection/"
+
+
+async def staff(client: AsyncClient, *permissions: str) -> User:
+    """Sign in a member of the staff with these permissions only."""
+    user = await User.objects.acreate_user("Olga", password="olga's password", is_staff=True)
+    async for permission in Permission.objects.filter(codename__in=permissions):
+        await user.user_permissions.aadd(permission)
+    await client.aforce_login(user)
+    return user
+
+
+async def page(client: AsyncClient, query: str = "") -> str:
+    response = await client.get(PAGE + query)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def id_of(name: str, html: str) -> str:
+    """The connection's id in the row that shows the name."""
+    row = next(part for part in html.split("<tr>") if f"<bdi>{name}</bdi>" in part)
+    return row.split("<code>")[1].split("</code>")[0]
+
+
+async def test_it_shows_who_is_here(async_client: AsyncClient, alice: Persona, bob: Persona) -> None:
+    """Each socket with its name, its rooms and the tabs there; each room with its people and its last number."""
+    await staff(async_client, "view_connection")
+    await alice.join()
+    await alice.join("tea")
+    await bob.join()
+    await alice.say("hi")
+    html = await page(async_client)
+    assert "lobby&nbsp;(1), tea&nbsp;(1)" in html
+    assert "<bdi>Alice</bdi>" in html
+    assert "<bdi>Bob</bdi>" in html
+    assert '>2</td><td class="num">2</td><td class="num">1</td>' in html.replace("\n", "")
+    assert "disconnect" not in html.lower(), "who may only look is offered nothing else"
+
+
+async def test_a_search_narrows_it(async_client: AsyncClient, alice: Persona, bob: Persona) -> None:
+    """The search finds a name or a room, without regard to case."""
+    await staff(async_client, "view_connection")
+    await alice.join("tea")
+    await bob.join("coffee")
+    for query in ("?q=ALI", "?q=tea"):
+        html = await page(async_client, query)
+        assert "<bdi>Alice</bdi>" in html
+        assert "<bdi>Bob</bdi>" not in html
+
+
+async def test_a_name_is_shown_as_text(async_client: AsyncClient, person: Enter) -> None:
+    """What a guest calls themselves never becomes markup."""
+    await staff(async_client, "view_connection")
+    mallory = await person("<img src=x>")
+    await mallory.join()
+    assert "&lt;img src=x&gt;" in await page(async_client)
+
+
+async def test_staff_disconnects_a_socket(async_client: AsyncClient, alice: Persona, bob: Persona) -> None:
+    """The chosen socket is closed with 4403 and nobody else's; the admin's log tells who did it."""
+    await staff(async_client, "view_connection", "disconnect_connection")
+    await alice.join()
+    await bob.join()
+    chosen = id_of("Bob", await page(async_client))
+    response = await async_client.post(PAGE, {"socket": [chosen, "gone"]}, follow=True)
+    assert "1 socket was disconnected." in response.content.decode()
+    assert "1 had gone before." in response.content.decode()
+    assert await bob.closed() == CloseCode.FORBIDDEN
+    await alice.silence()
+    entry = await LogEntry.objects.aget()
+    assert (entry.object_id, "'Bob'" in entry.change_message) == (chosen, True)
+
+
+@pytest.mark.parametrize("permissions", [(), ("view_connection",)])
+async def test_without_the_permission_nothing_is_disconnected(
+    async_client: AsyncClient, alice: Persona, permissions: tuple[str, ...]
+) -> None:
+    """Staff without the permission get 403, and the socket stays."""
+    await staff(async_client, *permissions)
+    await alice.join()
+    response = await async_client.post(
+        PAGE, {"socket": [socket.id for _, hub in everywhere(Hub) for socket in hub.sockets.values()]}
+    )
+    assert response.status_code == 403
+    await alice.silence()
+
+
+async def test_the_public_sees_none_of_it(async_client: AsyncClient, alice: Persona) -> None:
+    """Whoever isn't staff is sent to the login."""
+    await alice.join()
+    response = await async_client.get(PAGE)
+    assert response.status_code == 302
+    assert response["Location"].startswith("/admin/login/")
+
+
+async def test_it_needs_the_view_permission(async_client: AsyncClient) -> None:
+    """Staff without the permission to view get 403."""
+    await staff(async_client)
+    assert (await async_client.get(PAGE)).status_code == 403
+
+
+def test_the_index_links_to_it(admin_client: Client) -> None:
+    """The admin's first page has the link, and no page to add or change a connection."""
+    html = admin_client.get(reverse("admin:index")).content.decode()
+    assert f'href="{PAGE}"' in html
+    assert f'href="{PAGE}add/"' not in html
+    assert admin_client.get(f"{PAGE}x/change/").status_code == 404
