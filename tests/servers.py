@@ -4,10 +4,12 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +20,9 @@ ADDRESS = re.compile(r"http://(127\.0\.0\.1:\d+)")
 PATIENCE = 30.0
 
 COMMANDS = {
-    "daphne": [sys.executable, "manage.py", "serve", "--port", "0"],
-    "runserver": [sys.executable, "manage.py", "runserver", "--noreload", "127.0.0.1:0"],
-    "uvicorn": [sys.executable, "-m", "uvicorn", "chatsite.asgi:application", "--port", "0"],
+    "daphne": [sys.executable, "manage.py", "serve", "--port", "{port}"],
+    "runserver": [sys.executable, "manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
+    "uvicorn": [sys.executable, "-m", "uvicorn", "chatsite.asgi:application", "--port", "{port}"],
     "probed": [sys.executable, "tests/e2e/probed.py"],
 }
 
@@ -33,6 +35,8 @@ class Server:
     # Host and port.
     address: str
     log: Path
+    # What its environment has besides ours.
+    variables: dict[str, str]
     # Does the end of the test look for tracebacks in the log? A test that provokes one says no.
     clean: bool = True
 
@@ -66,12 +70,16 @@ def needs(there: object, what: str) -> None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {what}")
 
 
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        return int(listener.getsockname()[1])
+
+
 @contextmanager
 def running(kind: str, folder: Path, database: Path, **variables: str) -> Iterator[Server]:
-    """A server of a kind from COMMANDS; ``variables`` go into its environment."""
-    log = folder / f"{kind}.log"
-    environment = {
-        **os.environ,
+    """A server of a kind from COMMANDS. ``variables`` go into its environment; PORT is where it listens."""
+    log = folder / f"{kind}-{time.monotonic_ns()}.log"
+    variables = {
         "DATABASE_URL": f"sqlite:///{database}",
         "DJANGO_SETTINGS_MODULE": "chatsite.settings",
         "PYTHONPATH": str(ROOT),
@@ -79,9 +87,11 @@ def running(kind: str, folder: Path, database: Path, **variables: str) -> Iterat
         "CHAT_GRACE": "0.2",
         **variables,
     }
+    port = variables.pop("PORT", "0")
+    command = [part.format(port=port) for part in COMMANDS[kind]]
     with log.open("wb") as out:
-        process = subprocess.Popen(COMMANDS[kind], cwd=ROOT, env=environment, stdout=out, stderr=out)
-    server = Server(process, _address(process, log), log)
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}, stdout=out, stderr=out)
+    server = Server(process, _address(process, log), log, variables)
     try:
         yield server
     finally:

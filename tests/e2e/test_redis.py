@@ -1,15 +1,14 @@
 """The same conversations through a real Redis as the channel layer: started here, on a free port."""
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from helpers import over_socket
-from servers import PATIENCE, Start, needs
+from servers import PATIENCE, Start, free_port, needs
 
 from chat.protocol import Message
 
@@ -30,11 +29,6 @@ def redis(folder: Path, port: int) -> Iterator[None]:
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE)
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def test_a_room_works_through_redis_and_without_it(start: Start, tmp_path: Path) -> None:

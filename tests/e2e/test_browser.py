@@ -1,0 +1,300 @@
+"""Real Chromium against the real server: two people, each with a page."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import over_socket
+from playwright.async_api import Browser, Page, async_playwright, expect
+from servers import ROOT, Server, Start, free_port, needs
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+AXE = ROOT / "tests/js/node_modules/axe-core/axe.min.js"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+expect.set_options(timeout=20_000)
+
+Visit = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    chromium = shutil.which("chromium")
+    needs(chromium, "chromium: apt-get install chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def visit(browser: Browser, tmp_path: Path) -> AsyncIterator[Visit]:
+    """Give ``await visit(server, "Ann")``: a person with a browser of their own, in a room's page.
+
+    A script error or a breach of the CSP on any page fails the test.
+    """
+    wrong: list[str] = []
+
+    async def enter(server: Server, name: str, room: str = "lobby", **options: Any) -> Page:
+        context = await browser.new_context(**options)
+        page = await context.new_page()
+        page.on("pageerror", lambda error: wrong.append(f"{name}: {error}"))
+        page.on("console", lambda line: wrong.append(f"{name}: {line.text}") if breach(line.text) else None)
+        await page.goto(f"{server.http}/?room={room}")
+        await page.get_by_label("Your name").fill(name)
+        await page.get_by_role("button", name="Enter the room").click()
+        await page.wait_for_url(f"**/room/{room}/")
+        return page
+
+    yield enter
+    assert not wrong
+
+
+def breach(text: str) -> bool:
+    return "Content Security Policy" in text or "Uncaught" in text
+
+
+async def connected(page: Page) -> None:
+    await expect(page.get_by_role("status").filter(has_text="Connected")).to_be_visible()
+
+
+async def say(page: Page, text: str) -> None:
+    await page.get_by_label("Message", exact=True).fill(text)
+    await page.get_by_label("Message", exact=True).press("Enter")
+
+
+def log(page: Page) -> Any:
+    return page.get_by_role("log")
+
+
+async def test_two_people_talk(start: Start, visit: Visit) -> None:
+    """Each sees the other's words, who is here and who is typing; own messages settle."""
+    server = start("daphne")
+    ann, bob = await visit(server, "Ann"), await visit(server, "Bob", **PHONE)
+    await connected(ann)
+    await connected(bob)
+    await say(ann, "Hello Bob")
+    await expect(log(bob)).to_contain_text("Hello Bob")
+    await expect(log(ann)).to_contain_text("Hello Bob")
+    await expect(log(ann)).not_to_contain_text("sending")
+    await expect(ann.locator("#people-list li")).to_have_count(2)
+    await bob.get_by_label("Message", exact=True).press_sequentially("Hi")
+    await expect(ann.locator("#typing")).to_have_text("Bob is typing…")
+    await bob.get_by_label("Message", exact=True).press("Enter")
+    await expect(log(ann).get_by_text("Hi", exact=True)).to_be_visible()
+    await expect(ann.locator("#typing")).to_have_text("")
+    await bob.context.close()
+    await expect(log(ann)).to_contain_text("Bob left")
+    await expect(ann.locator("#people-list li")).to_have_count(1)
+
+
+async def test_a_second_tab_is_the_same_person(start: Start, visit: Visit) -> None:
+    """Two tabs of one browser count once, and both hear what either says."""
+    server = start("daphne")
+    ann = await visit(server, "Ann")
+    await connected(ann)
+    again = await ann.context.new_page()
+    await again.goto(ann.url)
+    await connected(again)
+    await say(again, "from the second tab")
+    await expect(log(ann).get_by_text("from the second tab")).to_have_count(1)
+    await expect(ann.locator("#people-list li")).to_have_count(1)
+
+
+async def test_a_taken_name_is_explained(start: Start, visit: Visit) -> None:
+    """Who comes with a name that is taken is told so, chooses another and is in."""
+    server = start("daphne")
+    await connected(await visit(server, "Ann"))
+    other = await visit(server, "ANN")
+    dialog = other.get_by_role("dialog")
+    await expect(dialog).to_contain_text("taken")
+    await dialog.get_by_label("Your name").fill("Anna")
+    await dialog.get_by_role("button", name="Enter the room").click()
+    await connected(other)
+    await expect(other.locator("#people-list li")).to_have_count(2)
+
+
+async def test_what_was_written_offline_arrives_once(start: Start, visit: Visit) -> None:
+    """Offline, the page says so and keeps what is written; online again it is sent, once."""
+    server = start("daphne")
+    ann, bob = await visit(server, "Ann"), await visit(server, "Bob")
+    await connected(ann)
+    await connected(bob)
+    await ann.context.set_offline(True)
+    await expect(ann.locator("#connection-said")).to_have_text("Offline")
+    await say(ann, "written offline")
+    await expect(log(ann)).to_contain_text("waiting for connection")
+    await say(bob, "said meanwhile")
+    await ann.context.set_offline(False)
+    await connected(ann)
+    await expect(log(bob)).to_contain_text("written offline")
+    await expect(log(ann)).to_contain_text("said meanwhile")
+    await expect(log(ann)).not_to_contain_text("waiting")
+    for page in (ann, bob):
+        await expect(log(page).get_by_text("written offline")).to_have_count(1)
+
+
+async def test_it_comes_back_after_the_server_was_killed(start: Start, visit: Visit) -> None:
+    """kill -9 and a new server: the page reconnects by itself and delivers what waited, also after a reload."""
+    port = str(free_port())
+    first = start("daphne", PORT=port)
+    ann = await visit(first, "Ann")
+    await connected(ann)
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    await expect(ann.locator("#connection-said")).to_have_text("Reconnecting")
+    await say(ann, "did you hear me?")
+    second = start("daphne", PORT=port)
+    await connected(ann)
+    bob = await visit(second, "Bob")
+    await expect(log(bob).get_by_text("did you hear me?")).to_have_count(1)
+    await expect(log(ann).get_by_text("did you hear me?")).to_have_count(1)
+    await ann.reload()
+    await expect(log(ann).get_by_text("did you hear me?")).to_have_count(1)
+
+
+HOSTILE = [
+    '<img src=x onerror="window.broken = 1">',
+    "<script>window.broken = 1</script>",
+    "javascript:window.broken=1",
+    'https://example.com/"onmouseover="window.broken=1',
+    "{{ 7 * 7 }} ${7 * 7} %s",
+    "\u202egnirts desrever",
+    "z" + "\u0301" * 200,
+    "x" * 4_000,
+    "&lt;b&gt;",
+]
+
+
+async def test_hostile_text_is_only_text(start: Start, visit: Visit) -> None:
+    """Markup, scripts and odd Unicode are shown as they were written, and nothing of them runs."""
+    server = start("daphne")
+    ann = await visit(server, "<b>Ann</b>")
+    await connected(ann)
+    async with over_socket(server.ws, "Mallory") as mallory:
+        await mallory.join()
+        for text in HOSTILE:
+            await mallory.say(text)
+    # The last one is there, so the others are.
+    await expect(log(ann).get_by_text(HOSTILE[-1], exact=True)).to_be_visible()
+    shown = await log(ann).inner_text()
+    for text in HOSTILE:
+        assert text in shown
+    assert await ann.evaluate("window.broken") is None
+    assert await log(ann).locator("img, script, b").count() == 0
+    hrefs = await log(ann).locator("a").evaluate_all("links => links.map(link => link.protocol)")
+    assert set(hrefs) <= {"http:", "https:"}
+    wide, window = await ann.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= window, "nothing may push the page sideways"
+
+
+async def test_staff_disconnects_and_the_page_says_so(start: Start, visit: Visit) -> None:
+    """Closed with a code that says "do not come back", the page stays away and offers to try."""
+    server = start("daphne")
+    ann = await visit(server, "Ann")
+    await connected(ann)
+    create_superuser(server)
+    admin = await ann.context.browser.new_page()  # type: ignore[union-attr]
+    await admin.goto(f"{server.http}/admin/chat/connection/")
+    await admin.get_by_label("Username").fill("root")
+    await admin.get_by_label("Password").fill("root's password")
+    await admin.get_by_role("button", name="Log in").click()
+    await admin.get_by_role("checkbox").check()
+    await admin.get_by_role("button", name="Disconnect").click()
+    await expect(admin.get_by_text("1 socket was disconnected.")).to_be_visible()
+    await expect(ann.locator("#connection-said")).to_contain_text("Disconnected")
+    await expect(ann.get_by_role("button", name="Try now")).to_be_visible()
+
+
+def create_superuser(server: Server) -> None:
+    environment = {**os.environ, **server.variables, "DJANGO_SUPERUSER_PASSWORD": "root's password"}
+    command = [sys.executable, "manage.py", "createsuperuser", "--noinput", "--username", "root", "--email", ""]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", [{"viewport": {"width": 1280, "height": 800}}, PHONE], ids=["wide", "phone"])
+async def test_the_pages_are_accessible(start: Start, visit: Visit, scheme: str, device: dict[str, Any]) -> None:
+    """axe finds nothing against WCAG 2.2 AA on any page, in either colour scheme, wide or on a phone."""
+    needs(AXE.is_file(), "the package axe-core: npm ci in tests/js")
+    server = start("daphne")
+    page = await visit(server, "Ann", color_scheme=scheme, **device)
+    await connected(page)
+    async with over_socket(server.ws, "Bob") as bob:
+        await bob.join()
+        for text in ("Hello", "See https://example.com/", "שלום"):
+            await bob.say(text)
+        await say(page, "Hello Bob")
+        await expect(log(page)).to_contain_text("Hello Bob")
+        assert await violations(page) == []
+    for path in ("/", "/login/", "/nowhere/"):
+        await page.goto(server.http + path)
+        assert await violations(page) == []
+
+
+async def violations(page: Page) -> list[str]:
+    # The CSP lets no script of ours be injected; the debugging protocol is above it.
+    await page.evaluate(AXE.read_text())
+    result = await page.evaluate(
+        "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+    )
+    return [f"{v['id']}: {v['nodes'][0]['html']}" for v in result["violations"]]
+
+
+async def test_the_room_works_by_keyboard(start: Start, visit: Visit) -> None:
+    """Tab reaches the composer, Enter sends, Shift+Enter breaks the line, Escape closes the sheet of people."""
+    server = start("daphne")
+    page = await visit(server, "Ann", **PHONE)
+    await connected(page)
+    field = page.get_by_label("Message", exact=True)
+    for _ in range(10):
+        await page.keyboard.press("Tab")
+        if await field.evaluate("field => field === document.activeElement"):
+            break
+    await page.keyboard.type("one")
+    await page.keyboard.press("Shift+Enter")
+    await page.keyboard.type("two")
+    await page.keyboard.press("Enter")
+    await expect(log(page).get_by_text("one\ntwo")).to_be_visible()
+    toggle = page.locator("#people-toggle")
+    await toggle.press("Enter")
+    await expect(toggle).to_have_attribute("aria-expanded", "true")
+    await page.keyboard.press("Escape")
+    await expect(toggle).to_have_attribute("aria-expanded", "false")
+    await expect(toggle).to_be_focused()
+
+
+async def test_a_full_room_is_shown(start: Start, visit: Visit) -> None:
+    """With 200 people and 1,000 messages the latest are on screen, in order, and older ones can be had."""
+    server = start("daphne", CHAT_LOG_MESSAGES="2000")
+    page = await visit(server, "Ann")
+    await connected(page)
+    async with AsyncExitStack() as stack:
+        people = [await stack.enter_async_context(over_socket(server.ws, f"P{n}")) for n in range(199)]
+        for person in people:
+            await person.join()
+        await expect(page.locator("[data-people-count]").first).to_contain_text("200")
+        for number in range(1_000):
+            await people[number % 199].say(f"message {number}.")
+        await expect(log(page).get_by_text("message 999.", exact=True)).to_be_visible()
+        shown = await log(page).inner_text()
+        numbers = [int(word[:-1]) for word in shown.split() if word[:-1].isdecimal() and word.endswith(".")]
+        assert numbers == list(range(numbers[0], 1_000))
