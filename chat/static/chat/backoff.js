@@ -1,0 +1,36 @@
+/**
+ * Exponential back-off with full jitter: each delay is drawn evenly from 0 to a ceiling that doubles.
+ *
+ * Full jitter, because a thousand clients that lost the same server must not come back in the same second:
+ * drawing from the whole range spreads them evenly, adding a little noise to a fixed step does not.
+ */
+export class Backoff {
+  #base;
+  #cap;
+  #random;
+  #attempt = 0;
+
+  /** @param {{base?: number, cap?: number, random?: () => number}} [options] milliseconds */
+  constructor({base = 500, cap = 30_000, random = Math.random} = {}) {
+    this.#base = base;
+    this.#cap = cap;
+    this.#random = random;
+  }
+
+  /** The next delay in milliseconds. */
+  next() {
+    // 2 ** 30 is past every cap; without the bound a night offline would overflow to Infinity.
+    const ceiling = Math.min(this.#cap, this.#base * 2 ** Math.min(this.#attempt, 30));
+    this.#attempt += 1;
+    return Math.floor(this.#random() * ceiling);
+  }
+
+  /** A delay for somebody who cannot hurry anything: about the cap, still spread. */
+  slow() {
+    return Math.floor(this.#cap * (0.5 + this.#random() / 2));
+  }
+
+  reset() {
+    this.#attempt = 0;
+  }
+}

@@ -1,0 +1,42 @@
+import {connectionWords} from "./words.js";
+
+/** The connection's state in words, with a countdown while it waits and a button to try at once. */
+export class ConnectionView {
+  #box;
+  #said;
+  #shown;
+  #button;
+  #ticking = null;
+
+  /**
+   * @param {object} options
+   * @param {HTMLElement} options.box carries the state as data-state
+   * @param {HTMLElement} options.said a live region: it changes with the state only, never with the countdown
+   * @param {HTMLElement} options.shown the countdown, hidden from screen readers
+   * @param {HTMLButtonElement} options.button
+   * @param {() => void} options.onTry
+   */
+  constructor({box, said, shown, button, onTry}) {
+    this.#box = box;
+    this.#said = said;
+    this.#shown = shown;
+    this.#button = button;
+    button.addEventListener("click", onTry);
+  }
+
+  /** @param {{state, retryIn?, code?, reason?}} detail of the client's `state` event */
+  draw(detail) {
+    clearInterval(this.#ticking);
+    this.#box.dataset.state = detail.state;
+    this.#button.hidden = !["waiting", "offline", "closed"].includes(detail.state);
+    const until = performance.now() + (detail.retryIn ?? 0);
+    const tick = () => this.#write(connectionWords(detail, Math.ceil((until - performance.now()) / 1000)));
+    tick();
+    if (detail.state === "waiting") this.#ticking = setInterval(tick, 1000);
+  }
+
+  #write([said, shown]) {
+    if (this.#said.textContent !== said) this.#said.textContent = said;
+    this.#shown.textContent = shown;
+  }
+}

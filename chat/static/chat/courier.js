@@ -1,0 +1,91 @@
+import {Backoff} from "./backoff.js";
+
+/** Milliseconds until an unanswered message is sent again over a link that is alive. Doubled each time. */
+const ACK_TIMEOUT = 10_000;
+const ACK_TIMEOUT_CAP = 60_000;
+
+/**
+ * Carries one room's outbox to the server, in order.
+ *
+ * One message is under way at a time: were the next one sent before this one's answer, a `busy` for this one
+ * would let the next overtake it. Every delivery of a message has the same ref, and the server answers a ref
+ * that it knows with the first answer, so sending again is always safe.
+ */
+export class Courier {
+  #outbox;
+  #room;
+  #transmit;
+  #clock;
+  #backoff;
+  #timer = null;
+  #running = false;
+  #underWay = null; // the ref that waits for its answer
+  #patience = ACK_TIMEOUT;
+
+  /** @param {{outbox, room: string, transmit: (command) => void, clock, random?: () => number}} options */
+  constructor({outbox, room, transmit, clock, random}) {
+    this.#outbox = outbox;
+    this.#room = room;
+    this.#transmit = transmit;
+    this.#clock = clock;
+    this.#backoff = new Backoff({random});
+  }
+
+  /** The server takes messages for the room now. */
+  start() {
+    this.#running = true;
+    this.#settle();
+  }
+
+  /** The link is gone: what was under way will be sent again. */
+  stop() {
+    this.#running = false;
+    this.#stopWaiting();
+  }
+
+  /** There is something new in the outbox. */
+  wake() {
+    if (this.#running && this.#underWay === null && this.#timer === null) this.#deliver();
+  }
+
+  /** A message has its answer, whatever it was, and has left the outbox. */
+  answered(ref) {
+    if (ref === this.#underWay) this.#settle();
+  }
+
+  /** The server wants the message later. `retryAfter` is in milliseconds. */
+  busy(ref, retryAfter) {
+    if (ref === this.#underWay) this.#wait(retryAfter ?? this.#backoff.next());
+  }
+
+  #settle() {
+    this.#stopWaiting();
+    this.#backoff.reset();
+    this.#patience = ACK_TIMEOUT;
+    this.#underWay = null;
+    if (this.#running) this.#deliver();
+  }
+
+  #deliver() {
+    const entry = this.#outbox.first(this.#room);
+    if (!entry) return;
+    this.#underWay = entry.ref;
+    this.#outbox.tried(entry.ref);
+    this.#wait(this.#patience);
+    this.#patience = Math.min(2 * this.#patience, ACK_TIMEOUT_CAP);
+    this.#transmit({type: "message", room: entry.room, content: entry.content, ref: entry.ref});
+  }
+
+  #wait(delay) {
+    this.#stopWaiting();
+    this.#timer = this.#clock.setTimeout(() => {
+      this.#timer = null;
+      this.#deliver();
+    }, delay);
+  }
+
+  #stopWaiting() {
+    if (this.#timer !== null) this.#clock.clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * The constants of the wire protocol, version 1, as chat/protocol.py has them. A test holds the two equal.
+ * Times on the wire are integer milliseconds since 1970; field names are camelCase.
+ */
+
+export const VERSION = 1;
+
+/** Why the server closed a socket. From 4400 on a client does not come back by itself. */
+export const CLOSE = {
+  NORMAL: 1000,
+  INTERNAL: 1011,
+  RESTART: 1012,
+  TOO_SLOW: 4008,
+  IDLE: 4009,
+  BAD_INPUT: 4400,
+  FORBIDDEN: 4403,
+};
+
+/** Why a command was refused. The socket stays open. Only `busy` may be tried again, with the same ref. */
+export const ERROR = {
+  BAD_JSON: "bad_json",
+  UNKNOWN_TYPE: "unknown_type",
+  BAD_FIELD: "bad_field",
+  TOO_LARGE: "too_large",
+  NAME_TAKEN: "name_taken",
+  NAME_NEEDED: "name_needed",
+  NAME_FIXED: "name_fixed",
+  NOT_JOINED: "not_joined",
+  TOO_MANY_ROOMS: "too_many_rooms",
+  BUSY: "busy",
+};
+
+/** Characters of a name and of a message (code points, not UTF-16 units), messages of a page of history. */
+export const LIMIT = {NAME: 32, CONTENT: 4000, HISTORY: 100};
+
+/**
+ * Whether a client returns after the server closed the socket with this code.
+ *
+ * Codes that nobody has defined yet say "come back" below 4400 and "do not" from there. 1000 comes back too:
+ * a proxy that limits a connection's life says 1000, and a client that is done closes the socket itself.
+ */
+export function comesBack(code) {
+  return code < 4400;
+}
+
+/** The length of `text` as the server counts it: code points. */
+export function characters(text) {
+  let count = 0;
+  for (let i = 0; i < text.length; i += text.codePointAt(i) > 0xffff ? 2 : 1) count += 1;
+  return count;
+}
+
+/** The text without unpaired surrogates, which are no characters and make a frame that nobody may answer. */
+export function wellFormed(text) {
+  return text.replace(/\p{Surrogate}/gu, "\ufffd");
+}

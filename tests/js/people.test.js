@@ -1,0 +1,89 @@
+/** Who is here, who types, and how it is said. */
+
+import assert from "node:assert/strict";
+import {test} from "node:test";
+
+import {Announcing} from "../../chat/static/chat/announcing.js";
+import {hueOf, whoIsHere} from "../../chat/static/chat/presence.js";
+import {TypingPeople} from "../../chat/static/chat/typing.js";
+import {comings, connectionWords, errorWords, names, typingWords} from "../../chat/static/chat/words.js";
+
+const said = (parts) => parts.map((part) => part.name ?? part).join("");
+
+test("The list starts with the reader, the others by name.", () => {
+  const {names: list, hidden, count} = whoIsHere({users: ["zoe", "Bob", "Ann", "ann2"], count: 4}, "Ann");
+  assert.deepEqual([list, hidden, count], [["Ann", "ann2", "Bob", "zoe"], 0, 4]);
+});
+
+test("A capped list tells how many more there are.", () => {
+  const users = Array.from({length: 200}, (_, n) => `guest ${n}`);
+  const here = whoIsHere({users, count: 731}, "Ann");
+  assert.deepEqual([here.names.length, here.hidden], [200, 531]);
+});
+
+test("A name keeps its colour.", () => {
+  assert.equal(hueOf("Ann", 8), hueOf("Ann", 8));
+  const hues = new Set(Array.from({length: 100}, (_, n) => hueOf(`guest ${n}`, 8)));
+  assert.deepEqual([...hues].sort(), [0, 1, 2, 3, 4, 5, 6, 7]);
+});
+
+test("Typing ends by itself after five seconds, and at once with the message.", () => {
+  const typing = new TypingPeople();
+  typing.typed("Bob", 0);
+  typing.typed("Cy", 3_000);
+  assert.equal(typing.nextChange, 5_000);
+  assert.deepEqual(typing.names(4_999), ["Bob", "Cy"]);
+  assert.deepEqual(typing.names(5_000), ["Cy"]);
+  typing.typed("Bob", 5_000);
+  typing.stopped("Cy");
+  assert.deepEqual(typing.names(5_001), ["Bob"]);
+  typing.clear();
+  assert.equal(typing.nextChange, null);
+});
+
+test("Sentences name a few people and count the others.", () => {
+  assert.equal(said(names(["Ann"])), "Ann");
+  assert.equal(said(names(["Ann", "Bob"])), "Ann and Bob");
+  assert.equal(said(names(["Ann", "Bob", "Cy"])), "Ann, Bob and Cy");
+  assert.equal(said(names(["Ann", "Bob", "Cy", "Di", "Ed"])), "Ann, Bob and 3 others");
+  assert.equal(said(comings({joined: ["Ann"], left: []})), "Ann joined");
+  assert.equal(said(comings({joined: ["Ann", "Bob"], left: ["Cy"]})), "Ann and Bob joined · Cy left");
+  assert.equal(said(typingWords([])), "");
+  assert.equal(said(typingWords(["Ann"])), "Ann is typing…");
+  assert.equal(said(typingWords(["Ann", "Bob", "Cy"])), "Ann, Bob and Cy are typing…");
+  assert.equal(said(typingWords(["Ann", "Bob", "Cy", "Di"])), "Several people are typing…");
+});
+
+test("Names stay apart from the words around them.", () => {
+  assert.deepEqual(typingWords(["Ann"]), [{name: "Ann"}, " is typing…"]);
+});
+
+test("The connection is told in words.", () => {
+  const words = (detail, seconds) => connectionWords(detail, seconds).join("");
+  assert.equal(words({state: "connecting"}), "Connecting…");
+  assert.equal(words({state: "open"}), "Connected");
+  assert.equal(words({state: "waiting"}, 4), "Reconnecting in 4 s…");
+  assert.equal(words({state: "waiting"}, 0), "Reconnecting…");
+  assert.equal(words({state: "offline"}), "Offline");
+  assert.match(words({state: "closed", code: 4403}), /^Disconnected: you were .* staff/);
+  assert.equal(words({state: "closed", code: 4403, reason: "Bye."}), "Disconnected: Bye.");
+  assert.match(words({state: "closed", code: 4499}), /4499/);
+});
+
+test("The server's errors become sentences.", () => {
+  const words = (message, field) => errorWords({message, field});
+  assert.equal(words("username: 'bob' is taken", "username"), "The name 'bob' is taken.");
+  assert.equal(words("content: must not be blank", "content"), "The message must not be blank.");
+  assert.equal(words("ref: is odd", "ref"), "ref: is odd.");
+  assert.equal(words("Too many rooms.", undefined), "Too many rooms.");
+});
+
+test("A few messages are read out; a flood is counted.", () => {
+  const announcing = new Announcing();
+  assert.deepEqual([1, 1, 1].map((count) => announcing.readsOut(count, 0)), [true, true, true]);
+  assert.equal(announcing.readsOut(1, 100), false);
+  assert.equal(announcing.readsOut(20, 200), false);
+  assert.equal(announcing.summary(), 21);
+  assert.equal(announcing.summary(), 0);
+  assert.equal(announcing.readsOut(1, 4_100), true);
+});
