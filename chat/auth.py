@@ -59,11 +59,21 @@ async def identify(scope: Scope) -> Identity:
     return Identity(key=f"socket:{secrets.token_hex(8)}")
 
 
+class _Glance(dict[str, Any]):
+    """What a session holds, for ``get_user`` to read. It would also renew the session's key after a change of
+    SECRET_KEY, or end the session: a browser hears of neither over a socket, and would be signed out.
+    """
+
+    def cycle_key(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+
 def _of_session(session_key: str) -> Identity | None:
     close_old_connections()
     try:
         session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-        user = get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]  # it reads only the session
+        user = get_user(SimpleNamespace(session=_Glance(session.items())))  # type: ignore[arg-type]  # it reads only this
         if user.is_authenticated:
             return Identity(key=f"account:{user.pk}", name=user.get_username(), lasting=True)
         name = session.get(GUEST_NAME)

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -29,8 +30,8 @@ logger = logging.getLogger("chat.hub")
 
 RECONCILE = 1.0
 """Seconds between two comparisons of the hub's positions with the log's."""
-RENEW = 60.0
-"""Seconds between two renewals of the group memberships. Layers end them: the in-memory one after 24 hours, or
+RENEW = 60
+"""Comparisons between two renewals of the group memberships. Layers end them: the in-memory one after 24 hours, or
 at once when a message waited for 60 s in a process that hung."""
 RETRY = 0.5
 """Seconds before the layer is tried again after it failed."""
@@ -56,13 +57,16 @@ class OpenRoom:
     """A room that somebody here is in, or is just coming into."""
 
     slug: str
+    # Which life of the room's log its numbers are of.
+    epoch: str
     # The number of the last change that was delivered to the sockets here.
     position: int
     # Who gets what is delivered.
     sockets: set[Socket] = field(default_factory=set)
     # How many hold the room open: its sockets and those that are coming in.
     holders: int = 0
-    subscribed: bool = False
+    # Did the layer take us into the room's group? None until it was asked.
+    subscribed: bool | None = None
     # Held while the group is joined or left, so that the two never cross.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -83,6 +87,8 @@ class Hub:
         self._outgoing: deque[tuple[dict[str, Any], asyncio.Future[None] | None]] = deque()
         self._publisher: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        # Those that leave the groups of rooms that nobody is in any more.
+        self._shutting: set[asyncio.Task[None]] = set()
         self._started = asyncio.Lock()
 
     # --- Sockets come and go ---
@@ -94,36 +100,46 @@ class Hub:
         """The socket is gone: out of every room, and forgotten."""
         self.sockets.pop(socket.id, None)
         for slug in list(socket.rooms):
-            await self.exit(slug, socket)
+            self.exit(slug, socket)
 
     async def open(self, slug: str) -> OpenRoom:
         """Subscribe to a room and hold it open; every ``open`` needs its ``release``."""
         room = self._rooms.get(slug)
         if room is None:
-            room = self._rooms[slug] = OpenRoom(slug, position=self._log.open(slug).seq)
+            log = self._log.open(slug)
+            room = self._rooms[slug] = OpenRoom(slug, log.epoch, log.seq)
         room.holders += 1
         try:
             await self._start()
             async with room.turn:
-                await self._subscribe(room)
+                # Only the first asks: while the layer is away, the others need not wait for it one after another.
+                if room.subscribed is None:
+                    room.subscribed = False
+                    await self._subscribe(room)
         except BaseException:
-            await self.release(room)
+            self.release(room)
             raise
         return room
 
     async def _subscribe(self, room: OpenRoom) -> None:
         """Join the room's group. Where the layer is away, the room works within this process until a renewal."""
-        if not room.subscribed:
-            room.subscribed = await self._guarded(self._layer.group_add(group_name(room.slug), self._channel))
+        room.subscribed = await self._guarded(self._layer.group_add(group_name(room.slug), self._channel))
 
-    async def release(self, room: OpenRoom) -> None:
+    def release(self, room: OpenRoom) -> None:
+        """Let go of a room. The layer hears of it in the background: who leaves does not wait for it."""
         room.holders -= 1
+        if room.holders == 0:
+            task = asyncio.get_running_loop().create_task(self._shut(room))
+            self._shutting.add(task)
+            task.add_done_callback(self._shutting.discard)
+
+    async def _shut(self, room: OpenRoom) -> None:
         async with room.turn:
             if room.holders:
                 return
-            if room.subscribed:
+            if room.subscribed is not None:
                 await self._guarded(self._layer.group_discard(group_name(room.slug), self._channel))
-                room.subscribed = False
+                room.subscribed = None
             # Somebody may have come while the layer was busy: they wait for this turn, with the same room.
             if self._rooms.get(room.slug) is room and room.holders == 0:
                 del self._rooms[room.slug]
@@ -143,12 +159,12 @@ class Hub:
         room.sockets.add(socket)
         socket.rooms.add(room.slug)
 
-    async def exit(self, slug: str, socket: Socket) -> None:
+    def exit(self, slug: str, socket: Socket) -> None:
         socket.rooms.discard(slug)
         room = self._rooms.get(slug)
         if room and socket in room.sockets:
             room.sockets.discard(socket)
-            await self.release(room)
+            self.release(room)
 
     def audience(self, slug: str) -> int:
         """How many sockets here are in the room."""
@@ -173,7 +189,7 @@ class Hub:
 
         With ``seq`` it keeps the room's order.
         """
-        message = _delivery(slug, frame, seq)
+        message = _delivery(slug, frame, seq, None if seq is None else self._log.open(slug).epoch)
         if self._publisher is None:
             await self._send(message)
         else:
@@ -183,7 +199,7 @@ class Hub:
 
     def publish_soon(self, slug: str, frame: str) -> None:
         """As ``publish``, for a frame without a number; returns at once."""
-        self._outgoing.append((_delivery(slug, frame, None), None))
+        self._outgoing.append((_delivery(slug, frame), None))
         if self._publisher is None:
             self._publisher = asyncio.get_running_loop().create_task(self._publish_waiting())
 
@@ -198,8 +214,10 @@ class Hub:
             self._publisher = None
 
     async def _send(self, message: dict[str, Any]) -> None:
-        if not await self._guarded(self._layer.group_send(group_name(message["room"]), message)):
-            # The layer is away: those in this process hear it all the same.
+        carried = await self._guarded(self._layer.group_send(group_name(message["room"]), message))
+        room = self._rooms.get(message["room"])
+        if room and not (carried and room.subscribed):
+            # The layer is away, or does not know us yet: those in this process hear it all the same.
             self._deliver(message)
 
     async def _guarded(self, call: Any) -> bool:
@@ -239,7 +257,7 @@ class Hub:
             return
         seq = message["seq"]
         if seq is not None:
-            if seq <= room.position:
+            if message["epoch"] != room.epoch or seq <= room.position:
                 return
             if seq > room.position + 1:
                 self._read_gap(room, seq - 1)
@@ -269,26 +287,32 @@ class Hub:
                     self._read_gap(room, last)
 
     async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW)
+        for rounds in count(1):
+            await asyncio.sleep(RECONCILE)
             for room in list(self._rooms.values()):
-                async with room.turn:
-                    if room.holders:
-                        room.subscribed = False
-                        await self._subscribe(room)
+                if rounds % RENEW == 0 or room.subscribed is False:
+                    async with room.turn:
+                        if room.holders:
+                            await self._subscribe(room)
 
     async def close(self) -> None:
         """End the hub's tasks. The sockets are their server's to close."""
-        tasks = [*self._tasks, *([self._publisher] if self._publisher else [])]
+        if self._shutting:
+            await asyncio.wait(self._shutting, timeout=RECONCILE)
+        tasks = [*self._tasks, *self._shutting, *([self._publisher] if self._publisher else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
+        for _, done in self._outgoing:
+            if done:
+                done.cancel()
+        self._outgoing.clear()
 
 
-def _delivery(slug: str, frame: str, seq: int | None) -> dict[str, Any]:
+def _delivery(slug: str, frame: str, seq: int | None = None, epoch: str | None = None) -> dict[str, Any]:
     """The one type of message that we put on the layer: text for a room, numbered or not."""
-    return {"type": "hub.deliver", "room": slug, "frame": frame, "seq": seq}
+    return {"type": "hub.deliver", "room": slug, "frame": frame, "seq": seq, "epoch": epoch}
 
 
 def group_name(slug: str) -> str:

@@ -12,6 +12,9 @@ from typing import Any
 from chat.conf import chat_settings
 from chat.protocol import CloseCode
 
+FAREWELL = 5.0
+"""Seconds that ``flushed`` waits for a peer that does not read."""
+
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
@@ -24,8 +27,8 @@ class PortableLane:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        # ASGI messages that wait, and how many bytes of text they have.
-        self._queue: deque[dict[str, Any]] = deque()
+        # ASGI messages that wait, each with its bytes of text, and how many bytes that is in all.
+        self._queue: deque[tuple[dict[str, Any], int]] = deque()
         self.waiting = 0
         # The writer, while there is something to write.
         self._writer: asyncio.Task[None] | None = None
@@ -37,12 +40,13 @@ class PortableLane:
         """Send one text frame. A socket that lets more than CHAT["OUTBOX"] bytes wait is closed instead."""
         if self.closed_with is not None:
             return
-        self.waiting += len(frame)
+        size = len(frame) if frame.isascii() else len(frame.encode())
+        self.waiting += size
         if self.waiting > self._limit:
             self._drop_queue()
             self.close(CloseCode.TOO_SLOW)
             return
-        self._put({"type": "websocket.send", "text": frame})
+        self._put({"type": "websocket.send", "text": frame}, size)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Send what waits, then close. Only the first call counts."""
@@ -58,12 +62,12 @@ class PortableLane:
             self._writer.cancel()
 
     async def flushed(self) -> None:
-        """Wait until nothing waits."""
+        """Wait until nothing waits, but not for ever."""
         if self._writer:
-            await asyncio.wait([self._writer])
+            await asyncio.wait([self._writer], timeout=FAREWELL)
 
-    def _put(self, message: dict[str, Any]) -> None:
-        self._queue.append(message)
+    def _put(self, message: dict[str, Any], size: int = 0) -> None:
+        self._queue.append((message, size))
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write())
 
@@ -74,11 +78,13 @@ class PortableLane:
     async def _write(self) -> None:
         try:
             while self._queue:
-                message = self._queue.popleft()
+                message, size = self._queue.popleft()
                 await self._send(message)
-                self.waiting = max(0, self.waiting - len(message.get("text", "")))
+                # The queue may have been dropped in the meantime.
+                self.waiting = max(0, self.waiting - size)
         except (OSError, RuntimeError):
             # How servers say that the peer is gone; the receive loop learns of it by itself.
+            self.closed_with = self.closed_with or CloseCode.NORMAL
             self._drop_queue()
         finally:
             self._writer = None

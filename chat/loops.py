@@ -6,6 +6,7 @@ of the kind is a module's global.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ def everywhere(kind: type[T]) -> list[tuple[asyncio.AbstractEventLoop, T]]:
 
 
 async def close_this_loop() -> None:
-    """Close what the running loop keeps, the youngest first."""
-    for thing in reversed(list(_kept.pop(asyncio.get_running_loop(), {}).values())):
-        await thing.close()
+    """Close what the running loop keeps, the youngest first. One that fails does not keep the others open."""
+    async with AsyncExitStack() as stack:
+        for thing in _kept.pop(asyncio.get_running_loop(), {}).values():
+            stack.push_async_callback(thing.close)

@@ -67,6 +67,10 @@ class Presence:
         if person is None:
             person = room.people[key] = Person(name, identity)
         first = not person.sockets and person.leaving is None
+        if person.name != name and not person.sockets:
+            # A guest who comes back may write the name in another way.
+            person.name = name
+            self._changed(slug, room)
         person.identity = identity
         person.sockets.add(socket_id)
         if person.leaving:
@@ -139,7 +143,7 @@ class Presence:
         frame = protocol.encode(self.user_list(slug))
         self._hub.publish_soon(slug, frame)
         chat = chat_settings()
-        cost = len(frame) * self._hub.audience(slug)
+        cost = len(frame.encode()) * self._hub.audience(slug)
         room.next_at = self._loop.time() + max(chat.USER_LIST_INTERVAL, cost / chat.USER_LIST_BANDWIDTH)
 
     async def close(self) -> None:

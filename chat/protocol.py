@@ -88,7 +88,8 @@ class CloseCode(IntEnum):
 
     @property
     def comes_back(self) -> bool:
-        return self is not CloseCode.NORMAL and self < CloseCode.BAD_INPUT
+        """Does a client connect again by itself? After a 1000 that it did not send, too: proxies have time limits."""
+        return self < CloseCode.BAD_INPUT
 
 
 class Invalid(Exception):  # noqa: N818 it names what the input is
@@ -168,7 +169,7 @@ class Post(Command, tag="message"):
 
 
 class Typing(Command, tag="typing"):
-    """Say that the user is typing. Not answered; at most one a second in a room is passed on."""
+    """Say that the user is typing. Not answered; what comes too often (by default, twice a second) is dropped."""
 
     room: Room = LOBBY
 
@@ -195,6 +196,11 @@ class Outgoing(Struct, tag_field="type", rename="camel", kw_only=True, omit_defa
     """What the server says. A field that has nothing to say is left out."""
 
 
+Said = Annotated[str, Meta(max_length=CONTENT_LIMIT, description="What was said: plain text, never markup.")]
+Name = Annotated[str, Meta(description="The name, normalised: use this one, not what was sent.")]
+Id = Annotated[int, Meta(ge=0, le=BIGGEST, description="The message's name in its room.")]
+
+
 class Welcome(Outgoing, tag="welcome"):
     """The socket is in the room, at position `seq`.
 
@@ -202,12 +208,14 @@ class Welcome(Outgoing, tag="welcome"):
     """
 
     room: Room
-    username: str
+    username: Name
     seq: Number
     epoch: Epoch
-    resumed: bool
+    resumed: Annotated[bool, Meta(description="Everything after `since` follows.")]
     timestamp: Timestamp
-    protocol: int = msgspec.field(default_factory=lambda: VERSION)
+    protocol: Annotated[int, Meta(description="The version of this protocol.")] = msgspec.field(
+        default_factory=lambda: VERSION
+    )
     ref: Ref | UnsetType = UNSET
 
 
@@ -215,7 +223,7 @@ class Joined(Outgoing, tag="join"):
     """Somebody came into the room: once, however many tabs they open."""
 
     room: Room
-    username: str
+    username: Name
     timestamp: Timestamp
 
 
@@ -223,16 +231,16 @@ class Left(Outgoing, tag="leave"):
     """Somebody is gone from the room, with the last of their tabs."""
 
     room: Room
-    username: str
+    username: Name
     timestamp: Timestamp
 
 
 class UserList(Outgoing, tag="userList"):
-    """Who is here. `count` is always true; `users` are at most 200 names, those who came last first."""
+    """Who is here: `users` are at most so many names (200 by default), `count` is always true."""
 
     room: Room
-    users: list[str]
-    count: int
+    users: Annotated[list[str], Meta(description="Names, those who came last first; capped.")]
+    count: Annotated[int, Meta(ge=0, description="How many people are here, never capped.")]
     timestamp: Timestamp
 
 
@@ -240,10 +248,10 @@ class Message(Outgoing, tag="message"):
     """What somebody said. `id` names the message in its room, `seq` is the position of its last change."""
 
     room: Room
-    id: Number
+    id: Id
     seq: Number
-    username: str
-    content: str
+    username: Name
+    content: Said
     timestamp: Timestamp
 
 
@@ -251,7 +259,7 @@ class TypingNow(Outgoing, tag="typing"):
     """Somebody is typing."""
 
     room: Room
-    username: str
+    username: Name
     timestamp: Timestamp
 
 
@@ -259,8 +267,8 @@ class History(Outgoing, tag="history"):
     """A page of messages, oldest first. `more` tells whether older ones are kept."""
 
     room: Room
-    messages: list[Message]
-    more: bool
+    messages: Annotated[list[Message], Meta(description="Oldest first.")]
+    more: Annotated[bool, Meta(description="Older ones are kept.")]
     timestamp: Timestamp
     ref: Ref | UnsetType = UNSET
 
@@ -270,7 +278,7 @@ class Ack(Outgoing, tag="ack"):
 
     room: Room
     timestamp: Timestamp
-    id: Number | UnsetType = UNSET
+    id: Id | UnsetType = UNSET
     seq: Number | UnsetType = UNSET
     ref: Ref | UnsetType = UNSET
 
@@ -285,12 +293,12 @@ class Pong(Outgoing, tag="pong"):
 class Error(Outgoing, tag="error"):
     """The command was refused: `message` is a sentence for people, `code` is for programs."""
 
-    code: ErrorCode
-    message: str
+    code: Annotated[ErrorCode, Meta(description="For programs.")]
+    message: Annotated[str, Meta(description="A sentence for people.")]
     timestamp: Timestamp
-    field: str | UnsetType = UNSET
+    field: Annotated[str, Meta(description="The field that was wrong.")] | UnsetType = UNSET
     ref: Ref | UnsetType = UNSET
-    retry_after: int | UnsetType = UNSET
+    retry_after: Annotated[int, Meta(ge=0, description="Milliseconds.")] | UnsetType = UNSET
 
 
 AnyOutgoing: TypeAlias = Welcome | Joined | Left | UserList | Message | TypingNow | History | Ack | Pong | Error

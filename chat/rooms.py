@@ -31,13 +31,13 @@ async def join(socket: Socket, identity: Identity, command: Join) -> None:
         limit = chat_settings().ROOMS_PER_SOCKET
         raise Invalid(ErrorCode.TOO_MANY_ROOMS, f"room: one socket may be in at most {limit} rooms", field="room")
     presence, hub = of_this_loop(Presence), of_this_loop(Hub)
-    first = presence.enter(slug, identity, name, socket.id)
+    room = await hub.open(slug)
+    # No await from here on: nothing is delivered in between, and nobody is counted who does not get in.
     try:
-        room = await hub.open(slug)
-    except BaseException:
-        presence.exit(slug, name, socket.id, at_once=True)
+        first = presence.enter(slug, identity, name, socket.id)
+    except Invalid:
+        hub.release(room)
         raise
-    # No await from here to enter: nothing is delivered in between.
     missed = hub.catch_up(room, _given(command.since), _given(command.epoch))
     socket.username = name
     welcome = Welcome(
@@ -54,7 +54,7 @@ async def join(socket: Socket, identity: Identity, command: Join) -> None:
     for entry in missed or ():
         socket.lane.write(entry.frame)
     if slug in socket.rooms:
-        await hub.release(room)
+        hub.release(room)
         return
     hub.enter(room, socket)
     if first:
@@ -63,11 +63,9 @@ async def join(socket: Socket, identity: Identity, command: Join) -> None:
 
 async def leave(socket: Socket, slug: str, *, at_once: bool) -> None:
     """Take a socket out of a room; ``at_once`` spares the person the grace of a lost connection."""
-    _present(socket, slug)
-    name = socket.username
-    await of_this_loop(Hub).exit(slug, socket)
-    if name:
-        of_this_loop(Presence).exit(slug, name, socket.id, at_once=at_once)
+    name = _present(socket, slug)
+    of_this_loop(Hub).exit(slug, socket)
+    of_this_loop(Presence).exit(slug, name, socket.id, at_once=at_once)
 
 
 async def post(socket: Socket, identity: Identity, command: Post, *, acknowledge: Callable[[Entry], None]) -> None:
@@ -77,7 +75,11 @@ async def post(socket: Socket, identity: Identity, command: Post, *, acknowledge
     """
     name = _present(socket, command.room)
     entry, fresh = of_this_loop(Log).append(
-        command.room, author=identity.key, username=name, content=command.content, ref=command.ref or None
+        command.room,
+        author=_author(identity, name),
+        username=name,
+        content=command.content,
+        ref=command.ref or None,
     )
     acknowledge(entry)
     if fresh:
@@ -102,6 +104,11 @@ def _present(socket: Socket, slug: str) -> str:
     if slug not in socket.rooms or socket.username is None:
         raise Invalid(ErrorCode.NOT_JOINED, f"room: join {slug!r} first", field="room")
     return socket.username
+
+
+def _author(identity: Identity, name: str) -> str:
+    """Whose refs are compared. A guest without a session comes back as another identity, but under their name."""
+    return identity.key if identity.lasting else f"name:{protocol.name_key(name)}"
 
 
 def _name_for(socket: Socket, identity: Identity, command: Join) -> str:

@@ -1,11 +1,14 @@
 """The environment's variables, read with their type. A bad one stops the start with its name and what is right."""
 
+import contextlib
 import os
+import re
 import secrets
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -32,23 +35,22 @@ def listed(name: str, default: str = "") -> list[str]:
 
 
 def origins(name: str) -> list[str]:
-    """Comma-separated origins: scheme://host[:port] and nothing after."""
+    """Comma-separated origins as browsers send them: scheme://host[:port], small letters and nothing after."""
     found = listed(name)
     for origin in found:
-        parts = urlsplit(origin)
-        if (
-            parts.scheme not in {"http", "https"}
-            or not parts.netloc
-            or origin != f"{parts.scheme}://{parts.netloc}"
-        ):
-            raise ImproperlyConfigured(f"{name} must list origins like https://chat.example.com, not {origin!r}.")
+        parts = _split(name, origin)
+        known = parts.scheme in {"http", "https"} and parts.hostname
+        if not known or origin != f"{parts.scheme}://{_host_and_port(parts)}":
+            raise ImproperlyConfigured(
+                f"{name} must list origins like https://chat.example.com, not {_shown(origin)}."
+            )
     return found
 
 
 def database(name: str, default: str) -> dict[str, Any]:
     """A Django DATABASES entry from a URL: sqlite:///path or postgres://user:password@host/name."""
     url = text(name, default)
-    if urlsplit(url).scheme not in {"sqlite", "postgres", "postgresql"}:
+    if _split(name, url).scheme not in {"sqlite", "postgres", "postgresql"}:
         raise ImproperlyConfigured(
             f"{name} must be sqlite:///path or postgres://user:password@host:port/name, not {_shown(url)}."
         )
@@ -60,7 +62,7 @@ def database(name: str, default: str) -> dict[str, Any]:
 
 def redis_url(name: str) -> str:
     url = text(name)
-    if url and (urlsplit(url).scheme not in {"redis", "rediss"} or not urlsplit(url).hostname):
+    if url and (_split(name, url).scheme not in {"redis", "rediss"} or not _split(name, url).hostname):
         raise ImproperlyConfigured(f"{name} must be redis://host:port/0 or rediss://..., not {_shown(url)}.")
     return url
 
@@ -75,9 +77,22 @@ def secret_key(name: str, kept_in: Path) -> str:
         return key
     if not kept_in.exists():
         kept_in.parent.mkdir(parents=True, exist_ok=True)
-        kept_in.touch(mode=0o600)
-        kept_in.write_text(secrets.token_urlsafe(50))
-    return kept_in.read_text().strip()
+        _write_once(kept_in, secrets.token_urlsafe(50))
+    if kept := kept_in.read_text().strip():
+        return kept
+    raise ImproperlyConfigured(f"{name} is not set, and the file that keeps it is empty: delete {kept_in}.")
+
+
+def _write_once(path: Path, content: str) -> None:
+    """Make a file that only the owner reads, whole or not at all. Of two processes, the first one's stays."""
+    descriptor, draft = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(content)
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        Path(draft).unlink()
 
 
 def command() -> str:
@@ -89,7 +104,23 @@ def command() -> str:
     return ""
 
 
+def _split(name: str, url: str) -> SplitResult:
+    """The URL's parts, its port a number."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        # Its own words may have a part of the password.
+        raise ImproperlyConfigured(f"{name} is not a URL: {_shown(url)}.") from None
+    return parts
+
+
+def _host_and_port(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    return host if parts.port is None else f"{host}:{parts.port}"
+
+
 def _shown(url: str) -> str:
-    """The URL without its password: it goes to a terminal or a log."""
-    parts = urlsplit(url)
-    return repr(url.replace(f":{parts.password}@", ":***@") if parts.password else url)
+    """The URL without its password, or what a slip made of one: it goes to a terminal or a log."""
+    return repr(re.sub(r"^(\w+://)?.*@", r"\1***@", url, flags=re.DOTALL).partition("?")[0])

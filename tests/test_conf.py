@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from chat.conf import FIELDS, ChatSettings, chat_settings, from_environment
 
@@ -20,13 +20,13 @@ def whole(name: str) -> bool:
     return FIELDS[name].type is int
 
 
-def test_without_a_chat_setting_the_defaults_hold(settings: SettingsWrapper) -> None:
+def test_where_nothing_is_set_the_defaults_hold(settings: Settings) -> None:
     """A project that sets nothing gets every default."""
-    del settings.CHAT
+    settings.CHAT = {}
     assert chat_settings() == ChatSettings()
 
 
-def test_what_is_set_holds_and_the_rest_stays(settings: SettingsWrapper) -> None:
+def test_what_is_set_holds_and_the_rest_stays(settings: Settings) -> None:
     """One key changes one setting."""
     settings.CHAT = {"GRACE": 12}
     assert chat_settings() == ChatSettings(GRACE=12)
@@ -41,7 +41,7 @@ def test_override_settings_works_both_ways() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_default_is_in_its_own_range(name: str, settings: SettingsWrapper) -> None:
+def test_a_default_is_in_its_own_range(name: str, settings: Settings) -> None:
     """Each default would be accepted if it were written down, and each setting says what it is."""
     settings.CHAT = {name: FIELDS[name].default}
     assert getattr(chat_settings(), name) == FIELDS[name].default
@@ -49,7 +49,7 @@ def test_a_default_is_in_its_own_range(name: str, settings: SettingsWrapper) -> 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_both_ends_of_a_range_are_taken(name: str, settings: SettingsWrapper) -> None:
+def test_both_ends_of_a_range_are_taken(name: str, settings: Settings) -> None:
     """The range includes its ends."""
     for value in bounds(name):
         settings.CHAT = {name: value}
@@ -58,7 +58,7 @@ def test_both_ends_of_a_range_are_taken(name: str, settings: SettingsWrapper) ->
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("beyond", [-1, 1])
-def test_past_a_range_the_key_is_named(name: str, beyond: int, settings: SettingsWrapper) -> None:
+def test_past_a_range_the_key_is_named(name: str, beyond: int, settings: Settings) -> None:
     """A value past either end is refused with the key, the unit and both ends."""
     least, most = bounds(name)
     settings.CHAT = {name: least - 1 if beyond < 0 else most + 1}
@@ -73,7 +73,7 @@ WRONG: list[Any] = ["5", "", None, True, False, [5], {}, float("nan"), float("in
 
 @pytest.mark.parametrize("value", WRONG, ids=repr)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_value_of_another_type_is_refused(name: str, value: object, settings: SettingsWrapper) -> None:
+def test_a_value_of_another_type_is_refused(name: str, value: object, settings: Settings) -> None:
     """Text, truth values and what is no number are no setting."""
     settings.CHAT = {name: value}
     with pytest.raises(ImproperlyConfigured, match=rf"CHAT\['{name}'\] must be a (whole )?number of"):
@@ -81,15 +81,15 @@ def test_a_value_of_another_type_is_refused(name: str, value: object, settings: 
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if whole(name)])
-def test_what_is_counted_is_a_whole_number(name: str, settings: SettingsWrapper) -> None:
+def test_what_is_counted_is_a_whole_number(name: str, settings: Settings) -> None:
     """Half a room is no room, nor is 5.0."""
-    settings.CHAT = {name: float(FIELDS[name].default)}
+    settings.CHAT = {name: 1.0 * getattr(ChatSettings(), name)}
     with pytest.raises(ImproperlyConfigured, match="must be a whole number"):
         chat_settings()
 
 
 @pytest.mark.parametrize("key", ["GRAZE", "grace", "", 1, None])
-def test_an_unknown_key_is_named_with_those_that_exist(key: object, settings: SettingsWrapper) -> None:
+def test_an_unknown_key_is_named_with_those_that_exist(key: object, settings: Settings) -> None:
     """A misspelt key stops, and the error lists what there is."""
     settings.CHAT = {key: 1}
     with pytest.raises(ImproperlyConfigured) as caught:
@@ -99,14 +99,14 @@ def test_an_unknown_key_is_named_with_those_that_exist(key: object, settings: Se
 
 
 @pytest.mark.parametrize("given", [None, [], "GRACE=5", 5])
-def test_chat_must_be_a_dict(given: object, settings: SettingsWrapper) -> None:
+def test_chat_must_be_a_dict(given: object, settings: Settings) -> None:
     """Anything but a dict is refused with what it is."""
     settings.CHAT = given
     with pytest.raises(ImproperlyConfigured, match=f"CHAT must be a dict, not {type(given).__name__}"):
         chat_settings()
 
 
-def test_a_bad_setting_stays_bad(settings: SettingsWrapper) -> None:
+def test_a_bad_setting_stays_bad(settings: Settings) -> None:
     """An error is not remembered as a success."""
     settings.CHAT = {"GRACE": -1}
     for _ in range(2):
@@ -134,14 +134,14 @@ def test_no_variable_makes_no_setting() -> None:
 @pytest.mark.parametrize("text", ["", "five", "-1", "301", "nan", "inf", "-inf", "0x5", "true", "5s", "9" * 5_000])
 def test_a_bad_variable_is_named(text: str) -> None:
     """The error has the variable's own name, not the key it becomes."""
-    with pytest.raises(ImproperlyConfigured, match="^CHAT_GRACE must be a number of seconds from 0 to 300, not "):
+    with pytest.raises(ImproperlyConfigured, match=r"^CHAT_GRACE must be a number of seconds from 0 to 300, not "):
         from_environment({"CHAT_GRACE": text})
 
 
 @pytest.mark.parametrize("text", ["1.5", "2000.0", "1e4"])
 def test_a_counting_variable_is_a_whole_number(text: str) -> None:
     """What is counted has no fraction in the environment either."""
-    with pytest.raises(ImproperlyConfigured, match="^CHAT_OUTBOX must be a whole number"):
+    with pytest.raises(ImproperlyConfigured, match=r"^CHAT_OUTBOX must be a whole number"):
         from_environment({"CHAT_OUTBOX": text})
 
 

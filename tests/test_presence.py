@@ -1,0 +1,427 @@
+"""Who is here: each person once, told to everybody at a bounded price."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from doubles import Clock
+from pytest_django import Settings
+
+from chat import loops
+from chat.auth import Identity
+from chat.presence import Presence
+from chat.protocol import (
+    AnyOutgoing,
+    ErrorCode,
+    Invalid,
+    Joined,
+    Left,
+    UserList,
+    decode_outgoing,
+    encode,
+)
+
+ROOM = "lobby"
+GRACE = 5.0
+INTERVAL = 0.25
+
+ALICE = Identity("account:1", "Alice", lasting=True)
+BOB = Identity("guest:b0b:Bob", "Bob", lasting=True)
+
+
+def passer_by(number: int) -> Identity:
+    """A guest without a session: nobody but this socket."""
+    return Identity(f"socket:{number}")
+
+
+@dataclass
+class Recorder:
+    """Stands for the hub: everybody in the room hears what is published."""
+
+    said: list[AnyOutgoing] = field(default_factory=list)
+    # How many sockets hear it, and the bytes that this makes, in all and of the lists alone.
+    listeners: int = 1
+    bytes: int = 0
+    bytes_of_lists: int = 0
+
+    def publish_soon(self, slug: str, frame: str) -> None:
+        outgoing = decode_outgoing(frame)
+        assert getattr(outgoing, "room", None) == slug
+        self.said.append(outgoing)
+        size = len(frame.encode()) * self.listeners
+        self.bytes += size
+        if isinstance(outgoing, UserList):
+            self.bytes_of_lists += size
+
+    def audience(self, slug: str) -> int:
+        return self.listeners if slug == ROOM else 0
+
+    def names(self, kind: type[Joined | Left]) -> list[str]:
+        return [said.username for said in self.said if isinstance(said, kind)]
+
+    def lists(self) -> list[UserList]:
+        return [said for said in self.said if isinstance(said, UserList)]
+
+
+@pytest.fixture
+async def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def hub(settings: Settings) -> Recorder:
+    settings.CHAT = {"GRACE": GRACE, "USER_LIST_INTERVAL": INTERVAL}
+    return Recorder()
+
+
+@pytest.fixture
+async def presence(hub: Recorder, clock: Clock) -> AsyncIterator[Presence]:
+    presence = loops.of_this_loop(Presence)
+    presence._hub = hub  # type: ignore[assignment]  # what presence needs of it
+    yield presence
+    await loops.close_this_loop()
+
+
+def come(presence: Presence, identity: Identity, name: str, tab: str = "tab") -> bool:
+    """Enter and announce, as joining does."""
+    first = presence.enter(ROOM, identity, name, tab)
+    if first:
+        presence.announce(ROOM, name)
+    return first
+
+
+def taken(presence: Presence, identity: Identity, name: str) -> bool:
+    try:
+        presence.enter(ROOM, identity, name, "another tab")
+    except Invalid as refused:
+        assert (refused.code, refused.field) == (ErrorCode.NAME_TAKEN, "username")  # noqa: PT017 both ways are right
+        return True
+    return False
+
+
+# --- Once per person ---
+
+
+async def test_somebody_who_comes_is_announced(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """The first socket of a person is a join, and then the list."""
+    assert come(presence, ALICE, "Alice")
+    await clock.skip(0)
+    assert [type(said) for said in hub.said] == [Joined, UserList]
+    assert hub.lists()[0].users == ["Alice"]
+
+
+async def test_many_tabs_are_one_person(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """Further tabs announce nothing, and neither does closing any but the last."""
+    assert come(presence, BOB, "Bob", "1")
+    assert not come(presence, BOB, "Bob", "2")
+    assert not come(presence, BOB, "Bob", "3")
+    assert presence.tabs(ROOM, "Bob") == 3
+    presence.exit(ROOM, "Bob", "1")
+    presence.exit(ROOM, "Bob", "3", at_once=True)
+    await clock.skip(GRACE * 2)
+    assert hub.names(Joined) == ["Bob"]
+    assert hub.names(Left) == []
+    assert presence.user_list(ROOM).users == ["Bob"]
+    presence.exit(ROOM, "Bob", "2")
+    await clock.skip(GRACE)
+    assert hub.names(Left) == ["Bob"]
+
+
+async def test_a_lost_person_leaves_after_the_grace(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """Not before: until then they are in the list."""
+    come(presence, ALICE, "Alice")
+    presence.exit(ROOM, "Alice", "tab")
+    await clock.skip(GRACE - 0.1)
+    assert (hub.names(Left), presence.counts()) == ([], {ROOM: 1})
+    await clock.skip(0.1)
+    assert (hub.names(Left), presence.counts()) == (["Alice"], {})
+
+
+async def test_a_reconnect_cancels_the_leave(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """Who comes back within the grace was never gone; the next loss has a grace of its own."""
+    come(presence, ALICE, "Alice", "1")
+    presence.exit(ROOM, "Alice", "1")
+    await clock.skip(GRACE - 0.1)
+    assert not come(presence, ALICE, "Alice", "2")
+    await clock.skip(GRACE * 3)
+    presence.exit(ROOM, "Alice", "2")
+    await clock.skip(GRACE - 0.1)
+    assert (hub.names(Joined), hub.names(Left)) == (["Alice"], [])
+    await clock.skip(0.1)
+    assert hub.names(Left) == ["Alice"]
+
+
+async def test_who_says_goodbye_leaves_at_once(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """Leaving is not a lost connection."""
+    come(presence, ALICE, "Alice")
+    presence.exit(ROOM, "Alice", "tab", at_once=True)
+    assert hub.names(Left) == ["Alice"]
+    await clock.skip(GRACE * 2)
+    assert hub.names(Left) == ["Alice"]
+
+
+async def test_a_grace_of_nothing_is_at_once(presence: Presence, hub: Recorder, settings: Settings) -> None:
+    """GRACE = 0 announces each lost connection."""
+    settings.CHAT = {"GRACE": 0}
+    come(presence, ALICE, "Alice")
+    presence.exit(ROOM, "Alice", "tab")
+    assert hub.names(Left) == ["Alice"]
+
+
+async def test_who_came_back_after_leaving_comes_anew(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """After the leave the next socket is a join again."""
+    for _ in range(2):
+        assert come(presence, ALICE, "Alice")
+        presence.exit(ROOM, "Alice", "tab", at_once=True)
+    assert (hub.names(Joined), hub.names(Left)) == (["Alice", "Alice"], ["Alice", "Alice"])
+
+
+async def test_leaving_where_one_is_not_changes_nothing(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """An exit of an unknown room, person or tab, or a second one, is nobody's leave."""
+    come(presence, ALICE, "Alice")
+    presence.exit("never", "Alice", "tab")
+    presence.exit(ROOM, "Bob", "tab")
+    presence.exit(ROOM, "Alice", "other tab", at_once=True)
+    presence.exit(ROOM, "Alice", "tab")
+    presence.exit(ROOM, "Alice", "tab", at_once=True)
+    await clock.skip(GRACE - 0.1)
+    assert hub.names(Left) == []
+
+
+async def test_rooms_are_apart(presence: Presence, clock: Clock) -> None:
+    """A name, a count and a leave are of one room."""
+    come(presence, ALICE, "Alice")
+    presence.enter("tea", passer_by(1), "Alice", "1")
+    presence.enter("tea", BOB, "Bob", "2")
+    assert presence.counts() == {ROOM: 1, "tea": 2}
+    assert [person.name for person in presence.people("tea")] == ["Alice", "Bob"]
+    assert list(presence.people("never")) == []
+    assert (presence.tabs("tea", "Bob"), presence.tabs(ROOM, "Bob"), presence.tabs("never", "Bob")) == (1, 0, 0)
+
+
+# --- Names ---
+
+
+@pytest.mark.parametrize(
+    ("holder", "comer", "expected"),
+    [
+        (ALICE, ALICE, False),
+        (BOB, BOB, False),
+        (ALICE, Identity("account:2", "alice", lasting=True), True),
+        (BOB, Identity("guest:0ther:Bob", "Bob", lasting=True), True),
+        (ALICE, passer_by(1), True),
+        (passer_by(1), ALICE, True),
+        (passer_by(1), passer_by(2), True),
+        (passer_by(1), passer_by(1), False),
+    ],
+)
+async def test_a_name_is_one_person_s(
+    presence: Presence,
+    holder: Identity,
+    comer: Identity,
+    expected: bool,  # noqa: FBT001 a table's column
+) -> None:
+    """While its holder is here a name is taken by everybody else; the same session is the same person."""
+    come(presence, holder, "Same")
+    assert taken(presence, comer, "Same") is expected
+
+
+@pytest.mark.parametrize(
+    ("holder", "comer", "expected"),
+    [
+        (ALICE, ALICE, False),
+        (ALICE, passer_by(1), True),
+        (BOB, passer_by(1), True),
+        (BOB, Identity("guest:0ther:Bob", "Bob", lasting=True), True),
+        (passer_by(1), passer_by(2), False),
+        (passer_by(1), BOB, True),
+    ],
+)
+async def test_the_ghost_of_a_passer_by_gives_way_to_another(
+    presence: Presence,
+    hub: Recorder,
+    holder: Identity,
+    comer: Identity,
+    expected: bool,  # noqa: FBT001 a table's column
+) -> None:
+    """In the grace of one who can prove nothing another such is taken for them; who can prove it keeps it."""
+    come(presence, holder, "Same", "1")
+    presence.exit(ROOM, "Same", "1")
+    assert taken(presence, comer, "Same") is expected
+    assert hub.names(Joined) == ["Same"]
+
+
+@pytest.mark.parametrize("name", ["ALICE", "alice", "\uff21lice"])
+async def test_case_and_width_make_no_second_alice(presence: Presence, name: str) -> None:
+    """What people read as the same name is the same name."""
+    come(presence, ALICE, "Alice")
+    assert taken(presence, passer_by(1), name)
+    assert presence.tabs(ROOM, name) == 1
+
+
+async def test_a_refused_name_leaves_no_trace(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """The holder is neither counted twice nor gone when the other's socket is."""
+    come(presence, ALICE, "Alice")
+    assert taken(presence, passer_by(1), "Alice")
+    presence.exit(ROOM, "Alice", "another tab", at_once=True)
+    await clock.skip(1)
+    assert presence.counts() == {ROOM: 1}
+    assert hub.names(Left) == []
+
+
+async def test_a_returning_passer_by_may_write_the_name_otherwise(
+    presence: Presence, hub: Recorder, clock: Clock
+) -> None:
+    """The list and the leave have the name that the person speaks under now."""
+    come(presence, passer_by(1), "charlie", "1")
+    await clock.skip(1)
+    presence.exit(ROOM, "charlie", "1")
+    come(presence, passer_by(2), "Charlie", "2")
+    await clock.skip(1)
+    assert hub.lists()[-1].users == ["Charlie"]
+    presence.exit(ROOM, "Charlie", "2", at_once=True)
+    assert hub.names(Left) == ["Charlie"]
+
+
+async def test_a_taken_name_is_free_after_the_leave(presence: Presence, clock: Clock) -> None:
+    """Until the grace is over it is not."""
+    come(presence, ALICE, "Alice")
+    presence.exit(ROOM, "Alice", "tab")
+    assert taken(presence, passer_by(1), "Alice")
+    await clock.skip(GRACE)
+    assert not taken(presence, passer_by(1), "Alice")
+
+
+# --- The list ---
+
+
+async def test_the_list_names_the_latest_first(presence: Presence) -> None:
+    """Who came last stands first; a reconnect changes nobody's place."""
+    for number in range(3):
+        come(presence, passer_by(number), f"u{number}", str(number))
+    presence.exit(ROOM, "u0", "0")
+    come(presence, passer_by(9), "u0", "9")
+    assert presence.user_list(ROOM).users == ["u2", "u1", "u0"]
+    assert presence.user_list("never").users == []
+
+
+async def test_after_quiet_the_list_goes_out_at_once(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """The first change is told without delay, and those that follow in one list after the interval."""
+    come(presence, passer_by(0), "u0", "0")
+    await clock.skip(0)
+    assert len(hub.lists()) == 1
+    for number in range(1, 20):
+        come(presence, passer_by(number), f"u{number}", str(number))
+        await clock.skip(0.01)
+    assert len(hub.lists()) == 1
+    await clock.skip(INTERVAL)
+    assert [said.count for said in hub.lists()] == [1, 20]
+    await clock.skip(INTERVAL)
+    come(presence, passer_by(20), "u20", "20")
+    await clock.skip(0)
+    assert [said.count for said in hub.lists()] == [1, 20, 21]
+
+
+async def test_where_nothing_changes_nothing_is_said(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """A quiet room costs nothing."""
+    come(presence, ALICE, "Alice")
+    await clock.skip(INTERVAL)
+    said = len(hub.said)
+    for _ in range(5):
+        await clock.skip(60)
+    assert len(hub.said) == said
+
+
+async def test_the_last_list_is_true(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """After any storm the list that everybody has is the one that holds."""
+    for number in range(50):
+        come(presence, passer_by(number), f"u{number}", str(number))
+        if number % 3:
+            presence.exit(ROOM, f"u{number}", str(number), at_once=True)
+        await clock.skip(0.02)
+    await clock.skip(60)
+    last = hub.lists()[-1]
+    assert (last.users, last.count) == (presence.user_list(ROOM).users, 17)
+
+
+async def test_the_list_is_capped_and_the_count_is_true(
+    presence: Presence, hub: Recorder, clock: Clock, settings: Settings
+) -> None:
+    """Past the cap the list has the latest names, the count has all, and single joins and leaves are not told."""
+    settings.CHAT = {"USER_LIST_NAMES": 3, "GRACE": 0}
+    for number in range(5):
+        come(presence, passer_by(number), f"u{number}", str(number))
+    await clock.skip(1)
+    assert hub.names(Joined) == ["u0", "u1", "u2"]
+    assert (hub.lists()[-1].users, hub.lists()[-1].count) == (["u4", "u3", "u2"], 5)
+    for number in range(5):
+        presence.exit(ROOM, f"u{number}", str(number))
+    assert hub.names(Left) == ["u2", "u3", "u4"]
+
+
+async def test_a_big_room_s_lists_keep_to_the_bandwidth(
+    presence: Presence, hub: Recorder, clock: Clock, settings: Settings
+) -> None:
+    """All members' lists together cost at most USER_LIST_BANDWIDTH, whatever comes and goes, in any script."""
+    bandwidth = 100_000
+    settings.CHAT = {"GRACE": 0, "USER_LIST_BANDWIDTH": bandwidth, "USER_LIST_NAMES": 50}
+    seconds, step = 10, 0.05
+    for number in range(int(seconds / step)):
+        hub.listeners = number + 1
+        come(presence, passer_by(number), f"\u30a2\u30ea\u30b9{number}", str(number))
+        await clock.skip(step)
+    dearest = len(encode(hub.lists()[-1]).encode()) * hub.listeners
+    assert bandwidth * seconds / 2 < hub.bytes_of_lists < bandwidth * seconds + dearest
+
+
+async def bytes_of_joins(presence: Presence, hub: Recorder, clock: Clock, people: int) -> int:
+    """What a herd of so many costs: a join each millisecond, every one gets the list on entering."""
+    for number in range(people):
+        come(presence, passer_by(number), f"user {number:04}", str(number))
+        hub.listeners = number + 1
+        hub.bytes += len(encode(presence.user_list(ROOM)))
+        await clock.skip(0.001)
+    await clock.skip(5)
+    return hub.bytes
+
+
+@pytest.mark.parametrize("people", [250, 500, 1_000])
+async def test_joins_cost_in_proportion(presence: Presence, hub: Recorder, clock: Clock, people: int) -> None:
+    """250, 500 and 1,000 joins cost at most 15 kB each; telling all names to all would cost 1.2 MB each."""
+    assert await bytes_of_joins(presence, hub, clock, people) < 15_000 * people
+    assert hub.lists()[-1].count == people
+
+
+# --- Nothing stays ---
+
+
+async def test_an_empty_room_is_forgotten(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """With the last person the room goes, after the list that nobody needs any more."""
+    come(presence, ALICE, "Alice")
+    presence.exit(ROOM, "Alice", "tab")
+    await clock.skip(GRACE)
+    await clock.skip(INTERVAL)
+    assert presence._rooms == {}
+    assert [said.count for said in hub.lists()] == [1]
+
+
+async def test_a_room_that_fills_again_in_time_goes_on(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """Who comes between the last leave and the list is in the list."""
+    come(presence, ALICE, "Alice")
+    await clock.skip(0)
+    presence.exit(ROOM, "Alice", "tab", at_once=True)
+    come(presence, BOB, "Bob")
+    await clock.skip(INTERVAL)
+    assert [said.users for said in hub.lists()] == [["Alice"], ["Bob"]]
+
+
+async def test_closing_stops_every_timer(presence: Presence, hub: Recorder, clock: Clock) -> None:
+    """After the close no leave and no list comes."""
+    come(presence, ALICE, "Alice")
+    come(presence, BOB, "Bob")
+    presence.exit(ROOM, "Alice", "tab")
+    said = len(hub.said)
+    await presence.close()
+    await clock.skip(GRACE * 2)
+    assert len(hub.said) == said
+    assert presence.counts() == {}

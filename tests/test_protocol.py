@@ -1,0 +1,654 @@
+"""The wire protocol, without a loop, a socket or Django: text in, commands or errors out."""
+
+import json
+import subprocess
+import sys
+import unicodedata
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from chat import protocol
+from chat.protocol import (
+    BIGGEST,
+    COMMANDS,
+    CONTENT_LIMIT,
+    FRAME_LIMIT,
+    HISTORY_LIMIT,
+    LOBBY,
+    NAME_LIMIT,
+    OUTGOING,
+    Ack,
+    AnyCommand,
+    CloseCode,
+    Error,
+    ErrorCode,
+    GetHistory,
+    History,
+    Invalid,
+    Join,
+    Joined,
+    Leave,
+    Left,
+    Message,
+    Outgoing,
+    Ping,
+    Pong,
+    Post,
+    Typing,
+    TypingNow,
+    UserList,
+    Welcome,
+    clean_name,
+    decode,
+    decode_outgoing,
+    encode,
+    name_key,
+)
+
+
+def refusal(text: str) -> Invalid:
+    """What ``decode`` says against the text."""
+    with pytest.raises(Invalid) as caught:
+        decode(text)
+    return caught.value
+
+
+def frame(**fields: object) -> str:
+    return json.dumps(fields)
+
+
+# --- Commands that are right ---
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ('{"type":"join","username":"Alice"}', Join(username="Alice")),
+        ('{"type":"join"}', Join(room=LOBBY)),
+        ('{"type":"join","room":"tea","since":0,"epoch":"e1"}', Join(room="tea", since=0, epoch="e1")),
+        ('{"type":"leave"}', Leave(room=LOBBY)),
+        ('{"type":"message","content":"hi","ref":"a1"}', Post(content="hi", ref="a1")),
+        ('{"type":"typing","room":"tea"}', Typing(room="tea")),
+        ('{"type":"history","before":7,"limit":3}', GetHistory(before=7, limit=3)),
+        ('{"type":"history"}', GetHistory(limit=50)),
+        ('{"type":"ping"}', Ping()),
+        (' \n{ "type" : "ping" }\t', Ping()),
+        ('{"content":"hi","type":"message"}', Post(content="hi")),
+    ],
+)
+def test_a_command_is_read(text: str, command: AnyCommand) -> None:
+    """Each command is read from its JSON, with the lobby where no room is named."""
+    assert decode(text) == command
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ('{"type":"join","username":"Alice","timestamp":1700000000000}', Join(username="Alice")),
+        ('{"type":"message","username":"Eve","content":"hi","timestamp":1}', Post(content="hi")),
+        ('{"type":"message","content":"hi","users":["a"],"x":{"y":[1,null,true]}}', Post(content="hi")),
+        ('{"type":"leave","username":"Alice","timestamp":1}', Leave()),
+        ('{"type":"ping","x":' + "9" * 5_000 + "}", Ping()),
+    ],
+)
+def test_the_article_s_frames_are_read(text: str, command: AnyCommand) -> None:
+    """Fields that a command does not have are ignored: the article's client sends a name and a time with all."""
+    assert decode(text) == command
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("content", "x" * CONTENT_LIMIT),
+        ("content", "\N{PILE OF POO}" * CONTENT_LIMIT),
+        ("content", "two\nlines\r\n\tand a tab"),
+        ("content", "<b>not markup</b> & \u202eright to left"),
+        ("content", "type"),
+        ("content", "content"),
+        ("content", '"type"'),
+        ("content", '{"type":"ping","type":"ping"}'),
+        ("room", "a"),
+        ("room", "0-_" + "x" * 47),
+        ("room", "room"),
+        ("ref", "r" * 64),
+        ("ref", "ref"),
+        ("ref", "\N{PILE OF POO}"),
+    ],
+)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_value_at_its_limit_is_taken(field: str, value: str, ascii_only: bool) -> None:  # noqa: FBT001
+    """The limits count characters, however they are escaped, and a text may look like a field's name."""
+    fields = {"type": "message", "content": "hi", field: value}
+    assert getattr(decode(json.dumps(fields, ensure_ascii=ascii_only)), field) == value
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**31, BIGGEST])
+def test_a_number_up_to_2_53_is_taken(number: int) -> None:
+    """Every integer that each JSON reader keeps is a position."""
+    assert decode(frame(type="join", since=number)) == Join(since=number)
+
+
+def test_a_frame_of_the_most_bytes_is_read() -> None:
+    """Exactly 65,536 bytes are read, one more is refused by name."""
+    short = '{"type":"ping","x":""}'
+    full = short.replace('""', '"' + "x" * (FRAME_LIMIT - len(short)) + '"')
+    assert decode(full) == Ping()
+    assert refusal(full + " ").code is ErrorCode.TOO_LARGE
+    assert str(FRAME_LIMIT) in refusal(full + " ").message
+
+
+def test_the_frame_limit_counts_bytes() -> None:
+    """A frame of few characters and many bytes is too large."""
+    assert refusal("\N{PILE OF POO}" * (FRAME_LIMIT // 4 + 1)).code is ErrorCode.TOO_LARGE
+
+
+# --- Text that is no command ---
+
+DEEP = 20_000
+
+NO_JSON_OBJECT = [
+    "",
+    " ",
+    "x",
+    "null",
+    "true",
+    "1",
+    '"ping"',
+    "[]",
+    '[{"type":"ping"}]',
+    "{",
+    '{"type":"ping"',
+    '{"type":"ping",}',
+    '{"type":"ping"} x',
+    '{"type":"ping"}{"type":"ping"}',
+    "{'type':'ping'}",
+    '{type:"ping"}',
+    '{"type":"ping","x":NaN}',
+    '{"type":"ping","x":Infinity}',
+    '{"type":"ping","x":01}',
+    '{"type":"ping","x":"\\x41"}',
+    '{"type":"ping","x":"\x00"}',
+    '{"type":"ping","x":"a\nb"}',
+    '{"type":"ping"}\x00',
+    '\ufeff{"type":"ping"}',
+    '{"type":"ping"}\ud800',
+    "\ud800",
+    "[" * DEEP,
+    '{"type":"ping","x":' + "[" * DEEP + "]" * DEEP + "}",
+    '{"type":"ping","x":' + '{"x":' * 10_000 + "1" + "}" * 10_000 + "}",
+    '{"type":"ping","type":"ping","x":' + "[" * DEEP + "]" * DEEP + "}",
+]
+
+
+@pytest.mark.parametrize("text", NO_JSON_OBJECT, ids=lambda text: ascii(text[:24]))
+def test_what_is_not_one_json_object_is_refused(text: str) -> None:
+    """Anything but one JSON object in well-formed Unicode is bad_json, a byte order mark and deep nesting too."""
+    refused = refusal(text)
+    assert refused.code is ErrorCode.BAD_JSON
+    assert len(refused.message) < 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"Type":"ping"}',
+        '{"type":"Ping"}',
+        '{"type":"welcome"}',
+        '{"type":"userList"}',
+        '{"type":""}',
+        '{"type":null}',
+        '{"type":1}',
+        '{"type":["ping"]}',
+        '{"type":{"type":"ping"}}',
+        '{"type":"ping\\u0000"}',
+        '{"username":"Alice"}',
+    ],
+)
+def test_a_type_that_is_no_command_is_refused(text: str) -> None:
+    """A missing, wrong or outgoing type is unknown_type, and the error lists the commands."""
+    refused = refusal(text)
+    assert (refused.code, refused.field) == (ErrorCode.UNKNOWN_TYPE, "type")
+    assert "command" in refused.message or all(known in refused.message for known in COMMANDS)
+
+
+WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
+    ("username", {"type": "join", "username": ""}, f"1 to {NAME_LIMIT}"),
+    ("username", {"type": "join", "username": "   "}, f"1 to {NAME_LIMIT}"),
+    ("username", {"type": "join", "username": "x" * (NAME_LIMIT + 1)}, f"1 to {NAME_LIMIT}"),
+    ("username", {"type": "join", "username": "x" * 4 * NAME_LIMIT + "x"}, f"1 to {NAME_LIMIT}"),
+    ("username", {"type": "join", "username": 7}, "str"),
+    ("username", {"type": "join", "username": None}, "str"),
+    ("username", {"type": "join", "username": ["Alice"]}, "str"),
+    ("username", {"type": "join", "username": "Al\x00ice"}, "U+0000"),
+    ("username", {"type": "join", "username": "Al\ud83dice"}, "surrogate"),
+    ("room", {"type": "join", "room": ""}, "1-50"),
+    ("room", {"type": "join", "room": "x" * 51}, "1-50"),
+    ("room", {"type": "join", "room": "Lobby"}, "a-z"),
+    ("room", {"type": "join", "room": "lobby\n"}, "a-z"),
+    ("room", {"type": "join", "room": "-x"}, "letter or digit"),
+    ("room", {"type": "join", "room": "_x"}, "letter or digit"),
+    ("room", {"type": "leave", "room": "a b"}, "a-z"),
+    ("room", {"type": "typing", "room": "r\u00e9"}, "a-z"),
+    ("room", {"type": "message", "content": "hi", "room": "../etc"}, "a-z"),
+    ("room", {"type": "history", "room": 5}, "str"),
+    ("content", {"type": "message"}, "required"),
+    ("content", {"type": "message", "content": ""}, "1"),
+    ("content", {"type": "message", "content": " \n\t\u3000"}, "blank"),
+    ("content", {"type": "message", "content": "x" * (CONTENT_LIMIT + 1)}, str(CONTENT_LIMIT)),
+    ("content", {"type": "message", "content": 5}, "str"),
+    ("content", {"type": "message", "content": None}, "str"),
+    ("content", {"type": "message", "content": {"text": "hi"}}, "str"),
+    ("content", {"type": "message", "content": "a\x00b"}, "control"),
+    ("content", {"type": "message", "content": "a\x1b[31mb"}, "control"),
+    ("content", {"type": "message", "content": "a\x7fb"}, "control"),
+    ("content", {"type": "message", "content": "cut \ud83d"}, "surrogate"),
+    ("content", {"type": "message", "content": "\ude00 cut"}, "surrogate"),
+    ("since", {"type": "join", "since": -1}, "0"),
+    ("since", {"type": "join", "since": BIGGEST + 1}, str(BIGGEST)),
+    ("since", {"type": "join", "since": 10**25}, str(BIGGEST)),
+    ("since", {"type": "join", "since": 1.0}, "int"),
+    ("since", {"type": "join", "since": "1"}, "int"),
+    ("since", {"type": "join", "since": True}, "int"),
+    ("since", {"type": "join", "since": None}, "int"),
+    ("epoch", {"type": "join", "epoch": "e" * 33}, "32"),
+    ("epoch", {"type": "join", "epoch": 5}, "str"),
+    ("before", {"type": "history", "before": -1}, "0"),
+    ("before", {"type": "history", "before": 2**64}, str(BIGGEST)),
+    ("limit", {"type": "history", "limit": 0}, "1"),
+    ("limit", {"type": "history", "limit": HISTORY_LIMIT + 1}, str(HISTORY_LIMIT)),
+    ("limit", {"type": "history", "limit": "all"}, "int"),
+]
+
+
+@pytest.mark.parametrize(("field", "fields", "limit"), WRONG_FIELDS)
+def test_a_wrong_field_is_named_with_its_limit(field: str, fields: dict[str, Any], limit: str) -> None:
+    """The error's field and message name the field, the message says what is right, and the ref comes back."""
+    refused = refusal(json.dumps({**fields, "ref": "r1"}))
+    assert (refused.code, refused.field, refused.ref) == (ErrorCode.BAD_FIELD, field, "r1")
+    assert refused.message.startswith(f"{field}: ")
+    assert limit in refused.message
+
+
+@pytest.mark.parametrize("ref", ["", "r" * 65, 5, None, ["r"], "a\x00b", "a\nb\x1b", "\ud83d"])
+def test_a_wrong_ref_is_named_and_not_repeated(ref: object) -> None:
+    """A ref that can't stand in an answer doesn't."""
+    refused = refusal(frame(type="ping", ref=ref))
+    assert (refused.code, refused.field, refused.ref) == (ErrorCode.BAD_FIELD, "ref", None)
+
+
+@pytest.mark.parametrize("ref", ["r" * 65, 5, None, ["r"], "a\x00b", "\ud83d"])
+@pytest.mark.parametrize("fields", [{"type": "shout"}, {}, {"type": "message", "content": "cut \ud83d"}])
+def test_a_refused_command_with_a_wrong_ref_has_none(fields: dict[str, Any], ref: object) -> None:
+    """Whatever else is wrong, an error's ref can be encoded and is one."""
+    assert refusal(frame(**fields, ref=ref)).ref is None
+
+
+def test_a_25_digit_number_is_refused_by_field() -> None:
+    """A number of any length is refused where a number is expected, without a conversion that Python refuses."""
+    for digits in (17, 25, 4_301, 50_000):
+        assert refusal('{"type":"join","since":1' + "0" * digits + "}").field == "since"
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"type":"ping","type":"ping"}', "type"),
+        ('{"type":"message","content":"a","content":"b"}', "content"),
+        ('{"type":"message","content":"a","room":"a","room":"b"}', "room"),
+        ('{"type":"ping","ref":"a","\\u0072ef":"b"}', "ref"),
+        ('{"type":"message","\\u0063ontent":"a","conten\\u0074":"b"}', "content"),
+        ('{"type":"join", "username" : "a" , "username"\n:"b"}', "username"),
+    ],
+)
+def test_a_field_that_stands_twice_is_refused(text: str, field: str) -> None:
+    """Two readers may take different ones of two equal keys, so there is only one, also where one is escaped."""
+    refused = refusal(text)
+    assert refused.code is ErrorCode.BAD_JSON
+    assert f"'{field}' stands twice" in refused.message
+
+
+@pytest.mark.parametrize("ref", ["r", "ref", "type"])
+def test_whether_a_frame_is_taken_does_not_hang_on_its_values(ref: str) -> None:
+    """A repeated key that is none of ours is ignored like any other, whatever the values look like."""
+    assert decode(f'{{"type":"ping","ref":"{ref}","x":1,"x":2}}') == Ping(ref=ref)
+
+
+def test_reasons_in_a_value_do_not_mislead() -> None:
+    """A value that looks like part of an error is not taken for one."""
+    refused = refusal(frame(type="x` - at `$.room`", room="Bad"))
+    assert refused.field == "type"
+
+
+# --- Anything whatever ---
+
+texts = st.text(st.characters(), max_size=60)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+fields_of_ours = st.sampled_from(
+    ["type", "ref", "room", "username", "content", "since", "epoch", "before", "limit"]
+)
+almost_commands = st.builds(
+    lambda kind, fields, dumped: json.dumps({**kind, **fields}, ensure_ascii=dumped),
+    st.fixed_dictionaries({"type": st.sampled_from(sorted(COMMANDS)) | values}),
+    st.dictionaries(fields_of_ours.filter(lambda field: field != "type") | texts, values, max_size=5),
+    st.booleans(),
+)
+
+
+def broken(text: str, at: int, length: int, instead: str) -> str:
+    at %= len(text) + 1
+    return text[:at] + instead + text[at + length :]
+
+
+@settings(max_examples=300)
+@given(text=texts | almost_commands | st.builds(broken, almost_commands, st.integers(0), st.integers(0, 3), texts))
+@example(text="\udfff")
+@example(text='{"type":"join","username":"\ufdfa"}')
+def test_nothing_that_a_client_sends_raises_anything_but_invalid(text: str) -> None:
+    """Any text is a command, or an error that can be sent: a known code, a short message, a ref that encodes."""
+    try:
+        command = decode(text)
+    except Invalid as refused:
+        error = Error(
+            code=refused.code,
+            message=refused.message,
+            timestamp=0,
+            field=refused.field or UNSET,
+            ref=refused.ref or UNSET,
+        )
+        assert decode_outgoing(encode(error)) == error
+        assert len(refused.message) < 300  # noqa: PT017 most texts are refused, and some are not
+    else:
+        assert isinstance(command, AnyCommand)
+
+
+@settings(max_examples=300)
+@given(text=almost_commands)
+def test_space_around_a_frame_does_not_matter(text: str) -> None:
+    """The answer is the same with a line break before the frame and a space after it."""
+    assert outcome(text) == outcome(f"\n{text} ")
+
+
+def outcome(text: str) -> tuple[str, object]:
+    try:
+        return "command", decode(text)
+    except Invalid as refused:
+        return refused.code, refused.field
+
+
+names = st.text(
+    st.characters(min_codepoint=32, categories=["L", "N", "P", "S", "Zs", "Mn"]), min_size=1, max_size=8
+)
+contents = st.text(st.characters(categories=["L", "N", "P", "S", "Zs", "Mn", "Cf"]), min_size=1, max_size=40)
+refs = st.just(UNSET) | st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=64)
+rooms = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,49}", fullmatch=True)
+numbers = st.integers(0, BIGGEST)
+maybe_numbers = st.just(UNSET) | numbers
+commands = st.one_of(
+    st.builds(Join, username=names, room=rooms, since=maybe_numbers, epoch=st.just(UNSET) | names, ref=refs),
+    st.builds(Leave, room=rooms, ref=refs),
+    st.builds(Post, content=contents, room=rooms, ref=refs),
+    st.builds(Typing, room=rooms, ref=refs),
+    st.builds(GetHistory, room=rooms, before=maybe_numbers, limit=st.integers(1, HISTORY_LIMIT), ref=refs),
+    st.builds(Ping, ref=refs),
+)
+
+
+@given(command=commands)
+def test_a_decoded_command_encodes_to_an_equal_one(command: AnyCommand) -> None:
+    """Reading is stable: what was read and written again reads the same."""
+    try:
+        once = decode(msgspec.json.encode(command).decode())
+    except Invalid as refused:
+        # The strategies make some blank contents and some names that NFKC makes long or blank; nothing else.
+        assert refused.field in {"username", "content"}  # noqa: PT017 which ones is the example's matter
+        return
+    assert decode(msgspec.json.encode(once).decode()) == once
+
+
+# --- What the server says ---
+
+said_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+stamps = {"room": rooms, "timestamp": numbers}
+messages = st.builds(Message, **stamps, id=numbers, seq=numbers, username=said_texts, content=said_texts)
+SAID: dict[str, st.SearchStrategy[Outgoing]] = {
+    "welcome": st.builds(
+        Welcome,
+        **stamps,
+        username=said_texts,
+        seq=numbers,
+        epoch=st.text("abcdef", max_size=32),
+        resumed=st.booleans(),
+        ref=refs,
+    ),
+    "join": st.builds(Joined, **stamps, username=said_texts),
+    "leave": st.builds(Left, **stamps, username=said_texts),
+    "userList": st.builds(UserList, **stamps, users=st.lists(said_texts, max_size=3), count=numbers),
+    "message": messages,
+    "typing": st.builds(TypingNow, **stamps, username=said_texts),
+    "history": st.builds(History, **stamps, messages=st.lists(messages, max_size=2), more=st.booleans(), ref=refs),
+    "ack": st.builds(Ack, **stamps, id=maybe_numbers, seq=maybe_numbers, ref=refs),
+    "pong": st.builds(Pong, timestamp=numbers, ref=refs),
+    "error": st.builds(
+        Error,
+        code=st.sampled_from(ErrorCode),
+        message=said_texts,
+        timestamp=numbers,
+        field=st.just(UNSET) | said_texts,
+        ref=refs,
+        retry_after=maybe_numbers,
+    ),
+}
+
+
+@pytest.mark.parametrize("tag", OUTGOING)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_what_the_server_says_comes_back_equal(tag: str, data: st.DataObject) -> None:
+    """Every reply and event round-trips, whatever is in it, also where optional fields are left out."""
+    said = data.draw(SAID[tag])
+    text = encode(said)
+    assert decode_outgoing(text) == said
+    assert json.loads(text)["type"] == tag
+
+
+def test_what_has_nothing_to_say_is_left_out() -> None:
+    """An ack without a ref has no ref, not a null."""
+    assert json.loads(encode(Ack(room="lobby", timestamp=1))) == {"type": "ack", "room": "lobby", "timestamp": 1}
+
+
+def test_welcome_always_tells_the_protocol_s_version() -> None:
+    """The version stands on the wire although it has a default."""
+    welcome = Welcome(room="a", username="Alice", seq=0, epoch="e", resumed=False, timestamp=1)
+    assert json.loads(encode(welcome)) == {
+        "type": "welcome",
+        "room": "a",
+        "username": "Alice",
+        "seq": 0,
+        "epoch": "e",
+        "resumed": False,
+        "timestamp": 1,
+        "protocol": 1,
+    }
+
+
+def test_names_on_the_wire_are_camel_case() -> None:
+    """Python's retry_after is JSON's retryAfter."""
+    error = Error(code=ErrorCode.BUSY, message="Later.", timestamp=1, retry_after=200)
+    assert json.loads(encode(error))["retryAfter"] == 200
+
+
+def test_no_command_and_event_disagree_about_a_tag() -> None:
+    """The tags are what docs and clients know: each of both tables once."""
+    assert set(COMMANDS) == {"join", "leave", "message", "typing", "history", "ping"}
+    assert set(OUTGOING) == {
+        *{"welcome", "join", "leave", "userList", "message", "typing", "history", "ack", "pong", "error"}
+    }
+
+
+def test_now_is_whole_milliseconds() -> None:
+    """A timestamp is an integer of 13 digits, in this century and the next two."""
+    assert isinstance(protocol.now(), int)
+    assert 1_700_000_000_000 < protocol.now() < 9_000_000_000_000
+
+
+@pytest.mark.parametrize("code", CloseCode)
+def test_a_close_code_tells_who_comes_back(code: CloseCode) -> None:
+    """Below 4400 a client comes back; from there on it does not."""
+    assert code.comes_back == (code in {1000, 1011, 1012, 4008, 4009})
+    assert code.meaning.endswith(".")
+    assert code in {1000, 1011, 1012} or 3000 <= code <= 4999
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_an_error_code_has_a_meaning(code: ErrorCode) -> None:
+    """Each code says in a sentence what it means; only those that time heals ask for a retry."""
+    assert code.meaning.endswith(".")
+    assert code.retry == (code is ErrorCode.BUSY)
+    assert json.loads(encode(Error(code=code, message="x", timestamp=1)))["code"] == code.value
+
+
+# --- Names ---
+
+
+@pytest.mark.parametrize(
+    ("name", "clean"),
+    [
+        ("Alice", "Alice"),
+        ("  Alice  ", "Alice"),
+        ("Alice \u00a0 B.\u3000C", "Alice B. C"),
+        ("\uff21\uff4c\uff49\uff43\uff45", "Alice"),
+        ("e\u0301", "\u00e9"),
+        ("\u212b", "\u00c5"),
+        ("\ufb01sh", "fish"),
+        ("\u2460", "1"),
+        ("O'Brien-\u0141\u00f3d\u017a", "O'Brien-\u0141\u00f3d\u017a"),
+        ("\u05d0\u05dc\u05d9\u05e1", "\u05d0\u05dc\u05d9\u05e1"),
+        ("\u0905\u0932\u0940\u0938", "\u0905\u0932\u0940\u0938"),
+        ("\u30a2\u30ea\u30b9", "\u30a2\u30ea\u30b9"),
+        ("\uc568\ub9ac\uc2a4", "\uc568\ub9ac\uc2a4"),
+        ("\u1112\u1161\u11ab", "\ud55c"),
+        ("\N{CAT FACE}", "\N{CAT FACE}"),
+        ("x" * NAME_LIMIT, "x" * NAME_LIMIT),
+        ("a" + "\u0323\u0307\u0303\u0331", unicodedata.normalize("NFKC", "a\u0323\u0307\u0303\u0331")),
+    ],
+)
+def test_a_name_is_normalised(name: str, clean: str) -> None:
+    """NFKC, single inner spaces and none around: names that look the same become the same."""
+    assert clean_name(name) == clean
+
+
+HIDDEN_CHARACTERS = [
+    *"\x00\x01\x08\x0e\x1b\x7f\x80\x9f",  # controls
+    *"\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2064\ufeff\ufff9",  # format
+    *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",  # bidi
+    *"\u034f\u115f\u1160\u3164\uffa0\u17b4\u17b5\u2800\U00016fe4\U0001d159",  # drawn as nothing
+    *"\u180b\u180c\u180d\u180f\ufe00\ufe0e\ufe0f\U000e0100\U000e01ef",  # variation selectors
+    *"\U000e0001\U000e0041\U0001d173\U0001bca0",  # tags, musical and shorthand controls
+    *"\ue000\U000f0000\U0010ffff\ufffe\u0378\U000e0fff",  # private, unassigned, no characters
+    *"\ud800\udfff",  # surrogates
+]
+
+
+@pytest.mark.parametrize("hidden", HIDDEN_CHARACTERS, ids=lambda c: f"U+{ord(c):04X}")
+@pytest.mark.parametrize("around", ["Al{}ice", "{}Alice", "Alice{}", "{}"])
+def test_a_name_with_what_cannot_be_seen_is_refused(hidden: str, around: str) -> None:
+    """A character that draws nothing would make two names look equal; the error names it."""
+    with pytest.raises(ValueError, match=r"U\+[0-9A-F]{4}"):
+        clean_name(around.format(hidden))
+
+
+@pytest.mark.parametrize("space", [*"\t\n\r\x0b\x0c\x1c\x1f \x85\u1680\u2000\u2028\u2029\u202f\u205f\u3000"])
+def test_a_name_has_no_space_but_the_common_one(space: str) -> None:
+    """Whatever separates words becomes one space, and a name of nothing else is refused."""
+    assert clean_name(f"{space}Al{space}{space}ice{space}") == "Al ice"
+    with pytest.raises(ValueError, match=f"1 to {NAME_LIMIT}"):
+        clean_name(space)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Z" + "\u0301\u0302\u0303\u0304\u0305\u0306",
+        "a" + "\u0489" * 5,
+        "ok Z" + "\u0337" * 28,
+        "\u0915" + "\u0902" * 5,
+    ],
+)
+def test_zalgo_is_refused(name: str) -> None:
+    """More than four marks on one character run over the lines around."""
+    with pytest.raises(ValueError, match="more than 4 marks"):
+        clean_name(name)
+
+
+@pytest.mark.parametrize("name", ["\u0301", "\u0301Alice", "\u00b4Alice", " \u20e3", "\u0903"])
+def test_a_name_does_not_begin_with_a_mark(name: str) -> None:
+    """A mark first would sit on whatever a page shows before the name."""
+    with pytest.raises(ValueError, match="begin with a visible character"):
+        clean_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 33, "\ufdfa" * 2, "\u3300" * 9])
+def test_a_name_s_length_is_what_nfkc_leaves(name: str) -> None:
+    """One character may become eighteen: the limit is on what others will see."""
+    with pytest.raises(
+        ValueError, match=f"1 to {NAME_LIMIT} characters, not {len(unicodedata.normalize('NFKC', name))}"
+    ):
+        clean_name(name)
+
+
+@settings(max_examples=500)
+@given(name=st.text(st.characters(), max_size=12) | names)
+def test_clean_name_is_idempotent_and_visible(name: str) -> None:
+    """A clean name is clean: 1-32 characters, NFKC, no space but single inner ones, nothing hidden."""
+    try:
+        clean = clean_name(name)
+    except ValueError:
+        return
+    assert clean_name(clean) == clean
+    assert 1 <= len(clean) <= NAME_LIMIT
+    assert unicodedata.is_normalized("NFKC", clean)
+    assert clean == clean.strip()
+    assert "  " not in clean
+    assert {unicodedata.category(c) for c in clean}.isdisjoint({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+    assert unicodedata.category(clean[0])[0] not in "MZ"
+    assert decode(frame(type="join", username=name)) == Join(username=clean)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Alice", "ALICE"),
+        ("Alice", "alice"),
+        ("stra\u00dfe", "STRASSE"),
+        ("\u0395\u039b\u03a3", "\u03b5\u03bb\u03c2"),
+        ("\u0406\u0432\u0430\u043d", "\u0456\u0432\u0430\u043d"),
+        ("\uff21lice", "alice"),
+        ("caf\u00e9", "CAFE\u0301"),
+    ],
+)
+def test_case_makes_no_other_name(one: str, other: str) -> None:
+    """Names that differ in case alone are the same name to people."""
+    assert name_key(clean_name(one)) == name_key(clean_name(other))
+
+
+@pytest.mark.parametrize(("one", "other"), [("Alice", "Bob"), ("Al ice", "Alice"), ("resume", "r\u00e9sum\u00e9")])
+def test_other_names_stay_other(one: str, other: str) -> None:
+    """The key folds nothing that people tell apart."""
+    assert name_key(clean_name(one)) != name_key(clean_name(other))
+
+
+def test_the_protocol_needs_no_django() -> None:
+    """The module is pure: a client can import it where Django is not configured, or not even there."""
+    program = "import sys, chat.protocol; print({'django', 'asyncio', 'channels'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
