@@ -142,4 +142,6 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    # It tells of HTTP/2 and of endpoints what `serve` says in one line.
+    "loggers": {"daphne.server": {"level": "WARNING"}},
 }
