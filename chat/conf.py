@@ -61,7 +61,15 @@ class ChatSettings:
         1_024,
         1 << 30,
         "bytes",
-        "How much may wait for one socket that does not read; past it the socket is closed with 4008.",
+        "How much may wait for one socket; past it the socket gets nothing more until it has read that, and is "
+        "then caught up.",
+    )
+    STUCK: float = _setting(
+        30.0,
+        0.1,
+        600,
+        "seconds",
+        "How long a socket may read nothing of what waits for it before it is closed with 4008.",
     )
     LOG_MESSAGES: int = _setting(
         500,

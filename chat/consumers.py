@@ -17,7 +17,7 @@ from chat import protocol, rooms
 from chat.auth import Identity, identify
 from chat.conf import chat_settings
 from chat.hub import Hub, Socket
-from chat.lanes import PortableLane
+from chat.lanes import lane_for
 from chat.log import Entry
 from chat.loops import of_this_loop
 from chat.protocol import (
@@ -68,7 +68,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         self.typed_at: dict[str, float] = {}
         await receive()
-        self.socket = Socket(PortableLane(send), address=_address(scope))
+        self.socket = Socket(lane_for(scope, send), address=_address(scope))
         log = logging.LoggerAdapter(logger, {"connection": self.socket.id})
         hub = of_this_loop(Hub)
         impatience: asyncio.TimerHandle | None = None
@@ -98,6 +98,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return
+            # Who does not read what was said is not listened to either: answers would only pile up.
+            await self.socket.lane.drained()
             if self.state is State.OPEN and self.socket.lane.closed_with is None:
                 await self._hear(message)
             if heard % TURN == 0:
@@ -158,7 +160,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             self.typed_at[room] = now
 
     def reply(self, outgoing: Outgoing) -> None:
-        self.socket.lane.write(protocol.encode(outgoing))
+        self.socket.lane.say(protocol.encode(outgoing))
 
     def _refuse(self, refusal: Invalid) -> None:
         self.reply(

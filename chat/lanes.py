@@ -1,79 +1,221 @@
-"""How bytes leave for one socket. The only place that calls an ASGI ``send``.
+"""How bytes leave for one socket. The only place that sends over an open socket.
 
-The portable lane works on any ASGI server: a queue bounded in bytes, and one writer task that lives only while
-something waits, so that an idle socket costs no task and a slow one blocks nobody.
+Two lanes, one behaviour. The *fast lane* hands ready WebSocket frames to the server's wire, where the server
+offers one (chatsite.server does). The *portable lane* sends the same text over ASGI, on any server.
+
+What waits for a socket is bounded. Past the bound the lane is *full*: it says so once, and once more when it has
+drained; in between the hub sends it nothing that can be had again later.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
+from chat import protocol
 from chat.conf import chat_settings
 from chat.protocol import CloseCode
 
+WIRE = "chat.wire"
+"""The ASGI extension under which a server offers a socket's ``Wire``."""
 FAREWELL = 5.0
 """Seconds that ``flushed`` waits for a peer that does not read."""
+OVERFLOW = 4
+"""How many times its bound a full lane takes of what can't wait (acks, errors) before it is closed."""
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class PortableLane:
-    """One socket's way out over ASGI ``send``.
+class Wire(Protocol):
+    """A socket's connection, as a server offers it: it takes bytes that are whole WebSocket frames."""
+
+    # Called when all that waited is written, where it was more than ``high`` bytes.
+    drained: Callable[[], None]
+    high: int
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the operating system has not taken yet."""
+        ...
+
+    def write(self, data: bytes) -> bool:
+        """Send them in order with all other frames. True where nothing waits."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Start the closing handshake, after what was written."""
+        ...
+
+
+class Batch:
+    """Frames for many sockets, in order; each lane takes the form it needs, made once."""
+
+    __slots__ = ("_wire", "texts")
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+        self._wire: bytes | None = None
+
+    @property
+    def wire(self) -> bytes:
+        """All of them as WebSocket frames, for one write."""
+        if self._wire is None:
+            self._wire = b"".join([protocol.frame(text) for text in self.texts])
+        return self._wire
+
+
+class Lane:
+    """One socket's way out.
 
     ``write`` and ``close`` return at once and keep their order. After ``close``, or once the peer is gone, what
     is written goes nowhere.
     """
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        # ASGI messages that wait, each with its bytes of text, and how many bytes that is in all.
-        self._queue: deque[tuple[dict[str, Any], int]] = deque()
-        self.waiting = 0
-        # The writer, while there is something to write.
-        self._writer: asyncio.Task[None] | None = None
+    def __init__(self) -> None:
         # The code of our close, from the moment it is asked for; None while the socket is open to writes.
         self.closed_with: CloseCode | None = None
+        # Does more than the bound wait, or did it, and has not drained since?
+        self.full = False
+        # Called when the lane becomes full, and when a full one has drained; set by the hub.
+        self.on_full: Callable[[], None] = _nothing
+        self.on_drained: Callable[[], None] = _nothing
         self._limit = chat_settings().OUTBOX
+        # Waits in ``drained``; None while nobody does.
+        self._waiter: asyncio.Future[None] | None = None
 
-    def write(self, frame: str) -> None:
-        """Send one text frame. A socket that lets more than CHAT["OUTBOX"] bytes wait is closed instead."""
-        if self.closed_with is not None:
-            return
-        size = len(frame) if frame.isascii() else len(frame.encode())
-        self.waiting += size
-        if self.waiting > self._limit:
-            self._drop_queue()
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be taken."""
+        raise NotImplementedError
+
+    def write(self, batch: Batch) -> None:
+        """Send frames, whatever waits: it is for the hub to stop when the lane is full."""
+        raise NotImplementedError
+
+    def say(self, text: str) -> None:
+        """Send one frame, as an answer: it can't be had again, so a full lane takes some, then is closed."""
+        self.write(Batch((text,)))
+        if self.full and self.waiting > OVERFLOW * self._limit:
             self.close(CloseCode.TOO_SLOW)
-            return
-        self._put({"type": "websocket.send", "text": frame}, size)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Send what waits, then close. Only the first call counts."""
         if self.closed_with is None:
             self.closed_with = code
-            self._put({"type": "websocket.close", "code": int(code), "reason": reason or code.meaning})
+            self._close(code, reason or code.meaning)
+            self._wake()
 
     def abandon(self) -> None:
         """The peer is gone: nothing more can reach it."""
         self.closed_with = self.closed_with or CloseCode.NORMAL
+        self._wake()
+
+    async def drained(self) -> None:
+        """Wait while the lane is full. For one task at a time."""
+        while self.full and self.closed_with is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    async def flushed(self) -> None:
+        """Wait until nothing waits, but not for ever."""
+
+    def _close(self, code: CloseCode, reason: str) -> None:
+        raise NotImplementedError
+
+    def _check(self, waiting: int) -> None:
+        """Something waits: is it too much?"""
+        if waiting > self._limit and not self.full:
+            self.full = True
+            self.on_full()
+
+    def _emptied(self) -> None:
+        if self.full:
+            self.full = False
+            self.on_drained()
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _nothing() -> None:
+    pass
+
+
+class FastLane(Lane):
+    """Over the server's wire: no task, no queue of ours, one system call for a batch."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__()
+        self._wire = wire
+        wire.drained = self._emptied
+        # It must hear when a full lane has drained.
+        self._limit = max(self._limit, wire.high)
+
+    @property
+    def waiting(self) -> int:
+        return self._wire.waiting
+
+    def write(self, batch: Batch) -> None:
+        if self.closed_with is None and not self._wire.write(batch.wire):
+            self._check(self._wire.waiting)
+
+    def _close(self, code: CloseCode, reason: str) -> None:
+        self._wire.close(code, reason)
+
+
+class PortableLane(Lane):
+    """Over ASGI ``send``: a queue, and one writer task that lives only while something waits.
+
+    So an idle socket costs no task, and a slow one blocks nobody.
+    """
+
+    def __init__(self, send: Send) -> None:
+        super().__init__()
+        self._send = send
+        # ASGI messages that wait, each with its bytes of text, and how many bytes that is in all.
+        self._queue: deque[tuple[dict[str, Any], int]] = deque()
+        self._waiting = 0
+        # The writer, while there is something to write.
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
+
+    def write(self, batch: Batch) -> None:
+        if self.closed_with is not None:
+            return
+        for text in batch.texts:
+            size = len(text) if text.isascii() else len(text.encode())
+            self._put({"type": "websocket.send", "text": text}, size)
+        self._check(self._waiting)
+
+    def abandon(self) -> None:
+        super().abandon()
         self._drop_queue()
         if self._writer:
             self._writer.cancel()
 
     async def flushed(self) -> None:
-        """Wait until nothing waits, but not for ever."""
         if self._writer:
             await asyncio.wait([self._writer], timeout=FAREWELL)
 
-    def _put(self, message: dict[str, Any], size: int = 0) -> None:
+    def _close(self, code: CloseCode, reason: str) -> None:
+        if code == CloseCode.TOO_SLOW:
+            self._drop_queue()
+        self._put({"type": "websocket.close", "code": int(code), "reason": reason}, 0)
+
+    def _put(self, message: dict[str, Any], size: int) -> None:
+        self._waiting += size
         self._queue.append((message, size))
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write())
 
     def _drop_queue(self) -> None:
         self._queue.clear()
-        self.waiting = 0
+        self._waiting = 0
 
     async def _write(self) -> None:
         try:
@@ -81,10 +223,17 @@ class PortableLane:
                 message, size = self._queue.popleft()
                 await self._send(message)
                 # The queue may have been dropped in the meantime.
-                self.waiting = max(0, self.waiting - size)
+                self._waiting = max(0, self._waiting - size)
         except (OSError, RuntimeError):
             # How servers say that the peer is gone; the receive loop learns of it by itself.
             self.closed_with = self.closed_with or CloseCode.NORMAL
             self._drop_queue()
         finally:
             self._writer = None
+        self._emptied()
+
+
+def lane_for(scope: dict[str, Any], send: Send) -> Lane:
+    """The fast lane where the server offers a wire, else the portable one."""
+    wire = scope.get("extensions", {}).get(WIRE)
+    return FastLane(wire) if wire is not None else PortableLane(send)

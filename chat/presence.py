@@ -141,7 +141,7 @@ class Presence:
             del self._rooms[slug]
             return
         frame = protocol.encode(self.user_list(slug))
-        self._hub.publish_soon(slug, frame)
+        self._hub.publish_soon(slug, frame, latest="userList")
         chat = chat_settings()
         cost = len(frame.encode()) * self._hub.audience(slug)
         room.next_at = self._loop.time() + max(chat.USER_LIST_INTERVAL, cost / chat.USER_LIST_BANDWIDTH)

@@ -88,7 +88,7 @@ class CloseCode(IntEnum):
 
     @property
     def comes_back(self) -> bool:
-        """Does a client connect again by itself? After a 1000 that it did not send, too: proxies have time limits."""
+        """Does a client connect again by itself? After a 1000 of the server too: proxies have time limits."""
         return self < CloseCode.BAD_INPUT
 
 
@@ -290,6 +290,14 @@ class Pong(Outgoing, tag="pong"):
     ref: Ref | UnsetType = UNSET
 
 
+class Reconnect(Outgoing, tag="reconnect"):
+    """The server ends this connection now: come back in `after`, not before; others have other moments."""
+
+    after: Annotated[int, Meta(ge=0, description="Milliseconds.")]
+    reason: Annotated[str, Meta(description="A sentence for people.")]
+    timestamp: Timestamp
+
+
 class Error(Outgoing, tag="error"):
     """The command was refused: `message` is a sentence for people, `code` is for programs."""
 
@@ -301,10 +309,17 @@ class Error(Outgoing, tag="error"):
     retry_after: Annotated[int, Meta(ge=0, description="Milliseconds.")] | UnsetType = UNSET
 
 
-AnyOutgoing: TypeAlias = Welcome | Joined | Left | UserList | Message | TypingNow | History | Ack | Pong | Error
+AnyOutgoing: TypeAlias = (
+    Welcome | Joined | Left | UserList | Message | TypingNow | History | Ack | Pong | Reconnect | Error
+)
 
 
 # --- Encode and decode ---
+
+_TEXT = 0x81
+"""The first byte of a text frame: FIN, opcode 1."""
+_SHORT, _MEDIUM = 125, 0xFFFF
+"""The longest payloads whose length fits the frame's own seven bits, and two bytes more."""
 
 _encoder = msgspec.json.Encoder()
 _commands: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
@@ -323,6 +338,20 @@ _envelopes = msgspec.json.Decoder(_Envelope)
 def encode(outgoing: Outgoing) -> str:
     """One frame's text."""
     return _encoder.encode(outgoing).decode()
+
+
+def frame(text: str) -> bytes:
+    """One text frame from a server: final, not masked, not compressed, so the same bytes for everybody.
+
+    RFC 6455, section 5.2. Made once, it serves each socket of a room.
+    """
+    payload = text.encode()
+    size = len(payload)
+    if size <= _SHORT:
+        return bytes((_TEXT, size)) + payload
+    if size <= _MEDIUM:
+        return bytes((_TEXT, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((_TEXT, 127)) + size.to_bytes(8, "big") + payload
 
 
 def decode(text: str) -> AnyCommand:

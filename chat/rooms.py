@@ -15,7 +15,7 @@ from chat.hub import Hub, Socket
 from chat.log import Entry, Log
 from chat.loops import of_this_loop
 from chat.presence import Presence
-from chat.protocol import ErrorCode, GetHistory, History, Invalid, Join, Post, TypingNow, Welcome
+from chat.protocol import ErrorCode, GetHistory, History, Invalid, Join, Post, TypingNow
 
 T = TypeVar("T")
 
@@ -38,25 +38,12 @@ async def join(socket: Socket, identity: Identity, command: Join) -> None:
     except Invalid:
         hub.release(room)
         raise
-    missed = hub.catch_up(room, _given(command.since), _given(command.epoch))
+    since, epoch = _given(command.since), _given(command.epoch)
+    resumed = hub.can_resume(room, since, epoch)
     socket.username = name
-    welcome = Welcome(
-        room=slug,
-        username=name,
-        seq=room.position,
-        epoch=of_this_loop(Log).open(slug).epoch,
-        resumed=missed is not None,
-        timestamp=protocol.now(),
-        ref=command.ref,
-    )
-    socket.lane.write(protocol.encode(welcome))
-    socket.lane.write(protocol.encode(presence.user_list(slug)))
-    for entry in missed or ():
-        socket.lane.write(entry.frame)
-    if slug in socket.rooms:
-        hub.release(room)
-        return
-    hub.enter(room, socket)
+    hub.welcome(room, socket, resumed=resumed, ref=_given(command.ref))
+    socket.lane.say(protocol.encode(presence.user_list(slug)))
+    hub.enter(room, socket, since if resumed else None)
     if first:
         presence.announce(slug, name)
 

@@ -2,39 +2,168 @@
 
 What stock Daphne 4.2.3 lacks and this adds, by subclassing its public names:
 
+- a wire for each socket (``Wire``), for ready bytes: the fast lane of chat.lanes;
+- bounds on what waits, both ways: stock Daphne grew by 250 MB for one client that did not read them, and by 346 MB
+  for one that sent faster than its handler took;
 - sockets don't end after 24 hours, and a jump of the clock doesn't end them all;
-- frames of at most 64 KiB (stock: 1 MiB);
+- frames of at most 64 KiB (stock: 1 MiB), and an error of the peer is answered with its close code, not cut off;
 - a close carries its reason, and may be 1011 or 1012, which are a server's to send (RFC 6455, section 7.4.1);
 - a backlog that takes a herd: with the stock 50, 1,000 connects at once take 16 s in SYN retries, here 1 s;
-- SIGTERM says goodbye: it stops listening, closes every socket with 1012 and waits for the farewells, so that
-  clients know to come back and the applications clean up.
+- SIGTERM says goodbye: it stops listening, tells each client when to come back, closes every socket with 1012 and
+  waits for the farewells.
+
+Names that are private in Daphne, Autobahn or Twisted are touched in this module only; tests/e2e/test_wire.py fails
+when one of them changes its meaning.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+import random
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
-from twisted.internet import defer
+from twisted.internet import defer, interfaces
+from twisted.internet.tcp import Connection
+from zope.interface import implementer
 
-from chat.protocol import FRAME_LIMIT, CloseCode
+from chat.lanes import WIRE
+from chat.protocol import FRAME_LIMIT, CloseCode, Reconnect, encode, frame, now
 
 logger = logging.getLogger("chatsite.server")
 
 BACKLOG = 4_096
 DRAIN = 5.0
 """Seconds that clients have to answer the close on a restart."""
+RETURNS = 500
+"""Clients a second that may come back after a restart: each is told its own moment."""
 PING_INTERVAL = 15
 """Seconds of silence after which a socket is pinged."""
 PING_TIMEOUT = 20
 """Seconds that a pong may take before the connection counts as dead: with the interval and Daphne's 2 s round,
 a half-open socket is found in 37 s at most."""
+INBOX = 32
+"""Frames that may wait for a socket's consumer before its connection is no longer read; at a quarter it is."""
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+@implementer(interfaces.IPushProducer)
+class Wire:
+    """One socket's connection, for bytes that are whole frames already; it is in ``scope["extensions"][WIRE]``.
+
+    Where nothing waits, the bytes go to the operating system at once, and only what it does not take goes to
+    Twisted: its own buffered write costs two changes of the poll set for each frame, four times as much. Where
+    something waits, they wait behind it. So no frame is ever cut into, whoever wrote it: Autobahn's own frames
+    (pongs, closes) take Twisted's way too.
+    """
+
+    __slots__ = ("_protocol", "_socket", "_tcp", "_transport", "drained", "high")
+
+    def __init__(self, protocol: "ChatProtocol") -> None:
+        self._protocol = protocol
+        self._transport = protocol.transport
+        # Over TLS the bytes must pass the TLS layer; what waits, waits below it.
+        plain = isinstance(self._transport, Connection)
+        self._tcp = self._transport if plain else self._transport.transport
+        self._socket = self._transport.socket if plain else None
+        # Called when all that waited is written, where it was more than ``high``; set by the lane.
+        self.drained: Callable[[], None] = _nothing
+        # Twisted's bound, in bytes.
+        self.high = int(self._tcp.bufferSize)
+
+    def open(self) -> None:
+        """Hear of what waits: pauseProducing past ``high`` bytes, resumeProducing when there is none any more."""
+        self._transport.unregisterProducer()
+        self._transport.registerProducer(self, streaming=True)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the operating system has not taken yet."""
+        tcp = self._tcp
+        return int(len(tcp.dataBuffer) - tcp.offset + tcp._tempDataLen)
+
+    def write(self, data: bytes) -> bool:
+        """Send whole frames. True where they are out; False where something waits now."""
+        tcp, sent = self._tcp, 0
+        if self._protocol.state != WebSocketProtocol.STATE_OPEN:
+            return True
+        if self._socket is not None and not tcp.dataBuffer and not tcp._tempDataBuffer:
+            try:
+                sent = self._socket.send(data)
+            except OSError:
+                # It would block, or the peer is gone: both are Twisted's to handle.
+                sent = 0
+            if sent == len(data):
+                return True
+        self._transport.write(data[sent:] if sent else data)
+        return False
+
+    def close(self, code: int, reason: str) -> None:
+        self._protocol.farewell(code, reason)
+
+    def metered(self, receive: Receive) -> Receive:
+        """``receive``, which tells the connection what was taken."""
+
+        async def taking() -> dict[str, Any]:
+            message = await receive()
+            self._protocol.taken()
+            return message
+
+        return taking
+
+    def pauseProducing(self) -> None:
+        pass
+
+    def resumeProducing(self) -> None:
+        self.drained()
+
+    def stopProducing(self) -> None:
+        """The connection is lost, and what waited with it; the application hears of it as a disconnect."""
+        self.drained()
+
+
+def _nothing() -> None:
+    pass
 
 
 class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no types
     """One WebSocket connection."""
+
+    # Made with the application, which may outlive the handshake or never see its end.
+    wire: Wire
+    # What its consumer has not taken yet is too much: the connection is not read.
+    held = False
+    # The parts of the message that is coming in, and whether it is binary: Autobahn's.
+    message_data: list[bytes] | None
+    message_is_binary: bool
+
+    def onOpen(self) -> None:
+        super().onOpen()
+        self.wire.open()
+
+    def dataReceived(self, data: bytes) -> None:
+        # As Autobahn's, without the arguments of a debug message, which it formats whether or not it is logged.
+        self._dataReceived(data)
+
+    def onMessageEnd(self) -> None:
+        # As Autobahn's, without the Deferreds for listeners that there are none of.
+        if not self.failedByMe:
+            self.onMessage(b"".join(self.message_data or ()), self.message_is_binary)
+        self.message_data = None
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: FBT001, N803 Autobahn's signature
+        super().onMessage(payload, isBinary)
+        if not self.held and self.application_queue.qsize() >= INBOX:
+            self.held = True
+            self.transport.pauseProducing()
+
+    def taken(self) -> None:
+        """The consumer took a frame."""
+        if self.held and self.application_queue.qsize() <= INBOX // 4:
+            self.held = False
+            self.transport.resumeProducing()
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "websocket.close" and self.state == self.STATE_OPEN:
@@ -44,7 +173,8 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
 
     def farewell(self, code: int, reason: str) -> None:
         """Start the closing handshake. The reason is cut to the 123 bytes that a close frame has room for."""
-        self.sendCloseFrame(code=code, reasonUtf8=_cut(reason, 123), isReply=False)
+        if self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code=code, reasonUtf8=_cut(reason, 123), isReply=False)
 
 
 class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
@@ -54,7 +184,7 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
         self, application: Any, *, listening: Callable[[str, int], None] | None = None, **options: Any
     ) -> None:
         super().__init__(
-            application,
+            _metered(application),
             **{
                 **options,
                 "websocket_timeout": -1,
@@ -80,6 +210,12 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
         factory.setProtocolOptions(failByDrop=False)
         self._ws_factory = factory
 
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if isinstance(protocol, ChatProtocol):
+            protocol.wire = Wire(protocol)
+            scope.setdefault("extensions", {})[WIRE] = protocol.wire
+        return super().create_application(protocol, scope)
+
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
         self._ports.append(port)
@@ -97,8 +233,7 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
             port.stopListening()
         sockets = [protocol for protocol in self.connections if isinstance(protocol, ChatProtocol)]
         for protocol in sockets:
-            if protocol.state == protocol.STATE_OPEN:
-                protocol.farewell(CloseCode.RESTART, CloseCode.RESTART.meaning)
+            _send_off(protocol, spread=len(sockets) / RETURNS)
         applications = [
             details["application_instance"]
             for protocol in sockets
@@ -109,11 +244,29 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
 
     def _kill_the_rest(self) -> Any:
         # Daphne 4.2.3 fails with a KeyError on connections whose application has ended.
-        for protocol in [
-            known for known, details in self.connections.items() if "application_instance" not in details
-        ]:
+        ended = [known for known, details in self.connections.items() if "application_instance" not in details]
+        for protocol in ended:
             del self.connections[protocol]
         return super().kill_all_applications()
+
+
+def _metered(application: Any) -> Any:
+    """The application, whose socket is read on when it has taken what waited."""
+
+    async def metered(scope: dict[str, Any], receive: Receive, send: Any) -> None:
+        wire = scope.get("extensions", {}).get(WIRE)
+        await application(scope, wire.metered(receive) if wire else receive, send)
+
+    return metered
+
+
+def _send_off(protocol: ChatProtocol, *, spread: float) -> None:
+    """Tell one client to come back, at a moment of its own within ``spread`` seconds, and close it."""
+    if protocol.state == protocol.STATE_OPEN:
+        after = round(random.uniform(0, 1_000 * spread))  # noqa: S311 chance, no secret
+        event = Reconnect(after=after, reason=CloseCode.RESTART.meaning, timestamp=now())
+        protocol.wire.write(frame(encode(event)))
+        protocol.farewell(CloseCode.RESTART, CloseCode.RESTART.meaning)
 
 
 def endpoint(host: str, port: int) -> str:

@@ -102,8 +102,8 @@ CHANNEL_LAYERS = {
     }
     if REDIS_URL
     else {
-        "BACKEND": "channels.layers.InMemoryChannelLayer",
-        # Per process, not per socket: the hub is the only member. Past it the layer drops in silence.
+        # Per process, not per socket: the hub is the only member of a group, so this is what may wait for it.
+        "BACKEND": "chat.layers.ProcessChannelLayer",
         "CONFIG": {"capacity": 10_000},
     }
 }

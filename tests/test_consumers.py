@@ -19,6 +19,7 @@ from pytest_django import Settings
 from chat.auth import GUEST_NAME
 from chat.consumers import ChatConsumer
 from chat.hub import Hub, Socket
+from chat.lanes import PortableLane
 from chat.log import Log
 from chat.loops import of_this_loop
 from chat.presence import Presence
@@ -33,6 +34,7 @@ from chat.protocol import (
     Left,
     Message,
     Pong,
+    Reconnect,
     TypingNow,
     UserList,
     Welcome,
@@ -191,10 +193,11 @@ async def test_a_reconnect_within_the_grace_is_not_told(
 
 async def test_joining_again_is_a_fresh_welcome(alice: Persona, bob: Persona, clock: Clock) -> None:
     """A second join of the same room announces nothing, and one leave ends it."""
-    await alice.join()
+    first = await alice.join()
     await bob.join()
     await alice.say("one")
-    again = await alice.join(since=0, ref="again")
+    await bob.expect(Message, content="one")
+    again = await alice.join(since=0, epoch=first.epoch, ref="again")
     assert (again.seq, again.resumed, again.ref) == (1, True, "again")
     assert (await alice.expect(Message)).content == "one"
     await alice.say("two")
@@ -269,7 +272,7 @@ async def test_a_resume_brings_what_was_missed(alice: Persona, person: Enter) ->
     [
         (0, "right", 3),
         (3, "right", 0),
-        (3, None, 0),
+        (3, None, None),
         (4, "right", None),
         (2**53 - 1, "right", None),
         (2, "wrong", None),
@@ -299,12 +302,12 @@ async def test_a_resume_that_would_be_partial_starts_over(
 ) -> None:
     """Where the log no longer has all that was missed, nothing is sent rather than some."""
     settings.CHAT = {"LOG_MESSAGES": 2}
-    await three_messages(alice)
+    epoch = (await three_messages(alice)).epoch
     again = await person("Alice")
-    assert not (await again.join(since=0)).resumed
+    assert not (await again.join(since=0, epoch=epoch)).resumed
     await again.silence()
     assert again.count(Message) == 0
-    assert (await again.join(since=1)).resumed
+    assert (await again.join(since=1, epoch=epoch)).resumed
 
 
 async def test_history_goes_back_page_by_page(alice: Persona) -> None:
@@ -455,7 +458,7 @@ async def test_rooms_on_one_socket_do_not_leak_into_each_other(
     await charlie.expect(Message, content="still in coffee")
     for persona, room in ((bob, "tea"), (charlie, "coffee")):
         await persona.silence()
-        assert {said.room for said in persona.heard if not isinstance(said, (Pong, Error))} == {room}
+        assert {said.room for said in persona.heard if not isinstance(said, (Pong, Error, Reconnect))} == {room}
     assert charlie.count(Left) == charlie.count(TypingNow) == 0
     assert socket_of("Alice").rooms == {"coffee"}
 
@@ -733,24 +736,39 @@ async def deaf(person: Enter, settings: Settings) -> Persona:
     return await open_socket("Charlie", unread=1)
 
 
-async def test_a_socket_that_does_not_read_is_closed(deaf: Persona, alice: Persona, bob: Persona) -> None:
-    """Past the bound what waits for it is let go and it is closed with 4008; the others miss nothing."""
+async def test_a_socket_that_does_not_read_gets_it_later(deaf: Persona, alice: Persona, bob: Persona) -> None:
+    """Past the bound it gets nothing more; when it reads again, all of it, once and in order."""
     await alice.join()
     await bob.join()
     await deaf.send("join", username="Charlie")
     await alice.expect(Joined, username="Charlie")
     lane = socket_of("Charlie").lane
-    said = 0
-    while lane.closed_with is None:
-        assert lane.waiting <= 2_048
-        await alice.say(f"{said}" + "x" * 300)
+    for number in range(60):
+        await alice.say(f"{number} " + "x" * 300)
         await bob.expect(Message)
-        said += 1
-        assert said < 20
-    await alice.say("after")
-    await bob.expect(Message, content="after")
+    assert lane.full
+    assert lane.waiting < 8_192
+    last = await deaf.expect(Message, id=60)
+    assert last.content.startswith("59 ")
+    assert [said.id for said in deaf.heard if isinstance(said, Message)] == list(range(1, 61))
+    await alice.say("live again")
+    await deaf.expect(Message, content="live again")
+
+
+async def test_a_stuck_socket_is_closed(deaf: Persona, alice: Persona, clock: Clock) -> None:
+    """One that reads nothing at all is closed with 4008 after CHAT["STUCK"]."""
+    await alice.join()
+    await deaf.send("join", username="Charlie")
+    await alice.expect(Joined, username="Charlie")
+    lane = socket_of("Charlie").lane
+    while not lane.full:
+        await alice.say("x" * 300)
+        await alice.expect(Message)
+        await clock.skip(0.01)
+    assert lane.closed_with is None
+    await clock.skip(31)
+    assert lane.closed_with is CloseCode.TOO_SLOW
     assert await deaf.closed() == CloseCode.TOO_SLOW
-    assert deaf.count(Message) < said
     await deaf.vanish()
 
 
@@ -760,6 +778,7 @@ async def test_a_socket_that_does_not_read_can_go(deaf: Persona, alice: Persona)
     await deaf.send("join", username="Charlie")
     await alice.expect(Joined, username="Charlie")
     lane = socket_of("Charlie").lane
+    assert isinstance(lane, PortableLane)
     await alice.say("hi")
     await alice.expect(Message)
     await deaf.vanish()

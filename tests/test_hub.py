@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from channels.layers import InMemoryChannelLayer
@@ -11,9 +12,10 @@ from doubles import Clock, Ear, FakeLayer, ear_and_socket, until
 from pytest_django import Settings
 
 from chat import loops
-from chat.hub import RECONCILE, RENEW, RETRY, Hub, Socket, group_name
+from chat.hub import RECONCILE, RENEW, RETRY, TICK, Hub, Socket, group_name
+from chat.lanes import Batch
 from chat.log import Entry, Log
-from chat.protocol import CloseCode, Joined, Message, TypingNow, encode
+from chat.protocol import CloseCode, Joined, Message, TypingNow, Welcome, encode
 
 ROOM = "lobby"
 GROUP = group_name(ROOM)
@@ -202,11 +204,8 @@ async def test_a_layer_that_loses_a_third_converges(hub: Hub, layer: FakeLayer, 
         await post(hub)
     late, socket = ear_and_socket()
     room = await hub.open(ROOM)
-    missed = hub.catch_up(room, 0, None)
-    assert missed is not None
-    for entry in missed:
-        socket.lane.write(entry.frame)
-    hub.enter(room, socket)
+    hub.add(socket)
+    hub.enter(room, socket, 0)
     await asyncio.gather(*(post(hub) for _ in range(20)))
     layer.release_held()
     await clock.skip(RECONCILE)
@@ -519,21 +518,21 @@ async def test_catching_up_and_going_live_leave_no_seam(hub: Hub, layer: FakeLay
     await until(lambda: hub._rooms[ROOM].position == 1)
     underway = keep()
     room = await hub.open(ROOM)
-    missed = hub.catch_up(room, 0, None)
-    assert missed is not None
-    assert [entry.seq for entry in missed] == [1]
     ear, socket = ear_and_socket()
-    hub.enter(room, socket)
-    await hub.publish(ROOM, underway.frame, underway.seq)
+    hub.enter(room, socket, 0)
     await until(lambda: ear.frames)
-    assert numbers(ear) == [2]
+    assert numbers(ear) == [1]
+    await hub.publish(ROOM, underway.frame, underway.seq)
+    await until(lambda: len(ear.frames) == 2)
+    assert numbers(ear) == [1, 2]
 
 
 @pytest.mark.parametrize(
     ("since", "epoch", "seqs"),
     [
         (None, None, None),
-        (0, None, [1, 2, 3]),
+        (0, None, None),
+        (0, "right", [1, 2, 3]),
         (2, "right", [3]),
         (3, "right", []),
         (4, "right", None),
@@ -547,12 +546,15 @@ async def test_what_was_missed_is_told_whole_or_not_at_all(
     await enter(hub)
     for _ in range(3):
         await post(hub)
-    await until(lambda: hub._rooms[ROOM].position == 3)
+    await until(lambda: hub._rooms[ROOM].written == 3)
     room = await hub.open(ROOM)
     epochs = {"right": room.epoch, "wrong": "wrong", None: None}
-    missed = hub.catch_up(room, since, epochs[epoch])
-    assert (None if missed is None else [entry.seq for entry in missed]) == seqs
-    hub.release(room)
+    resumed = hub.can_resume(room, since, epochs[epoch])
+    assert resumed == (seqs is not None)
+    ear, socket = ear_and_socket()
+    hub.enter(room, socket, since if resumed else None)
+    await socket.lane.flushed()
+    assert numbers(ear) == (seqs or [])
 
 
 # --- Sockets, and the end ---
@@ -619,3 +621,174 @@ async def test_nothing_unexpected_is_logged(hub: Hub, caplog: pytest.LogCaptureF
     await hub.remove(socket)
     await until(lambda: not hub.rooms())
     assert [record for record in caplog.records if record.name.startswith("chat")] == []
+
+
+# --- Slow readers ---
+
+
+@pytest.fixture
+def narrow(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes are full after a few frames, and every frame is written as it comes."""
+    settings.CHAT = {"OUTBOX": 1_024, "LOG_MESSAGES": 50}
+    monkeypatch.setattr("chat.hub.TICK", 0)
+
+
+async def slow(hub: Hub, slug: str = ROOM) -> tuple[Ear, Socket]:
+    """Somebody in the room who reads nothing until told."""
+    ear, socket = await enter(hub, slug)
+    ear.open.clear()
+    return ear, socket
+
+
+async def deliver(hub: Hub, content: str = "hi", slug: str = ROOM) -> int:
+    """Post, and wait until the hub has written it."""
+    entry = await post(hub, content, slug)
+    await until(lambda: hub._rooms[slug].written >= entry.seq)
+    return entry.seq
+
+
+async def fill(hub: Hub, socket: Socket, slug: str = ROOM) -> None:
+    """Say so much that the socket is behind."""
+    while not socket.lane.full:
+        await deliver(hub, "x" * 300, slug)
+
+
+async def test_who_is_behind_is_caught_up_once_and_in_order(narrow: None, hub: Hub) -> None:
+    """A full lane gets nothing more; once drained, what was missed comes from the log, then what is live."""
+    quick, _ = await enter(hub)
+    ear, socket = await slow(hub)
+    for _ in range(30):
+        await deliver(hub, "x" * 100)
+    await until(lambda: 30 in numbers(quick))
+    assert socket in hub._rooms[ROOM].behind
+    assert socket.lane.waiting < 2_048
+    ear.open.set()
+    await until(lambda: 30 in numbers(ear))
+    assert socket in hub._rooms[ROOM].sockets
+    await deliver(hub)
+    await until(lambda: 31 in numbers(ear))
+    assert numbers(ear) == list(range(1, 32))
+
+
+async def test_a_long_way_is_caught_up_in_pieces(narrow: None, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missed is never put into the lane all at once."""
+    monkeypatch.setattr("chat.hub.CHUNK", 1_024)
+    ear, socket = await slow(hub)
+    for _ in range(50):
+        await deliver(hub, "x" * 400)
+    most = 0
+    plain = ear.send
+
+    async def watched(message: dict[str, Any]) -> None:
+        nonlocal most
+        most = max(most, socket.lane.waiting)
+        await plain(message)
+
+    socket.lane._send = watched  # type: ignore[attr-defined]
+    ear.open.set()
+    await until(lambda: 50 in numbers(ear))
+    assert numbers(ear) == list(range(1, 51))
+    assert most < 4_096
+
+
+async def test_only_the_newest_of_a_kind_is_kept_for_who_is_behind(narrow: None, hub: Hub) -> None:
+    """Of the lists that were missed the last one comes; what is true only for a moment does not come at all."""
+    ear, socket = await slow(hub)
+    await fill(hub, socket)
+    for number in range(5):
+        hub.publish_soon(ROOM, note(100 + number), latest="userList")
+        hub.publish_soon(ROOM, note(200 + number))
+    await until(lambda: socket.latest.get((ROOM, "userList")) == note(104))
+    ear.open.set()
+    await until(lambda: 104 in notes(ear))
+    assert notes(ear) == [104]
+    assert socket.latest == {}
+
+
+async def test_who_is_behind_in_one_room_is_behind_in_all(narrow: None, hub: Hub) -> None:
+    """A socket has one lane: its other rooms wait too, and go on where they were left."""
+    ear, socket = await slow(hub)
+    hub.enter(await hub.open("tea"), socket)
+    await fill(hub, socket)
+    for number in range(3):
+        await deliver(hub, f"tea {number}", "tea")
+    assert socket in hub._rooms["tea"].behind
+    ear.open.set()
+    await until(lambda: "tea 2" in said_in(ear, "tea"))
+    assert said_in(ear, "tea") == ["tea 0", "tea 1", "tea 2"]
+
+
+def said_in(ear: Ear, slug: str) -> list[str]:
+    return [said.content for said in ear.heard() if isinstance(said, Message) and said.room == slug]
+
+
+async def test_who_missed_more_than_the_log_keeps_starts_over(narrow: None, hub: Hub) -> None:
+    """Part of the truth would look like all of it: a welcome says that the rest can't be told, then it is live."""
+    ear, socket = await slow(hub)
+    await fill(hub, socket)
+    had = hub._rooms[ROOM].behind[socket]
+    for _ in range(60):
+        last = await deliver(hub)
+    ear.open.set()
+    await until(lambda: any(isinstance(said, Welcome) for said in ear.heard()))
+    welcome = next(said for said in ear.heard() if isinstance(said, Welcome))
+    assert (welcome.resumed, welcome.seq) == (False, last)
+    await deliver(hub)
+    await until(lambda: last + 1 in numbers(ear))
+    assert numbers(ear) == [*range(1, had + 1), last + 1]
+
+
+async def test_slow_is_not_stuck(narrow: None, hub: Hub, clock: Clock) -> None:
+    """One that reads a little in each STUCK stays; one that reads nothing is closed with 4008."""
+    ear, socket = await slow(hub)
+    await fill(hub, socket)
+    for _ in range(3):
+        before = ear.sends
+        ear.open.set()
+        await until(lambda before=before: ear.sends > before)  # type: ignore[misc]
+        ear.open.clear()
+        await fill(hub, socket)
+        await clock.skip(29)
+    assert socket.lane.closed_with is None
+    await clock.skip(31)
+    await clock.skip(31)
+    assert socket.lane.closed_with is CloseCode.TOO_SLOW
+
+
+async def test_who_is_behind_can_leave(narrow: None, hub: Hub) -> None:
+    """Nothing is kept for somebody who is gone."""
+    ear, socket = await slow(hub)
+    await fill(hub, socket)
+    hub.publish_soon(ROOM, note(1), latest="userList")
+    await until(lambda: socket.latest)
+    hub.exit(ROOM, socket)
+    assert socket.latest == {}
+    await until(lambda: ROOM not in hub._rooms)
+    ear.open.set()
+    await socket.lane.flushed()
+
+
+# --- Ticks ---
+
+
+async def test_the_first_frame_after_quiet_goes_out_at_once(hub: Hub, clock: Clock) -> None:
+    """A tick delays only what comes within it, and that leaves in one write, in order."""
+    ear, socket = await enter(hub)
+    writes: list[int] = []
+    plain = socket.lane.write
+
+    def counted(batch: Batch) -> None:
+        writes.append(len(batch.texts))
+        plain(batch)
+
+    socket.lane.write = counted  # type: ignore[method-assign]
+    await deliver(hub)
+    assert writes == [1]
+    for _ in range(9):
+        await post(hub)
+    await until(lambda: hub._rooms[ROOM].position == 10)
+    await clock.skip(TICK)
+    assert sum(writes) == 10
+    assert len(writes) <= 3
+    await socket.lane.flushed()
+    assert numbers(ear) == list(range(1, 11))

@@ -1,13 +1,14 @@
-"""The portable lane: what leaves a socket keeps its order, is bounded, and never holds anybody up."""
+"""The lanes: what leaves a socket keeps its order, is bounded, and never holds anybody up."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from doubles import Ear, until
 from pytest_django import Settings
 
 from chat import lanes
-from chat.lanes import PortableLane
+from chat.lanes import WIRE, Batch, FastLane, PortableLane, lane_for
 from chat.protocol import CloseCode
 
 
@@ -31,10 +32,10 @@ async def test_frames_leave_in_order(ear: Ear, lane: PortableLane) -> None:
     """Nothing overtakes: what is written first is sent first, also what is written while a send is under way."""
     ear.open.clear()
     for number in range(10):
-        lane.write(str(number))
+        lane.say(str(number))
     await until(lambda: ear.sends)
     for number in range(10, 20):
-        lane.write(str(number))
+        lane.say(str(number))
     ear.open.set()
     await lane.flushed()
     assert ear.frames == [str(number) for number in range(20)]
@@ -43,10 +44,10 @@ async def test_frames_leave_in_order(ear: Ear, lane: PortableLane) -> None:
 async def test_writing_returns_at_once(ear: Ear, lane: PortableLane) -> None:
     """Nothing is sent before the caller has its turn back, and nothing waits for a peer that does not read."""
     ear.open.clear()
-    lane.write("a")
+    lane.say("a")
     assert ear.sends == 0
     await until(lambda: ear.sends)
-    lane.write("b")
+    lane.say("b")
     assert (ear.sends, lane.waiting) == (1, 2)
     ear.open.set()
     await lane.flushed()
@@ -57,7 +58,7 @@ async def test_an_idle_lane_has_no_task(ear: Ear, lane: PortableLane) -> None:
     """The writer lives only while something waits; the next frame has another."""
     before = others()
     for frame in ("a", "b"):
-        lane.write(frame)
+        lane.say(frame)
         assert len(others() - before) == 1
         await lane.flushed()
         await until(lambda: others() == before)
@@ -68,7 +69,7 @@ async def test_many_frames_have_one_writer(lane: PortableLane) -> None:
     """However much waits, one task sends it."""
     before = others()
     for _ in range(100):
-        lane.write("x")
+        lane.say("x")
     assert len(others() - before) == 1
     await lane.flushed()
 
@@ -77,36 +78,66 @@ async def test_what_just_fits_may_wait(ear: Ear, lane: PortableLane) -> None:
     """The bound is what may wait: 1,024 bytes do, in one frame or in many."""
     ear.open.clear()
     for _ in range(4):
-        lane.write("x" * 256)
+        lane.say("x" * 256)
     assert lane.closed_with is None
     ear.open.set()
     await lane.flushed()
     assert len(ear.frames) == 4
 
 
-async def test_one_byte_more_closes_the_socket(ear: Ear, lane: PortableLane) -> None:
-    """Past the bound what waits is let go, and the socket is closed with 4008 instead."""
+async def test_one_byte_more_makes_it_full(ear: Ear, lane: PortableLane) -> None:
+    """Past the bound the lane says once that it is full, and once that it has drained; nothing is lost."""
+    said: list[str] = []
+    lane.on_full = lambda: said.append("full")
+    lane.on_drained = lambda: said.append("drained")
     ear.open.clear()
-    lane.write("under way")
+    lane.say("x" * 1_024)
+    assert (lane.full, said) == (False, [])
+    lane.say("y")
+    lane.say("z")
+    assert (lane.full, said) == (True, ["full"])
+    ear.open.set()
+    await lane.flushed()
+    assert (lane.full, said) == (False, ["full", "drained"])
+    assert ear.frames == ["x" * 1_024, "y", "z"]
+
+
+async def test_answers_that_pile_up_close_the_socket(ear: Ear, lane: PortableLane) -> None:
+    """Four times the bound, what waits is let go, and the socket is closed with 4008 instead."""
+    ear.open.clear()
+    lane.say("under way")
     await until(lambda: ear.sends)
-    lane.write("x" * (1_024 - len("under way")))
+    for _ in range(8):
+        lane.say("x" * 510)
     assert lane.closed_with is None
-    lane.write("y")
+    lane.say("x" * 10)
     assert lane.closed_with is CloseCode.TOO_SLOW
     assert lane.waiting == 0
     ear.open.set()
     await lane.flushed()
     assert (ear.frames, ear.code) == (["under way"], CloseCode.TOO_SLOW)
-    assert lane.waiting == 0
+
+
+async def test_who_waits_for_a_full_lane_waits_until_it_has_drained(ear: Ear, lane: PortableLane) -> None:
+    """``drained`` returns at once while there is room, and otherwise when there is none waiting, or no peer."""
+    await lane.drained()
+    for end in (ear.open.set, lane.abandon):
+        ear.open.clear()
+        lane.say("x" * 2_000)
+        waiting = asyncio.create_task(lane.drained())
+        await until(lambda: ear.sends)
+        assert not waiting.done()
+        end()
+        await waiting
 
 
 async def test_the_bound_counts_bytes(ear: Ear, lane: PortableLane) -> None:
     """A frame in another script has more bytes than characters, and its bytes count."""
     ear.open.clear()
-    lane.write("\N{PILE OF POO}" * 256)
-    assert (lane.waiting, lane.closed_with) == (1_024, None)
-    lane.write("\N{PILE OF POO}")
-    assert lane.closed_with is CloseCode.TOO_SLOW
+    lane.say("\N{PILE OF POO}" * 256)
+    assert (lane.waiting, lane.full) == (1_024, False)
+    lane.say("\N{PILE OF POO}")
+    assert lane.full
     ear.open.set()
     await lane.flushed()
 
@@ -114,7 +145,7 @@ async def test_the_bound_counts_bytes(ear: Ear, lane: PortableLane) -> None:
 async def test_what_was_sent_no_longer_counts(ear: Ear, lane: PortableLane) -> None:
     """A peer that reads may get any amount, one bound after another."""
     for _ in range(20):
-        lane.write("\u20ac" * 300)
+        lane.say("\u20ac" * 300)
         await lane.flushed()
         assert lane.waiting == 0
     assert len(ear.frames) == 20
@@ -123,9 +154,9 @@ async def test_what_was_sent_no_longer_counts(ear: Ear, lane: PortableLane) -> N
 
 async def test_close_comes_after_what_waits(ear: Ear, lane: PortableLane) -> None:
     """What was written before the close is sent before it; what comes after is not sent."""
-    lane.write("last words")
+    lane.say("last words")
     lane.close(CloseCode.FORBIDDEN)
-    lane.write("too late")
+    lane.say("too late")
     await lane.flushed()
     assert ear.frames == ["last words"]
     assert ear.closed == {"type": "websocket.close", "code": 4403, "reason": CloseCode.FORBIDDEN.meaning}
@@ -148,11 +179,11 @@ async def test_an_abandoned_lane_sends_nothing(ear: Ear, lane: PortableLane) -> 
     """Once the peer is gone what waits is let go, and no task stays for a send that will never end."""
     before = others()
     ear.open.clear()
-    lane.write("a")
-    lane.write("b")
+    lane.say("a")
+    lane.say("b")
     await until(lambda: ear.sends)
     lane.abandon()
-    lane.write("c")
+    lane.say("c")
     lane.close(CloseCode.NORMAL)
     await until(lambda: others() == before)
     assert (ear.frames, ear.closed, lane.waiting) == ([], None, 0)
@@ -161,7 +192,7 @@ async def test_an_abandoned_lane_sends_nothing(ear: Ear, lane: PortableLane) -> 
 async def test_a_lane_may_be_abandoned_before_it_began(ear: Ear, lane: PortableLane) -> None:
     """Abandoning twice, unused, or before the writer's first turn leaves no task either."""
     before = others()
-    lane.write("a")
+    lane.say("a")
     lane.abandon()
     lane.abandon()
     await until(lambda: others() == before)
@@ -180,10 +211,10 @@ async def test_abandoning_keeps_the_first_code(lane: PortableLane) -> None:
 async def test_a_send_that_fails_is_the_last(ear: Ear, lane: PortableLane, error: Exception) -> None:
     """When a server says that the peer is gone, nothing more is tried and nothing is raised."""
     ear.error = error
-    lane.write("a")
-    lane.write("b")
+    lane.say("a")
+    lane.say("b")
     await lane.flushed()
-    lane.write("c")
+    lane.say("c")
     lane.close(CloseCode.NORMAL)
     await lane.flushed()
     assert (ear.sends, lane.waiting) == (1, 0)
@@ -201,7 +232,7 @@ async def test_flushing_does_not_wait_for_ever(
     """A peer that does not read holds up a farewell only for so long, and the frames still wait for it."""
     monkeypatch.setattr(lanes, "FAREWELL", 0.01)
     ear.open.clear()
-    lane.write("a")
+    lane.say("a")
     lane.close(CloseCode.INTERNAL)
     await lane.flushed()
     assert ear.frames == []
@@ -213,10 +244,99 @@ async def test_flushing_does_not_wait_for_ever(
 async def test_one_that_does_not_read_delays_nobody(ear: Ear, lane: PortableLane) -> None:
     """Each lane has its own queue and writer."""
     ear.open.clear()
-    lane.write("stuck")
+    lane.say("stuck")
     reader = Ear()
     other = PortableLane(reader.send)
-    other.write("a")
+    other.say("a")
     await other.flushed()
     assert reader.frames == ["a"]
     lane.abandon()
+
+
+# --- The fast lane, over a server's wire ---
+
+
+class FakeWire:
+    """A connection that takes what it is given, or holds it while ``stuck``."""
+
+    high = 65_536
+
+    def __init__(self) -> None:
+        self.out = b""
+        self.held = b""
+        self.stuck = False
+        self.closed: tuple[int, str] | None = None
+        self.drained: Callable[[], None] = lambda: None
+
+    @property
+    def waiting(self) -> int:
+        return len(self.held)
+
+    def write(self, data: bytes) -> bool:
+        if self.stuck:
+            self.held += data
+        else:
+            self.out += data
+        return not self.stuck
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = (code, reason)
+
+    def drain(self) -> None:
+        self.stuck, self.out, self.held = False, self.out + self.held, b""
+        self.drained()
+
+
+async def test_a_batch_is_one_write_of_whole_frames() -> None:
+    """The frames of a batch leave together, each as RFC 6455 has it, and are made once for all lanes."""
+    wires = [FakeWire(), FakeWire()]
+    batch = Batch(["a", "\u00e4" * 100, "x" * 70_000])
+    for wire in wires:
+        FastLane(wire).write(batch)
+    texts = [text.encode() for text in batch.texts]
+    heads = [b"\x81\x01", b"\x81\x7e\x00\xc8", b"\x81\x7f" + (70_000).to_bytes(8, "big")]
+    assert wires[0].out == b"".join(head + text for head, text in zip(heads, texts, strict=True))
+    assert batch.wire is batch.wire
+    assert wires[1].out == wires[0].out
+
+
+async def test_a_fast_lane_is_full_and_drains(settings: Settings) -> None:
+    """It tells the hub as the portable one does; its bound is never under what the wire tells of."""
+    settings.CHAT = {"OUTBOX": 1_024}
+    wire = FakeWire()
+    lane = FastLane(wire)
+    said: list[str] = []
+    lane.on_full = lambda: said.append("full")
+    lane.on_drained = lambda: said.append("drained")
+    wire.stuck = True
+    lane.say("x" * 65_000)
+    assert (lane.full, lane.waiting) == (False, 65_004)
+    lane.say("x" * 1_000)
+    assert (lane.full, said) == (True, ["full"])
+    wire.drain()
+    assert (lane.full, said) == (False, ["full", "drained"])
+
+
+async def test_a_closed_fast_lane_writes_nothing() -> None:
+    """After a close, and after the peer is gone, nothing more is given to the wire."""
+    wire = FakeWire()
+    lane = FastLane(wire)
+    lane.say("a")
+    lane.close(CloseCode.FORBIDDEN)
+    lane.say("b")
+    lane.close(CloseCode.NORMAL)
+    assert wire.out == b"\x81\x01a"
+    assert wire.closed == (4403, CloseCode.FORBIDDEN.meaning)
+    gone = FakeWire()
+    lane = FastLane(gone)
+    lane.abandon()
+    lane.say("b")
+    lane.close(CloseCode.NORMAL)
+    assert (gone.out, gone.closed) == (b"", None)
+
+
+async def test_the_server_s_wire_is_taken_where_it_is_offered(ear: Ear) -> None:
+    """Any other server gets the portable lane."""
+    assert isinstance(lane_for({"extensions": {WIRE: FakeWire()}}, ear.send), FastLane)
+    assert isinstance(lane_for({"extensions": {"websocket.http.response": {}}}, ear.send), PortableLane)
+    assert isinstance(lane_for({}, ear.send), PortableLane)

@@ -44,8 +44,9 @@ class Recorder:
     bytes: int = 0
     bytes_of_lists: int = 0
 
-    def publish_soon(self, slug: str, frame: str) -> None:
+    def publish_soon(self, slug: str, frame: str, *, latest: str | None = None) -> None:
         outgoing = decode_outgoing(frame)
+        assert (latest == "userList") == isinstance(outgoing, UserList)
         assert getattr(outgoing, "room", None) == slug
         self.said.append(outgoing)
         size = len(frame.encode()) * self.listeners

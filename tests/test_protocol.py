@@ -39,6 +39,7 @@ from chat.protocol import (
     Ping,
     Pong,
     Post,
+    Reconnect,
     Typing,
     TypingNow,
     UserList,
@@ -438,6 +439,7 @@ SAID: dict[str, st.SearchStrategy[Outgoing]] = {
     "history": st.builds(History, **stamps, messages=st.lists(messages, max_size=2), more=st.booleans(), ref=refs),
     "ack": st.builds(Ack, **stamps, id=maybe_numbers, seq=maybe_numbers, ref=refs),
     "pong": st.builds(Pong, timestamp=numbers, ref=refs),
+    "reconnect": st.builds(Reconnect, after=numbers, reason=said_texts, timestamp=numbers),
     "error": st.builds(
         Error,
         code=st.sampled_from(ErrorCode),
@@ -491,7 +493,19 @@ def test_no_command_and_event_disagree_about_a_tag() -> None:
     """The tags are what docs and clients know: each of both tables once."""
     assert set(COMMANDS) == {"join", "leave", "message", "typing", "history", "ping"}
     assert set(OUTGOING) == {
-        *{"welcome", "join", "leave", "userList", "message", "typing", "history", "ack", "pong", "error"}
+        *{
+            "welcome",
+            "join",
+            "leave",
+            "userList",
+            "message",
+            "typing",
+            "history",
+            "ack",
+            "pong",
+            "reconnect",
+            "error",
+        }
     }
 
 

@@ -47,7 +47,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def visit(browser: Browser, tmp_path: Path) -> AsyncIterator[Visit]:
-    """Give ``await visit(server, "Ann")``: a person with a browser of their own, in a room's page.
+    """Bring people into a room's page, each in a browser of their own.
 
     A script error or a breach of the CSP on any page fails the test.
     """

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from helpers import SocketPersona, over_socket
-from servers import ROOT, Server, Start, get, needs
+from servers import ROOT, Server, Start, free_port, get, needs
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -179,7 +179,7 @@ async def test_half_open_sockets_are_found(start: Start) -> None:
 
 async def test_runserver_serves_pages_static_files_and_sockets(start: Start) -> None:
     """Development has no collected files and no hashes, and still everything works."""
-    server = start("runserver")
+    server = start("runserver", PORT=str(free_port()))
     assert get(server, "/static/chat/client.js").status == 200
     assert "/static/chat/chat.css" in get(server, "/").body.decode()  # type: ignore[attr-defined]
     async with over_socket(server.ws, "Alice") as alice:

@@ -44,6 +44,7 @@ SAMPLES: dict[str, Any] = {
     "code": ErrorCode.NAME_TAKEN, "field": "username", "message": "username: 'Ann' is taken in this room",
     # It comes only with codes that may be retried, so not with the one above.
     "retry_after": UNSET,
+    "after": 1200, "reason": "The server restarts.",
 }  # fmt: skip
 """A value for each field that any type has, by the field's name in Python."""
 
