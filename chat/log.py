@@ -14,6 +14,9 @@ from chat import protocol
 from chat.conf import chat_settings
 from chat.protocol import Message
 
+PAGE = 131_072
+"""Characters of a page of history: servers bound what they send in one frame too (stock Daphne: 1 MiB)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -112,8 +115,14 @@ class Log:
         return list(islice(log.entries, position - log.floor, None))
 
     def page(self, room: str, *, before: int | None, limit: int) -> tuple[list[Message], bool]:
-        """The latest ``limit`` messages before the id ``before``, oldest first, and whether older are kept."""
+        """The latest ``limit`` messages before the id ``before``, oldest first, and whether older are kept.
+
+        Fewer where they are long: a page has about PAGE characters at most, and at least one message.
+        """
         log = self.open(room)
         end = len(log.entries) if before is None else max(0, min(len(log.entries), before - 1 - log.floor))
-        start = max(0, end - limit)
+        start, size = end, 0
+        while start > max(0, end - limit) and size < PAGE:
+            start -= 1
+            size += len(log.entries[start].frame)
         return [entry.message for entry in islice(log.entries, start, end)], start > 0

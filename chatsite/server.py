@@ -34,8 +34,8 @@ from chat.protocol import FRAME_LIMIT, CloseCode, Reconnect, encode, frame, now
 logger = logging.getLogger("chatsite.server")
 
 BACKLOG = 4_096
-DRAIN = 5.0
-"""Seconds that clients have to answer the close on a restart."""
+FAREWELL = 5.0
+"""Seconds that a client has to answer a close: it may have to read what waits for it first."""
 RETURNS = 500
 """Clients a second that may come back after a restart: each is told its own moment."""
 PING_INTERVAL = 15
@@ -168,6 +168,9 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "websocket.close" and self.state == self.STATE_OPEN:
             self.farewell(message.get("code") or 1000, message.get("reason") or "")
+        elif message["type"] == "websocket.send" and message.get("text") is not None:
+            # Daphne swallows empty frames, and Autobahn holds what is sent to the limit of what is received.
+            self.wire.write(frame(message["text"]))
         else:
             super().handle_reply(message)
 
@@ -207,7 +210,7 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
         # ``run`` makes the factory and has no hook for another protocol; this is where it hands it to us.
         factory.protocol = ChatProtocol
         # A frame that breaks the protocol is answered with its close code (1002, 1007, 1009), not cut off.
-        factory.setProtocolOptions(failByDrop=False)
+        factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=FAREWELL)
         self._ws_factory = factory
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
@@ -240,7 +243,7 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
             if "application_instance" in (details := self.connections[protocol])
         ]
         if applications:
-            await asyncio.wait(applications, timeout=DRAIN)
+            await asyncio.wait(applications, timeout=FAREWELL)
 
     def _kill_the_rest(self) -> Any:
         # Daphne 4.2.3 fails with a KeyError on connections whose application has ended.

@@ -16,7 +16,7 @@ from chatsite.asgi import application
 
 @pytest.fixture
 async def person() -> AsyncIterator[Enter]:
-    """Bring in people: ``await person("Alice")`` opens a socket to the application here, until the end."""
+    """Bring people in. Each has a socket to the application in this process, open until the end."""
     async with AsyncExitStack() as stack:
 
         async def enter(name: str, **options: Any) -> CommunicatorPersona:

@@ -24,6 +24,7 @@ COMMANDS = {
     "runserver": [sys.executable, "manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
     "uvicorn": [sys.executable, "-m", "uvicorn", "chatsite.asgi:application", "--port", "{port}"],
     "probed": [sys.executable, "tests/e2e/probed.py"],
+    "wired": [sys.executable, "tests/e2e/wired.py"],
 }
 
 
@@ -77,7 +78,10 @@ def free_port() -> int:
 
 @contextmanager
 def running(kind: str, folder: Path, database: Path, **variables: str) -> Iterator[Server]:
-    """A server of a kind from COMMANDS. ``variables`` go into its environment; PORT is where it listens."""
+    """A server of a kind from COMMANDS.
+
+    ``variables`` go into its environment, but for PORT, where it listens, and ARGUMENTS, which follow its command.
+    """
     log = folder / f"{kind}-{time.monotonic_ns()}.log"
     variables = {
         "DATABASE_URL": f"sqlite:///{database}",
@@ -88,7 +92,8 @@ def running(kind: str, folder: Path, database: Path, **variables: str) -> Iterat
         **variables,
     }
     port = variables.pop("PORT", "0")
-    command = [part.format(port=port) for part in COMMANDS[kind]]
+    arguments = variables.pop("ARGUMENTS", "").split()
+    command = [*(part.format(port=port) for part in COMMANDS[kind]), *arguments]
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}, stdout=out, stderr=out)
     server = Server(process, _address(process, log), log, variables)

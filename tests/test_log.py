@@ -254,3 +254,18 @@ async def test_a_closed_log_is_empty(log: Log) -> None:
     await log.close()
     assert not log._idle
     assert log.positions() == {}
+
+
+def test_a_page_of_long_messages_is_shorter(log: Log, settings: Settings) -> None:
+    """A page is bounded in characters too; the next goes on where it ended, and each has a message at least."""
+    settings.CHAT = {}
+    for number in range(60):
+        log.append("lobby", author="a", username="Alice", content=f"{number} ".ljust(4_000, "x"), ref=None)
+    seen: list[int] = []
+    before, more = None, True
+    while more:
+        page, more = log.page("lobby", before=before, limit=100)
+        assert 1 <= len(page) < 40
+        before = page[0].id
+        seen = [message.id for message in page] + seen
+    assert seen == list(range(1, 61))

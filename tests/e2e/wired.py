@@ -1,0 +1,57 @@
+"""A server whose application writes frames of every size over the wire and over ASGI in turn, then closes.
+
+    wired.py SEED COUNT [KEY CERTIFICATE]
+
+/frames writes as above; /deaf accepts and then takes nothing that the client sends.
+"""
+
+import asyncio
+import random
+import sys
+from typing import Any
+
+from chat.lanes import WIRE
+from chat.protocol import frame
+from chatsite import server
+
+SIZES = (0, 1, 100, 125, 126, 127, 1_000, 65_400, 65_535, 65_536, 70_000, 200_000)
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": ""})
+    if scope["path"] == "/deaf":
+        await asyncio.Event().wait()
+    wire, chance = scope["extensions"][WIRE], random.Random(int(sys.argv[1]))
+    for number in range(int(sys.argv[2])):
+        text = f"{number} ".ljust(chance.choice(SIZES), "x")
+        if chance.random() < 0.3:
+            await send({"type": "websocket.send", "text": text})
+        elif chance.random() < 0.3:
+            # Two frames in one write.
+            wire.write(frame("") + frame(text))
+        else:
+            wire.write(frame(text))
+        if chance.random() < 0.3:
+            await asyncio.sleep(0)
+        while wire.waiting > 200_000:  # noqa: ASYNC110 as below
+            # Polled: the wire tells only when all is gone, and this is to stop and start in the middle.
+            await asyncio.sleep(0.001)
+    wire.close(4_000, "the end")
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+def endpoint() -> str:
+    if len(sys.argv) > 3:
+        return f"ssl:port=0:interface=127.0.0.1:privateKey={sys.argv[3]}:certKey={sys.argv[4]}"
+    return server.endpoint("127.0.0.1", 0)
+
+
+def say(host: str, port: int) -> None:
+    print(f"http://{host}:{port}", flush=True)
+
+
+if __name__ == "__main__":
+    server.ChatServer(application, endpoints=[endpoint()], listening=say).run()
