@@ -64,6 +64,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     identity: Identity
     # Invalid frames in a row.
     invalid = 0
+    # Closes a socket that is in no room; None before the connect.
+    patience: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         self.typed_at: dict[str, float] = {}
@@ -71,13 +73,12 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.socket = Socket(lane_for(scope, send), address=_address(scope))
         log = logging.LoggerAdapter(logger, {"connection": self.socket.id})
         hub = of_this_loop(Hub)
-        impatience: asyncio.TimerHandle | None = None
         try:
             self.identity = await identify(scope)
             await send({"type": "websocket.accept"})
             self.state = State.OPEN
             hub.add(self.socket)
-            impatience = asyncio.get_running_loop().call_later(chat_settings().JOIN_TIMEOUT, self._expect_join)
+            self._be_patient()
             await self._listen(receive)
         except asyncio.CancelledError:
             # The server stops and takes its applications down; it does not wait for farewells.
@@ -88,10 +89,10 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             await self.socket.lane.flushed()
         finally:
             self.state = State.CLOSED
-            if impatience:
-                impatience.cancel()
+            if self.patience:
+                self.patience.cancel()
             self.socket.lane.abandon()
-            await self._leave_everything()
+            self._leave_everything()
 
     async def _listen(self, receive: Any) -> None:
         for heard in count(1):
@@ -128,8 +129,9 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             case Join():
                 await rooms.join(self.socket, self.identity, command)
             case Leave():
-                await rooms.leave(self.socket, command.room, at_once=True)
+                rooms.leave(self.socket, command.room, at_once=True)
                 self.typed_at.pop(command.room, None)
+                self._be_patient()
                 self.reply(Ack(room=command.room, timestamp=protocol.now(), ref=command.ref))
             case Typing():
                 self._typing(command.room)
@@ -178,14 +180,21 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.state = State.CLOSING
         self.socket.lane.close(code)
 
+    def _be_patient(self) -> None:
+        """A socket that is in no room may look for one for so long, from now."""
+        if self.patience:
+            self.patience.cancel()
+        loop = asyncio.get_running_loop()
+        self.patience = loop.call_later(chat_settings().JOIN_TIMEOUT, self._expect_join)
+
     def _expect_join(self) -> None:
         if not self.socket.rooms:
             self.close(CloseCode.IDLE)
 
-    async def _leave_everything(self) -> None:
+    def _leave_everything(self) -> None:
         for slug in list(self.socket.rooms):
-            await rooms.leave(self.socket, slug, at_once=False)
-        await of_this_loop(Hub).remove(self.socket)
+            rooms.leave(self.socket, slug, at_once=False)
+        of_this_loop(Hub).remove(self.socket)
 
 
 def _text(message: Message) -> str:

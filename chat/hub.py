@@ -129,7 +129,7 @@ class Hub:
         socket.lane.on_full = partial(self._fall_behind, socket)
         socket.lane.on_drained = partial(self._catch_up, socket)
 
-    async def remove(self, socket: Socket) -> None:
+    def remove(self, socket: Socket) -> None:
         """The socket is gone: out of every room, and forgotten."""
         self.sockets.pop(socket.id, None)
         for slug in list(socket.rooms):
@@ -426,7 +426,10 @@ class Hub:
                             await self._subscribe(room)
 
     async def close(self) -> None:
-        """End the hub's tasks. The sockets are their server's to close."""
+        """Leave the layer and end the hub's tasks. The sockets are their server's to close."""
+        for room in list(self._rooms.values()):
+            room.holders = 1
+            self.release(room)
         if self._shutting:
             await asyncio.wait(self._shutting, timeout=RECONCILE)
         tasks = [*self._tasks, *self._shutting, *([self._publisher] if self._publisher else [])]

@@ -32,8 +32,9 @@ CONTENT_LIMIT = 4_000
 """Characters of a message."""
 HISTORY_LIMIT = 100
 """Messages of one page of history."""
-ROOM_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,49}\Z"
-"""A room's slug: it fits a URL and a channel layer's group name as it is."""
+ROOM_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,49}(?!\n)$"
+"""A room's slug: it fits a URL and a channel layer's group name as it is. (`$` alone lets a line break follow, and
+`\\Z` is not in JavaScript's language, which JSON Schema takes its patterns from.)"""
 BIGGEST = 2**53 - 1
 """The largest integer that every JSON reader keeps (RFC 8259, section 6)."""
 
@@ -453,7 +454,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 # --- What a schema cannot say about text ---
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _checked(command: AnyCommand) -> AnyCommand:
@@ -469,7 +470,7 @@ def _checked(command: AnyCommand) -> AnyCommand:
         if _CONTROL.search(command.content):
             message = "content: must not have control characters other than line breaks and tabs"
             raise Invalid(ErrorCode.BAD_FIELD, message, field="content", ref=ref)
-        if not command.content.strip():
+        if not any(_visible(character) for character in command.content):
             raise Invalid(ErrorCode.BAD_FIELD, "content: must not be blank", field="content", ref=ref)
     return command
 
@@ -484,6 +485,11 @@ _STACKED = 4
 """Marks on one base character: Tibetan and Hebrew need this many, "zalgo" needs more."""
 
 
+def _visible(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category != "Zs" and category not in _HIDDEN_CATEGORIES and not _HIDDEN.match(character)
+
+
 def clean_name(name: str) -> str:
     """A username in NFKC with single inner spaces. Raises ValueError with what is wrong.
 
@@ -495,7 +501,7 @@ def clean_name(name: str) -> str:
     marks = 0
     for character in name:
         category = unicodedata.category(character)
-        if category in _HIDDEN_CATEGORIES or _HIDDEN.match(character):
+        if category != "Zs" and not _visible(character):
             raise ValueError(f"must not have the invisible or control character U+{ord(character):04X}")
         marks = marks + 1 if category.startswith("M") else 0
         if marks > _STACKED:

@@ -48,7 +48,7 @@ async def join(socket: Socket, identity: Identity, command: Join) -> None:
         presence.announce(slug, name)
 
 
-async def leave(socket: Socket, slug: str, *, at_once: bool) -> None:
+def leave(socket: Socket, slug: str, *, at_once: bool) -> None:
     """Take a socket out of a room; ``at_once`` spares the person the grace of a lost connection."""
     name = _present(socket, slug)
     of_this_loop(Hub).exit(slug, socket)

@@ -29,6 +29,14 @@ def boolean(name: str, *, default: bool) -> bool:
         ) from None
 
 
+def log_level(name: str, default: str) -> str:
+    level = text(name, default).upper()
+    known = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+    if level not in known:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(known)}, not {level!r}.")
+    return level
+
+
 def listed(name: str, default: str = "") -> list[str]:
     """Comma-separated."""
     return [part.strip() for part in text(name, default).split(",") if part.strip()]

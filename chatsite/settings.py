@@ -135,7 +135,7 @@ STORAGES = {
 
 # --- What it tells its operator ---
 
-LOG_LEVEL = environment.text("LOG_LEVEL", "INFO").upper()
+LOG_LEVEL = environment.log_level("LOG_LEVEL", "INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

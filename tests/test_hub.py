@@ -315,7 +315,7 @@ async def test_leaving_does_not_wait_for_the_layer(hub: Hub, layer: FakeLayer) -
     """A layer that hangs keeps nobody in a room, and another room opens as ever once it is back."""
     _, socket = await enter(hub)
     layer.open.clear()
-    await hub.remove(socket)
+    hub.remove(socket)
     assert (hub.audience(ROOM), hub.sockets, socket.rooms) == (0, {}, set())
     layer.open.set()
     await until(lambda: not hub.rooms())
@@ -388,7 +388,7 @@ async def test_a_room_has_one_subscription(hub: Hub, layer: FakeLayer) -> None:
     """However many sockets come and go, the layer hears of the first and of the last."""
     sockets = [(await enter(hub))[1] for _ in range(50)]
     for socket in sockets:
-        await hub.remove(socket)
+        hub.remove(socket)
     await until(lambda: not hub.rooms())
     assert layer.calls == [("add", GROUP), ("discard", GROUP)]
 
@@ -399,7 +399,7 @@ async def test_what_is_empty_is_forgotten(hub: Hub, layer: FakeLayer) -> None:
     hub.enter(await hub.open("tea"), socket)
     assert hub.rooms() == {ROOM: 1, "tea": 1}
     assert (hub.audience(ROOM), hub.audience("never")) == (1, 0)
-    await hub.remove(socket)
+    hub.remove(socket)
     await until(lambda: not hub.rooms())
     assert (hub.sockets, socket.rooms, dict(layer.groups)) == ({}, set(), {})
     assert loops.of_this_loop(Log).positions() == {}
@@ -412,7 +412,7 @@ async def test_leaving_twice_is_leaving_once(hub: Hub) -> None:
     for _ in range(2):
         hub.exit(ROOM, socket)
     hub.exit("never", socket)
-    await hub.remove(socket)
+    hub.remove(socket)
     await post(hub)
     await until(lambda: ear.frames)
     assert hub.rooms() == {ROOM: 1}
@@ -432,7 +432,7 @@ async def test_no_race_loses_a_subscription(hub: Hub, layer: FakeLayer, seed: in
             for _ in range(chance.randint(0, 4)):
                 assert hub._channel in layer.groups[group_name(slug)], "in the room, and not subscribed"
                 await asyncio.sleep(0)
-            await hub.remove(socket)
+            hub.remove(socket)
 
     await asyncio.gather(*(come_and_go() for _ in range(8)))
     await until(lambda: not hub.rooms())
@@ -566,7 +566,7 @@ async def test_the_staff_can_end_a_socket(hub: Hub) -> None:
     assert hub.disconnect(socket.id, CloseCode.FORBIDDEN)
     await until(lambda: ear.closed)
     assert ear.code == CloseCode.FORBIDDEN
-    await hub.remove(socket)
+    hub.remove(socket)
     assert not hub.disconnect(socket.id, CloseCode.FORBIDDEN)
 
 
@@ -607,7 +607,7 @@ async def test_closing_finishes_what_is_quick(layer: FakeLayer) -> None:
     layer.slowness = 3
     hub = loops.of_this_loop(Hub)
     _, socket = await enter(hub)
-    await hub.remove(socket)
+    hub.remove(socket)
     await loops.close_this_loop()
     assert dict(layer.groups) == {}
 
@@ -618,7 +618,7 @@ async def test_nothing_unexpected_is_logged(hub: Hub, caplog: pytest.LogCaptureF
     ear, socket = await enter(hub)
     await post(hub)
     await until(lambda: ear.frames)
-    await hub.remove(socket)
+    hub.remove(socket)
     await until(lambda: not hub.rooms())
     assert [record for record in caplog.records if record.name.startswith("chat")] == []
 

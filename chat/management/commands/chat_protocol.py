@@ -27,9 +27,6 @@ END = "<!-- End of what is generated. -->"
 Kind = type[Struct]
 Schema = dict[str, Any]
 
-END_OF_TEXT = (r"\Z", "$")
-"""The end of the text in Python's regular expressions, and in those of JSON Schema (ECMA-262)."""
-
 REPLIES = {tag: kind for tag, kind in OUTGOING.items() if "ref" in kind.__struct_fields__}
 EVENTS = {tag: kind for tag, kind in OUTGOING.items() if tag not in REPLIES}
 
@@ -127,16 +124,7 @@ def schemas(refer_to: str) -> dict[str, Schema]:
             schema["required"] = ["type", *sent]
         schema["examples"] = [example(kind)]
     found["ErrorCode"]["description"] = _meaning(ErrorCode)
-    ecma: dict[str, Schema] = _ecma(dict(sorted(found.items())))
-    return ecma
-
-
-def _ecma(schema: Any) -> Any:
-    if isinstance(schema, dict):
-        return {
-            key: value.replace(*END_OF_TEXT) if key == "pattern" else _ecma(value) for key, value in schema.items()
-        }
-    return [_ecma(item) for item in schema] if isinstance(schema, list) else schema
+    return dict(sorted(found.items()))
 
 
 def example(kind: Kind) -> Schema:
@@ -178,7 +166,7 @@ def _limits() -> Iterator[tuple[str, str, str]]:
         match statement, following:
             case ast.Assign(targets=[ast.Name(name)]), ast.Expr(ast.Constant(str(meaning))):
                 if not name.startswith("_"):
-                    value = str(getattr(protocol, name)).replace(*END_OF_TEXT)
+                    value = str(getattr(protocol, name))
                     yield f"`{name}`", f"`{value}`", _markdown(meaning)
 
 
