@@ -8,7 +8,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 from chat.conf import chat_settings
 
+OURS = "chat.layers.ProcessChannelLayer"
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
+# The capacity of each in-memory layer where none is set.
+CAPACITIES = {OURS: 10_000, IN_MEMORY: 100}
 LEAST_CAPACITY = 1_000
 
 
@@ -27,11 +30,10 @@ def check_channel_layer(**_: Any) -> list[CheckMessage]:
     """chat.E002: there is no layer to broadcast through. chat.W001: it drops early. chat.W002: see below."""
     layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default")
     if not layer:
-        hint = (
-            f'Set CHANNEL_LAYERS = {{"default": {{"BACKEND": "{IN_MEMORY}", "CONFIG": {{"capacity": 10000}}}}}}.'
-        )
+        hint = f'Set CHANNEL_LAYERS = {{"default": {{"BACKEND": "{OURS}"}}}}.'
         return [Error("CHANNEL_LAYERS has no default layer.", hint=hint, id="chat.E002")]
-    if layer["BACKEND"] != IN_MEMORY:
+    backend = layer["BACKEND"]
+    if backend not in CAPACITIES:
         return [
             Warning(
                 "Rooms are numbered in each process's memory: run one process, whatever the channel layer.",
@@ -39,7 +41,7 @@ def check_channel_layer(**_: Any) -> list[CheckMessage]:
                 id="chat.W002",
             )
         ]
-    if layer.get("CONFIG", {}).get("capacity", 100) < LEAST_CAPACITY:
+    if layer.get("CONFIG", {}).get("capacity", CAPACITIES[backend]) < LEAST_CAPACITY:
         return [
             Warning(
                 f"The in-memory channel layer drops what comes past its capacity, here under {LEAST_CAPACITY}.",

@@ -102,9 +102,7 @@ CHANNEL_LAYERS = {
     }
     if REDIS_URL
     else {
-        # Per process, not per socket: the hub is the only member of a group, so this is what may wait for it.
         "BACKEND": "chat.layers.ProcessChannelLayer",
-        "CONFIG": {"capacity": 10_000},
     }
 }
 

@@ -121,3 +121,12 @@ def test_every_finding_has_a_hint(settings: Settings) -> None:
         messages += checks.check_channel_layer()
     assert ids(messages) == ["chat.E001", "chat.W003", "chat.E002", "chat.W002", "chat.W001"]
     assert all(message.hint for message in messages)
+
+
+def test_our_own_layer_needs_no_configuration(settings: Settings) -> None:
+    """The process layer is right as it comes, and warned of where it was made too small."""
+    layer: dict[str, Any] = {"BACKEND": checks.OURS}
+    settings.CHANNEL_LAYERS = {"default": layer}
+    assert found() == []
+    layer["CONFIG"] = {"capacity": 100}
+    assert found() == ["chat.W001"]
