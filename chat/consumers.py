@@ -59,7 +59,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     """Speaks the protocol with one socket."""
 
     state = State.CONNECTING
-    # Both are there from the connect on.
+    # They are there from the connect on.
+    hub: Hub
     socket: Socket
     identity: Identity
     # Invalid frames in a row.
@@ -72,12 +73,12 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         await receive()
         self.socket = Socket(lane_for(scope, send), address=_address(scope))
         log = logging.LoggerAdapter(logger, {"connection": self.socket.id})
-        hub = of_this_loop(Hub)
+        self.hub = of_this_loop(Hub)
         try:
             self.identity = await identify(scope)
             await send({"type": "websocket.accept"})
             self.state = State.OPEN
-            hub.add(self.socket)
+            self.hub.add(self.socket)
             self._be_patient()
             await self._listen(receive)
         except asyncio.CancelledError:
@@ -125,18 +126,18 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     async def _handle(self, command: AnyCommand) -> None:
         match command:
             case Post():
-                await rooms.post(self.socket, self.identity, command, acknowledge=self._acknowledge(command))
+                await rooms.post(self.hub, self.socket, command, acknowledge=self._acknowledge(command))
             case Join():
-                await rooms.join(self.socket, self.identity, command)
+                await rooms.join(self.hub, self.socket, self.identity, command)
             case Leave():
-                rooms.leave(self.socket, command.room, at_once=True)
+                rooms.leave(self.hub, self.socket, command.room, at_once=True)
                 self.typed_at.pop(command.room, None)
                 self._be_patient()
                 self.reply(Ack(room=command.room, timestamp=protocol.now(), ref=command.ref))
             case Typing():
                 self._typing(command.room)
             case GetHistory():
-                self.reply(rooms.history(self.socket, command))
+                self.reply(rooms.history(self.hub, self.socket, command))
             case Ping():
                 self.reply(Pong(timestamp=protocol.now(), ref=command.ref))
 
@@ -158,7 +159,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     def _typing(self, room: str) -> None:
         now = asyncio.get_running_loop().time()
         if now - self.typed_at.get(room, -1e9) >= chat_settings().TYPING_INTERVAL:
-            rooms.typing(self.socket, room)
+            rooms.typing(self.hub, self.socket, room)
             self.typed_at[room] = now
 
     def reply(self, outgoing: Outgoing) -> None:
@@ -193,8 +194,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
 
     def _leave_everything(self) -> None:
         for slug in list(self.socket.rooms):
-            rooms.leave(self.socket, slug, at_once=False)
-        of_this_loop(Hub).remove(self.socket)
+            rooms.leave(self.hub, self.socket, slug, at_once=False)
+        self.hub.remove(self.socket)
 
 
 def _text(message: Message) -> str:

@@ -65,6 +65,8 @@ class Socket:
     since: float = field(default_factory=time.time)
     # The name it speaks under, from its first join on; None before.
     username: str | None = None
+    # Whose refs its messages have, beside the name.
+    author: str = ""
     # The rooms it is in.
     rooms: set[str] = field(default_factory=set)
     # How many times it fell behind.
@@ -107,7 +109,8 @@ class Hub:
     def __init__(self) -> None:
         self.sockets: dict[str, Socket] = {}
         self._rooms: dict[str, OpenRoom] = {}
-        self._log = of_this_loop(Log)
+        # The truth of what is delivered.
+        self.log = of_this_loop(Log)
         self._layer = get_channel_layer()
         if self._layer is None:
             raise RuntimeError("CHANNEL_LAYERS has no default layer; chat.checks says what to set.")
@@ -139,7 +142,7 @@ class Hub:
         """Subscribe to a room and hold it open; every ``open`` needs its ``release``."""
         room = self._rooms.get(slug)
         if room is None:
-            log = self._log.open(slug)
+            log = self.log.open(slug)
             room = self._rooms[slug] = OpenRoom(slug, log.epoch, position=log.seq, written=log.seq)
         room.holders += 1
         try:
@@ -176,13 +179,13 @@ class Hub:
             # Somebody may have come while the layer was busy: they wait for this turn, with the same room.
             if self._rooms.get(room.slug) is room and room.holders == 0:
                 del self._rooms[room.slug]
-                self._log.release(room.slug)
+                self.log.release(room.slug)
                 if room.tick:
                     room.tick.cancel()
 
     def can_resume(self, room: OpenRoom, since: int | None, epoch: str | None) -> bool:
         """Can everything after ``since`` be told? Not without the epoch that it is of: it may be another's."""
-        return None not in (since, epoch) and self._log.since(room.slug, since or 0, epoch) is not None
+        return None not in (since, epoch) and self.log.since(room.slug, since or 0, epoch) is not None
 
     def welcome(self, room: OpenRoom, socket: Socket, *, resumed: bool, ref: Ref | None = None) -> None:
         """Tell a socket where in the room's log it is."""
@@ -270,7 +273,7 @@ class Hub:
 
     def _go_on(self, room: OpenRoom, socket: Socket) -> None:
         """Write what the socket misses in the room, as far as its lane takes it; with the last it is live."""
-        missed = self._log.since(room.slug, room.behind[socket])
+        missed = self.log.since(room.slug, room.behind[socket])
         if missed is None:
             self.welcome(room, socket, resumed=False)
             missed = []
@@ -299,7 +302,7 @@ class Hub:
 
         With ``seq`` it keeps the room's order.
         """
-        message = _delivery(slug, frame, seq, None if seq is None else self._log.open(slug).epoch)
+        message = _delivery(slug, frame, seq, None if seq is None else self.log.open(slug).epoch)
         if self._publisher is None:
             await self._send(message)
         else:
@@ -384,7 +387,7 @@ class Hub:
 
     def _read_gap(self, room: OpenRoom, last: int) -> None:
         """Deliver from the log what the layer did not bring, up to the number ``last``."""
-        missed = self._log.since(room.slug, room.position)
+        missed = self.log.since(room.slug, room.position)
         if missed is None:
             logger.error("room %s: the log no longer has what follows %d", room.slug, room.position)
             missed = []
@@ -402,17 +405,19 @@ class Hub:
 
     def _flush(self, room: OpenRoom) -> None:
         batch, room.ready, room.tick = Batch(room.ready), [], None
-        room.next_at = self._loop.time() + TICK
         room.written = room.position
         # A copy: a socket whose lane becomes full leaves the set.
         for socket in tuple(room.sockets):
             socket.lane.write(batch)
+        # Counted from the end: in a big room the writes alone take longer than a tick, and what comes meanwhile
+        # would otherwise leave one by one.
+        room.next_at = self._loop.time() + TICK
 
     async def _reconcile(self) -> None:
         while True:
             await asyncio.sleep(RECONCILE)
             for room in list(self._rooms.values()):
-                last = self._log.open(room.slug).seq
+                last = self.log.open(room.slug).seq
                 if room.position < last:
                     self._read_gap(room, last)
 

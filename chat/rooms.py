@@ -12,7 +12,7 @@ from chat import protocol
 from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.hub import Hub, Socket
-from chat.log import Entry, Log
+from chat.log import Entry
 from chat.loops import of_this_loop
 from chat.presence import Presence
 from chat.protocol import ErrorCode, GetHistory, History, Invalid, Join, Post, TypingNow
@@ -20,7 +20,7 @@ from chat.protocol import ErrorCode, GetHistory, History, Invalid, Join, Post, T
 T = TypeVar("T")
 
 
-async def join(socket: Socket, identity: Identity, command: Join) -> None:
+async def join(hub: Hub, socket: Socket, identity: Identity, command: Join) -> None:
     """Bring a socket into a room: `welcome`, `userList`, what was missed, then live.
 
     Joining a room again is allowed: it gives a fresh `welcome` and nothing else changes.
@@ -30,7 +30,7 @@ async def join(socket: Socket, identity: Identity, command: Join) -> None:
     if slug not in socket.rooms and len(socket.rooms) >= chat_settings().ROOMS_PER_SOCKET:
         limit = chat_settings().ROOMS_PER_SOCKET
         raise Invalid(ErrorCode.TOO_MANY_ROOMS, f"room: one socket may be in at most {limit} rooms", field="room")
-    presence, hub = of_this_loop(Presence), of_this_loop(Hub)
+    presence = of_this_loop(Presence)
     room = await hub.open(slug)
     # No await from here on: nothing is delivered in between, and nobody is counted who does not get in.
     try:
@@ -40,7 +40,7 @@ async def join(socket: Socket, identity: Identity, command: Join) -> None:
         raise
     since, epoch = _given(command.since), _given(command.epoch)
     resumed = hub.can_resume(room, since, epoch)
-    socket.username = name
+    socket.username, socket.author = name, _author(identity, name)
     hub.welcome(room, socket, resumed=resumed, ref=_given(command.ref))
     socket.lane.say(protocol.encode(presence.user_list(slug)))
     hub.enter(room, socket, since if resumed else None)
@@ -48,41 +48,41 @@ async def join(socket: Socket, identity: Identity, command: Join) -> None:
         presence.announce(slug, name)
 
 
-def leave(socket: Socket, slug: str, *, at_once: bool) -> None:
+def leave(hub: Hub, socket: Socket, slug: str, *, at_once: bool) -> None:
     """Take a socket out of a room; ``at_once`` spares the person the grace of a lost connection."""
     name = _present(socket, slug)
-    of_this_loop(Hub).exit(slug, socket)
+    hub.exit(slug, socket)
     of_this_loop(Presence).exit(slug, name, socket.id, at_once=at_once)
 
 
-async def post(socket: Socket, identity: Identity, command: Post, *, acknowledge: Callable[[Entry], None]) -> None:
+async def post(hub: Hub, socket: Socket, command: Post, *, acknowledge: Callable[[Entry], None]) -> None:
     """Say something. ``acknowledge`` is called once it has its number, before anybody hears of it.
 
     A ``ref`` that the same author used before is acknowledged with the first result, and not said again.
     """
     name = _present(socket, command.room)
-    entry, fresh = of_this_loop(Log).append(
+    entry, fresh = hub.log.append(
         command.room,
-        author=_author(identity, name),
+        author=socket.author,
         username=name,
         content=command.content,
         ref=command.ref or None,
     )
     acknowledge(entry)
     if fresh:
-        await of_this_loop(Hub).publish(command.room, entry.frame, entry.seq)
+        await hub.publish(command.room, entry.frame, entry.seq)
 
 
-def typing(socket: Socket, slug: str) -> None:
+def typing(hub: Hub, socket: Socket, slug: str) -> None:
     name = _present(socket, slug)
     event = TypingNow(room=slug, username=name, timestamp=protocol.now())
-    of_this_loop(Hub).publish_soon(slug, protocol.encode(event))
+    hub.publish_soon(slug, protocol.encode(event))
 
 
-def history(socket: Socket, command: GetHistory) -> History:
+def history(hub: Hub, socket: Socket, command: GetHistory) -> History:
     """A page of the room's messages before ``command.before``, or its latest."""
     _present(socket, command.room)
-    messages, more = of_this_loop(Log).page(command.room, before=_given(command.before), limit=command.limit)
+    messages, more = hub.log.page(command.room, before=_given(command.before), limit=command.limit)
     return History(room=command.room, messages=messages, more=more, timestamp=protocol.now(), ref=command.ref)
 
 
