@@ -144,15 +144,10 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     def _acknowledge(self, command: Post) -> Any:
         def acknowledge(entry: Entry) -> None:
             message = entry.message
-            self.reply(
-                Ack(
-                    room=message.room,
-                    id=message.id,
-                    seq=message.seq,
-                    timestamp=message.timestamp,
-                    ref=command.ref,
-                )
+            ack = Ack(
+                room=message.room, id=message.id, seq=message.seq, timestamp=message.timestamp, ref=command.ref
             )
+            self.socket.lane.announce(protocol.encode(ack))
 
         return acknowledge
 

@@ -98,6 +98,10 @@ class Lane:
         if self.full and self.waiting > OVERFLOW * self._limit:
             self.close(CloseCode.TOO_SLOW)
 
+    def announce(self, text: str) -> None:
+        """``say`` what the hub is about to follow up: it may leave in one write with that."""
+        self.say(text)
+
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Send what waits, then close. Only the first call counts."""
         if self.closed_with is None:
@@ -150,6 +154,9 @@ class FastLane(Lane):
         super().__init__()
         self._wire = wire
         wire.drained = self._emptied
+        # What was announced and is not written yet.
+        self._held = b""
+        self._loop = asyncio.get_running_loop()
         # It must hear when a full lane has drained.
         self._limit = max(self._limit, wire.high)
 
@@ -158,10 +165,27 @@ class FastLane(Lane):
         return self._wire.waiting
 
     def write(self, batch: Batch) -> None:
-        if self.closed_with is None and not self._wire.write(batch.wire):
+        data = batch.wire
+        if self._held:
+            data, self._held = self._held + data, b""
+        if self.closed_with is None and not self._wire.write(data):
             self._check(self._wire.waiting)
 
+    def announce(self, text: str) -> None:
+        # A system call is the dearest part of an ack. The message itself comes by the layer and hub, whose turn
+        # in the loop is the next but one: until then the ack waits for it.
+        if not self._held:
+            self._loop.call_soon(self._loop.call_soon, self._release)
+        self._held += protocol.frame(text)
+
+    def _release(self) -> None:
+        """Nothing followed: send what is held."""
+        if self._held:
+            self.write(Batch(()))
+
     def _close(self, code: CloseCode, reason: str) -> None:
+        if self._held:
+            self._wire.write(self._held)
         self._wire.close(code, reason)
 
 

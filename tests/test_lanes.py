@@ -262,6 +262,7 @@ class FakeWire:
     high = 65_536
 
     def __init__(self) -> None:
+        self.writes = 0
         self.out = b""
         self.held = b""
         self.stuck = False
@@ -273,6 +274,7 @@ class FakeWire:
         return len(self.held)
 
     def write(self, data: bytes) -> bool:
+        self.writes += 1
         if self.stuck:
             self.held += data
         else:
@@ -333,6 +335,40 @@ async def test_a_closed_fast_lane_writes_nothing() -> None:
     lane.say("b")
     lane.close(CloseCode.NORMAL)
     assert (gone.out, gone.closed) == (b"", None)
+
+
+async def test_an_announcement_leaves_with_what_follows() -> None:
+    """An ack and the message that comes within the next turns of the loop are one write, in this order."""
+    wire = FakeWire()
+    lane = FastLane(wire)
+    lane.announce("ack")
+    assert wire.writes == 0
+    await asyncio.sleep(0)
+    lane.write(Batch(["message"]))
+    assert (wire.writes, wire.out) == (1, b"\x81\x03ack\x81\x07message")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert wire.writes == 1
+
+
+async def test_an_announcement_does_not_wait_for_long() -> None:
+    """Where nothing follows, it leaves by itself; a close sends it first; nothing is sent for who is gone."""
+    wire = FakeWire()
+    lane = FastLane(wire)
+    lane.announce("a")
+    lane.announce("b")
+    await until(lambda: wire.writes)
+    assert (wire.writes, wire.out) == (1, b"\x81\x01a\x81\x01b")
+    lane.announce("c")
+    lane.close(CloseCode.RESTART)
+    assert wire.out.endswith(b"\x81\x01c")
+    gone = FakeWire()
+    lane = FastLane(gone)
+    lane.announce("a")
+    lane.abandon()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert gone.writes == 0
 
 
 async def test_the_server_s_wire_is_taken_where_it_is_offered(ear: Ear) -> None:
