@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test tools check format lock docs clean
+.PHONY: help setup setup-dev run test tools check format lock docs bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ format: setup-dev  ## format the code and mend what the linter can
 docs: setup-dev  ## write the generated parts of docs/ anew from chat/protocol.py and chat/conf.py
 	@$(BIN)/python manage.py chat_protocol
 
+bench:  ## measure the site beside its peers, five times: two hours; bench/run --quick takes half an hour
+	@bench/run
+
 lock: setup-dev  ## resolve the dependencies of pyproject.toml anew into the two lock files
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) -o requirements.txt pyproject.toml
@@ -51,7 +54,8 @@ lock: setup-dev  ## resolve the dependencies of pyproject.toml anew into the two
 LOCK := --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 
 clean:  ## remove the environment and everything generated; the database in .local stays
-	rm -rf .venv staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/js/node_modules
+	rm -rf .venv staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/js/node_modules \
+		bench/.venv bench/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps .venv/run and .venv/dev say from which lock the environment was made.

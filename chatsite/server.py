@@ -8,6 +8,7 @@ What stock Daphne 4.2.3 lacks and this adds, by subclassing its public names:
 - sockets don't end after 24 hours, and a jump of the clock doesn't end them all;
 - frames of at most 64 KiB (stock: 1 MiB), and an error of the peer is answered with its close code, not cut off;
 - a close carries its reason, and may be 1011 or 1012, which are a server's to send (RFC 6455, section 7.4.1);
+- the garbage collector walks through all sockets now and then, not several times a second;
 - a backlog that takes a herd: with the stock 50, 1,000 connects at once take 16 s in SYN retries, here 1 s;
 - SIGTERM says goodbye: it stops listening, tells each client when to come back, closes every socket with 1012 and
   waits for the farewells.
@@ -17,6 +18,7 @@ when one of them changes its meaning.
 """
 
 import asyncio
+import gc
 import logging
 import random
 import time
@@ -45,6 +47,10 @@ PING_INTERVAL = 15
 PING_TIMEOUT = 20
 """Seconds that a pong may take before the connection counts as dead: with the interval and Daphne's 2 s round,
 a half-open socket is found in 37 s at most."""
+GC_THRESHOLDS = (50_000, 20, 50)
+"""How many new objects make a garbage collection, and how many of these one of the next generation. With Python's own
+(700, 10, 10), 10,000 joins into one room took 9.2 s instead of 6.6, and the p99 of 16 messages in flight was half as
+high again."""
 INBOX = 32
 """Frames that may wait for a socket's consumer before its connection is no longer read; at a quarter it is."""
 INBOX_OF = "chatsite.inbox"
@@ -279,6 +285,14 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
         # A frame that breaks the protocol is answered with its close code (1002, 1007, 1009), not cut off.
         factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=FAREWELL)
         self._ws_factory = factory
+
+    def run(self) -> None:
+        # What is loaded by now stays: the collector need not look at it again and again. And of the rest a busy
+        # server makes so much that the default thresholds have it walk through all sockets several times a second.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        super().run()
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if not isinstance(protocol, ChatProtocol):
