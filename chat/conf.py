@@ -62,7 +62,7 @@ class ChatSettings:
         1 << 30,
         "bytes",
         "How much may wait for one socket; past it the socket gets nothing more until it has read that, and is "
-        "then caught up.",
+        "then caught up. On our own server at least 65536.",
     )
     STUCK: float = _setting(
         30.0,

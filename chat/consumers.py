@@ -86,6 +86,9 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             raise
         except Exception:
             log.exception("connection %s: an unexpected error closes it", self.socket.id)
+            if self.state is State.CONNECTING:
+                # There is no socket yet to close with a code: the handshake is refused.
+                await send({"type": "websocket.close"})
             self.close(CloseCode.INTERNAL)
             await self.socket.lane.flushed()
         finally:

@@ -48,6 +48,9 @@ TICK = 0.005
 makes some 20 deliveries of one system call."""
 CHUNK = 65_536
 """Characters that a socket which is caught up gets in one write."""
+LEAD = 128
+"""Messages by which a room's log may be ahead of its delivery before who posts has to wait. Under LOG_MESSAGES, so
+that what waits in the layer can always be read from the log."""
 TURN = 64
 """Messages from the layer after which the sockets' own tasks have a turn."""
 RETRY = 0.5
@@ -71,8 +74,6 @@ class Socket:
     rooms: set[str] = field(default_factory=set)
     # How many times it fell behind.
     falls: int = 0
-    # While it is behind: the newest frame of each (room, kind) of which only the newest counts.
-    latest: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(eq=False, slots=True)
@@ -90,6 +91,8 @@ class OpenRoom:
     sockets: set[Socket] = field(default_factory=set)
     # Who does not at the moment, each with the number of the last change that they were given.
     behind: dict[Socket, int] = field(default_factory=dict)
+    # The newest frame of each kind of which only the newest counts: for those who were behind when it came.
+    latest: dict[str, str] = field(default_factory=dict)
     # Frames that wait for the next tick.
     ready: list[str] = field(default_factory=list)
     # When that is, in the loop's time, and what will write them; None while nothing waits.
@@ -159,7 +162,9 @@ class Hub:
 
     async def _subscribe(self, room: OpenRoom) -> None:
         """Join the room's group. Where the layer is away, the room works within this process until a renewal."""
-        room.subscribed = await self._guarded(self._layer.group_add(group_name(room.slug), self._channel))
+        room.subscribed = await self._name_us() and await self._guarded(
+            self._layer.group_add(group_name(room.slug), self._channel)
+        )
 
     def release(self, room: OpenRoom) -> None:
         """Let go of a room. The layer hears of it in the background: who leaves does not wait for it."""
@@ -211,7 +216,7 @@ class Hub:
         room.sockets.discard(socket)
         room.behind[socket] = room.written if since is None else since
         if not socket.lane.full:
-            self._go_on(room, socket)
+            self._go_on(room, socket, late=False)
 
     def exit(self, slug: str, socket: Socket) -> None:
         socket.rooms.discard(slug)
@@ -219,8 +224,6 @@ class Hub:
         if room and (socket in room.sockets or socket in room.behind):
             room.sockets.discard(socket)
             room.behind.pop(socket, None)
-            for key in [key for key in socket.latest if key[0] == slug]:
-                del socket.latest[key]
             self.release(room)
 
     def audience(self, slug: str) -> int:
@@ -253,13 +256,13 @@ class Hub:
 
     def _watch(self, socket: Socket) -> None:
         """Look again after a while: a slow socket has read something by then, a stuck one is closed."""
-        self._loop.call_later(chat_settings().STUCK, self._judge, socket, socket.falls, socket.lane.waiting)
+        self._loop.call_later(chat_settings().STUCK, self._judge, socket, socket.falls, socket.lane.unread)
 
     def _judge(self, socket: Socket, falls: int, before: int) -> None:
         if not socket.lane.full or socket.falls > falls or socket.id not in self.sockets:
             # It has drained since, or is gone.
             return
-        if socket.lane.waiting >= before:
+        if socket.lane.unread >= before:
             socket.lane.close(CloseCode.TOO_SLOW)
         else:
             self._watch(socket)
@@ -269,10 +272,13 @@ class Hub:
         for slug in list(socket.rooms):
             room = self._rooms[slug]
             if socket in room.behind and not socket.lane.full:
-                self._go_on(room, socket)
+                self._go_on(room, socket, late=True)
 
-    def _go_on(self, room: OpenRoom, socket: Socket) -> None:
-        """Write what the socket misses in the room, as far as its lane takes it; with the last it is live."""
+    def _go_on(self, room: OpenRoom, socket: Socket, *, late: bool) -> None:
+        """Write what the socket misses in the room, as far as its lane takes it; with the last it is live.
+
+        One that comes ``late`` also gets what it may have missed of the kinds of which only the newest counts.
+        """
         missed = self.log.since(room.slug, room.behind[socket])
         if missed is None:
             self.welcome(room, socket, resumed=False)
@@ -291,7 +297,8 @@ class Hub:
                 chunk, size = [], 0
         del room.behind[socket]
         room.sockets.add(socket)
-        chunk += [socket.latest.pop(key) for key in list(socket.latest) if key[0] == room.slug]
+        if late:
+            chunk += room.latest.values()
         if chunk:
             socket.lane.write(Batch(chunk))
 
@@ -309,6 +316,11 @@ class Hub:
             done = asyncio.get_running_loop().create_future()
             self._outgoing.append((message, done))
             await done
+        room = self._rooms.get(slug)
+        while seq is not None and room and seq - room.position > LEAD:
+            # Who speaks faster than the hub delivers waits here, not in the layer.
+            await asyncio.sleep(TICK)
+            room = self._rooms.get(slug)
 
     def publish_soon(self, slug: str, frame: str, *, latest: str | None = None) -> None:
         """As ``publish``, for a frame without a number; returns at once.
@@ -351,11 +363,21 @@ class Hub:
     async def _start(self) -> None:
         async with self._started:
             if not self._tasks:
-                self._channel = await self._layer.new_channel("chat.hub")
+                await self._name_us()
                 create = asyncio.get_running_loop().create_task
                 self._tasks = [create(self._receive()), create(self._reconcile()), create(self._renew())]
 
+    async def _name_us(self) -> bool:
+        """Have a channel of our own in the layer, if it is there."""
+
+        async def ask() -> None:
+            self._channel = await self._layer.new_channel("chat.hub")
+
+        return bool(self._channel) or await self._guarded(ask())
+
     async def _receive(self) -> None:
+        while not self._channel:  # noqa: ASYNC110 until a renewal finds the layer there
+            await asyncio.sleep(RETRY)
         for received in count(1):
             try:
                 message = await self._layer.receive(self._channel)
@@ -375,8 +397,7 @@ class Hub:
         seq = message["seq"]
         if seq is None:
             if message["latest"]:
-                for socket in room.behind:
-                    socket.latest[room.slug, message["latest"]] = message["frame"]
+                room.latest[message["latest"]] = message["frame"]
         else:
             if message["epoch"] != room.epoch or seq <= room.position:
                 return
@@ -389,10 +410,20 @@ class Hub:
         """Deliver from the log what the layer did not bring, up to the number ``last``."""
         missed = self.log.since(room.slug, room.position)
         if missed is None:
-            logger.error("room %s: the log no longer has what follows %d", room.slug, room.position)
-            missed = []
+            self._start_over(room, last)
+            return
         room.position = last
         self._write(room, [entry.frame for entry in missed if entry.seq <= last])
+
+    def _start_over(self, room: OpenRoom, last: int) -> None:
+        """The log no longer has what the room's sockets lack: tell them so, and go on after ``last``."""
+        logger.error("room %s: the log no longer has what follows %d", room.slug, room.position)
+        if room.tick:
+            room.tick.cancel()
+        self._flush(room)
+        room.position = room.written = last
+        for socket in tuple(room.sockets):
+            self.welcome(room, socket, resumed=False)
 
     def _write(self, room: OpenRoom, frames: Sequence[str]) -> None:
         """Write to the room's sockets: now after quiet, else with the next tick."""
@@ -414,12 +445,15 @@ class Hub:
         room.next_at = self._loop.time() + TICK
 
     async def _reconcile(self) -> None:
+        before: dict[OpenRoom, int] = {}
         while True:
             await asyncio.sleep(RECONCILE)
             for room in list(self._rooms.values()):
                 last = self.log.open(room.slug).seq
-                if room.position < last:
+                # Where something came since the last time, more is on its way: only what stands still is lost.
+                if before.get(room) == room.position < last:
                     self._read_gap(room, last)
+            before = {room: room.position for room in self._rooms.values()}
 
     async def _renew(self) -> None:
         for rounds in count(1):

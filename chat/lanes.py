@@ -38,6 +38,11 @@ class Wire(Protocol):
         """Bytes that the operating system has not taken yet."""
         ...
 
+    @property
+    def unread(self) -> int:
+        """The same, and what the operating system has taken but the peer has not acknowledged."""
+        ...
+
     def write(self, data: bytes) -> bool:
         """Send them in order with all other frames. True where nothing waits."""
         ...
@@ -87,6 +92,11 @@ class Lane:
     def waiting(self) -> int:
         """Bytes that wait to be taken."""
         raise NotImplementedError
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the peer has not read yet, as far as can be told: it falls only when the peer reads."""
+        return self.waiting
 
     def write(self, batch: Batch) -> None:
         """Send frames, whatever waits: it is for the hub to stop when the lane is full."""
@@ -163,6 +173,10 @@ class FastLane(Lane):
     @property
     def waiting(self) -> int:
         return self._wire.waiting
+
+    @property
+    def unread(self) -> int:
+        return self._wire.unread
 
     def write(self, batch: Batch) -> None:
         data = batch.wire

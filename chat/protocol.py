@@ -25,7 +25,7 @@ VERSION = 1
 LOBBY = "lobby"
 
 FRAME_LIMIT = 65_536
-"""Bytes of one frame from a client. The server cuts longer ones off; ``decode`` refuses them by name."""
+"""Bytes of one frame from a client. Our server closes with 1009 on a longer one; ``decode`` refuses it by name."""
 NAME_LIMIT = 32
 """Characters of a username, after NFKC."""
 CONTENT_LIMIT = 4_000
@@ -170,7 +170,7 @@ class Post(Command, tag="message"):
 
 
 class Typing(Command, tag="typing"):
-    """Say that the user is typing. Not answered; what comes too often (by default, twice a second) is dropped."""
+    """Say that the user is typing. Not answered; more than one a second (by default) is dropped."""
 
     room: Room = LOBBY
 

@@ -23,7 +23,7 @@ T = TypeVar("T")
 async def join(hub: Hub, socket: Socket, identity: Identity, command: Join) -> None:
     """Bring a socket into a room: `welcome`, `userList`, what was missed, then live.
 
-    Joining a room again is allowed: it gives a fresh `welcome` and nothing else changes.
+    Joining a room again is allowed: the socket goes back to `since`, or goes on from here, and nobody hears of it.
     """
     name = _name_for(socket, identity, command)
     slug = command.room

@@ -71,6 +71,12 @@ def needs(there: object, what: str) -> None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {what}")
 
 
+def listens(address: str) -> bool:
+    host, port = address.split(":")
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
 def free_port() -> int:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         return int(listener.getsockname()[1])
@@ -110,7 +116,9 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     """The address that the server printed once it listened."""
     # Reading a growing file can't block: poll is what tells a start that failed from one that takes long.
     while process.poll() is None:
-        if found := ADDRESS.search(log.read_text(errors="replace")):
+        found = ADDRESS.search(log.read_text(errors="replace"))
+        # runserver says where it will listen before it does.
+        if found and listens(found[1]):
             return found[1]
         try:
             process.wait(0.05)

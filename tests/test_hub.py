@@ -12,7 +12,7 @@ from doubles import Clock, Ear, FakeLayer, ear_and_socket, until
 from pytest_django import Settings
 
 from chat import loops
-from chat.hub import RECONCILE, RENEW, RETRY, TICK, Hub, Socket, group_name
+from chat.hub import LEAD, RECONCILE, RENEW, RETRY, TICK, Hub, Socket, group_name
 from chat.lanes import Batch
 from chat.log import Entry, Log
 from chat.protocol import CloseCode, Joined, Message, TypingNow, Welcome, encode
@@ -209,6 +209,7 @@ async def test_a_layer_that_loses_a_third_converges(hub: Hub, layer: FakeLayer, 
     await asyncio.gather(*(post(hub) for _ in range(20)))
     layer.release_held()
     await clock.skip(RECONCILE)
+    await clock.skip(RECONCILE)
     await until(lambda: all(60 in numbers(ear) for ear in (*ears, late)))
     assert [numbers(ear) for ear in (*ears, late)] == [list(range(1, 61))] * 3
 
@@ -220,6 +221,7 @@ async def test_what_the_layer_lost_comes_within_a_second(hub: Hub, layer: FakeLa
     await post(hub)
     await post(hub)
     assert ear.frames == []
+    await clock.skip(RECONCILE)
     await clock.skip(RECONCILE)
     await until(lambda: len(ear.frames) == 2)
     assert numbers(ear) == [1, 2]
@@ -291,6 +293,7 @@ async def test_a_room_that_opens_while_the_layer_is_away_works_here(
     hub.publish_soon(ROOM, note(2))
     await until(lambda: len(ear.frames) == 4)
     assert GROUP not in layer.groups
+    await clock.skip(RECONCILE)
     await clock.skip(RECONCILE)
     await until(lambda: GROUP in layer.groups)
     await post(hub)
@@ -480,6 +483,7 @@ async def test_one_cancelled_opening_does_not_harm_another(hub: Hub, layer: Fake
     ear, _ = await second
     await post(hub)
     await until(lambda: ear.frames)
+    await clock.skip(RECONCILE)
     await clock.skip(RECONCILE)
     await until(lambda: GROUP in layer.groups)
     assert hub.audience(ROOM) == 1
@@ -698,11 +702,10 @@ async def test_only_the_newest_of_a_kind_is_kept_for_who_is_behind(narrow: None,
     for number in range(5):
         hub.publish_soon(ROOM, note(100 + number), latest="userList")
         hub.publish_soon(ROOM, note(200 + number))
-    await until(lambda: socket.latest.get((ROOM, "userList")) == note(104))
+    await until(lambda: hub._rooms[ROOM].latest.get("userList") == note(104))
     ear.open.set()
     await until(lambda: 104 in notes(ear))
     assert notes(ear) == [104]
-    assert socket.latest == {}
 
 
 async def test_who_is_behind_in_one_room_is_behind_in_all(narrow: None, hub: Hub) -> None:
@@ -759,10 +762,7 @@ async def test_who_is_behind_can_leave(narrow: None, hub: Hub) -> None:
     """Nothing is kept for somebody who is gone."""
     ear, socket = await slow(hub)
     await fill(hub, socket)
-    hub.publish_soon(ROOM, note(1), latest="userList")
-    await until(lambda: socket.latest)
     hub.exit(ROOM, socket)
-    assert socket.latest == {}
     await until(lambda: ROOM not in hub._rooms)
     ear.open.set()
     await socket.lane.flushed()
@@ -792,3 +792,75 @@ async def test_the_first_frame_after_quiet_goes_out_at_once(hub: Hub, clock: Clo
     assert len(writes) <= 3
     await socket.lane.flushed()
     assert numbers(ear) == list(range(1, 11))
+
+
+# --- The log, the layer and the hub at different speeds ---
+
+
+async def test_a_room_that_lost_its_thread_is_told_to_start_over(
+    hub: Hub, layer: FakeLayer, clock: Clock, settings: Settings
+) -> None:
+    """Where neither the layer nor the log has what a room's sockets lack, they hear so, and then what is new."""
+    settings.CHAT = {"LOG_MESSAGES": 5}
+    ear, _ = await enter(hub)
+    await post(hub)
+    await until(lambda: ear.frames)
+    layer.lost = 1.0
+    for _ in range(20):
+        await post(hub)
+    layer.lost = 0.0
+    await clock.skip(RECONCILE)
+    await clock.skip(RECONCILE)
+    await until(lambda: any(isinstance(said, Welcome) for said in ear.heard()))
+    welcome = next(said for said in ear.heard() if isinstance(said, Welcome))
+    assert (welcome.resumed, welcome.seq) == (False, 21)
+    await post(hub)
+    await until(lambda: 22 in numbers(ear))
+    assert numbers(ear) == [1, 22]
+
+
+async def test_what_is_on_its_way_is_not_taken_for_lost(hub: Hub, clock: Clock) -> None:
+    """A comparison acts only where a room stood still since the last one: a busy room is not read from the log."""
+    ear, _ = await enter(hub)
+    await clock.skip(RECONCILE)
+    await post(hub)
+    await until(lambda: 1 in numbers(ear))
+    underway = keep()
+    await clock.skip(RECONCILE)
+    assert numbers(ear) == [1]
+    await hub.publish(ROOM, underway.frame, underway.seq)
+    await until(lambda: 2 in numbers(ear))
+    assert numbers(ear) == [1, 2]
+
+
+async def test_who_speaks_faster_than_the_hub_delivers_waits(hub: Hub, layer: FakeLayer, clock: Clock) -> None:
+    """Past LEAD numbers ahead of the delivery a post does not return until the hub has caught up."""
+    ear, _ = await enter(hub)
+    layer.lost = 1.0
+    posts = [asyncio.create_task(post(hub)) for _ in range(LEAD + 1)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert [task.done() for task in posts] == [True] * LEAD + [False]
+    await clock.skip(RECONCILE)
+    await clock.skip(RECONCILE)
+    await until(lambda: LEAD + 1 in numbers(ear))
+    await clock.skip(TICK)
+    await asyncio.gather(*posts)
+
+
+async def test_a_layer_that_is_away_at_the_first_join_stops_nobody(
+    hub: Hub, layer: FakeLayer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those in the process talk; when the layer is there, the hub has a name in it and joins the group."""
+
+    async def away(prefix: str = "") -> str:
+        raise ConnectionError(prefix)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(layer, "new_channel", away)
+        ear, _ = await enter(hub)
+        await post(hub)
+        await until(lambda: 1 in numbers(ear))
+        assert GROUP not in layer.groups
+    await clock.skip(RECONCILE)
+    await until(lambda: GROUP in layer.groups)

@@ -273,6 +273,10 @@ class FakeWire:
     def waiting(self) -> int:
         return len(self.held)
 
+    @property
+    def unread(self) -> int:
+        return len(self.held)
+
     def write(self, data: bytes) -> bool:
         self.writes += 1
         if self.stuck:

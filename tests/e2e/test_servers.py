@@ -12,7 +12,7 @@ from servers import ROOT, Server, Start, free_port, get, needs
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from chat.protocol import CloseCode, ErrorCode, Joined, Left, Message, UserList
+from chat.protocol import CloseCode, ErrorCode, Joined, Left, Message, Pong, Reconnect, UserList
 
 pytestmark = pytest.mark.e2e
 
@@ -131,7 +131,7 @@ def test_static_files_are_hashed_and_kept_for_ever(server: Server) -> None:
 
 
 async def test_sigterm_tells_every_client(start: Start) -> None:
-    """A restart closes each socket with 1012, so that clients come back, and exits 0."""
+    """A restart tells each client its own moment to come back, closes it with 1012, and exits 0."""
     server = start("daphne")
     async with AsyncExitStack() as stack:
         people = [await stack.enter_async_context(over_socket(server.ws, f"P{n}")) for n in range(50)]
@@ -140,6 +140,10 @@ async def test_sigterm_tells_every_client(start: Start) -> None:
         stopping = asyncio.create_task(asyncio.to_thread(server.stop))
         codes = await asyncio.gather(*(person.closed() for person in people))
         assert set(codes) == {CloseCode.RESTART}
+        moments = [event.after for person in people for event in person.heard if isinstance(event, Reconnect)]
+        assert len(moments) == 50
+        assert len(set(moments)) > 10
+        assert max(moments) <= 1_000 * 50 / RETURNS
         assert {person.farewell for person in people} == {CloseCode.RESTART.meaning}
         assert await stopping == 0
 
@@ -157,6 +161,27 @@ async def test_a_frame_that_breaks_the_protocol_closes_with_its_code(start: Star
                 await mallory.connection.send(frame, text=True)
                 assert await mallory.closed() == code
         await alice.silence()
+
+
+RETURNS = 500
+"""As the server has it; importing that here would install a Twisted reactor."""
+
+
+async def test_fragments_are_put_together(server: Server) -> None:
+    """A text in pieces, with a control frame between them, is one command (RFC 6455, section 5.4)."""
+    async with over_socket(server.ws, "Alice") as alice:
+        pieces = ['{"type":', '"ping","ref":"in ', 'pieces \u00e4"}']
+        await alice.connection.send(pieces)
+        await alice.expect(Pong, ref="in pieces \u00e4")
+        await alice.connection.ping()
+        await alice.silence()
+
+
+async def test_an_empty_message_is_answered(server: Server) -> None:
+    """It is a frame like any other: read, and refused for what it is."""
+    async with over_socket(server.ws, "Alice") as alice:
+        await alice.write("")
+        await alice.refused(ErrorCode.BAD_JSON)
 
 
 async def test_half_open_sockets_are_found(start: Start) -> None:

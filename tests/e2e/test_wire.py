@@ -129,8 +129,9 @@ def test_no_frame_is_cut_into(start: Start, tmp_path: Path, tls: bool) -> None: 
         assert [int(text.split(b" ")[0]) for text in texts] == list(range(FRAMES))
         assert all(set(text.split(b" ", 1)[1]) <= set(b"x ") for text in texts)
         pongs = [int(frame.data) for frame in reader.frames if frame.opcode is Opcode.PONG]
-        assert pongs == list(range(len(pongs)))
-        assert len(pongs) > 3
+        # Who reads slowly gets not every pong, but those that come are in order.
+        assert pongs == sorted(set(pongs))
+        assert pongs
         close = reader.frames[-1]
         assert (close.opcode, close.data) == (Opcode.CLOSE, (4_000).to_bytes(2, "big") + b"the end")
 
@@ -159,17 +160,21 @@ async def test_one_that_does_not_read_costs_little_and_misses_nothing(start: Sta
     """10 MB pass it by: the others hear them, little is kept for it; when it reads, it gets them in order."""
     server = start("daphne", CHAT_LOG_MESSAGES="10000", CHAT_STUCK="600")
     async with over_socket(server.ws, "Alice") as alice, over_socket(server.ws, "Bob") as bob:
-        for room in ("before", "with"):
+        for room in ("first", "before", "with"):
             await alice.join(room)
             await bob.join(room)
-        # As much is said in a room without it: that is what the log takes.
+        # As much is said in rooms without it: that is what the log takes, once what was free before is used up.
+        await growth(server, alice, "first")
+        await bob.expect(Message, room="first", id=MESSAGES)
         without = await growth(server, alice, "before")
         await bob.expect(Message, room="before", id=MESSAGES)
         with peer(server.address, "/ws") as stuck:
             stuck.protocol.send_text(b'{"type":"join","username":"Stuck","room":"with"}')
             stuck.flush()
             await alice.expect(UserList, room="with", count=3)
-            assert await growth(server, alice, "with") - without < 3e6
+            grown = await growth(server, alice, "with")
+            print(f"{without / 1e6:.1f} MB without it, {grown / 1e6:.1f} MB with it")
+            assert grown - without < 3e6
             await bob.expect(Message, room="with", id=MESSAGES)
             heard: list[int] = []
             while not heard or heard[-1] < MESSAGES:
