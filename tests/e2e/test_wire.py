@@ -20,7 +20,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from chat.protocol import Message, UserList, decode_outgoing
+from chat.protocol import Left, Message, UserList, decode_outgoing
 
 pytestmark = pytest.mark.e2e
 
@@ -197,3 +197,30 @@ def number_of(data: bytes | bytearray | memoryview) -> int:
     text = bytes(data)
     said = decode_outgoing(text) if text.startswith(b'{"type":"message"') else None
     return said.seq if isinstance(said, Message) else 0
+
+
+async def test_who_closes_and_reads_no_more_is_gone(start: Start) -> None:
+    """A close that can't be flushed to its peer does not leave a ghost in the room."""
+    server = start("daphne", CHAT_LOG_MESSAGES="10000", CHAT_STUCK="600")
+    async with over_socket(server.ws, "Alice") as alice:
+        await alice.join()
+        with peer(server.address, "/ws") as stuck:
+            stuck.protocol.send_text(b'{"type":"join","username":"Stuck"}')
+            stuck.flush()
+            await alice.expect(UserList, count=2)
+            await growth(server, alice, "lobby")
+            stuck.protocol.send_close(1_000)
+            stuck.flush()
+            await alice.expect(Left, username="Stuck")
+
+
+def test_pings_do_not_fill_the_memory(start: Start) -> None:
+    """One that pings without end and reads nothing gets no more pongs than fit the connection."""
+    server = start("wired", ARGUMENTS="1 1")
+    with peer(server.address, "/deaf") as pinger:
+        before = server.memory()
+        pinger.protocol.send_ping(b"x" * 125)
+        ping = b"".join(pinger.protocol.data_to_send()) * 100
+        for _ in range(800):
+            pinger.connection.sendall(ping)
+        assert server.memory() - before < 4e6
