@@ -53,7 +53,7 @@ LEAD = 128
 that what waits in the layer can always be read from the log."""
 TURN = 256
 """Messages from the layer after which the sockets' own tasks have a turn. Acks wait a moment for their message to
-leave with it (chat.lanes): with 64, of 500 messages in flight many acks left alone, for 12 % more CPU a message."""
+leave with it (chat.lanes): with 64, of 500 messages in flight many acks left alone, for 12 % more CPU each."""
 RETRY = 0.5
 """Seconds before the layer is tried again after it failed."""
 
