@@ -89,8 +89,9 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             if self.state is State.CONNECTING:
                 # There is no socket yet to close with a code: the handshake is refused.
                 await send({"type": "websocket.close"})
-            self.close(CloseCode.INTERNAL)
-            await self.socket.lane.flushed()
+            else:
+                self.close(CloseCode.INTERNAL)
+                await self.socket.lane.flushed()
         finally:
             self.state = State.CLOSED
             if self.patience:

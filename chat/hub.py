@@ -106,6 +106,11 @@ class OpenRoom:
     # Held while the group is joined or left, so that the two never cross.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    @property
+    def audience(self) -> int:
+        """How many sockets are in the room, those that are behind too."""
+        return len(self.sockets) + len(self.behind)
+
 
 class Hub:
     """One per event loop: ``of_this_loop(Hub)``."""
@@ -230,11 +235,11 @@ class Hub:
     def audience(self, slug: str) -> int:
         """How many sockets here are in the room."""
         room = self._rooms.get(slug)
-        return len(room.sockets) + len(room.behind) if room else 0
+        return room.audience if room else 0
 
     def rooms(self) -> dict[str, int]:
         """The open rooms, each with how many sockets are in it."""
-        return {slug: len(room.sockets) + len(room.behind) for slug, room in list(self._rooms.items())}
+        return {slug: room.audience for slug, room in list(self._rooms.items())}
 
     def disconnect(self, socket_id: str, code: CloseCode) -> bool:
         """Close a socket of ours. False where it is not (or no longer) here."""

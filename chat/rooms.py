@@ -27,8 +27,8 @@ async def join(hub: Hub, socket: Socket, identity: Identity, command: Join) -> N
     """
     name = _name_for(socket, identity, command)
     slug = command.room
-    if slug not in socket.rooms and len(socket.rooms) >= chat_settings().ROOMS_PER_SOCKET:
-        limit = chat_settings().ROOMS_PER_SOCKET
+    limit = chat_settings().ROOMS_PER_SOCKET
+    if slug not in socket.rooms and len(socket.rooms) >= limit:
         raise Invalid(ErrorCode.TOO_MANY_ROOMS, f"room: one socket may be in at most {limit} rooms", field="room")
     presence = of_this_loop(Presence)
     room = await hub.open(slug)

@@ -16,7 +16,8 @@ from helpers import PATIENCE, Closed, Enter
 from helpers import CommunicatorPersona as Persona
 from pytest_django import Settings
 
-from chat.auth import GUEST_NAME
+from chat import loops
+from chat.auth import GUEST_NAME, Identity
 from chat.consumers import ChatConsumer
 from chat.hub import Hub, Socket
 from chat.lanes import PortableLane
@@ -837,3 +838,25 @@ async def test_the_article_s_conversation(alice: Persona, bob: Persona) -> None:
     await alice.write(json.dumps({"type": "message", "username": "Alice", "content": "hi", "timestamp": 1}))
     heard = await bob.expect(Message, username="Alice", content="hi")
     assert isinstance(heard.timestamp, int)
+
+
+async def test_an_error_before_the_accept_refuses_the_handshake_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the identity can't be read there is no socket to close yet: one refusal, and nothing after it."""
+
+    async def broken(scope: dict[str, Any]) -> Identity:
+        raise RuntimeError(scope["type"])
+
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    monkeypatch.setattr("chat.consumers.identify", broken)
+    await ChatConsumer()({"type": "websocket"}, receive, send)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert sent == [{"type": "websocket.close"}]
+    await loops.close_this_loop()
