@@ -20,7 +20,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from chat.hub import Hub, Socket
-from chat.log import Log
 from chat.loops import everywhere
 from chat.models import Connection
 from chat.presence import Presence
@@ -135,10 +134,14 @@ def _tabs() -> dict[tuple[str, str], int]:
 def _rooms() -> list[dict[str, Any]]:
     """The open rooms, the fullest first: people, sockets, and the log's position."""
     people = {slug: n for _loop, presence in everywhere(Presence) for slug, n in presence.counts().items()}
-    seqs = {slug: seq for _loop, log in everywhere(Log) for slug, seq in log.positions().items()}
-    sockets = {slug: n for _loop, hub in everywhere(Hub) for slug, n in hub.rooms().items()}
-    fullest = sorted(sockets, key=lambda slug: (-people.get(slug, 0), slug))[:ROWS]
+    rooms = {slug: room for _loop, hub in everywhere(Hub) for slug, room in hub.rooms().items()}
+    fullest = sorted(rooms, key=lambda slug: (-people.get(slug, 0), slug))[:ROWS]
     return [
-        {"name": slug, "people": people.get(slug, 0), "sockets": sockets[slug], "seq": seqs.get(slug, 0)}
+        {
+            "name": slug,
+            "people": people.get(slug, 0),
+            "sockets": rooms[slug].audience,
+            "seq": rooms[slug].position,
+        }
         for slug in fullest
     ]

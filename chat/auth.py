@@ -8,19 +8,20 @@ the Origin header is what tells such a page apart.
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
-from django.db import close_old_connections
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
 from django.utils.crypto import salted_hmac
+
+from chat.database import reading
 
 logger = logging.getLogger("chat.auth")
 
@@ -31,10 +32,6 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-# The ORM never runs on asgiref's one shared thread: there, one slow query would freeze every consumer of the
-# process (channels issue 2132).
-_database = ThreadPoolExecutor(max_workers=4, thread_name_prefix="chat-db")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ async def identify(scope: Scope) -> Identity:
     """The identity behind a socket's cookies. Reads the database only where there is a session cookie."""
     key = _cookies(scope).get(settings.SESSION_COOKIE_NAME)
     if key:
-        found = await sync_to_async(_of_session, thread_sensitive=False, executor=_database)(key)
+        found = await reading(partial(_of_session, key))
         if found:
             return found
     return Identity(key=f"socket:{secrets.token_hex(8)}")
@@ -70,21 +67,27 @@ class _Glance(dict[str, Any]):
 
 
 def _of_session(session_key: str) -> Identity | None:
-    close_old_connections()
-    try:
-        session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-        user = get_user(SimpleNamespace(session=_Glance(session.items())))  # type: ignore[arg-type]  # it reads only this
-        if user.is_authenticated:
-            return Identity(key=f"account:{user.pk}", name=user.get_username(), lasting=True)
-        name = session.get(GUEST_NAME)
-        # A session that the database doesn't know loads empty, under no key.
-        if session.session_key is None or name is None:
-            return None
-        # The session's key is a secret; what identities end up in (logs, the admin) is not the place for it.
-        browser = salted_hmac("chat.auth", session.session_key).hexdigest()[:16]
-        return Identity(key=f"guest:{browser}:{name}", name=name, lasting=True)
-    finally:
-        close_old_connections()
+    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user = get_user(SimpleNamespace(session=_Glance(session.items())))  # type: ignore[arg-type]  # it reads only this
+    if user.is_authenticated:
+        return account(user)
+    name = session.get(GUEST_NAME)
+    # A session that the database doesn't know loads empty, under no key.
+    if session.session_key is None or name is None:
+        return None
+    return guest(session.session_key, name)
+
+
+def account(user: AbstractBaseUser) -> Identity:
+    """Somebody who is signed in."""
+    return Identity(key=f"account:{user.pk}", name=user.get_username(), lasting=True)
+
+
+def guest(session_key: str, name: str) -> Identity:
+    """Somebody without an account, known by the session of their browser."""
+    # The session's key is a secret; what identities end up in (logs, the database) is not the place for it.
+    browser = salted_hmac("chat.auth", session_key).hexdigest()[:16]
+    return Identity(key=f"guest:{browser}:{name}", name=name, lasting=True)
 
 
 def _headers(scope: Scope, name: bytes) -> list[str]:

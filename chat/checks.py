@@ -36,7 +36,7 @@ def check_channel_layer(**_: Any) -> list[CheckMessage]:
     if backend not in CAPACITIES:
         return [
             Warning(
-                "Rooms are numbered in each process's memory: run one process, whatever the channel layer.",
+                "Who is here is kept in each process's memory: run one process, whatever the channel layer.",
                 hint="Silence chat.W002 if you do.",
                 id="chat.W002",
             )

@@ -71,19 +71,36 @@ class ChatSettings:
         "seconds",
         "How long a socket may read nothing of what waits for it before it is closed with 4008.",
     )
-    LOG_MESSAGES: int = _setting(
+    LOG_QUEUE: int = _setting(
+        10_000,
+        1,
+        1_000_000,
+        "changes",
+        "How many messages and other changes may wait for the database; past it they are refused with `busy`.",
+    )
+    RING: int = _setting(
         500,
         1,
         100_000,
-        "messages",
-        "How many of a room's latest messages are kept in memory, for history and for reconnects.",
+        "changes",
+        "How many of a room's latest changes are kept in memory for those who come back; those before are read "
+        "from the database.",
     )
-    LOG_IDLE_ROOMS: int = _setting(
-        1_000,
-        0,
+    CATCH_UP: int = _setting(
+        5_000,
+        1,
         1_000_000,
-        "rooms",
-        "How many rooms that nobody is in keep their messages; past it the longest idle one is forgotten.",
+        "changes",
+        "The most that one who comes back is told of what was missed; who missed more starts over from the latest "
+        "page.",
+    )
+    PIPELINE: int = _setting(
+        128,
+        1,
+        10_000,
+        "commands",
+        "How many messages and other changes one socket may have waiting for the database; past it the socket is "
+        "not listened to until some are kept.",
     )
     INVALID_FRAMES: int = _setting(
         10,

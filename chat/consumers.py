@@ -7,6 +7,7 @@ the hub. Stock consumers hop to one shared thread for every message (Channels' `
 import asyncio
 import logging
 from enum import Enum
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -18,12 +19,14 @@ from chat.auth import Identity, identify
 from chat.conf import chat_settings
 from chat.hub import Hub, Socket
 from chat.lanes import lane_for
-from chat.log import Entry
+from chat.log import Outcome
 from chat.loops import of_this_loop
 from chat.protocol import (
     Ack,
     AnyCommand,
     CloseCode,
+    Delete,
+    Edit,
     Error,
     ErrorCode,
     GetHistory,
@@ -34,6 +37,9 @@ from chat.protocol import (
     Ping,
     Pong,
     Post,
+    React,
+    Read,
+    Search,
     Typing,
 )
 
@@ -65,6 +71,9 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     identity: Identity
     # Invalid frames in a row.
     invalid = 0
+    # Messages and other changes that wait for the database, and what waits until they are fewer.
+    unanswered = 0
+    slack: asyncio.Future[None] | None = None
     # Closes a socket that is in no room; None before the connect.
     patience: asyncio.TimerHandle | None = None
 
@@ -124,13 +133,12 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         try:
             await self._handle(command)
         except Invalid as refusal:
-            refusal.ref = refusal.ref or command.ref or None
-            self._refuse(refusal)
+            self._refuse(refusal, command.ref or None)
 
     async def _handle(self, command: AnyCommand) -> None:
         match command:
-            case Post():
-                await rooms.post(self.hub, self.socket, command, acknowledge=self._acknowledge(command))
+            case Post() | Edit() | Delete() | React():
+                await self._write(command)
             case Join():
                 await rooms.join(self.hub, self.socket, self.identity, command)
             case Leave():
@@ -140,20 +148,47 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 self.reply(Ack(room=command.room, timestamp=protocol.now(), ref=command.ref))
             case Typing():
                 self._typing(command.room)
+            case Read():
+                rooms.read(self.hub, self.socket, self.identity, command)
             case GetHistory():
-                self.reply(rooms.history(self.hub, self.socket, command))
+                self.reply(await rooms.history(self.hub, self.socket, command))
+            case Search():
+                self.reply(await rooms.search(self.hub, self.socket, command))
             case Ping():
                 self.reply(Pong(timestamp=protocol.now(), ref=command.ref))
 
-    def _acknowledge(self, command: Post) -> Any:
-        def acknowledge(entry: Entry) -> None:
-            message = entry.message
-            ack = Ack(
-                room=message.room, id=message.id, seq=message.seq, timestamp=message.timestamp, ref=command.ref
-            )
-            self.socket.lane.announce(protocol.encode(ack))
+    async def _write(self, command: Post | Edit | Delete | React) -> None:
+        """Have something kept. The answer comes when it is; the socket may say more meanwhile, up to a bound."""
+        while self.unanswered >= chat_settings().PIPELINE and self.socket.lane.closed_with is None:
+            self.slack = asyncio.get_running_loop().create_future()
+            await self.slack
+        done = partial(self._written, command)
+        match command:
+            case Post():
+                rooms.post(self.hub, self.socket, command, done)
+            case Edit():
+                rooms.edit(self.hub, self.socket, self.identity, command, done)
+            case Delete():
+                rooms.delete(self.hub, self.socket, self.identity, command, done)
+            case React():
+                rooms.react(self.hub, self.socket, self.identity, command, done)
+        self.unanswered += 1
 
-        return acknowledge
+    def _written(self, command: Post | Edit | Delete | React, outcome: Outcome) -> None:
+        self.unanswered -= 1
+        if self.slack and not self.slack.done():
+            self.slack.set_result(None)
+        if isinstance(outcome, Invalid):
+            self._refuse(outcome, command.ref or None)
+            return
+        ack = Ack(
+            room=command.room,
+            id=outcome.id,
+            seq=outcome.seq,
+            timestamp=outcome.timestamp,
+            ref=command.ref,
+        )
+        self.socket.lane.announce(protocol.encode(ack))
 
     def _typing(self, room: str) -> None:
         now = asyncio.get_running_loop().time()
@@ -164,13 +199,14 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     def reply(self, outgoing: Outgoing) -> None:
         self.socket.lane.say(protocol.encode(outgoing))
 
-    def _refuse(self, refusal: Invalid) -> None:
+    def _refuse(self, refusal: Invalid, ref: str | None = None) -> None:
         self.reply(
             Error(
                 code=refusal.code,
                 message=refusal.message,
                 field=refusal.field or UNSET,
-                ref=refusal.ref or UNSET,
+                ref=refusal.ref or ref or UNSET,
+                retry_after=UNSET if refusal.retry_after is None else refusal.retry_after,
                 timestamp=protocol.now(),
             )
         )

@@ -117,11 +117,11 @@ class Presence:
         room = self._rooms.get(slug)
         yield from list(room.people.values()) if room else ()
 
-    def tabs(self, slug: str, name: str) -> int:
-        """How many sockets ``name`` is in the room with."""
+    def sockets(self, slug: str, name: str) -> set[str]:
+        """The ids of the sockets that ``name`` is in the room with."""
         room = self._rooms.get(slug)
         person = room.people.get(protocol.name_key(name)) if room else None
-        return len(person.sockets) if person else 0
+        return set(person.sockets) if person else set()
 
     def _gone(self, slug: str, key: str) -> None:
         room = self._rooms[slug]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -11,11 +12,16 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_safe
 
 from chat import loops, protocol
-from chat.auth import GUEST_NAME
+from chat.auth import GUEST_NAME, Identity, account, guest
+from chat.log import queries as log
 from chat.presence import Presence
 
 ROOMS_SHOWN = 50
 """Rooms on the first page: the fullest."""
+MESSAGES_SHOWN = 50
+"""Messages that a room's page has from the start."""
+UNREAD_COUNTED = 100
+"""Unread messages of one room that are counted: so many mean "99+"."""
 
 
 class EntranceForm(forms.Form):
@@ -58,20 +64,46 @@ def index(request: HttpRequest) -> HttpResponse:
         if "username" in form.cleaned_data:
             request.session[GUEST_NAME] = form.cleaned_data["username"]
         return redirect("chat:room", room=form.cleaned_data["room"])
-    rooms = [{"name": name, "count": count} for name, count in _fullest_rooms()]
+    rooms = _rooms(_identity(request))
     return render(request, "chat/index.html", {"form": form, "rooms": rooms})
 
 
 @require_safe
 @never_cache
 def room(request: HttpRequest, room: str) -> HttpResponse:
-    """The room. Everything in it comes over the socket."""
-    name = request.user.get_username() or request.session.get(GUEST_NAME)
-    if not name:
+    """The room, with its latest messages: the socket goes on from there."""
+    identity = _identity(request)
+    if identity is None:
         return redirect(f"{reverse('chat:index')}?room={room}")
-    form = EntranceForm(request=request, initial={"username": name, "room": room})
-    config = {"room": room, "username": name, "path": "/ws"}
+    form = EntranceForm(request=request, initial={"username": identity.name, "room": room})
+    config = {
+        "room": room,
+        "username": identity.name,
+        "path": "/ws",
+        "lasting": identity.lasting,
+        "page": _page(room, identity),
+    }
     return render(request, "chat/room.html", {"config": config, "form": form, "room": room})
+
+
+def _identity(request: HttpRequest) -> Identity | None:
+    """Who the page's socket will be; None where they have no name yet."""
+    if request.user.is_authenticated:
+        return account(request.user)
+    name = request.session.get(GUEST_NAME)
+    return guest(request.session.session_key, name) if name and request.session.session_key else None
+
+
+def _page(room: str, identity: Identity) -> dict[str, Any]:
+    """What the page shows at once."""
+    page = log.page(room, MESSAGES_SHOWN)
+    return {
+        "messages": [msgspec.to_builtins(message) for message in page.messages],
+        "more": page.more,
+        "seq": page.seq,
+        "epoch": page.epoch,
+        "read": log.read_position(page.room, identity.key) if page.room else None,
+    }
 
 
 @require_GET
@@ -81,9 +113,21 @@ def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 a view's sign
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-def _fullest_rooms() -> list[tuple[str, int]]:
-    """The rooms that people of this process are in."""
+def _rooms(identity: Identity | None) -> list[dict[str, Any]]:
+    """The rooms that people of this process are in, the fullest first; then those that somebody read before."""
     counts: dict[str, int] = {}
     for _loop, presence in loops.everywhere(Presence):
         counts |= presence.counts()
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:ROOMS_SHOWN]
+    unread = log.unread(identity.key, most=UNREAD_COUNTED) if identity else {}
+    fullest = sorted(counts, key=lambda slug: (-counts[slug], slug))
+    shown = [*fullest, *(slug for slug in unread if slug not in counts)][:ROOMS_SHOWN]
+    titles = log.titles(shown)
+    return [
+        {
+            "name": slug,
+            "title": titles.get(slug) or slug,
+            "count": counts.get(slug, 0),
+            "unread": unread.get(slug),
+        }
+        for slug in shown
+    ]

@@ -7,15 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from helpers import CommunicatorPersona, Enter, over_communicator
 from servers import ROOT, Server, Start, running
 
 from chat import loops
+from chat.database import close_connections
 from chatsite.asgi import application
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """SQLite in a file, as sites have it: in memory, threads that share it would not wait for each other."""
+    if connection.vendor == "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("tests") / "test.sqlite3")
+
+
 @pytest.fixture
-async def person() -> AsyncIterator[Enter]:
+def rooms(transactional_db: None) -> Iterator[None]:
+    """The database, for threads too: what they wrote is gone afterwards."""
+    yield
+    close_connections()
+
+
+@pytest.fixture
+async def person(rooms: None) -> AsyncIterator[Enter]:
     """Bring people in. Each has a socket to the application in this process, open until the end."""
     async with AsyncExitStack() as stack:
 

@@ -1,0 +1,153 @@
+"""The way of a frame between the hubs of all processes: the channel layer, and nobody else speaks to it."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from channels.layers import get_channel_layer
+
+from chat.hub.room import RETRY
+from chat.log import Change
+
+logger = logging.getLogger("chat.hub")
+
+TURN = 256
+"""Messages from the layer after which the sockets' own tasks have a turn. Acks wait a moment for their message to
+leave with it (chat.lanes): with 64, of 500 messages in flight many acks left alone, for 12 % more CPU each."""
+
+
+class Relay:
+    """One per hub."""
+
+    def __init__(self, deliver: Callable[..., None], comes_back: Callable[[str], bool]) -> None:
+        # Hears what comes: a room's slug, and what ``publish`` was given for it.
+        self._deliver = deliver
+        # Does the layer bring us what we send to this room?
+        self._comes_back = comes_back
+        self._layer = get_channel_layer()
+        if self._layer is None:
+            raise RuntimeError("CHANNEL_LAYERS has no default layer; chat.checks says what to set.")
+        # Our name in the layer, made by it; "" until it did.
+        self._channel = ""
+        # What waits to be sent, in order, and the task that sends it; None while nothing waits.
+        self._outgoing: deque[dict[str, Any]] = deque()
+        self._publisher: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+
+    # --- Out ---
+
+    def publish(
+        self,
+        slug: str,
+        *,
+        epoch: str | None = None,
+        changes: list[Change] | None = None,
+        frame: str | None = None,
+        latest: str | None = None,
+    ) -> None:
+        """Send a room's numbered changes, or one frame without a number, after what was published before."""
+        self._outgoing.append(
+            {
+                "type": "hub.deliver",
+                "room": slug,
+                "epoch": epoch,
+                "changes": changes and [_packed(change) for change in changes],
+                "frame": frame,
+                "latest": latest,
+            }
+        )
+        if self._publisher is None:
+            self._publisher = asyncio.get_running_loop().create_task(self._publish_waiting())
+
+    async def _publish_waiting(self) -> None:
+        try:
+            while self._outgoing:
+                message = self._outgoing.popleft()
+                carried = await self._guarded(self._layer.group_send(group_name(message["room"]), message))
+                # The layer is away, or does not know us yet: those in this process hear it all the same.
+                if not (carried and self._comes_back(message["room"])):
+                    self._hand_over(message)
+        finally:
+            self._publisher = None
+
+    # --- In ---
+
+    async def started(self) -> None:
+        """Have a channel of our own in the layer, if it is there."""
+        async with self._starting:
+            await self._name_us()
+
+    async def _name_us(self) -> bool:
+        async def ask() -> None:
+            self._channel = await self._layer.new_channel("chat.hub")
+
+        return bool(self._channel) or await self._guarded(ask())
+
+    async def subscribe(self, slug: str) -> bool:
+        """Join a room's group. Where the layer is away, the room works within this process until a renewal."""
+        return await self._name_us() and await self._guarded(
+            self._layer.group_add(group_name(slug), self._channel)
+        )
+
+    async def unsubscribe(self, slug: str) -> None:
+        await self._guarded(self._layer.group_discard(group_name(slug), self._channel))
+
+    async def receive(self) -> None:
+        """Deliver what comes, until cancelled."""
+        while not self._channel:  # noqa: ASYNC110 until a renewal finds the layer there
+            await asyncio.sleep(RETRY)
+        for received in count(1):
+            try:
+                self._hand_over(await self._layer.receive(self._channel))
+            except Exception:
+                # The layer, or a message that is not ours: neither may end the deliveries.
+                logger.exception("a message from the channel layer was not delivered")
+                await asyncio.sleep(RETRY)
+            # A layer in memory does not suspend while messages wait.
+            if received % TURN == 0:
+                await asyncio.sleep(0)
+
+    def _hand_over(self, message: dict[str, Any]) -> None:
+        changes = message["changes"]
+        self._deliver(
+            message["room"],
+            epoch=message["epoch"],
+            changes=changes and [_unpacked(change) for change in changes],
+            frame=message["frame"],
+            latest=message["latest"],
+        )
+
+    async def _guarded(self, call: Any) -> bool:
+        """Await a call to the layer. A layer may fail in ways of its own; that must not reach a socket."""
+        try:
+            await call
+        except Exception:
+            # Each layer raises its own library's errors, and they share no base.
+            logger.warning("the channel layer failed", exc_info=True)
+            return False
+        return True
+
+    async def close(self) -> None:
+        if self._publisher:
+            self._publisher.cancel()
+            await asyncio.gather(self._publisher, return_exceptions=True)
+        self._outgoing.clear()
+
+
+def _packed(change: Change) -> list[Any]:
+    """A change as a layer carries it: the second text only where it differs."""
+    fresh = None if change.fresh is change.frame else change.fresh
+    return [change.seq, change.id, change.frame, fresh, change.gone]
+
+
+def _unpacked(packed: list[Any]) -> Change:
+    seq, message, frame, fresh, gone = packed
+    return Change(seq, message, frame, frame if fresh is None else fresh, gone)
+
+
+def group_name(slug: str) -> str:
+    """A room's channel group. A slug has only characters that layers take, and fits their 99."""
+    return f"chat.room.{slug}"

@@ -1,0 +1,172 @@
+"""The room log: every change of a room gets the room's next number, durably, and can be read from a position.
+
+What waits to be written is committed together, and each is answered after its commit: what was acknowledged is in
+the database. A commit that fails refuses all that it had, with an error that says "try again", and nobody hears of
+any.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from django.db import Error
+
+from chat.conf import chat_settings
+from chat.database import reading, writing
+from chat.log import queries
+from chat.log.changes import Change, Stretch, nothing
+from chat.log.commits import (
+    BATCH,
+    EditText,
+    Emoji,
+    Erase,
+    HasRead,
+    Hide,
+    NewMessage,
+    OfMessage,
+    Outcome,
+    Write,
+    Writer,
+    Written,
+)
+from chat.log.queries import Page, RoomLog
+from chat.log.search import search
+from chat.protocol import ErrorCode, Invalid, Message
+
+__all__ = [
+    "Change",
+    "EditText",
+    "Emoji",
+    "Erase",
+    "HasRead",
+    "Hide",
+    "Log",
+    "NewMessage",
+    "OfMessage",
+    "Outcome",
+    "Page",
+    "RoomLog",
+    "Stretch",
+    "Write",
+    "Writer",
+    "Written",
+    "nothing",
+]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("chat.log")
+
+RETRY_AFTER = 1_000
+"""Milliseconds after which a refused write is tried again, on average: half as long to half as long again."""
+
+_writer = Writer()
+
+
+def unavailable(message: str = "The server cannot keep this now; try again.") -> Invalid:
+    """What a command is refused with while the database is away or has too much to do."""
+    return Invalid(ErrorCode.BUSY, message, retry_after=round(RETRY_AFTER * random.uniform(0.5, 1.5)))  # noqa: S311 it spreads a crowd
+
+
+class Log:
+    """All rooms' logs, for one event loop: ``of_this_loop(Log)``."""
+
+    def __init__(self) -> None:
+        # Called after each commit, before those who wait for it hear: the changes of each room, in their order.
+        self.on_committed: Callable[[RoomLog, list[Change]], None] = _nobody
+        self._waiting: deque[Write] = deque()
+        # Writes what waits; None while nothing does.
+        self._task: asyncio.Task[None] | None = None
+
+    # --- Writing ---
+
+    def append(self, write: Write) -> None:
+        """Have something written; ``write.done`` hears what became of it.
+
+        Raises Invalid (busy) where too much waits.
+        """
+        if len(self._waiting) >= chat_settings().LOG_QUEUE:
+            raise unavailable("The server has more to keep than it can; try again.")
+        self._waiting.append(write)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._write_all())
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                self._settle(batch, await self._commit(batch))
+        finally:
+            self._task = None
+
+    async def _commit(self, batch: list[Write]) -> Sequence[Outcome]:
+        try:
+            return await writing(partial(_writer.write, batch))
+        except Error as error:
+            logger.error("the database refuses %d changes: %s", len(batch), error)  # noqa: TRY400 no traceback: it is not ours
+        except Exception:
+            # A fault of ours must not leave those who wait without an answer, nor end the writing.
+            logger.exception("%d changes could not be written", len(batch))
+        return [unavailable()] * len(batch)
+
+    def _settle(self, batch: list[Write], outcomes: Sequence[Outcome]) -> None:
+        changes: dict[RoomLog, list[Change]] = {}
+        for write, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Written) and outcome.change:
+                changes.setdefault(write.room, []).append(outcome.change)
+            try:
+                write.done(outcome)
+            except Exception:
+                logger.exception("an answer could not be given")
+        for room, of_room in changes.items():
+            self.on_committed(room, of_room)
+
+    # --- Reading ---
+
+    async def open(self, slug: str) -> RoomLog:
+        """The room, made where there is none. This and what follows raise Invalid (busy) without the database."""
+        return await _read(partial(queries.open_room, slug))
+
+    async def positions(self, rooms: list[RoomLog]) -> dict[int, tuple[str, int]]:
+        """The epoch and the number of the last change of each, by its key. One that is gone is not there."""
+        return await _read(partial(queries.positions, [room.pk for room in rooms]))
+
+    async def since(self, room: RoomLog, position: int, limit: int) -> Stretch:
+        """What changed after ``position``, in order, up to ``limit`` changes."""
+        return await _read(partial(queries.changes_since, room, position, limit))
+
+    async def history(
+        self, room: RoomLog, *, before: int | None, after: int | None, limit: int
+    ) -> tuple[list[Message], bool]:
+        """Messages, oldest first, and whether there are more that way (chat.log.queries)."""
+        return await _read(partial(queries.history, room.pk, room.slug, before=before, after=after, limit=limit))
+
+    async def search(
+        self, room: RoomLog, query: str, *, before: int | None, limit: int
+    ) -> tuple[list[Message], bool]:
+        """The newest messages with these words, and whether there are older ones."""
+        return await _read(partial(search, room.pk, room.slug, query, before=before, limit=limit))
+
+    async def read_position(self, room: RoomLog, reader: str) -> int:
+        return await _read(partial(queries.read_position, room.pk, reader))
+
+    async def close(self) -> None:
+        """Write what waits, then no more."""
+        if self._task:
+            await self._task
+
+
+async def _read(call: Callable[[], T]) -> T:
+    try:
+        return await reading(call)
+    except Error as error:
+        logger.error("the database does not answer: %s", error)  # noqa: TRY400 as above
+        raise unavailable() from None
+
+
+def _nobody(room: RoomLog, changes: list[Change]) -> None:
+    pass

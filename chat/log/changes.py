@@ -1,0 +1,150 @@
+"""A numbered change of a room, as it goes over the wire; and a message's row as the wire has it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from chat import models, protocol
+from chat.protocol import Deleted, Edited, Message, Position, Reaction
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change, encoded once for everybody."""
+
+    seq: int
+    # The message that it is about; 0 where it is about none.
+    id: int
+    # For who knows the message as it was before.
+    frame: str
+    # For who does not: the message as it is now.
+    fresh: str
+    # Is the message's text gone? Then earlier frames with it must go too.
+    gone: bool = False
+
+    def text(self, since: int) -> str:
+        """The frame for somebody who has all that came up to the number ``since``."""
+        return self.fresh if self.id > since else self.frame
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a room's log, as it was read."""
+
+    room: str
+    # It begins after this number.
+    since: int
+    changes: list[Change]
+    # Is that all there was?
+    whole: bool
+    # The room's last number, read afterwards.
+    last: int
+
+    @property
+    def end(self) -> int:
+        """The number up to which it tells everything: what is not there was made void by a later change."""
+        return self.last if self.whole else self.changes[-1].seq
+
+    def to_the_end(self) -> list[Change]:
+        """The changes, and where they don't reach the end, one that does."""
+        last = self.changes[-1].seq if self.changes else self.since
+        return self.changes if last == self.end else [*self.changes, nothing(self.room, self.end, follows=last)]
+
+
+def nothing(room: str, seq: int, *, follows: int | None = None) -> Change:
+    """In the place of changes up to ``seq`` that later ones have made void."""
+    position = Position(room=room, seq=seq, follows=UNSET if follows is None else follows)
+    frame = protocol.encode(position)
+    return Change(seq, 0, frame, frame)
+
+
+def of_messages(messages: Iterable[Message], since: int) -> list[Change]:
+    """Messages that changed after the number ``since``, by the number of their last change."""
+    changes = []
+    for message in messages:
+        if message.seq - since > 1:
+            message.follows = since
+        changes.append(_of_message(message))
+        since = message.seq
+    return changes
+
+
+def _of_message(message: Message) -> Change:
+    fresh = protocol.encode(message)
+    if message.id == message.seq:
+        return Change(message.seq, message.id, fresh, fresh)
+    return Change(message.seq, message.id, protocol.encode(event_of(message)), fresh, gone=message.deleted)
+
+
+def event_of(message: Message) -> Edited | Deleted:
+    """What tells somebody who knows the message what became of it."""
+    if message.deleted:
+        return Deleted(room=message.room, id=message.id, seq=message.seq, follows=message.follows)
+    return Edited(
+        room=message.room,
+        id=message.id,
+        seq=message.seq,
+        content=message.content,
+        edited=message.edited,
+        reactions=message.reactions,
+        follows=message.follows,
+    )
+
+
+def state_of(row: models.Message, room: str, reactions: list[Reaction]) -> Message:
+    """A row as the wire has it."""
+    message = Message(
+        room=room,
+        id=row.number,
+        seq=row.seq,
+        username=row.username,
+        content=row.content,
+        timestamp=milliseconds(row.created),
+        reply_to=UNSET if row.reply_to is None else row.reply_to,
+        edited=UNSET if row.edited is None else milliseconds(row.edited),
+        reactions=reactions,
+    )
+    return without_text(message) if row.hidden or row.deleted is not None else message
+
+
+def without_text(message: Message) -> Message:
+    return replace(message, content="", deleted=True, edited=UNSET, reactions=[])
+
+
+def with_reactions(rows: Sequence[models.Message], room: str) -> list[Message]:
+    """The rows as the wire has them, with what is on them: one query for all of them, where any needs it."""
+    # One that never changed has none.
+    touched = [row.pk for row in rows if row.changes]
+    by_message = reactions_on(touched) if touched else {}
+    return [state_of(row, room, by_message.get(row.pk, [])) for row in rows]
+
+
+def reactions_on(messages: Sequence[int]) -> dict[int, list[Reaction]]:
+    """The emoji on each message, by its key; the first that came first."""
+    found: dict[int, dict[str, list[str]]] = defaultdict(dict)
+    rows = models.Reaction.objects.filter(message_id__in=messages).order_by("pk")
+    for message, emoji, username in rows.values_list("message_id", "emoji", "username"):
+        found[message].setdefault(emoji, []).append(username)
+    return {
+        message: [Reaction(emoji, names[: protocol.REACTORS_LIMIT], len(names)) for emoji, names in emojis.items()]
+        for message, emojis in found.items()
+    }
+
+
+def milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def moment(timestamp: int) -> datetime:
+    """The time that is so many milliseconds after 1970."""
+    return datetime.fromtimestamp(timestamp / 1000, UTC)
+
+
+def database_moment(timestamp: int, operations: Any) -> Any:
+    """The same as a database's own SQL wants it."""
+    return operations.adapt_datetimefield_value(moment(timestamp))

@@ -1,0 +1,132 @@
+"""What the log is asked: a room's position, its latest messages, what changed since. Functions for a thread."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import F
+
+from chat import models
+from chat.log.changes import Stretch, of_messages, with_reactions
+from chat.protocol import Message
+
+PAGE = 131_072
+"""Characters of a page of history: servers bound what they send in one frame too (stock Daphne: 1 MiB)."""
+
+ROOMS = 100
+"""Rooms whose unread messages are counted for one person."""
+AT_ONCE = 10_000
+"""Rooms that one query asks for: a statement has at most 32,766 values in SQLite."""
+
+
+@dataclass(eq=False, slots=True)
+class RoomLog:
+    """A room, as its row told when it was opened."""
+
+    pk: int
+    slug: str
+    epoch: str
+    # The number of the last change, then.
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A room as its page shows it: its latest messages, oldest first, at the position that they are of."""
+
+    # Its key and its epoch; 0 and None where the room does not exist yet.
+    room: int = 0
+    epoch: str | None = None
+    seq: int = 0
+    messages: list[Message] = field(default_factory=list)
+    # Are there older ones?
+    more: bool = False
+
+
+def open_room(slug: str) -> RoomLog:
+    """The room, made where there is none."""
+    room, _ = models.Room.objects.get_or_create(slug=slug)
+    return RoomLog(room.pk, slug, room.epoch, room.seq)
+
+
+def positions(rooms: list[int]) -> dict[int, tuple[str, int]]:
+    """The epoch and the number of the last change of each room, by its key. One that is gone is not there."""
+    found: dict[int, tuple[str, int]] = {}
+    for start in range(0, len(rooms), AT_ONCE):
+        rows = models.Room.objects.filter(pk__in=rooms[start : start + AT_ONCE]).values_list("pk", "epoch", "seq")
+        found |= {pk: (epoch, seq) for pk, epoch, seq in rows}
+    return found
+
+
+def changes_since(room: RoomLog, position: int, limit: int) -> Stretch:
+    """What changed after ``position``, in order: ``limit`` changes and PAGE characters at most."""
+    # Where there are rows, they tell the room's last number as of the same moment.
+    last = models.Room.objects.filter(pk=room.pk).values_list("seq", flat=True).first() or 0
+    rows = models.Message.objects.filter(room_id=room.pk, seq__gt=position).order_by("seq")
+    found = list(rows.annotate(last=F("room__seq"))[: limit + 1])
+    kept, cut = _within_page(found, limit)
+    if found:
+        last = found[0].last
+    return Stretch(
+        room.slug, position, of_messages(with_reactions(kept, room.slug), position), whole=not cut, last=last
+    )
+
+
+def history(
+    room: int, slug: str, *, before: int | None = None, after: int | None = None, limit: int
+) -> tuple[list[Message], bool]:
+    """The messages before the id ``before``, after the id ``after``, or the latest: oldest first. Are there more?
+
+    Fewer than ``limit`` where they are long: a page has about PAGE characters at most, and at least one message.
+    """
+    rows = models.Message.objects.filter(room_id=room)
+    if after is not None:
+        rows = rows.filter(number__gt=after).order_by("number")
+    else:
+        rows = (rows if before is None else rows.filter(number__lt=before)).order_by("-number")
+    kept, more = _within_page(list(rows[: limit + 1]), limit)
+    messages = with_reactions(kept, slug)
+    return (messages if after is not None else messages[::-1]), more
+
+
+def page(slug: str, limit: int) -> Page:
+    """The room's latest messages. Of a room that does not exist: none."""
+    row = models.Room.objects.filter(slug=slug).values_list("pk", "epoch", "seq").first()
+    if row is None:
+        return Page()
+    # The position is read first: what changes in between comes a second time, and never not at all.
+    pk, epoch, seq = row
+    messages, more = history(pk, slug, limit=limit)
+    return Page(pk, epoch, seq, messages, more)
+
+
+def read_position(room: int, reader: str) -> int:
+    """Up to which number somebody has read the room; 0 where they never did."""
+    return (
+        models.ReadPosition.objects.filter(room_id=room, reader=reader).values_list("seq", flat=True).first() or 0
+    )
+
+
+def unread(reader: str, *, most: int) -> dict[str, int]:
+    """How many messages somebody has not read in each room that they once read, up to ``most``; rooms by name."""
+    positions = models.ReadPosition.objects.filter(reader=reader).select_related("room").order_by("room__slug")
+    return {
+        position.room.slug: models.Message.objects.filter(
+            room=position.room_id, number__gt=position.seq, deleted=None, hidden=False
+        )[:most].count()
+        for position in positions[:ROOMS]
+    }
+
+
+def titles(slugs: list[str]) -> dict[str, str]:
+    """The rooms' titles, "" where they have none."""
+    return dict(models.Room.objects.filter(slug__in=slugs).values_list("slug", "title"))
+
+
+def _within_page(rows: Sequence[models.Message], limit: int) -> tuple[Sequence[models.Message], bool]:
+    """The first ``limit`` of the rows, or as many as fit a page; and were there more?"""
+    size = 0
+    for index, row in enumerate(rows[:limit]):
+        if index and size >= PAGE:
+            return rows[:index], True
+        size += len(row.content)
+    return rows[:limit], len(rows) > limit

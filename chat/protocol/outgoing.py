@@ -1,0 +1,219 @@
+"""Replies and events: what the server says."""
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from chat.protocol.codes import ErrorCode
+from chat.protocol.fields import Emoji, Epoch, Follows, Id, Name, Number, Ref, Room, Said, Timestamp
+from chat.protocol.limits import REACTORS_LIMIT, VERSION
+
+
+class Outgoing(Struct, tag_field="type", rename="camel", kw_only=True, omit_defaults=True):
+    """What the server says. A field that has nothing to say is left out."""
+
+
+class Welcome(Outgoing, tag="welcome"):
+    """The socket is in the room, at position `seq`.
+
+    `resumed` tells whether everything after the command's `since` follows; if not, start over from `history`.
+    """
+
+    room: Room
+    username: Name
+    seq: Number
+    epoch: Epoch
+    resumed: Annotated[bool, Meta(description="Everything after `since` follows.")]
+    timestamp: Timestamp
+    read: (
+        Annotated[Number, Meta(description="Up to here this person has read, where that is kept.")] | UnsetType
+    ) = UNSET
+    protocol: Annotated[int, Meta(description="The version of this protocol.")] = msgspec.field(
+        default_factory=lambda: VERSION
+    )
+    ref: Ref | UnsetType = UNSET
+
+
+class Joined(Outgoing, tag="join"):
+    """Somebody came into the room: once, however many tabs they open."""
+
+    room: Room
+    username: Name
+    timestamp: Timestamp
+
+
+class Left(Outgoing, tag="leave"):
+    """Somebody is gone from the room, with the last of their tabs."""
+
+    room: Room
+    username: Name
+    timestamp: Timestamp
+
+
+class UserList(Outgoing, tag="userList"):
+    """Who is here: `users` are at most so many names (200 by default), `count` is always true."""
+
+    room: Room
+    users: Annotated[list[str], Meta(description="Names, those who came last first; capped.")]
+    count: Annotated[int, Meta(ge=0, description="How many people are here, never capped.")]
+    timestamp: Timestamp
+
+
+class Reaction(Struct, rename="camel", frozen=True):
+    """One emoji on a message: who put it there, the first first."""
+
+    emoji: Emoji
+    usernames: Annotated[list[str], Meta(description=f"At most {REACTORS_LIMIT} names, the first ones.")]
+    count: Annotated[int, Meta(ge=0, description="How many people, never capped.")]
+
+
+class Message(Outgoing, tag="message"):
+    """What somebody said, as it is now. `id` names it in its room, `seq` is the position of its last change.
+
+    One whose `id` is known already is that message's new state.
+    """
+
+    room: Room
+    id: Id
+    seq: Number
+    username: Name
+    content: Said
+    timestamp: Timestamp
+    reply_to: Annotated[Id, Meta(description="The `id` of the message that this answers.")] | UnsetType = UNSET
+    edited: Annotated[Timestamp, Meta(description="When its text was last changed.")] | UnsetType = UNSET
+    deleted: Annotated[bool, Meta(description="Its text is gone.")] = False
+    reactions: Annotated[list[Reaction], Meta(description="The emoji on it, the oldest first.")] = []
+    follows: Follows | UnsetType = UNSET
+
+
+class Edited(Outgoing, tag="edit"):
+    """A message has changed: this is its state now. Who was away may have missed more than an edit of its text."""
+
+    room: Room
+    id: Id
+    seq: Number
+    content: Said
+    edited: Annotated[Timestamp, Meta(description="When its text was last changed.")] | UnsetType = UNSET
+    reactions: Annotated[list[Reaction], Meta(description="The emoji on it, the oldest first.")] = []
+    follows: Follows | UnsetType = UNSET
+
+
+class Deleted(Outgoing, tag="delete"):
+    """A message is deleted: its text and reactions are gone, and whoever shows them must forget them."""
+
+    room: Room
+    id: Id
+    seq: Number
+    follows: Follows | UnsetType = UNSET
+
+
+class Reacted(Outgoing, tag="react"):
+    """The emoji on a message changed: these are all that it has now."""
+
+    room: Room
+    id: Id
+    seq: Number
+    reactions: Annotated[list[Reaction], Meta(description="The emoji on it, the oldest first.")]
+    follows: Follows | UnsetType = UNSET
+
+
+class Position(Outgoing, tag="position"):
+    """Everything up to `seq` was told: the changes with the numbers before it were made void by later ones."""
+
+    room: Room
+    seq: Number
+    follows: Follows | UnsetType = UNSET
+
+
+class ReadUpTo(Outgoing, tag="read"):
+    """Another socket of the same person read the room up to `seq`."""
+
+    room: Room
+    username: Name
+    seq: Number
+
+
+class TypingNow(Outgoing, tag="typing"):
+    """Somebody is typing."""
+
+    room: Room
+    username: Name
+    timestamp: Timestamp
+
+
+class History(Outgoing, tag="history"):
+    """A page of messages, oldest first. `more` tells whether there are others that way."""
+
+    room: Room
+    messages: Annotated[list[Message], Meta(description="Oldest first.")]
+    more: Annotated[bool, Meta(description="There are older ones; after `after`: newer ones.")]
+    timestamp: Timestamp
+    ref: Ref | UnsetType = UNSET
+
+
+class Found(Outgoing, tag="found"):
+    """The messages that a search found, newest first. `more` tells whether there are older ones."""
+
+    room: Room
+    messages: Annotated[list[Message], Meta(description="Newest first.")]
+    more: Annotated[bool, Meta(description="There are older ones.")]
+    timestamp: Timestamp
+    ref: Ref | UnsetType = UNSET
+
+
+class Ack(Outgoing, tag="ack"):
+    """The command was carried out. For a message and for its changes: its `id`, and its `seq` now."""
+
+    room: Room
+    timestamp: Timestamp
+    id: Id | UnsetType = UNSET
+    seq: Number | UnsetType = UNSET
+    ref: Ref | UnsetType = UNSET
+
+
+class Pong(Outgoing, tag="pong"):
+    """Alive."""
+
+    timestamp: Timestamp
+    ref: Ref | UnsetType = UNSET
+
+
+class Reconnect(Outgoing, tag="reconnect"):
+    """The server ends this connection now: come back in `after`, not before; others have other moments."""
+
+    after: Annotated[int, Meta(ge=0, description="Milliseconds.")]
+    reason: Annotated[str, Meta(description="A sentence for people.")]
+    timestamp: Timestamp
+
+
+class Error(Outgoing, tag="error"):
+    """The command was refused: `message` is a sentence for people, `code` is for programs."""
+
+    code: Annotated[ErrorCode, Meta(description="For programs.")]
+    message: Annotated[str, Meta(description="A sentence for people.")]
+    timestamp: Timestamp
+    field: Annotated[str, Meta(description="The field that was wrong.")] | UnsetType = UNSET
+    ref: Ref | UnsetType = UNSET
+    retry_after: Annotated[int, Meta(ge=0, description="Milliseconds.")] | UnsetType = UNSET
+
+
+Change: TypeAlias = Message | Edited | Deleted | Reacted
+"""What has a number in the room's log."""
+
+AnyOutgoing: TypeAlias = (
+    Welcome
+    | Joined
+    | Left
+    | UserList
+    | Change
+    | Position
+    | ReadUpTo
+    | TypingNow
+    | History
+    | Found
+    | Ack
+    | Pong
+    | Reconnect
+    | Error
+)

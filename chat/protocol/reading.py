@@ -1,0 +1,190 @@
+"""From a frame's text to a command, and from a reply or an event to a frame."""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from chat.protocol.codes import ErrorCode, Invalid
+from chat.protocol.commands import AnyCommand, Edit, GetHistory, Join, Post, React, Search
+from chat.protocol.limits import FRAME_LIMIT, NAME_LIMIT
+from chat.protocol.outgoing import AnyOutgoing, Outgoing
+from chat.protocol.text import CONTROL, clean_name, is_emoji, visible
+
+_TEXT = 0x81
+"""The first byte of a text frame: FIN, opcode 1."""
+_SHORT, _MEDIUM = 125, 0xFFFF
+"""The longest payloads whose length fits the frame's own seven bits, and two bytes more."""
+
+_encoder = msgspec.json.Encoder()
+_commands: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
+_outgoing: msgspec.json.Decoder[AnyOutgoing] = msgspec.json.Decoder(AnyOutgoing)
+
+
+class _Envelope(Struct):
+    """As much of a refused command as its error needs."""
+
+    ref: Any = None
+
+
+_envelopes = msgspec.json.Decoder(_Envelope)
+
+
+def encode(outgoing: Outgoing) -> str:
+    """One frame's text."""
+    return _encoder.encode(outgoing).decode()
+
+
+def frame(text: str) -> bytes:
+    """One text frame from a server: final, not masked, not compressed, so the same bytes for everybody.
+
+    RFC 6455, section 5.2. Made once, it serves each socket of a room.
+    """
+    payload = text.encode()
+    size = len(payload)
+    if size <= _SHORT:
+        return bytes((_TEXT, size)) + payload
+    if size <= _MEDIUM:
+        return bytes((_TEXT, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((_TEXT, 127)) + size.to_bytes(8, "big") + payload
+
+
+def decode(text: str) -> AnyCommand:
+    """Read one frame from a client. Raises ``Invalid``, and nothing else, whatever the text is."""
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        raise Invalid(ErrorCode.BAD_JSON, "The frame has an unpaired surrogate.") from None
+    if len(raw) > FRAME_LIMIT:
+        raise Invalid(ErrorCode.TOO_LARGE, f"A frame may have at most {FRAME_LIMIT} bytes.")
+    try:
+        command = _commands.decode(raw)
+        _refuse_repeated_fields(text)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), _ref_of(raw)) from None
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        if half := _half_a_pair(text):
+            raise half from None
+        raise Invalid(ErrorCode.BAD_JSON, f"The frame must be one JSON object: {error}.") from None
+    return _checked(command)
+
+
+def decode_outgoing(text: str | bytes) -> AnyOutgoing:
+    """Read what the server says. For clients in Python, tests and tools."""
+    return _outgoing.decode(text)
+
+
+def _ref_of(raw: bytes) -> str | None:
+    try:
+        ref = _envelopes.decode(raw).ref
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return _usable_ref(ref)
+
+
+def _usable_ref(ref: object) -> str | None:
+    """What may stand as ``ref`` in an answer."""
+    return ref if isinstance(ref, str) and 1 <= len(ref) <= 64 and not CONTROL.search(ref) else None  # noqa: PLR2004 Ref's limits
+
+
+def _half_a_pair(text: str) -> Invalid | None:
+    """The error of a text with an unpaired surrogate, which a client makes that cuts an emoji in two.
+
+    msgspec calls it truncated JSON; but nothing else is wrong, and the answer can name the field and the command.
+    """
+    try:
+        command = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    for field, value in command.items() if isinstance(command, dict) else ():
+        if isinstance(value, str) and re.search(r"[\ud800-\udfff]", value) and f'"{field}"' in _QUOTED_FIELDS:
+            message = f"{field}: must not have an unpaired surrogate"
+            return Invalid(ErrorCode.BAD_FIELD, message, field=field, ref=_usable_ref(command.get("ref")))
+    return None
+
+
+_AT = re.compile(r" - at `\$\.?(?P<field>[A-Za-z]*)[^`]*`$")
+
+
+def _explain(error: str, ref: str | None) -> Invalid:
+    """msgspec's one-line error as ours: "Expected `str`, got `int` - at `$.room`" names `room`."""
+    found = _AT.search(error)
+    field = found["field"] if found else ""
+    reason = _AT.sub("", error)
+    if missing := re.fullmatch(r"Object missing required field `(\w+)`", reason):
+        field, reason = missing[1], "is required"
+        if field == "type":
+            return Invalid(ErrorCode.UNKNOWN_TYPE, "type: is required, one of the commands", field=field, ref=ref)
+    if field == "type":
+        known = ", ".join(sorted(COMMANDS))
+        return Invalid(ErrorCode.UNKNOWN_TYPE, f"type: must be one of {known}", field="type", ref=ref)
+    if not field:
+        return Invalid(ErrorCode.BAD_JSON, f"The frame must be one JSON object: {reason}.", ref=ref)
+    if field == "username" and "length" in reason:
+        reason = f"must have 1 to {NAME_LIMIT} characters"
+    if field == "room" and "regex" in reason:
+        reason = "must be 1-50 characters of a-z, 0-9, - and _, starting with a letter or digit"
+    return Invalid(ErrorCode.BAD_FIELD, f"{field}: {reason}", field=field, ref=ref)
+
+
+def _refuse_repeated_fields(text: str) -> None:
+    """Two readers may take different ones of two equal keys (RFC 8259, section 4), so there is only one.
+
+    The full parse runs only where a field's name stands twice in the text, or may be written with an escape: the
+    common frame does not pay.
+    """
+    if "\\u" in text or any(text.count(quoted) > 1 for quoted in _QUOTED_FIELDS):
+        # Numbers stay text: Python refuses to convert those of more than 4,300 digits.
+        json.loads(text, object_pairs_hook=_unique, parse_int=str)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs if f'"{name}"' in _QUOTED_FIELDS]
+    for name in set(names):
+        if names.count(name) > 1:
+            raise ValueError(f"the field {name!r} stands twice")
+    return dict(pairs)
+
+
+def _checked(command: AnyCommand) -> AnyCommand:
+    """What a schema cannot say."""
+    ref = command.ref or None
+    if ref and CONTROL.search(ref):
+        raise Invalid(ErrorCode.BAD_FIELD, "ref: must not have control characters", field="ref")
+    match command:
+        case Post(content=content) | Edit(content=content):
+            _check_text("content", content, ref)
+        case Join(username=str(username)):
+            try:
+                return msgspec.structs.replace(command, username=clean_name(username))
+            except ValueError as error:
+                raise Invalid(ErrorCode.BAD_FIELD, f"username: {error}", field="username", ref=ref) from None
+        case React(emoji=emoji) if not is_emoji(emoji):
+            raise Invalid(ErrorCode.BAD_FIELD, "emoji: must be one emoji", field="emoji", ref=ref)
+        case Search(query=query):
+            _check_text("query", query, ref)
+        case GetHistory(before=before, after=after) if UNSET not in (before, after):
+            message = "after: must not be given together with before"
+            raise Invalid(ErrorCode.BAD_FIELD, message, field="after", ref=ref)
+    return command
+
+
+def _check_text(field: str, text: str, ref: str | None) -> None:
+    if CONTROL.search(text):
+        message = f"{field}: must not have control characters other than line breaks and tabs"
+        raise Invalid(ErrorCode.BAD_FIELD, message, field=field, ref=ref)
+    if not any(visible(character) for character in text):
+        raise Invalid(ErrorCode.BAD_FIELD, f"{field}: must not be blank", field=field, ref=ref)
+
+
+def _tags(union: Any) -> dict[str, type[Struct]]:
+    return {str(kind.__struct_config__.tag): kind for kind in union.__args__}
+
+
+COMMANDS: dict[str, type[Struct]] = _tags(AnyCommand)
+OUTGOING: dict[str, type[Struct]] = _tags(AnyOutgoing)
+_QUOTED_FIELDS = frozenset(
+    {'"type"'} | {f'"{f}"' for kind in COMMANDS.values() for f in kind.__struct_encode_fields__}
+)
