@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test tools check format lock docs bench clean
+.PHONY: help setup setup-dev run test tools check format lock docs bench torture clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ docs: setup-dev  ## write the generated parts of docs/ anew from chat/protocol.p
 
 bench:  ## measure the site beside its peers, five times: two hours; bench/run --quick takes half an hour
 	@bench/run
+
+torture: setup-dev  ## kill, cut and lock a real server for minutes, and look for losses [TORTURE_ROUNDS=20 ...]
+	@PYTHONPATH=tests $(BIN)/python -m torture
 
 lock: setup-dev  ## resolve the dependencies of pyproject.toml anew into the two lock files
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

@@ -6,12 +6,11 @@ Not on asgiref's one shared thread, where a slow query would freeze every consum
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Barrier
 from typing import TypeVar
 
 from django.db import Error, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 T = TypeVar("T")
 
@@ -20,40 +19,39 @@ READERS = 4
 
 _readers = ThreadPoolExecutor(READERS, thread_name_prefix="chat-read")
 _writer = ThreadPoolExecutor(1, thread_name_prefix="chat-write")
-# The threads' connections: each thread sees its own only.
-_opened: set[BaseDatabaseWrapper] = set()
-_opening = Lock()
 
 
 async def reading(call: Callable[[], T]) -> T:
     """What ``call`` returns, from a thread that may use the ORM. Raises what it raises."""
-    return await asyncio.get_running_loop().run_in_executor(_readers, _with_connections, call)
+    return await asyncio.get_running_loop().run_in_executor(_readers, _guarded, call)
 
 
 async def writing(call: Callable[[], T]) -> T:
     """As ``reading``, on the one thread that writes: in the order of the calls."""
-    return await asyncio.get_running_loop().run_in_executor(_writer, _with_connections, call)
+    return await asyncio.get_running_loop().run_in_executor(_writer, _guarded, call)
 
 
-def _with_connections(call: Callable[[], T]) -> T:
+def _guarded(call: Callable[[], T]) -> T:
     try:
         return call()
     except Error:
         # Whatever is wrong with the connection, the next call gets a new one.
-        for connection in connections.all(initialized_only=True):
-            connection.close()
+        connections.close_all()
         raise
-    finally:
-        mine = set(connections.all(initialized_only=True)) - _opened
-        if mine:
-            with _opening:
-                _opened.update(mine)
 
 
 def close_connections() -> None:
-    """Close the connections of all threads, while none of them works. The next calls open new ones."""
-    with _opening:
-        for connection in _opened:
-            connection.inc_thread_sharing()
-            connection.close()
-            connection.dec_thread_sharing()
+    """Close the connections of all threads, when they have done what they are at. The next calls open new ones.
+
+    Each thread closes its own: a query whose caller gave up goes on, and SQLite crashes the process where its
+    connection is closed under it.
+    """
+    for pool, threads in ((_readers, READERS), (_writer, 1)):
+        all_here = Barrier(threads)
+        wait([pool.submit(_close, all_here) for _ in range(threads)])
+
+
+def _close(all_here: Barrier) -> None:
+    connections.close_all()
+    # Or one thread would take another's turn.
+    all_here.wait()

@@ -109,6 +109,10 @@ class ProcessChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # channels s
 
 def _copy(message: Message) -> Message:
     """A copy that shares nothing that could change: most messages are flat."""
-    if all(isinstance(value, _PLAIN) for value in message.values()):
+    if all(_cannot_change(value) for value in message.values()):
         return message.copy()
     return deepcopy(message)
+
+
+def _cannot_change(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or (isinstance(value, tuple) and all(map(_cannot_change, value)))

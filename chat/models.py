@@ -98,6 +98,7 @@ class Message(models.Model):
         verbose_name = _("message")
         verbose_name_plural = _("messages")
         ordering = ("room", "number")
+        permissions = [("hide_message", _("Can hide messages and show them again"))]
         constraints = [
             models.UniqueConstraint(fields=["room", "number"], name="chat_message_number"),
             # It is also the index by which changes are read.

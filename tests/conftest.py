@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from doubles import Outage
 from helpers import CommunicatorPersona, Enter, over_communicator
 from servers import ROOT, Server, Start, running
 
@@ -28,6 +31,48 @@ def rooms(transactional_db: None) -> Iterator[None]:
     """The database, for threads too: what they wrote is gone afterwards."""
     yield
     close_connections()
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the database, from any thread, from here on."""
+    asked: list[str] = []
+    plain = CursorWrapper.execute
+
+    def execute(self: CursorWrapper, sql: Any, params: Any = None) -> Any:
+        asked.append(str(sql))
+        return plain(self, sql, params)
+
+    monkeypatch.setattr(CursorWrapper, "execute", execute)
+    return asked
+
+
+@pytest.fixture
+def transactions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The aliases of the databases in which transactions are committed, from here on."""
+    committed: list[str] = []
+    plain = BaseDatabaseWrapper.commit
+
+    def commit(self: BaseDatabaseWrapper) -> None:
+        plain(self)
+        committed.append(self.alias)
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "commit", commit)
+    return committed
+
+
+@pytest.fixture
+def outage(monkeypatch: pytest.MonkeyPatch) -> Outage:
+    """Makes the database be away, for all threads."""
+    outage = Outage()
+    plain = CursorWrapper.execute
+
+    def execute(self: CursorWrapper, sql: Any, params: Any = None) -> Any:
+        outage.strike(str(sql))
+        return plain(self, sql, params)
+
+    monkeypatch.setattr(CursorWrapper, "execute", execute)
+    return outage
 
 
 @pytest.fixture

@@ -1,15 +1,19 @@
-"""What tests put in the place of time and network: a clock that is moved, a channel layer that fails as told."""
+"""What tests put in the place of time, network and database: they go on, fail and come back as told."""
 
 import asyncio
 import random
-from collections import defaultdict
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from django.db import OperationalError
 from helpers import PATIENCE
 
 from chat.hub import Socket
 from chat.lanes import PortableLane
+from chat.log import Log, RoomLog, Stretch
+from chat.log.commits import unavailable
 from chat.protocol import AnyOutgoing, decode_outgoing
 
 
@@ -27,8 +31,14 @@ class Clock:
         loop = asyncio.get_running_loop()
         real = loop.time
         self._ahead = 0.0
+        self._now: Callable[[], float] = real
         # The loop asks its own ``time`` for what is due.
-        loop.time = lambda: real() + self._ahead  # type: ignore[method-assign]
+        loop.time = lambda: self._now() + self._ahead  # type: ignore[method-assign]
+
+    def stop(self) -> None:
+        """From here on time goes on by ``skip`` only."""
+        now = self._now()
+        self._now = lambda: now
 
     async def skip(self, seconds: float) -> None:
         """Move the time on, and let what is due then run."""
@@ -42,6 +52,30 @@ class Clock:
         await fired.wait()
 
 
+class Outage:
+    """A database that is away as told."""
+
+    def __init__(self) -> None:
+        # Statements with this in them fail; none, where it is None.
+        self.of: str | None = None
+        # How many did.
+        self.struck = 0
+
+    @contextmanager
+    def begin(self, of: str = "") -> Iterator[None]:
+        """From here on the statements with ``of`` in them fail."""
+        self.of = of
+        try:
+            yield
+        finally:
+            self.of = None
+
+    def strike(self, sql: str) -> None:
+        if self.of is not None and self.of in sql:
+            self.struck += 1
+            raise OperationalError("the database is away")
+
+
 class Ear:
     """The far end of a lane: hears what is sent; ``open`` is cleared while it does not read."""
 
@@ -50,6 +84,8 @@ class Ear:
         self.closed: dict[str, Any] | None = None
         self.open = asyncio.Event()
         self.open.set()
+        # It reads no more when it has heard so many frames.
+        self.enough: int | None = None
         # Raised by the next sends, where it is set.
         self.error: Exception | None = None
         self.sends = 0
@@ -64,6 +100,8 @@ class Ear:
             self.closed = message
         else:
             self.frames.append(message["text"])
+            if len(self.frames) == self.enough:
+                self.open.clear()
 
     @property
     def code(self) -> int | None:
@@ -79,6 +117,39 @@ def ear_and_socket() -> tuple[Ear, Socket]:
     return ear, Socket(PortableLane(ear.send), address="192.0.2.1")
 
 
+class SlowLog(Log):
+    """A log whose stretches are counted, held up, or refused as told. It is one for ``of_this_loop(Log, SlowLog)``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Where each stretch that was asked for begins, and how many comparisons with the hub's positions there were.
+        self.asked: list[int] = []
+        self.compared = 0
+        # Cleared, what was read is not told yet.
+        self.telling = asyncio.Event()
+        self.telling.set()
+        # Set, the database does not answer.
+        self.away = False
+        # What happens after each of the next reads, before what was read is told.
+        self.meanwhile: deque[Callable[[], Awaitable[object]]] = deque()
+
+    async def since(self, room: RoomLog, position: int, limit: int) -> Stretch:
+        self.asked.append(position)
+        if self.away:
+            raise unavailable()
+        stretch = await super().since(room, position, limit)
+        if self.meanwhile:
+            await self.meanwhile.popleft()()
+        await self.telling.wait()
+        return stretch
+
+    async def positions(self, rooms: list[RoomLog]) -> dict[int, tuple[str, int]]:
+        try:
+            return await super().positions(rooms)
+        finally:
+            self.compared += 1
+
+
 Wire = dict[str, Any]
 
 
@@ -88,8 +159,9 @@ class FakeLayer:
     def __init__(self, seed: int = 0) -> None:
         self.groups: defaultdict[str, set[str]] = defaultdict(set)
         self.queues: defaultdict[str, asyncio.Queue[Wire]] = defaultdict(asyncio.Queue)
-        # What it was asked to do, in order.
+        # What it was asked to do, in order, and the messages that it was given.
         self.calls: list[tuple[str, str]] = []
+        self.sent: list[tuple[str, Wire]] = []
         # Raised by every call, while it is set.
         self.error: Exception | None = None
         # Cleared, every call waits.
@@ -120,6 +192,7 @@ class FakeLayer:
 
     async def group_send(self, group: str, message: Wire) -> None:
         await self._suffer("send", group)
+        self.sent.append((group, message))
         copies = 0 if self._happens(self.lost) else 2 if self._happens(self.doubled) else 1
         for _ in range(copies):
             if self._happens(self.delayed):

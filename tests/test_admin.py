@@ -2,11 +2,11 @@
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.test import AsyncClient, Client
 from django.urls import reverse
 from helpers import CommunicatorPersona as Persona
 from helpers import Enter
+from members import staff
 
 from chat.hub import Hub
 from chat.loops import everywhere
@@ -15,15 +15,6 @@ from chat.protocol import CloseCode
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PAGE = "/admin/chat/connection/"
-
-
-async def staff(client: AsyncClient, *permissions: str) -> User:
-    """Sign in a member of the staff with these permissions only."""
-    user = await User.objects.acreate_user("Olga", password="olga's password", is_staff=True)
-    async for permission in Permission.objects.filter(codename__in=permissions):
-        await user.user_permissions.aadd(permission)
-    await client.aforce_login(user)
-    return user
 
 
 async def page(client: AsyncClient, query: str = "") -> str:

@@ -15,6 +15,8 @@ from pytest_django import Settings
 
 from chat import auth
 from chat.auth import GUEST_NAME, Identity, OriginCheck, identify, refuse
+from chat.models import AUTHOR_LENGTH
+from chat.protocol import NAME_LIMIT, clean_name
 
 
 def scope(*headers: tuple[str, str], path: str = "/ws") -> dict[str, Any]:
@@ -307,6 +309,7 @@ async def test_an_account_is_itself(bob_signed_in: tuple[User, AsyncClient]) -> 
     another = AsyncClient()
     await another.aforce_login(user)
     assert await identify(cookie_of(another)) == identity
+    assert auth.account(user) == identity, "who is read of a page is who is read of its socket"
 
 
 async def test_an_account_s_name_is_not_the_session_s(bob_signed_in: tuple[User, AsyncClient]) -> None:
@@ -328,6 +331,7 @@ async def test_a_guest_has_the_session_s_name() -> None:
     assert identity.key.startswith("guest:")
     assert session.session_key
     assert session.session_key not in identity.key
+    assert auth.guest(session.session_key, "Alice") == identity, "as for an account"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -339,6 +343,12 @@ async def test_two_guests_of_one_name_are_two() -> None:
     first[GUEST_NAME] = "Alicia"
     await first.asave()
     assert alice != await identify(cookies)
+
+
+def test_who_somebody_is_fits_its_column() -> None:
+    """The longest name that can be chosen makes a key that the database takes."""
+    name = clean_name("\N{PILE OF POO}" * NAME_LIMIT)
+    assert len(auth.guest("x" * 40, name).key) <= AUTHOR_LENGTH
 
 
 @pytest.mark.django_db(transaction=True)
@@ -450,7 +460,7 @@ async def test_the_database_is_asked_on_threads_of_our_own() -> None:
         patch.setattr(auth, "_of_session", noted)
         await identify(cookies)
     assert names
-    assert names[0].startswith("chat-db")
+    assert names[0].startswith("chat-read")
 
 
 def test_what_get_user_may_read_it_may_not_change() -> None:

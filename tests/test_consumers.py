@@ -14,14 +14,17 @@ from django.test import AsyncClient
 from doubles import Clock, until
 from helpers import PATIENCE, Closed, Enter
 from helpers import CommunicatorPersona as Persona
+from logs import Follower, everything
+from members import member
 from pytest_django import Settings
 
 from chat import loops
 from chat.auth import GUEST_NAME, Identity
 from chat.consumers import ChatConsumer
+from chat.database import reading
 from chat.hub import Hub, Socket
 from chat.lanes import PortableLane
-from chat.log import Log
+from chat.log import Log, queries
 from chat.loops import of_this_loop
 from chat.presence import Presence
 from chat.protocol import (
@@ -35,6 +38,7 @@ from chat.protocol import (
     Left,
     Message,
     Pong,
+    Reacted,
     Reconnect,
     TypingNow,
     UserList,
@@ -247,10 +251,11 @@ async def test_typing_is_passed_on_once_a_second(alice: Persona, bob: Persona, c
 
 
 async def three_messages(alice: Persona) -> Welcome:
-    """Alice says three things in the lobby and is gone."""
+    """Alice says three things in the lobby, hears them, and is gone."""
     welcome = await alice.join()
     for number in (1, 2, 3):
         await alice.say(f"message {number}")
+    await alice.expect(Message, id=3)
     await alice.vanish()
     return welcome
 
@@ -298,17 +303,65 @@ async def test_a_resume_is_whole_or_starts_over(
     assert again.count(Message) == (missed or 0)
 
 
-async def test_a_resume_that_would_be_partial_starts_over(
-    alice: Persona, person: Enter, settings: Settings
-) -> None:
-    """Where the log no longer has all that was missed, nothing is sent rather than some."""
-    settings.CHAT = {"LOG_MESSAGES": 2}
+async def test_who_missed_too_much_starts_over(alice: Persona, person: Enter, settings: Settings) -> None:
+    """After more than CHAT["CATCH_UP"] changes the latest page is of more use than all of them."""
+    settings.CHAT = {"CATCH_UP": 2}
     epoch = (await three_messages(alice)).epoch
     again = await person("Alice")
     assert not (await again.join(since=0, epoch=epoch)).resumed
     await again.silence()
     assert again.count(Message) == 0
     assert (await again.join(since=1, epoch=epoch)).resumed
+    assert (await again.expect(Message)).id == 2
+
+
+async def test_a_resume_does_not_hang_on_memory(
+    alice: Persona, bob: Persona, person: Enter, settings: Settings
+) -> None:
+    """What the ring no longer has is read from the database, all of it and in order, and then it goes on live."""
+    settings.CHAT = {"RING": 1}
+    await bob.join()
+    epoch = (await three_messages(alice)).epoch
+    again = await person("Alice")
+    assert (await again.join(since=0, epoch=epoch)).resumed
+    await bob.say("live")
+    await again.expect(Message, content="live")
+    assert [said.id for said in again.heard if isinstance(said, Message)] == [1, 2, 3, 4]
+
+
+async def test_a_resume_does_not_hang_on_the_process(alice: Persona, rooms: None) -> None:
+    """After a restart the room goes on where it was, under the same epoch."""
+    epoch = (await three_messages(alice)).epoch
+    await loops.close_this_loop()
+    again = await open_socket("Alice")
+    welcome = await again.join(since=1, epoch=epoch)
+    assert (welcome.resumed, welcome.seq, welcome.epoch) == (True, 3, epoch)
+    assert [(await again.expect(Message)).id for _ in range(2)] == [2, 3]
+    assert (await again.say("message 4")).id == 4
+    await again.vanish()
+
+
+@pytest.mark.parametrize("ring", [1, 500])
+async def test_a_resume_tells_what_became_of_the_messages(person: Enter, settings: Settings, ring: int) -> None:
+    """Who was away while messages changed has all of them as they are now, from memory or from the database."""
+    settings.CHAT = {"RING": ring}
+    alice, bob = await member(person, "Alice"), await member(person, "Bob")
+    epoch = (await alice.join()).epoch
+    await bob.join()
+    for content in ("one", "two", "three"):
+        await bob.say(content)
+    follower = Follower(1, {1: await alice.expect(Message, id=1)})
+    await alice.vanish()
+    await bob.send("edit", id=2, content="TWO")
+    await bob.send("delete", id=3)
+    await bob.send("react", id=1, emoji="\N{CAT FACE}")
+    await bob.expect(Reacted)
+    again = await member(person, "Alice")
+    assert (await again.join(since=1, epoch=epoch)).resumed
+    while follower.seq < 6:
+        follower.hear(await again.next())
+    assert follower.messages == await reading(lambda: everything(queries.open_room(LOBBY)))
+    assert [message.deleted for message in follower.messages.values()] == [False, False, True]
 
 
 async def test_history_goes_back_page_by_page(alice: Persona) -> None:
@@ -688,7 +741,7 @@ async def test_a_socket_that_waits_holds_up_nobody(
 ) -> None:
     """While Alice's join waits for the channel layer, Bob talks; then she is in."""
     await bob.join()
-    layer = of_this_loop(Hub)._layer
+    layer = of_this_loop(Hub)._relay._layer
     group_add, opened = layer.group_add, asyncio.Event()
 
     async def slow(group: str, channel: str) -> None:
@@ -802,7 +855,7 @@ async def test_the_staff_closes_a_socket(alice: Persona, bob: Persona) -> None:
 
 async def test_nothing_is_left_of_sockets_that_came_and_went(person: Enter, settings: Settings) -> None:
     """After 100 sockets that joined, talked and left in all ways, everything is where it was."""
-    settings.CHAT = {"GRACE": 0, "LOG_IDLE_ROOMS": 0, "USER_LIST_INTERVAL": 0}
+    settings.CHAT = {"GRACE": 0, "USER_LIST_INTERVAL": 0}
     hub, presence, log = of_this_loop(Hub), of_this_loop(Presence), of_this_loop(Log)
 
     async def visit(number: int) -> None:
@@ -822,9 +875,9 @@ async def test_nothing_is_left_of_sockets_that_came_and_went(person: Enter, sett
     before = asyncio.all_tasks() - set(hub._tasks)
     await asyncio.gather(*(visit(number) for number in range(100)))
     await until(lambda: not hub.rooms() and not presence._rooms)
-    await until(lambda: asyncio.all_tasks() - set(hub._tasks) == before)
-    assert (hub.sockets, hub._rooms, hub._outgoing) == ({}, {}, type(hub._outgoing)())
-    assert (log.positions(), log._idle) == ({}, {})
+    await until(lambda: not hub._shutting and asyncio.all_tasks() - set(hub._tasks) == before)
+    assert (hub.sockets, hub._rooms, hub._opening) == ({}, {}, {})
+    assert (len(hub._relay._outgoing), len(log._waiting), log._task) == (0, 0, None)
     gc.collect()
     assert [thing for thing in gc.get_objects() if isinstance(thing, (ChatConsumer, Socket))] == []
 

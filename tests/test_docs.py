@@ -190,6 +190,15 @@ def test_an_example_is_valid(name: str, example: Schema) -> None:
         {"type": "history", "before": -1},
         {"type": "history", "before": 2**53},
         {"type": "history", "before": True},
+        {"type": "message", "content": "hi", "replyTo": "1"},
+        {"type": "edit", "id": 1},
+        {"type": "edit", "content": "hi"},
+        {"type": "delete"},
+        {"type": "react", "id": 1, "emoji": ""},
+        {"type": "react", "id": 1, "emoji": "\N{CAT FACE}", "on": 1},
+        {"type": "read", "seq": -1},
+        {"type": "search", "query": ""},
+        {"type": "search", "query": "x" * 201},
         {"type": "shout", "content": "hi"},
         {},
     ],
@@ -246,11 +255,12 @@ def constants(name: str) -> dict[str, int | str]:
 
 
 def test_the_clients_constants_are_the_servers() -> None:
-    """chat/static/chat/protocol.js has the codes, limits and version of chat/protocol.py."""
+    """chat/static/chat/protocol.js has the codes, limits and version of chat/protocol/."""
     assert constants("CLOSE") == {code.name: code.value for code in CloseCode}
     assert constants("ERROR") == {code.name: code.value for code in ErrorCode}
-    limits = {"NAME": protocol.NAME_LIMIT, "CONTENT": protocol.CONTENT_LIMIT, "HISTORY": protocol.HISTORY_LIMIT}
-    assert constants("LIMIT") == limits
+    limits = constants("LIMIT")
+    assert {"NAME", "CONTENT", "HISTORY"} <= limits.keys()
+    assert limits == {name: getattr(protocol, f"{name}_LIMIT") for name in limits}
     assert f"export const VERSION = {protocol.VERSION};" in text("chat/static/chat/protocol.js")
 
 

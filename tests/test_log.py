@@ -1,271 +1,1219 @@
-"""The room log, beside a model of it that keeps everything."""
+"""The room log in a real database: what is committed, how it is numbered, who is told, and what is read again."""
 
-from dataclasses import dataclass, field
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
-from django.test import override_settings
+from django.db import OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from doubles import Outage, until
+from helpers import PATIENCE
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from logs import (
+    Follower,
+    Messages,
+    anybody,
+    assert_counted,
+    changes_of,
+    commit,
+    edit,
+    elsewhere,
+    erase,
+    everything,
+    examples,
+    hide,
+    ignore,
+    post,
+    posts,
+    react,
+    read,
+    refusals,
+    there,
+    written,
+)
+from msgspec import UNSET
+from msgspec.structs import replace as replace_struct
 from pytest_django import Settings
 
-from chat.log import Entry, Log
-from chat.protocol import decode_outgoing
-
-KEPT = 4
-IDLE = 2
-ROOMS = ("a", "b", "c", "d", "e")
-
-
-def say(
-    log: Log, content: str, *, room: str = "a", author: str = "alice", ref: str | None = None
-) -> tuple[Entry, bool]:
-    return log.append(room, author=author, username=author.title(), content=content, ref=ref)
-
-
-@dataclass
-class Life:
-    """All that happened in a room since its log was made."""
-
-    epoch: str
-    # Each message's author, ref and content; the first has the number 1.
-    said: list[tuple[str, str | None, str]] = field(default_factory=list)
-
-    @property
-    def floor(self) -> int:
-        return max(0, len(self.said) - KEPT)
-
-    def number_of(self, author: str, ref: str) -> int | None:
-        """The kept message that the author sent under the ref."""
-        kept = range(self.floor, len(self.said))
-        return next((i + 1 for i in kept if self.said[i][:2] == (author, ref)), None)
-
-
-class LogMachine(RuleBasedStateMachine):
-    """Any order of any calls: the log answers as the model does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.overridden = override_settings(CHAT={"LOG_MESSAGES": KEPT, "LOG_IDLE_ROOMS": IDLE})
-        self.overridden.enable()
-        self.log = Log()
-        self.open: dict[str, Life] = {}
-        # The rooms that nobody is in and that are remembered, the longest idle first.
-        self.idle: dict[str, Life] = {}
-        self.epochs: set[str] = set()
-
-    def teardown(self) -> None:
-        self.overridden.disable()
-
-    @rule(room=st.sampled_from(ROOMS))
-    def somebody_comes(self, room: str) -> None:
-        opened = self.log.open(room)
-        if room in self.open:
-            life = self.open[room]
-        elif room in self.idle:
-            life = self.open[room] = self.idle.pop(room)
-        else:
-            assert opened.epoch not in self.epochs, "a forgotten room that comes back has another epoch"
-            life = self.open[room] = Life(opened.epoch)
-            self.epochs.add(opened.epoch)
-        assert (opened.epoch, opened.seq) == (life.epoch, len(life.said))
-
-    @rule(data=st.data())
-    def everybody_leaves(self, data: st.DataObject) -> None:
-        if not self.open:
-            return
-        room = data.draw(st.sampled_from(sorted(self.open)))
-        self.log.release(room)
-        life = self.open.pop(room)
-        if life.said:
-            self.idle[room] = life
-        if len(self.idle) > IDLE:
-            del self.idle[next(iter(self.idle))]
-
-    @rule(
-        data=st.data(),
-        author=st.sampled_from(["alice", "bob"]),
-        ref=st.sampled_from([None, "1", "2", "3"]),
-        times=st.integers(1, 3),
-    )
-    def somebody_speaks(self, data: st.DataObject, author: str, ref: str | None, times: int) -> None:
-        if not self.open:
-            return
-        room = data.draw(st.sampled_from(sorted(self.open)))
-        life = self.open[room]
-        for _ in range(times):
-            known = life.number_of(author, ref) if ref else None
-            content = f"message {len(life.said)}"
-            entry, fresh = say(self.log, content, room=room, author=author, ref=ref)
-            assert fresh == (known is None), "the same ref has one message"
-            if fresh:
-                life.said.append((author, ref, content))
-            number = known or len(life.said)
-            assert (entry.seq, entry.message.id, entry.message.room) == (number, number, room)
-            assert entry.message.content == life.said[number - 1][2]
-
-    @rule(data=st.data(), position=st.integers(0, 12), whose=st.sampled_from(["this", "another", None]))
-    def somebody_resumes(self, data: st.DataObject, position: int, whose: str | None) -> None:
-        if not self.open:
-            return
-        room = data.draw(st.sampled_from(sorted(self.open)))
-        life = self.open[room]
-        epoch = {"this": life.epoch, "another": "another", None: None}[whose]
-        entries = self.log.since(room, position, epoch)
-        if whose != "another" and life.floor <= position <= len(life.said):
-            assert entries is not None
-            assert [entry.seq for entry in entries] == list(range(position + 1, len(life.said) + 1))
-            assert [entry.message.content for entry in entries] == [said[2] for said in life.said[position:]]
-        else:
-            assert entries is None, "part of the truth is not told as all of it"
-
-    @rule(data=st.data(), before=st.none() | st.integers(0, 12), limit=st.integers(1, KEPT + 1))
-    def somebody_looks_back(self, data: st.DataObject, before: int | None, limit: int) -> None:
-        if not self.open:
-            return
-        room = data.draw(st.sampled_from(sorted(self.open)))
-        life = self.open[room]
-        older = [n for n in range(life.floor + 1, len(life.said) + 1) if before is None or n < before]
-        messages, more = self.log.page(room, before=before, limit=limit)
-        assert [message.id for message in messages] == older[-limit:]
-        assert more == (len(older) > limit)
-
-    @invariant()
-    def only_what_is_needed_is_kept(self) -> None:
-        assert self.log.positions() == {room: len(life.said) for room, life in self.open.items()}
-        assert list(self.log._idle) == list(self.idle)
-        for room in self.log._open.values():
-            assert len(room.entries) == len(room.names) <= KEPT
-            assert set(room.answers) == {name for name in room.names if name}
-
-
-LogMachine.TestCase.settings = hypothesis_settings(max_examples=60, stateful_step_count=30)
-TestLogBesideItsModel = LogMachine.TestCase
-
-
-# --- The same, in examples ---
+from chat import loops, models, protocol
+from chat.database import close_connections, reading
+from chat.log import (
+    Change,
+    EditText,
+    Emoji,
+    Erase,
+    HasRead,
+    Hide,
+    Log,
+    NewMessage,
+    OfMessage,
+    Outcome,
+    Page,
+    RoomLog,
+    Write,
+    Writer,
+    Written,
+    commits,
+    queries,
+)
+from chat.log.changes import milliseconds
+from chat.protocol import Deleted, Edited, ErrorCode, Invalid, Message, Position, Reacted, decode_outgoing
 
 
 @pytest.fixture
-def log(settings: Settings) -> Log:
-    settings.CHAT = {"LOG_MESSAGES": KEPT, "LOG_IDLE_ROOMS": IDLE}
-    log = Log()
-    log.open("a")
-    return log
+def room(db: None) -> RoomLog:
+    return queries.open_room("lobby")
 
 
-def test_messages_are_numbered_from_one(log: Log) -> None:
-    """The first message has the number 1, and each the next; rooms count for themselves."""
-    log.open("b")
-    assert [say(log, "x")[0].seq for _ in range(3)] == [1, 2, 3]
-    assert say(log, "x", room="b")[0].seq == 1
+@pytest.fixture
+def tea(db: None) -> RoomLog:
+    return queries.open_room("tea")
 
 
-def test_an_entry_s_frame_is_its_message(log: Log) -> None:
-    """What is fanned out is encoded once, and says what the entry says."""
-    entry, _ = say(log, "hi \N{PILE OF POO}")
-    assert decode_outgoing(entry.frame) == entry.message
+@pytest.fixture
+def writer() -> Writer:
+    return Writer()
 
 
-def test_the_same_ref_has_the_same_answer(log: Log) -> None:
-    """A retry is answered with the first entry, whatever it says now."""
-    first, fresh = say(log, "hi", ref="r1")
-    again, copied = say(log, "hi, changed", ref="r1")
-    assert (fresh, copied) == (True, False)
-    assert again is first
+def numbers(outcomes: list[Outcome]) -> list[int]:
+    return [outcome.seq for outcome in written(outcomes)]
 
 
-@pytest.mark.parametrize(("author", "room"), [("bob", "a"), ("alice", "b")])
-def test_a_ref_is_its_author_s_and_room_s(log: Log, author: str, room: str) -> None:
-    """Another author's or another room's equal ref is another message."""
-    log.open("b")
-    say(log, "hi", ref="r1")
-    assert say(log, "hi", ref="r1", author=author, room=room)[1]
+def row(room: RoomLog, number: int) -> models.Message:
+    return models.Message.objects.get(room_id=room.pk, number=number)
 
 
-def test_without_a_ref_everything_is_new(log: Log) -> None:
-    """The article's client names nothing: it may say the same twice."""
-    assert [say(log, "hi")[1] for _ in range(2)] == [True, True]
+# --- Messages ---
 
 
-def test_a_new_room_has_nothing_and_is_whole(log: Log) -> None:
-    """Position 0 of a log without messages is its end, not a gap."""
-    assert log.since("a", 0) == []
-    assert log.since("a", 1) is None
-    assert log.page("a", before=None, limit=50) == ([], False)
+def test_a_room_s_messages_are_numbered_from_one_without_a_gap(room: RoomLog, writer: Writer) -> None:
+    """The first message has the number 1 and each the next, in a batch and from batch to batch."""
+    assert [numbers(writer.write(posts(room, size))) for size in (1, 3, 2)] == [[1], [2, 3, 4], [5, 6]]
+    assert list(everything(room)) == [1, 2, 3, 4, 5, 6]
+    assert_counted(room)
 
 
-def test_what_is_not_kept_is_not_told_in_part(log: Log) -> None:
-    """A position before the oldest kept message gets nothing rather than some."""
-    for number in range(KEPT + 1):
-        say(log, str(number))
-    assert log.since("a", 0) is None
-    whole = log.since("a", 1)
-    assert whole is not None
-    assert len(whole) == KEPT
+def test_rooms_count_for_themselves(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
+    """Messages of several rooms in one batch take each its own room's next number."""
+    batch = [post(room), post(tea), post(room), post(tea), post(tea)]
+    assert numbers(writer.write(batch)) == [1, 1, 2, 2, 3]
+    assert numbers(writer.write(batch)) == [3, 4, 4, 5, 6]
+    for each in (room, tea):
+        assert_counted(each)
 
 
-def test_the_first_page_of_a_log_that_forgot_says_there_is_no_more(log: Log) -> None:
-    """``more`` is about what is kept: a page that asks further back is empty."""
-    for number in range(KEPT * 2):
-        say(log, str(number))
-    page, more = log.page("a", before=None, limit=KEPT)
-    assert (page[0].id, more) == (KEPT + 1, False)
-    assert log.page("a", before=KEPT + 1, limit=KEPT) == ([], False)
+def test_a_message_is_kept_as_it_was_said(room: RoomLog, writer: Writer) -> None:
+    """The row has all that was said, and the answer's time; the change's frame says the same to everybody."""
+    first, answer = written(
+        writer.write([post(room, "Tea? \N{TEACUP WITHOUT HANDLE}", ref="r1"), post(room, author="bob", reply_to=1)])
+    )
+    said = row(room, 1)
+    assert (said.author, said.username, said.ref, said.content) == (
+        "alice",
+        "Alice",
+        "r1",
+        "Tea? \N{TEACUP WITHOUT HANDLE}",
+    )
+    assert (said.seq, said.changes, said.edited, said.deleted, said.hidden, said.reply_to) == (
+        1,
+        0,
+        None,
+        None,
+        False,
+        None,
+    )
+    assert milliseconds(said.created) == first.timestamp
+    assert row(room, 2).reply_to == 1
+    for outcome in (first, answer):
+        assert outcome.change
+        assert outcome.change.frame == outcome.change.fresh
+        assert decode_outgoing(outcome.change.frame) == everything(room)[outcome.id]
 
 
-def test_an_idle_room_is_remembered(log: Log) -> None:
-    """Whoever comes back to a room finds its numbers, its epoch and its messages."""
-    entry, _ = say(log, "hi")
-    epoch = log.open("a").epoch
-    log.release("a")
-    assert log.open("a").epoch == epoch
-    assert log.since("a", 0, epoch) == [entry]
+def test_an_answer_has_the_time_of_its_commit(room: RoomLog, writer: Writer) -> None:
+    """Times are of the server's clock, in whole milliseconds, and survive the database."""
+    before = protocol.now()
+    outcomes = written(writer.write(posts(room, 2)))
+    after = protocol.now()
+    for outcome in outcomes:
+        assert before <= outcome.timestamp <= after
+        assert everything(room)[outcome.id].timestamp == outcome.timestamp
 
 
-def test_the_longest_idle_room_is_forgotten_first(log: Log) -> None:
-    """Past the bound the longest idle goes, and comes back as another life: a client starts over."""
-    epochs = {}
-    for room in ("a", "b", "c"):
-        epochs[room] = log.open(room).epoch
-        say(log, "hi", room=room)
-        log.release(room)
-    assert log.open("b").epoch == epochs["b"]
-    assert log.open("c").epoch == epochs["c"]
-    assert log.open("a").epoch != epochs["a"]
-    assert log.since("a", 1, epochs["a"]) is None
-    assert log.since("a", 0, epochs["a"]) is None
+# --- The same ref ---
 
 
-def test_a_room_in_which_nothing_was_said_is_not_kept(log: Log) -> None:
-    """Opening rooms by the thousand leaves nothing behind."""
-    for number in range(1_000):
-        log.open(f"r{number}")
-        log.release(f"r{number}")
-    assert not log._idle
-    assert set(log.positions()) == {"a"}
+def restarted(writer: Writer) -> Writer:
+    return Writer()
 
 
-async def test_a_closed_log_is_empty(log: Log) -> None:
-    """Closing lets everything go."""
-    say(log, "hi")
-    log.open("b")
-    log.release("a")
+def going_on(writer: Writer) -> Writer:
+    return writer
+
+
+def test_the_same_ref_in_one_batch_is_one_message(room: RoomLog, writer: Writer) -> None:
+    """Of two equal refs that wait together the first is said, the second gets its answer and nobody hears of it."""
+    outcomes = written(writer.write([post(room, ref="r"), post(room), post(room, "changed", ref="r")]))
+    assert [(outcome.id, outcome.seq) for outcome in outcomes] == [(1, 1), (2, 2), (1, 1)]
+    assert outcomes[0].timestamp == outcomes[2].timestamp
+    assert [outcome.change is None for outcome in outcomes] == [False, False, True]
+    assert [message.content for message in everything(room).values()] == ["hi", "hi"]
+
+
+@pytest.mark.parametrize("later", [going_on, restarted])
+@pytest.mark.parametrize("beside", [0, 2])
+def test_the_same_ref_later_has_the_first_answer(
+    room: RoomLog, writer: Writer, later: Callable[[Writer], Writer], beside: int
+) -> None:
+    """A retry is answered as the first time, whatever it says now, also after a restart and among new messages."""
+    first = written(writer.write([post(room, "said", ref="r")]))[0]
+    again = written(later(writer).write([*posts(room, beside), post(room, "another text", ref="r")]))[-1]
+    assert (again.id, again.seq, again.timestamp) == (first.id, first.seq, first.timestamp)
+    assert again.change is None
+    assert everything(room)[1].content == "said"
+    assert len(everything(room)) == 1 + beside
+    assert_counted(room)
+
+
+@pytest.mark.parametrize("change", [edit, erase, hide])
+def test_a_ref_outlives_what_became_of_its_message(
+    room: RoomLog, writer: Writer, change: Callable[..., Write]
+) -> None:
+    """A retry of a message that was edited, deleted or hidden since says nothing anew."""
+    first = written(writer.write([post(room, ref="r")]))[0]
+    writer.write([edit(room, 1, "changed") if change is edit else change(room, 1)])
+    again = written(writer.write([post(room, ref="r")]))[0]
+    assert (again.id, again.seq, again.timestamp) == (1, 1, first.timestamp)
+    assert len(everything(room)) == 1
+
+
+def test_a_ref_is_its_author_s_and_its_room_s(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
+    """Another author's, another room's equal ref, or none at all, is another message."""
+    writer.write([post(room, ref="r")])
+    for _ in range(2):
+        batch = [post(room, ref="r"), post(room, author="bob", ref="r"), post(tea, ref="r"), post(room)]
+        fresh = [outcome.change is not None for outcome in written(writer.write(batch))]
+        assert fresh[3]
+    assert fresh == [False, False, False, True]
+    assert [len(everything(each)) for each in (room, tea)] == [4, 1]
+
+
+# --- Changes ---
+
+
+def test_an_edit_takes_the_next_number(room: RoomLog, writer: Writer) -> None:
+    """The message keeps its id and has the change's number; who knows it hears an edit, who does not the whole."""
+    writer.write(posts(room, 2))
+    outcome = written(writer.write([edit(room, 1, "better")]))[0]
+    assert (outcome.id, outcome.seq) == (1, 3)
+    assert outcome.change
+    told = decode_outgoing(outcome.change.frame)
+    assert isinstance(told, Edited)
+    assert (told.id, told.seq, told.content, told.edited) == (1, 3, "better", outcome.timestamp)
+    assert decode_outgoing(outcome.change.fresh) == everything(room)[1]
+    assert (row(room, 1).changes, outcome.change.gone) == (1, False)
+    assert_counted(room)
+
+
+def test_a_deleted_message_s_text_and_reactions_are_gone(room: RoomLog, writer: Writer) -> None:
+    """Nothing of it is left in the database but its place, its author and its times."""
+    writer.write([post(room, "a secret"), edit(room, 1, "a better secret"), react(room, 1)])
+    outcome = written(writer.write([erase(room, 1)]))[0]
+    assert (outcome.id, outcome.seq) == (1, 4)
+    assert outcome.change
+    assert outcome.change.gone
+    told = decode_outgoing(outcome.change.frame)
+    assert isinstance(told, Deleted)
+    assert (told.id, told.seq) == (1, 4)
+    left = row(room, 1)
+    assert (left.content, left.edited, left.changes) == ("", None, 3)
+    assert left.deleted
+    assert not models.Reaction.objects.exists()
+    state = everything(room)[1]
+    assert (state.content, state.deleted, state.edited, state.reactions) == ("", True, UNSET, [])
+    assert "secret" not in outcome.change.frame + outcome.change.fresh
+    assert_counted(room)
+
+
+def test_a_hidden_message_comes_back_as_it_was(room: RoomLog, writer: Writer) -> None:
+    """To everybody it looks deleted, but its text and reactions are kept, and shown again when the staff says so."""
+    writer.write([post(room, "rude"), edit(room, 1, "very rude"), react(room, 1)])
+    before = everything(room)[1]
+    hidden = changes_of(writer.write([hide(room, 1)]))[0]
+    assert isinstance(decode_outgoing(hidden.frame), Deleted)
+    assert hidden.gone
+    assert (everything(room)[1].content, everything(room)[1].deleted) == ("", True)
+    assert row(room, 1).content == "very rude"
+    shown = changes_of(writer.write([hide(room, 1, hidden=False)]))[0]
+    told = decode_outgoing(shown.frame)
+    assert isinstance(told, Edited)
+    assert (told.content, told.edited, told.reactions) == ("very rude", before.edited, before.reactions)
+    assert not shown.gone
+    after = everything(room)[1]
+    assert (after.content, after.reactions, after.seq) == (before.content, before.reactions, 5)
+    assert_counted(room)
+
+
+def test_reactions_are_told_whole_and_in_their_order(room: RoomLog, writer: Writer) -> None:
+    """Each change of the emoji tells all that are on the message now, the oldest first, with who put them there."""
+    batch: list[Write] = [post(room)]
+    batch += [react(room, 1, emoji, author=author) for emoji, author in (("🎉", "bob"), ("👍", "bob"), ("🎉", "eve"))]
+    batch.append(react(room, 1, "🎉", author="bob", on=False))
+    told = [decode_outgoing(change.frame) for change in changes_of(writer.write(batch))][1:]
+    shown = [
+        [(reaction.emoji, reaction.usernames, reaction.count) for reaction in frame.reactions]
+        for frame in told
+        if isinstance(frame, Reacted)
+    ]
+    assert shown == [
+        [("🎉", ["Bob"], 1)],
+        [("🎉", ["Bob"], 1), ("👍", ["Bob"], 1)],
+        [("🎉", ["Bob", "Eve"], 2), ("👍", ["Bob"], 1)],
+        [("👍", ["Bob"], 1), ("🎉", ["Eve"], 1)],
+    ]
+    assert everything(room)[1].seq == 5
+    assert_counted(room)
+
+
+def test_many_reactors_are_counted_and_the_first_are_named(room: RoomLog, writer: Writer) -> None:
+    """A reaction names REACTORS_LIMIT people at most; its count is true."""
+    crowd = [react(room, 1, author=f"p{number}") for number in range(protocol.REACTORS_LIMIT + 5)]
+    writer.write([post(room), *crowd])
+    reaction = everything(room)[1].reactions[0]
+    assert reaction.count == protocol.REACTORS_LIMIT + 5
+    assert reaction.usernames == [f"P{number}" for number in range(protocol.REACTORS_LIMIT)]
+
+
+def test_a_message_takes_so_many_different_emoji(room: RoomLog, writer: Writer) -> None:
+    """One emoji more than the limit is refused; another person's of the same kind is not, and one off makes room."""
+    emojis = [chr(0x1F600 + number) for number in range(protocol.EMOJIS_LIMIT + 1)]
+    writer.write([post(room), *(react(room, 1, emoji) for emoji in emojis[:-1])])
+    refused, same, off, fits = writer.write(
+        [
+            react(room, 1, emojis[-1]),
+            react(room, 1, emojis[0], author="eve"),
+            react(room, 1, emojis[1], on=False),
+            react(room, 1, emojis[-1]),
+        ]
+    )
+    assert refusals([refused, same, off, fits]) == [ErrorCode.TOO_MANY_EMOJI, None, None, None]
+    assert isinstance(refused, Invalid)
+    assert refused.field == "emoji"
+    assert len(everything(room)[1].reactions) == protocol.EMOJIS_LIMIT
+    assert_counted(room)
+
+
+NOTHING: list[tuple[str, Callable[[RoomLog], Write]]] = [
+    ("the same text", lambda room: edit(room, 1, "hi")),
+    ("an emoji that is there", lambda room: react(room, 1, "👍")),
+    ("an emoji that is not there", lambda room: react(room, 1, "🎉", on=False)),
+    ("somebody else's emoji", lambda room: react(room, 1, "👍", author="eve", on=False)),
+    ("shown already", lambda room: hide(room, 1, hidden=False)),
+    ("deleted already", lambda room: erase(room, 2)),
+    ("hidden already", lambda room: hide(room, 3)),
+]
+
+
+@pytest.mark.parametrize("nothing", [make for _, make in NOTHING], ids=[name for name, _ in NOTHING])
+def test_what_is_so_already_takes_no_number(
+    room: RoomLog, writer: Writer, nothing: Callable[[RoomLog], Write]
+) -> None:
+    """A change to what is there already is answered with the message's number, and nobody hears of it."""
+    writer.write([*posts(room, 0), post(room), post(room), post(room), react(room, 1), erase(room, 2), hide(room, 3)])
+    before = everything(room)
+    write = nothing(room)
+    outcome = written(writer.write([write]))[0]
+    assert outcome.change is None
+    assert (outcome.id, outcome.seq) == (write.id, before[outcome.id].seq)  # type: ignore[attr-defined]
+    assert everything(room) == before
+    assert models.Room.objects.get(pk=room.pk).seq == 6
+    assert_counted(room)
+
+
+REFUSED: list[tuple[str, Callable[[RoomLog], Write], ErrorCode]] = [
+    ("edit what never was", lambda room: edit(room, 9, "x"), ErrorCode.NOT_FOUND),
+    ("edit what is deleted", lambda room: edit(room, 2, "x"), ErrorCode.NOT_FOUND),
+    ("edit what is hidden", lambda room: edit(room, 3, "x"), ErrorCode.NOT_FOUND),
+    ("react to what is deleted", lambda room: react(room, 2), ErrorCode.NOT_FOUND),
+    ("react to what is hidden", lambda room: react(room, 3), ErrorCode.NOT_FOUND),
+    ("delete what never was", lambda room: erase(room, 9), ErrorCode.NOT_FOUND),
+    ("edit by another", lambda room: edit(room, 1, "x", author="charlie"), ErrorCode.FORBIDDEN),
+    ("delete by another", lambda room: erase(room, 1, author="charlie"), ErrorCode.FORBIDDEN),
+    ("the number of a change", lambda room: edit(room, 4, "x"), ErrorCode.NOT_FOUND),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "code"), [(make, code) for _, make, code in REFUSED], ids=[name for name, _, _ in REFUSED]
+)
+def test_what_may_not_be_changed_is_refused(
+    room: RoomLog, writer: Writer, make: Callable[[RoomLog], Write], code: ErrorCode
+) -> None:
+    """The refusal says why, takes no number, changes nothing, and does not touch the others of its batch."""
+    writer.write([*posts(room, 3), erase(room, 2), hide(room, 3)])
+    before = everything(room)
+    outcomes = writer.write([post(room, "before"), make(room), post(room, "after")])
+    assert refusals(outcomes) == [None, code, None]
+    assert isinstance(outcomes[1], Invalid)
+    assert outcomes[1].field == "id"
+    after = everything(room)
+    assert [after[number] for number in (1, 2, 3)] == [before[number] for number in (1, 2, 3)]
+    assert [after[number].content for number in (6, 7)] == ["before", "after"]
+    assert_counted(room)
+
+
+def test_another_room_s_message_is_not_found(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
+    """A number names a message in its room only."""
+    writer.write([post(tea, "tea")])
+    assert refusals(writer.write([edit(room, 1, "x"), erase(room, 1)])) == [ErrorCode.NOT_FOUND] * 2
+    assert everything(tea)[1].content == "tea"
+
+
+def test_what_is_changed_may_be_as_new_as_its_batch(room: RoomLog, writer: Writer) -> None:
+    """A message can be said, edited, liked and deleted in one commit: each step has its number and its frame."""
+    batch = [post(room, "1"), post(room, "2"), edit(room, 1, "1!"), react(room, 2), erase(room, 1), post(room, "3")]
+    outcomes = written(writer.write(batch))
+    assert [(outcome.id, outcome.seq) for outcome in outcomes] == [(1, 1), (2, 2), (1, 3), (2, 4), (1, 5), (6, 6)]
+    follower = Follower()
+    follower.read(change.frame for change in changes_of(outcomes))
+    assert follower.messages == everything(room)
+    assert_counted(room)
+
+
+def test_who_is_allowed_is_asked_with_the_row(room: RoomLog, writer: Writer) -> None:
+    """The rule sees the message as it is in the database at that moment."""
+    seen: list[str] = []
+
+    def allowed(message: models.Message) -> None:
+        seen.append(message.content)
+
+    gone = Erase(room=room, author="staff", username="Staff", id=1, allowed=allowed, done=ignore)
+    assert refusals(writer.write([post(room), edit(room, 1, "better"), gone])) == [None] * 3
+    assert seen == ["better"]
+
+
+# --- How far somebody has read ---
+
+
+def test_read_positions_never_go_back(room: RoomLog, writer: Writer) -> None:
+    """The furthest counts, in one batch and over several, and each reader has their own."""
+    writer.write(posts(room, 5))
+    positions = []
+    for batch in ([3], [2], [1, 4, 2], [5, 5], [0]):
+        outcomes = written(writer.write([read(room, seq) for seq in batch]))
+        assert [outcome.change for outcome in outcomes] == [None] * len(batch)
+        positions.append(queries.read_position(room.pk, "alice"))
+    assert positions == [3, 3, 4, 5, 5]
+    assert queries.read_position(room.pk, "bob") == 0
+    writer.write([read(room, 2, author="bob")])
+    assert queries.read_position(room.pk, "bob") == 2
+    assert models.ReadPosition.objects.count() == 2
+
+
+def test_nobody_reads_ahead_of_the_room(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
+    """A position past the room's last number is kept as that one, its own batch's messages counted."""
+    writer.write([*posts(room, 2), post(tea)])
+    writer.write([read(room, 99), post(room), read(tea, 99)])
+    assert queries.read_position(room.pk, "alice") == 3
+    assert queries.read_position(tea.pk, "alice") == 1
+    writer.write([read(queries.open_room("empty"), 5)])
+    assert models.ReadPosition.objects.get(room__slug="empty").seq == 0
+
+
+def test_unread_messages_are_counted_by_room(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
+    """What was said since, and is still there, in each room that the person once read; up to a bound."""
+    writer.write([*posts(room, 6), *posts(tea, 2), read(room, 2), read(tea, 2)])
+    assert queries.unread("alice", most=100) == {"lobby": 4, "tea": 0}
+    writer.write([erase(room, 3), hide(room, 4), react(room, 1), post(tea, author="bob")])
+    assert queries.unread("alice", most=100) == {"lobby": 2, "tea": 1}
+    assert queries.unread("alice", most=1) == {"lobby": 1, "tea": 1}
+    assert queries.unread("charlie", most=100) == {}
+
+
+# --- Rooms ---
+
+
+def test_a_room_is_made_once(db: None) -> None:
+    """Whoever opens it afterwards finds the same row, its epoch and its last number."""
+    made = queries.open_room("new")
+    Writer().write(posts(made, 2))
+    found = queries.open_room("new")
+    assert (found.pk, found.slug, found.epoch, found.seq) == (made.pk, "new", made.epoch, 2)
+    assert made.seq == 0
+    assert len({queries.open_room(slug).epoch for slug in ("new", "other", "third")}) == 3
+
+
+def test_what_is_written_into_a_room_that_is_gone_is_refused(
+    room: RoomLog, tea: RoomLog, writer: Writer
+) -> None:
+    """Every kind of write is told so, by a writer that knew the room too; the others of the batch are kept."""
+    writer.write([post(room), post(tea)])
+    models.Room.objects.filter(pk=room.pk).delete()
+    refused = [ErrorCode.NOT_FOUND, None]
+    assert refusals(writer.write([post(room), post(tea)])) == refused
+    for write in (edit(room, 1, "x"), erase(room, 1), react(room, 1), read(room, 1), hide(room, 1)):
+        assert refusals(writer.write([write, post(tea)])) == refused
+    assert_counted(tea)
+    assert list(everything(tea)) == [1, 2, 3, 4, 5, 6, 7]
+    assert not models.ReadPosition.objects.exists()
+
+
+def test_positions_tell_the_rooms_that_are_there(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
+    """Each one's epoch and last number by its key; one that is gone is left out."""
+    writer.write(posts(room, 3))
+    gone = queries.open_room("gone")
+    models.Room.objects.filter(pk=gone.pk).delete()
+    asked = [room.pk, tea.pk, gone.pk]
+    assert queries.positions(asked) == {room.pk: (room.epoch, 3), tea.pk: (tea.epoch, 0)}
+    assert queries.positions([]) == {}
+
+
+def test_positions_of_very_many_rooms_are_asked_in_parts(
+    room: RoomLog, tea: RoomLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More rooms than a statement may have values are all told."""
+    monkeypatch.setattr(queries, "AT_ONCE", 2)
+    more = [queries.open_room(f"r{number}").pk for number in range(5)]
+    assert set(queries.positions([room.pk, tea.pk, *more])) == {room.pk, tea.pk, *more}
+
+
+def test_titles_are_told_by_room(room: RoomLog, tea: RoomLog) -> None:
+    """Rooms without a title have an empty one; rooms that don't exist have none."""
+    models.Room.objects.filter(pk=tea.pk).update(title="Tea time")
+    assert queries.titles(["lobby", "tea", "never"]) == {"lobby": "", "tea": "Tea time"}
+
+
+# --- Several processes ---
+
+
+def test_new_messages_alone_are_written_without_a_look(
+    room: RoomLog, tea: RoomLog, writer: Writer, statements: list[str]
+) -> None:
+    """A batch of a writer that is in step costs one statement for the rooms' numbers and one for the rows."""
+    writer.write([post(room), post(tea)])
+    statements.clear()
+    writer.write([*posts(room, 50), *posts(tea, 50)])
+    told = [sql.split(maxsplit=1)[0] for sql in statements if "SAVEPOINT" not in sql]
+    assert told == ["UPDATE", "INSERT"]
+
+
+def test_a_writer_that_is_out_of_step_loses_nothing(room: RoomLog, tea: RoomLog) -> None:
+    """Where another process wrote meanwhile, a batch looks first: numbers go on, in all rooms, whoever writes."""
+    ours, theirs = Writer(), Writer()
+    for _ in range(3):
+        ours.write([post(room, "ours"), post(tea, "ours")])
+        theirs.write([post(room, "theirs")])
+        theirs.write([post(room, "theirs"), edit(room, 1, f"edited {len(everything(room))}")])
+    ours.write([post(room, "ours"), post(tea, "ours")])
+    for each in (room, tea):
+        assert_counted(each)
+    assert [message.content for message in everything(tea).values()] == ["ours"] * 4
+    assert len(everything(room)) == 10
+
+
+def test_a_ref_that_another_process_used_has_its_answer(room: RoomLog) -> None:
+    """A client whose retry comes to another process gets the first answer there, though that one is in step."""
+    ours, theirs = Writer(), Writer()
+    theirs.write([post(room)])
+    first = written(ours.write([post(room, ref="r")]))[0]
+    theirs.write([post(room)])
+    again = written(theirs.write([post(room, ref="r"), post(room)]))
+    assert (again[0].id, again[0].seq, again[0].timestamp) == (first.id, first.seq, first.timestamp)
+    assert again[0].change is None
+    assert len(everything(room)) == 4
+    assert_counted(room)
+
+
+def test_a_restored_database_is_no_trap_for_a_writer(room: RoomLog, writer: Writer) -> None:
+    """A writer that remembers more than there is goes on from what there is."""
+    writer.write(posts(room, 5))
+    models.Message.objects.filter(room_id=room.pk, number__gt=2).delete()
+    models.Room.objects.filter(pk=room.pk).update(seq=2)
+    assert numbers(writer.write(posts(room, 2))) == [3, 4]
+    assert_counted(room)
+
+
+# --- What the database refuses ---
+
+
+def poisonous(room: RoomLog) -> Write:
+    """No database takes a message without a text."""
+    return post(room, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("in_step", [True, False])
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_one_write_that_the_database_refuses_harms_no_other(
+    room: RoomLog, writer: Writer, in_step: bool, place: int
+) -> None:
+    """The others of its batch are committed, in order and without a gap; it alone is refused, for good."""
+    if in_step:
+        writer.write([post(room)])
+    batch: list[Write] = posts(room, 4) if in_step else [*posts(room, 3), react(room, 1)]
+    batch.insert(place, poisonous(room))
+    outcomes = writer.write(batch)
+    assert [index for index, code in enumerate(refusals(outcomes)) if code] == [place]
+    assert refusals(outcomes)[place] is ErrorCode.FORBIDDEN
+    follower = Follower(int(in_step), everything(room) if in_step else None)
+    follower.read(change.frame for change in changes_of(o for o in outcomes if isinstance(o, Written)))
+    assert follower.messages == everything(room)
+    assert_counted(room)
+
+
+def test_what_was_committed_is_told_though_the_database_goes_away(
+    rooms: None, room: RoomLog, writer: Writer, outage: Outage
+) -> None:
+    """Where the writes of a batch are tried one by one and the database ends amid them, the first are answered."""
+    with ExitStack() as stack:
+
+        def strike(message: models.Message) -> None:
+            stack.enter_context(outage.begin())
+
+        last = Erase(room=room, author="alice", username="Alice", id=1, allowed=strike, done=ignore)
+        outcomes = writer.write([post(room), poisonous(room), post(room), last, post(room)])
+    assert refusals(outcomes) == [None, ErrorCode.FORBIDDEN, None, ErrorCode.BUSY, ErrorCode.BUSY]
+    assert list(everything(room)) == [1, 2]
+    assert numbers(writer.write([post(room)])) == [3]
+    assert_counted(room)
+
+
+# --- The log of an event loop ---
+
+
+@pytest.fixture
+async def log(rooms: None) -> AsyncIterator[Log]:
+    yield loops.of_this_loop(Log)
+    await loops.close_this_loop()
+
+
+@pytest.fixture
+async def lobby(log: Log) -> RoomLog:
+    return await log.open("lobby")
+
+
+class Diary:
+    """What a log said, in order: answers by their number, refusals by their code, commits by their numbers."""
+
+    def __init__(self, log: Log) -> None:
+        self.lines: list[object] = []
+        log.on_committed = self._committed
+
+    def answer(self, outcome: Outcome) -> None:
+        self.lines.append(outcome.seq if isinstance(outcome, Written) else outcome.code)
+
+    def _committed(self, room: RoomLog, changes: list[Change]) -> None:
+        self.lines.append((room.slug, [change.seq for change in changes]))
+
+    def append(self, log: Log, *writes: Write) -> None:
+        for write in writes:
+            write.done = self.answer
+            log.append(write)
+
+
+async def test_each_hears_of_its_own_before_all_hear_of_it(log: Log, lobby: RoomLog) -> None:
+    """After a commit the answers come first, in the order of the writes, then each room's changes in theirs."""
+    diary = Diary(log)
+    other = await log.open("tea")
+    diary.append(log, post(lobby), post(other), post(lobby, ref="r"), post(lobby, ref="r"), edit(lobby, 1, "x"))
+    assert diary.lines == []
     await log.close()
-    assert not log._idle
-    assert log.positions() == {}
+    assert diary.lines == [1, 1, 2, 2, 3, ("lobby", [1, 2, 3]), ("tea", [1])]
 
 
-def test_a_page_of_long_messages_is_shorter(log: Log, settings: Settings) -> None:
-    """A page is bounded in characters too; the next goes on where it ended, and each has a message at least."""
-    settings.CHAT = {}
-    for number in range(60):
-        log.append("lobby", author="a", username="Alice", content=f"{number} ".ljust(4_000, "x"), ref=None)
+async def test_nobody_hears_of_what_changes_nothing(log: Log, lobby: RoomLog) -> None:
+    """No-ops, read positions and refusals are answered, and no room is told of them."""
+    diary = Diary(log)
+    diary.append(log, post(lobby), edit(lobby, 1, "hi"), read(lobby, 1), edit(lobby, 7, "x"))
+    await log.close()
+    assert diary.lines == [1, 1, 0, ErrorCode.NOT_FOUND, ("lobby", [1])]
+    diary.append(log, edit(lobby, 1, "hi"))
+    await log.close()
+    assert diary.lines[5:] == [1]
+
+
+async def test_what_is_acknowledged_is_in_the_database(log: Log, lobby: RoomLog) -> None:
+    """When an answer comes, another connection sees what it tells of."""
     seen: list[int] = []
-    before, more = None, True
+
+    def look(outcome: Outcome) -> None:
+        seen.append(other.cursor().execute("SELECT count(*) FROM chat_message").fetchone()[0])
+
+    other = connection.copy()
+    write = post(lobby)
+    write.done = look
+    log.append(write)
+    with pytest.MonkeyPatch.context() as patched:
+        # It only looks, and at once.
+        patched.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        await log.close()
+        other.close()
+    assert seen == [1]
+
+
+async def test_what_waits_is_committed_together(log: Log, lobby: RoomLog, transactions: list[str]) -> None:
+    """Hundreds of writes cost a transaction or two, and more than BATCH of them one for each BATCH."""
+    outcomes = await commit(log, *posts(lobby, 300))
+    assert [outcome.id for outcome in written(outcomes)] == list(range(1, 301))
+    assert len(transactions) == 1
+    transactions.clear()
+    await commit(log, *posts(lobby, 2 * commits.BATCH + 1))
+    assert len(transactions) == 3
+    assert list(await there(lobby)) == list(range(1, 302 + 2 * commits.BATCH))
+
+
+async def test_who_comes_during_a_commit_is_in_the_next(
+    log: Log, lobby: RoomLog, transactions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one commit is under way everybody else waits for one other: writers share its price."""
+    held = threading.Event()
+    plain = Writer.write
+
+    def write(self: Writer, writes: Sequence[Write]) -> list[Outcome]:
+        held.wait(PATIENCE)
+        return plain(self, writes)
+
+    monkeypatch.setattr(Writer, "write", write)
+    diary = Diary(log)
+    diary.append(log, post(lobby))
+    await until(lambda: not log._waiting)
+    others = [asyncio.create_task(commit(log, post(lobby))) for _ in range(50)]
+    await until(lambda: len(log._waiting) == 50)
+    held.set()
+    await asyncio.gather(*others)
+    assert len(transactions) == 2
+    assert diary.lines == [1, ("lobby", [1]), ("lobby", list(range(2, 52)))]
+
+
+async def test_an_answer_that_cannot_be_given_harms_nobody(
+    log: Log, lobby: RoomLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error in one ``done`` is logged; the others are answered, the room hears of all, and the log goes on."""
+    diary = Diary(log)
+
+    def fail(outcome: Outcome) -> None:
+        raise ValueError("no")
+
+    first, last = post(lobby), post(lobby)
+    for write, done in ((first, diary.answer), (post(lobby), fail), (last, diary.answer)):
+        write.done = done
+        log.append(write)
+    await log.close()
+    assert diary.lines == [1, 3, ("lobby", [1, 2, 3])]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert written(await commit(log, post(lobby)))[0].seq == 4
+
+
+async def test_too_much_that_waits_is_refused(log: Log, lobby: RoomLog, settings: Settings) -> None:
+    """Past LOG_QUEUE a write is refused with `busy` and a time to come back; when there is room, it is taken."""
+    settings.CHAT = {"LOG_QUEUE": 3}
+    diary = Diary(log)
+    diary.append(log, *posts(lobby, 3))
+    with pytest.raises(Invalid) as refused:
+        log.append(post(lobby))
+    assert refused.value.code is ErrorCode.BUSY
+    assert refused.value.retry_after
+    assert commits.RETRY_AFTER / 2 <= refused.value.retry_after <= commits.RETRY_AFTER * 3 / 2
+    await log.close()
+    diary.append(log, post(lobby))
+    await log.close()
+    assert diary.lines == [1, 2, 3, ("lobby", [1, 2, 3]), 4, ("lobby", [4])]
+
+
+async def test_a_failed_commit_refuses_all_and_tells_nobody(
+    log: Log, lobby: RoomLog, outage: Outage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the database is away every write is refused with `busy`; then the log goes on, without a gap."""
+    diary = Diary(log)
+    with outage.begin():
+        outcomes = await commit(log, *posts(lobby, 40), edit(lobby, 1, "x"), read(lobby, 1))
+    assert refusals(outcomes) == [ErrorCode.BUSY] * 42
+    assert diary.lines == []
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert written(await commit(log, post(lobby)))[0].seq == 1
+    assert diary.lines == [("lobby", [1])]
+    assert list(await there(lobby)) == [1]
+
+
+async def test_those_who_are_refused_together_come_back_apart(log: Log, lobby: RoomLog, outage: Outage) -> None:
+    """Each refusal has a time of its own, around commits.RETRY_AFTER, so that a crowd does not come back as one."""
+    with outage.begin():
+        outcomes = await commit(log, *posts(lobby, 40))
+    times = {outcome.retry_after for outcome in outcomes if isinstance(outcome, Invalid)}
+    assert len(times) > 10
+    assert all(time and commits.RETRY_AFTER / 2 <= time <= commits.RETRY_AFTER * 3 / 2 for time in times)
+
+
+@pytest.mark.parametrize("of", ["INSERT INTO chat_message", "UPDATE"])
+async def test_a_commit_that_fails_in_the_middle_leaves_nothing(
+    log: Log, lobby: RoomLog, outage: Outage, of: str
+) -> None:
+    """Neither rows nor numbers are left of it, whichever statement failed, on the quick way and the careful one."""
+    await commit(log, *posts(lobby, 2))
+    for writes in (posts(lobby, 3), [post(lobby), edit(lobby, 1, "x"), react(lobby, 1)]):
+        with outage.begin(of):
+            outcomes = await commit(log, *writes)
+        assert refusals(outcomes) == [ErrorCode.BUSY] * 3
+    assert [outcome.seq for outcome in written(await commit(log, *posts(lobby, 2)))] == [3, 4]
+    await reading(partial(assert_counted, lobby))
+    assert not await reading(models.Reaction.objects.exists)
+
+
+async def test_a_retry_of_what_was_refused_is_said_once(log: Log, lobby: RoomLog, outage: Outage) -> None:
+    """A ref that was refused is free: the same again is said, and once more is not."""
+    with outage.begin():
+        assert refusals(await commit(log, post(lobby, ref="r"))) == [ErrorCode.BUSY]
+    first, again = written(await commit(log, post(lobby, ref="r"), post(lobby, ref="r")))
+    assert (first.id, again.id, again.change) == (1, 1, None)
+
+
+async def test_a_commit_whose_end_is_unknown_is_told_as_refused(
+    log: Log, lobby: RoomLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the connection breaks after the commit, the retry finds what was kept, and says it once."""
+    plain = BaseDatabaseWrapper.commit
+
+    def break_off(self: BaseDatabaseWrapper) -> None:
+        plain(self)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BaseDatabaseWrapper, "commit", break_off)
+        assert refusals(await commit(log, post(lobby, ref="r"))) == [ErrorCode.BUSY]
+    again, other = written(await commit(log, post(lobby, ref="r"), post(lobby)))
+    assert (again.id, other.id) == (1, 2)
+
+
+@contextmanager
+def locked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Somebody else holds the lock that who writes needs, and who needs it waits for a moment only."""
+    patience = {"options": "-c lock_timeout=50"} if connection.vendor == "postgresql" else {"timeout": 0.05}
+    with monkeypatch.context() as patched:
+        patched.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        close_connections()
+        for name, value in patience.items():
+            patched.setitem(connection.settings_dict["OPTIONS"], name, value)
+        other = connection.copy()
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("UPDATE chat_room SET title = 'locked'")
+            try:
+                yield
+            finally:
+                cursor.execute("ROLLBACK")
+        other.close()
+        close_connections()
+
+
+async def test_a_database_that_is_locked_is_busy(
+    log: Log, lobby: RoomLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who waits for another's lock for too long is refused, reads go on, and afterwards all is as ever."""
+    diary = Diary(log)
+    await commit(log, post(lobby))
+    with locked(monkeypatch):
+        outcomes = await commit(log, post(lobby), edit(lobby, 1, "x"))
+        assert list(await there(lobby)) == [1]
+    assert refusals(outcomes) == [ErrorCode.BUSY] * 2
+    assert "locked" in caplog.text or "lock timeout" in caplog.text
+    assert [outcome.seq for outcome in written(await commit(log, post(lobby), edit(lobby, 1, "x")))] == [2, 3]
+    assert diary.lines == [("lobby", [1]), ("lobby", [2, 3])]
+
+
+async def test_a_fault_of_ours_is_answered_too(
+    log: Log, lobby: RoomLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that is not the database's refuses its batch, stands in the log with its trace, and ends nothing."""
+
+    def fail(message: models.Message) -> None:
+        raise ZeroDivisionError
+
+    await commit(log, post(lobby))
+    broken = Erase(room=lobby, author="alice", username="Alice", id=1, allowed=fail, done=ignore)
+    assert refusals(await commit(log, post(lobby), broken)) == [ErrorCode.BUSY] * 2
+    assert "ZeroDivisionError" in caplog.text
+    assert written(await commit(log, post(lobby)))[0].seq == 2
+
+
+async def test_a_closed_log_has_written_everything(log: Log, lobby: RoomLog) -> None:
+    """Closing waits for what waits."""
+    diary = Diary(log)
+    diary.append(log, *posts(lobby, 3 * commits.BATCH))
+    await log.close()
+    assert len(await there(lobby)) == 3 * commits.BATCH
+    assert len(diary.lines) == 3 * commits.BATCH + 3
+
+
+async def test_reading_without_a_database_is_busy(log: Log, lobby: RoomLog, outage: Outage) -> None:
+    """Whatever is asked is refused with `busy` and a time to come back; the next question is answered."""
+    asked: list[Callable[[], Awaitable[object]]] = [
+        partial(log.open, "lobby"),
+        partial(log.positions, [lobby]),
+        partial(log.since, lobby, 0, 10),
+        partial(log.history, lobby, before=None, after=None, limit=10),
+        partial(log.search, lobby, "tea", before=None, limit=10),
+        partial(log.read_position, lobby, "alice"),
+    ]
+    for ask in asked:
+        with outage.begin(), pytest.raises(Invalid) as refused:
+            await ask()
+        assert refused.value.code is ErrorCode.BUSY
+        assert refused.value.retry_after
+        await ask()
+
+
+# --- What is read again ---
+
+
+def stretches(room: RoomLog, position: int, limit: int) -> Iterator[Change]:
+    """All changes after a position, read in stretches of ``limit``."""
+    whole = False
+    while not whole:
+        stretch = queries.changes_since(room, position, limit)
+        assert len(stretch.changes) <= limit
+        yield from stretch.to_the_end()
+        position, whole = stretch.end, stretch.whole
+
+
+def test_a_change_is_told_once_and_as_it_is_now(room: RoomLog, writer: Writer) -> None:
+    """Of a message that changed often only its last number comes; those between are said to be passed over."""
+    writer.write([*posts(room, 4), edit(room, 2, "x"), edit(room, 1, "y"), react(room, 2), edit(room, 2, "z")])
+    stretch = queries.changes_since(room, 0, 10)
+    assert (stretch.whole, stretch.last, stretch.end) == (True, 8, 8)
+    told = [decode_outgoing(change.fresh) for change in stretch.changes]
+    assert all(isinstance(message, Message) for message in told)
+    assert [(m.id, m.seq, m.follows) for m in told if isinstance(m, Message)] == [
+        (3, 3, 0),
+        (4, 4, UNSET),
+        (1, 6, 4),
+        (2, 8, 6),
+    ]
+    assert [change.frame for change in stretch.changes] == [change.fresh for change in stretch.changes]
+    assert {m.id: replace_struct(m, follows=UNSET) for m in told if isinstance(m, Message)} == everything(room)
+
+
+def test_what_is_read_may_be_the_first_that_is_heard(room: RoomLog, writer: Writer) -> None:
+    """Who catches up hears whole messages, deleted ones too: no change of it says that it knows the message."""
+    writer.write([*posts(room, 4), edit(room, 1, "x"), react(room, 1), erase(room, 2), react(room, 3), hide(room, 4)])
+    changes = queries.changes_since(room, 4, 10).changes
+    told = [decode_outgoing(change.frame) for change in changes]
+    assert [replace_struct(m, follows=UNSET) for m in told if isinstance(m, Message)] == list(everything(room).values())
+    assert [change.gone for change in changes] == [False, True, False, True]
+
+
+def test_numbers_at_the_end_that_nobody_tells_are_said_to_be_passed(room: RoomLog, writer: Writer) -> None:
+    """Where the last numbers' messages were pruned, a position says so: nobody waits for them."""
+    writer.write(posts(room, 5))
+    models.Message.objects.filter(room_id=room.pk, number__in=[2, 4, 5]).delete()
+    models.Room.objects.filter(pk=room.pk).update(pruned=3)
+    follower = Follower()
+    follower.read(change.fresh for change in stretches(room, 0, 2))
+    assert (follower.seqs, list(follower.messages)) == ([1, 3, 5], [1, 3])
+    told = [decode_outgoing(change.frame) for change in queries.changes_since(room, 3, 10).to_the_end()]
+    assert told == [Position(room="lobby", seq=5, follows=3)]
+    assert queries.changes_since(room, 5, 10).to_the_end() == []
+    assert_counted(room)
+
+
+def test_a_stretch_is_bounded(room: RoomLog, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By changes and by characters, and it has one change at least; it says that there is more, and up to where."""
+    writer.write([post(room, "x" * 90) for _ in range(6)])
+    first = queries.changes_since(room, 0, 4)
+    assert (len(first.changes), first.whole, first.end, first.last) == (4, False, 4, 6)
+    rest = queries.changes_since(room, first.end, 4)
+    assert (len(rest.changes), rest.whole, rest.end) == (2, True, 6)
+    exact = queries.changes_since(room, 0, 6)
+    assert (len(exact.changes), exact.whole) == (6, True)
+    monkeypatch.setattr(queries, "PAGE", 100)
+    assert [len(queries.changes_since(room, position, 10).changes) for position in (0, 2, 5)] == [2, 2, 1]
+    monkeypatch.setattr(queries, "PAGE", 1)
+    assert [change.seq for change in stretches(room, 0, 10)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_of_a_room_that_is_gone_nothing_is_told(room: RoomLog, writer: Writer) -> None:
+    """A stretch of it is empty and ends where it began, or before; nobody is told a number of it."""
+    writer.write(posts(room, 3))
+    models.Room.objects.filter(pk=room.pk).delete()
+    for position in (0, 2, 3):
+        stretch = queries.changes_since(room, position, 10)
+        assert (stretch.whole, stretch.last, stretch.to_the_end()) == (True, 0, [])
+
+
+def pages(room: RoomLog, *, limit: int, forward: bool = False) -> list[list[int]]:
+    """The ids of each page, from one end of the room's history to the other."""
+    found: list[list[int]] = []
+    edge: int | None = 0 if forward else None
+    more = True
     while more:
-        page, more = log.page("lobby", before=before, limit=100)
-        assert 1 <= len(page) < 40
-        before = page[0].id
-        seen = [message.id for message in page] + seen
-    assert seen == list(range(1, 61))
+        before, after = (None, edge) if forward else (edge, None)
+        page, more = queries.history(room.pk, room.slug, before=before, after=after, limit=limit)
+        found.append([message.id for message in page])
+        edge = found[-1][-1 if forward else 0] if page else None
+    return found
+
+
+def test_history_is_paged_both_ways(room: RoomLog, writer: Writer) -> None:
+    """Oldest first within a page; the pages meet without a gap, and the last says that there is no more."""
+    writer.write([*posts(room, 7), edit(room, 2, "x"), erase(room, 5), post(room)])
+    assert pages(room, limit=3) == [[6, 7, 10], [3, 4, 5], [1, 2]]
+    assert pages(room, limit=3, forward=True) == [[1, 2, 3], [4, 5, 6], [7, 10]]
+    assert pages(room, limit=4) == [[5, 6, 7, 10], [1, 2, 3, 4]]
+    assert queries.history(room.pk, room.slug, before=1, limit=3) == ([], False)
+    assert queries.history(room.pk, room.slug, after=10, limit=3) == ([], False)
+    found, more = queries.history(room.pk, room.slug, before=4, limit=2)
+    assert ([message.id for message in found], more) == ([2, 3], True)
+    assert (found[0].content, found[0].edited is not UNSET, found[0].seq) == ("x", True, 8)
+
+
+def test_a_page_of_long_messages_is_shorter(room: RoomLog, writer: Writer) -> None:
+    """A page is bounded in characters too; the next goes on where it ended, and each has a message at least."""
+    writer.write([post(room, f"{number} ".ljust(4_000, "x")) for number in range(60)])
+    for forward in (False, True):
+        found = pages(room, limit=100, forward=forward)
+        assert sorted(number for page in found for number in page) == list(range(1, 61))
+        assert all(1 <= len(page) < 40 for page in found)
+
+
+def test_a_room_s_page_has_its_position(room: RoomLog, writer: Writer) -> None:
+    """The latest messages, with the room's number that they are of at least; of a room that is not there: none."""
+    writer.write([*posts(room, 3), edit(room, 1, "x")])
+    page = queries.page("lobby", 2)
+    assert (page.room, page.epoch, page.seq, page.more) == (room.pk, room.epoch, 4, True)
+    assert page.messages == [everything(room)[number] for number in (2, 3)]
+    assert queries.page("never", 2) == Page()
+    assert not models.Room.objects.filter(slug="never").exists()
+
+
+def test_what_is_on_a_page_of_messages_is_read_at_once(
+    room: RoomLog, writer: Writer, statements: list[str]
+) -> None:
+    """Reactions cost one question for all messages of a page, and none where no message was ever changed."""
+    writer.write(posts(room, 20))
+    statements.clear()
+    everything(room)
+    assert len(statements) == 1
+    writer.write([react(room, number) for number in range(1, 21)])
+    statements.clear()
+    assert all(message.reactions for message in everything(room).values())
+    assert len(statements) == 2
+
+
+# --- The log beside its model ---
+
+AUTHORS = ("alice", "bob", "eve")
+EMOJIS = ("👍", "🎉", "🦊")
+WHO = st.sampled_from(AUTHORS)
+WHICH = st.integers(1, 12)
+WHEN = st.sampled_from([None, None, 0, 1])
+"""Which process commits what waits, after this; None: it waits for more."""
+
+
+@dataclass
+class Said:
+    """A message of the model."""
+
+    number: int
+    seq: int
+    author: str
+    content: str
+    reply_to: int | None
+    edited: bool = False
+    deleted: bool = False
+    hidden: bool = False
+    # Who put which emoji on it, in their order.
+    reactions: list[tuple[str, str]] = field(default_factory=list)
+
+    def seen(self) -> tuple[object, ...]:
+        """As everybody sees it."""
+        gone = self.deleted or self.hidden
+        emojis: dict[str, list[str]] = {}
+        for emoji, author in self.reactions:
+            emojis.setdefault(emoji, []).append(author.title())
+        return (
+            self.number,
+            self.seq,
+            self.author.title(),
+            "" if gone else self.content,
+            self.reply_to,
+            self.edited and not gone,
+            gone,
+            [] if gone else list(emojis.items()),
+        )
+
+
+def seen(message: Message) -> tuple[object, ...]:
+    """The same of a message on the wire."""
+    return (
+        message.id,
+        message.seq,
+        message.username,
+        message.content,
+        None if message.reply_to is UNSET else message.reply_to,
+        message.edited is not UNSET,
+        message.deleted,
+        [(reaction.emoji, reaction.usernames) for reaction in message.reactions],
+    )
+
+
+class Model:
+    """What a room's log should do, in a few lines of memory."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.said: dict[int, Said] = {}
+        self.refs: dict[tuple[str, str], int] = {}
+        self.read: dict[str, int] = {}
+        # Everything that was seen when the room's number was this.
+        self.known: dict[int, Messages] = {0: {}}
+
+    def next(self) -> int:
+        self.seq += 1
+        return self.seq
+
+    def write(self, write: Write) -> tuple[int, int] | ErrorCode | None:
+        """The id and the number of the answer, or why it is refused; None where it is about no message."""
+        match write:
+            case NewMessage():
+                return self._post(write)
+            case HasRead(author=author, seq=seq):
+                self.read[author] = max(self.read.get(author, 0), seq)
+                return None
+            case OfMessage(id=number) if number in self.said:
+                return self._change(self.said[number], write)
+        return ErrorCode.NOT_FOUND
+
+    def _post(self, write: NewMessage) -> tuple[int, int]:
+        name = (write.author, write.ref or "")
+        if write.ref and name in self.refs:
+            return self.refs[name], self.refs[name]
+        number = self.next()
+        self.said[number] = Said(number, number, write.author, write.content, write.reply_to)
+        if write.ref:
+            self.refs[name] = number
+        return number, number
+
+    def _change(self, said: Said, write: OfMessage) -> tuple[int, int] | ErrorCode:
+        if isinstance(write, EditText | Erase) and write.author != said.author:
+            return ErrorCode.FORBIDDEN
+        if isinstance(write, EditText | Emoji) and (said.deleted or said.hidden):
+            return ErrorCode.NOT_FOUND
+        before = replace(said, reactions=list(said.reactions))
+        match write:
+            case EditText(content=content):
+                said.edited = said.edited or said.content != content
+                said.content = content
+            case Erase():
+                said.deleted, said.reactions, said.content = True, [], ""
+            case Hide(hidden=hidden):
+                said.hidden = hidden
+            case Emoji(on=True, emoji=emoji, author=author) if (emoji, author) not in said.reactions:
+                said.reactions.append((emoji, author))
+            case Emoji(on=False, emoji=emoji, author=author) if (emoji, author) in said.reactions:
+                said.reactions.remove((emoji, author))
+        if said != before:
+            said.seq = self.next()
+        return said.number, said.seq
+
+
+class LogMachine(RuleBasedStateMachine):
+    """Any order of any writes, by two processes, in batches of any size: the log answers as the model does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = queries.open_room(f"r{models.Room.objects.count()}")
+        self.writers = [Writer(), Writer()]
+        self.model = Model()
+        self.live = Follower()
+        self.batch: list[Write] = []
+
+    @rule(author=WHO, ref=st.sampled_from([None, None, "1", "2"]), reply_to=st.sampled_from([None, 1]), process=WHEN)
+    def somebody_speaks(self, author: str, ref: str | None, reply_to: int | None, process: int | None) -> None:
+        text = f"message {len(self.batch)} after {self.model.seq}"
+        self.append(post(self.room, text, author=author, ref=ref, reply_to=reply_to), process)
+
+    @rule(author=WHO, number=WHICH, text=st.sampled_from(["this", "that"]), process=WHEN)
+    def somebody_edits(self, author: str, number: int, text: str, process: int | None) -> None:
+        self.append(edit(self.room, number, text, author=author), process)
+
+    @rule(author=WHO, number=WHICH, process=WHEN)
+    def somebody_deletes(self, author: str, number: int, process: int | None) -> None:
+        self.append(erase(self.room, number, author=author), process)
+
+    @rule(number=WHICH, hidden=st.booleans(), process=WHEN)
+    def the_staff_hides_or_shows(self, number: int, hidden: bool, process: int | None) -> None:
+        self.append(hide(self.room, number, hidden=hidden), process)
+
+    @rule(author=WHO, number=WHICH, emoji=st.sampled_from(EMOJIS), on=st.sampled_from([True, True, False]), process=WHEN)
+    def somebody_reacts(self, author: str, number: int, emoji: str, on: bool, process: int | None) -> None:
+        self.append(react(self.room, number, emoji, author=author, on=on), process)
+
+    @rule(author=WHO, seq=st.integers(0, 30), process=WHEN)
+    def somebody_reads(self, author: str, seq: int, process: int | None) -> None:
+        self.append(read(self.room, seq, author=author), process)
+
+    def append(self, write: Write, process: int | None) -> None:
+        """Have it wait; with a process, what waits is committed by that one."""
+        self.batch.append(write)
+        if process is not None:
+            batch, self.batch = self.batch, []
+            for each, outcome in zip(batch, self.writers[process].write(batch), strict=True):
+                self.compare(outcome, self.model.seq, self.model.write(each))
+            for author, seq in self.model.read.items():
+                self.model.read[author] = min(seq, self.model.seq)
+            self.everybody_sees_what_is_there()
+
+    def compare(self, outcome: Outcome, before: int, expected: tuple[int, int] | ErrorCode | None) -> None:
+        if isinstance(outcome, Invalid):
+            assert outcome.code == expected
+            return
+        assert (outcome.id, outcome.seq) == (expected or (0, 0))
+        assert (outcome.change is not None) == (self.model.seq > before)
+        if outcome.change:
+            self.live.read([outcome.change.frame])
+            self.model.known[self.model.seq] = dict(self.live.messages)
+
+    @rule(data=st.data(), limit=st.integers(1, 6))
+    def somebody_comes_back(self, data: st.DataObject, limit: int) -> None:
+        position = data.draw(st.sampled_from(sorted(self.model.known)))
+        follower = Follower(position, self.model.known[position])
+        follower.read(change.fresh for change in stretches(self.room, position, limit))
+        assert follower.seq == self.model.seq
+        assert follower.messages == self.live.messages
+
+    @rule(limit=st.integers(1, 6), edge=st.integers(0, 14), forward=st.booleans())
+    def somebody_looks_around(self, limit: int, edge: int, forward: bool) -> None:
+        ids = sorted(self.model.said)
+        if forward:
+            found, more = queries.history(self.room.pk, self.room.slug, after=edge, limit=limit)
+            there = [number for number in ids if number > edge]
+            expected = there[:limit]
+        else:
+            found, more = queries.history(self.room.pk, self.room.slug, before=edge, limit=limit)
+            there = [number for number in ids if number < edge]
+            expected = there[-limit:]
+        assert [seen(message) for message in found] == [self.model.said[number].seen() for number in expected]
+        assert more == (len(there) > limit)
+
+    def everybody_sees_what_is_there(self) -> None:
+        model = {number: said.seen() for number, said in self.model.said.items()}
+        assert {number: seen(message) for number, message in everything(self.room).items()} == model
+        assert {number: seen(message) for number, message in self.live.messages.items()} == model
+        assert queries.open_room(self.room.slug).seq == self.model.seq
+        for author, seq in self.model.read.items():
+            assert queries.read_position(self.room.pk, author) == seq
+        assert_counted(self.room)
+        deleted = models.Message.objects.filter(room_id=self.room.pk).exclude(deleted=None)
+        assert not deleted.exclude(content="").exists()
+        assert not models.Reaction.objects.filter(message__in=deleted).exists()
+
+
+def test_the_log_does_as_its_model(db: None) -> None:
+    """Whatever is written in whatever order, answers, rows, frames and pages are those of the model."""
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        LogMachine, settings=hypothesis_settings(max_examples=examples(50), stateful_step_count=40, deadline=None)
+    )

@@ -116,7 +116,7 @@ async def test_many_tabs_are_one_person(presence: Presence, hub: Recorder, clock
     assert come(presence, BOB, "Bob", "1")
     assert not come(presence, BOB, "Bob", "2")
     assert not come(presence, BOB, "Bob", "3")
-    assert presence.tabs(ROOM, "Bob") == 3
+    assert presence.sockets(ROOM, "Bob") == {"1", "2", "3"}
     presence.exit(ROOM, "Bob", "1")
     presence.exit(ROOM, "Bob", "3", at_once=True)
     await clock.skip(GRACE * 2)
@@ -197,7 +197,8 @@ async def test_rooms_are_apart(presence: Presence, clock: Clock) -> None:
     assert presence.counts() == {ROOM: 1, "tea": 2}
     assert [person.name for person in presence.people("tea")] == ["Alice", "Bob"]
     assert list(presence.people("never")) == []
-    assert (presence.tabs("tea", "Bob"), presence.tabs(ROOM, "Bob"), presence.tabs("never", "Bob")) == (1, 0, 0)
+    assert presence.sockets("tea", "Bob") == {"2"}
+    assert presence.sockets(ROOM, "Bob") == presence.sockets("never", "Bob") == set()
 
 
 # --- Names ---
@@ -257,7 +258,7 @@ async def test_case_and_width_make_no_second_alice(presence: Presence, name: str
     """What people read as the same name is the same name."""
     come(presence, ALICE, "Alice")
     assert taken(presence, passer_by(1), name)
-    assert presence.tabs(ROOM, name) == 1
+    assert presence.sockets(ROOM, name) == {"tab"}
 
 
 async def test_a_refused_name_leaves_no_trace(presence: Presence, hub: Recorder, clock: Clock) -> None:

@@ -17,16 +17,23 @@ from chat.protocol import (
     BIGGEST,
     COMMANDS,
     CONTENT_LIMIT,
+    EMOJI_LIMIT,
     FRAME_LIMIT,
     HISTORY_LIMIT,
     LOBBY,
     NAME_LIMIT,
     OUTGOING,
+    QUERY_LIMIT,
     Ack,
     AnyCommand,
     CloseCode,
+    Delete,
+    Deleted,
+    Edit,
+    Edited,
     Error,
     ErrorCode,
+    Found,
     GetHistory,
     History,
     Invalid,
@@ -38,8 +45,15 @@ from chat.protocol import (
     Outgoing,
     Ping,
     Pong,
+    Position,
     Post,
+    React,
+    Reacted,
+    Reaction,
+    Read,
+    ReadUpTo,
     Reconnect,
+    Search,
     Typing,
     TypingNow,
     UserList,
@@ -48,6 +62,7 @@ from chat.protocol import (
     decode,
     decode_outgoing,
     encode,
+    is_emoji,
     name_key,
 )
 
@@ -77,6 +92,15 @@ def frame(**fields: object) -> str:
         ('{"type":"typing","room":"tea"}', Typing(room="tea")),
         ('{"type":"history","before":7,"limit":3}', GetHistory(before=7, limit=3)),
         ('{"type":"history"}', GetHistory(limit=50)),
+        ('{"type":"history","after":7}', GetHistory(after=7, limit=50)),
+        ('{"type":"message","content":"yes","replyTo":7}', Post(content="yes", reply_to=7)),
+        ('{"type":"edit","id":7,"content":"no"}', Edit(id=7, content="no")),
+        ('{"type":"delete","id":7,"room":"tea"}', Delete(id=7, room="tea")),
+        ('{"type":"react","id":7,"emoji":"\N{THUMBS UP SIGN}"}', React(id=7, emoji="\N{THUMBS UP SIGN}", on=True)),
+        ('{"type":"react","id":7,"emoji":"\N{CAT FACE}","on":false}', React(id=7, emoji="\N{CAT FACE}", on=False)),
+        ('{"type":"read","seq":7}', Read(seq=7)),
+        ('{"type":"search","query":"two words"}', Search(query="two words", limit=20)),
+        ('{"type":"search","query":"x","before":9,"limit":1}', Search(query="x", before=9, limit=1)),
         ('{"type":"ping"}', Ping()),
         (' \n{ "type" : "ping" }\t', Ping()),
         ('{"content":"hi","type":"message"}', Post(content="hi")),
@@ -264,6 +288,34 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
     ("limit", {"type": "history", "limit": 0}, "1"),
     ("limit", {"type": "history", "limit": HISTORY_LIMIT + 1}, str(HISTORY_LIMIT)),
     ("limit", {"type": "history", "limit": "all"}, "int"),
+    ("after", {"type": "history", "after": -1}, "0"),
+    ("after", {"type": "history", "after": 5, "before": 9}, "before"),
+    ("replyTo", {"type": "message", "content": "hi", "replyTo": -1}, "0"),
+    ("replyTo", {"type": "message", "content": "hi", "replyTo": "7"}, "int"),
+    ("replyTo", {"type": "message", "content": "hi", "replyTo": None}, "int"),
+    ("id", {"type": "edit", "content": "hi"}, "required"),
+    ("id", {"type": "edit", "content": "hi", "id": 1.5}, "int"),
+    ("id", {"type": "delete"}, "required"),
+    ("id", {"type": "delete", "id": -1}, "0"),
+    ("id", {"type": "react", "emoji": "\N{CAT FACE}", "id": BIGGEST + 1}, str(BIGGEST)),
+    ("content", {"type": "edit", "id": 1}, "required"),
+    ("content", {"type": "edit", "id": 1, "content": " \n"}, "blank"),
+    ("content", {"type": "edit", "id": 1, "content": "a\x1bb"}, "control"),
+    ("content", {"type": "edit", "id": 1, "content": "x" * (CONTENT_LIMIT + 1)}, str(CONTENT_LIMIT)),
+    ("emoji", {"type": "react", "id": 1}, "required"),
+    ("emoji", {"type": "react", "id": 1, "emoji": ""}, "1"),
+    ("emoji", {"type": "react", "id": 1, "emoji": "yes"}, "one emoji"),
+    ("emoji", {"type": "react", "id": 1, "emoji": "\N{CAT FACE}" * (EMOJI_LIMIT + 1)}, str(EMOJI_LIMIT)),
+    ("emoji", {"type": "react", "id": 1, "emoji": 5}, "str"),
+    ("on", {"type": "react", "id": 1, "emoji": "\N{CAT FACE}", "on": 1}, "bool"),
+    ("seq", {"type": "read"}, "required"),
+    ("seq", {"type": "read", "seq": -1}, "0"),
+    ("query", {"type": "search"}, "required"),
+    ("query", {"type": "search", "query": ""}, "1"),
+    ("query", {"type": "search", "query": " "}, "blank"),
+    ("query", {"type": "search", "query": "a\x00b"}, "control"),
+    ("query", {"type": "search", "query": "x" * (QUERY_LIMIT + 1)}, str(QUERY_LIMIT)),
+    ("limit", {"type": "search", "query": "x", "limit": 0}, "1"),
 ]
 
 
@@ -335,7 +387,10 @@ values = st.recursive(
     max_leaves=6,
 )
 fields_of_ours = st.sampled_from(
-    ["type", "ref", "room", "username", "content", "since", "epoch", "before", "limit"]
+    [
+        *("type", "ref", "room", "username", "content", "since", "epoch", "before", "limit"),
+        *("after", "id", "replyTo", "emoji", "on", "seq", "query"),
+    ]
 )
 almost_commands = st.builds(
     lambda kind, fields, dumped: json.dumps({**kind, **fields}, ensure_ascii=dumped),
@@ -394,12 +449,19 @@ refs = st.just(UNSET) | st.text(st.characters(codec="utf-8", categories=["L", "N
 rooms = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,49}", fullmatch=True)
 numbers = st.integers(0, BIGGEST)
 maybe_numbers = st.just(UNSET) | numbers
+emojis = st.sampled_from(["\N{THUMBS UP SIGN}", "\N{CAT FACE}", "\u2764\ufe0f", "\U0001f1eb\U0001f1f7"])
 commands = st.one_of(
     st.builds(Join, username=names, room=rooms, since=maybe_numbers, epoch=st.just(UNSET) | names, ref=refs),
     st.builds(Leave, room=rooms, ref=refs),
-    st.builds(Post, content=contents, room=rooms, ref=refs),
+    st.builds(Post, content=contents, room=rooms, reply_to=maybe_numbers, ref=refs),
+    st.builds(Edit, id=numbers, content=contents, room=rooms, ref=refs),
+    st.builds(Delete, id=numbers, room=rooms, ref=refs),
+    st.builds(React, id=numbers, emoji=emojis, on=st.booleans(), room=rooms, ref=refs),
+    st.builds(Read, seq=numbers, room=rooms, ref=refs),
     st.builds(Typing, room=rooms, ref=refs),
     st.builds(GetHistory, room=rooms, before=maybe_numbers, limit=st.integers(1, HISTORY_LIMIT), ref=refs),
+    st.builds(GetHistory, room=rooms, after=maybe_numbers, ref=refs),
+    st.builds(Search, query=contents, room=rooms, before=maybe_numbers, ref=refs),
     st.builds(Ping, ref=refs),
 )
 
@@ -410,8 +472,8 @@ def test_a_decoded_command_encodes_to_an_equal_one(command: AnyCommand) -> None:
     try:
         once = decode(msgspec.json.encode(command).decode())
     except Invalid as refused:
-        # The strategies make some blank contents and some names that NFKC makes long or blank; nothing else.
-        assert refused.field in {"username", "content"}  # noqa: PT017 which ones is the example's matter
+        # The strategies make some blank texts and some names that NFKC makes long or blank; nothing else.
+        assert refused.field in {"username", "content", "query"}  # noqa: PT017 which ones is the example's matter
         return
     assert decode(msgspec.json.encode(once).decode()) == once
 
@@ -420,7 +482,20 @@ def test_a_decoded_command_encodes_to_an_equal_one(command: AnyCommand) -> None:
 
 said_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 stamps = {"room": rooms, "timestamp": numbers}
-messages = st.builds(Message, **stamps, id=numbers, seq=numbers, username=said_texts, content=said_texts)
+reactions = st.lists(
+    st.builds(Reaction, emoji=emojis, usernames=st.lists(said_texts, max_size=2), count=numbers), max_size=2
+)
+changed = {"room": rooms, "id": numbers, "seq": numbers, "follows": maybe_numbers}
+state = {"content": said_texts, "edited": maybe_numbers, "reactions": reactions}
+messages = st.builds(
+    Message,
+    **changed,
+    **state,
+    username=said_texts,
+    timestamp=numbers,
+    reply_to=maybe_numbers,
+    deleted=st.booleans(),
+)
 SAID: dict[str, st.SearchStrategy[Outgoing]] = {
     "welcome": st.builds(
         Welcome,
@@ -429,14 +504,21 @@ SAID: dict[str, st.SearchStrategy[Outgoing]] = {
         seq=numbers,
         epoch=st.text("abcdef", max_size=32),
         resumed=st.booleans(),
+        read=maybe_numbers,
         ref=refs,
     ),
     "join": st.builds(Joined, **stamps, username=said_texts),
     "leave": st.builds(Left, **stamps, username=said_texts),
     "userList": st.builds(UserList, **stamps, users=st.lists(said_texts, max_size=3), count=numbers),
     "message": messages,
+    "edit": st.builds(Edited, **changed, **state),
+    "delete": st.builds(Deleted, **changed),
+    "react": st.builds(Reacted, **changed, reactions=reactions),
+    "position": st.builds(Position, room=rooms, seq=numbers, follows=maybe_numbers),
+    "read": st.builds(ReadUpTo, room=rooms, username=said_texts, seq=numbers),
     "typing": st.builds(TypingNow, **stamps, username=said_texts),
     "history": st.builds(History, **stamps, messages=st.lists(messages, max_size=2), more=st.booleans(), ref=refs),
+    "found": st.builds(Found, **stamps, messages=st.lists(messages, max_size=2), more=st.booleans(), ref=refs),
     "ack": st.builds(Ack, **stamps, id=maybe_numbers, seq=maybe_numbers, ref=refs),
     "pong": st.builds(Pong, timestamp=numbers, ref=refs),
     "reconnect": st.builds(Reconnect, after=numbers, reason=said_texts, timestamp=numbers),
@@ -464,8 +546,16 @@ def test_what_the_server_says_comes_back_equal(tag: str, data: st.DataObject) ->
 
 
 def test_what_has_nothing_to_say_is_left_out() -> None:
-    """An ack without a ref has no ref, not a null."""
+    """An ack without a ref has no ref, not a null; a message that nobody touched has no sign of a touch."""
     assert json.loads(encode(Ack(room="lobby", timestamp=1))) == {"type": "ack", "room": "lobby", "timestamp": 1}
+    message = Message(room="a", id=1, seq=1, username="Alice", content="hi", timestamp=1)
+    assert json.loads(encode(message)).keys() == {"type", "room", "id", "seq", "username", "content", "timestamp"}
+
+
+def test_what_has_no_emoji_any_more_says_so() -> None:
+    """After the last emoji the event has an empty list: it says all that there are."""
+    reacted = Reacted(room="a", id=1, seq=2, reactions=[])
+    assert json.loads(encode(reacted)) == {"type": "react", "room": "a", "id": 1, "seq": 2, "reactions": []}
 
 
 def test_welcome_always_tells_the_protocol_s_version() -> None:
@@ -484,14 +574,18 @@ def test_welcome_always_tells_the_protocol_s_version() -> None:
 
 
 def test_names_on_the_wire_are_camel_case() -> None:
-    """Python's retry_after is JSON's retryAfter."""
+    """Python's retry_after is JSON's retryAfter, and reply_to its replyTo."""
     error = Error(code=ErrorCode.BUSY, message="Later.", timestamp=1, retry_after=200)
     assert json.loads(encode(error))["retryAfter"] == 200
+    answer = Message(room="a", id=2, seq=2, username="Alice", content="yes", timestamp=1, reply_to=1)
+    assert json.loads(encode(answer))["replyTo"] == 1
 
 
 def test_no_command_and_event_disagree_about_a_tag() -> None:
     """The tags are what docs and clients know: each of both tables once."""
-    assert set(COMMANDS) == {"join", "leave", "message", "typing", "history", "ping"}
+    assert set(COMMANDS) == {
+        *("join", "leave", "message", "edit", "delete", "react", "read", "typing", "history", "search", "ping")
+    }
     assert set(OUTGOING) == {
         *{
             "welcome",
@@ -499,8 +593,14 @@ def test_no_command_and_event_disagree_about_a_tag() -> None:
             "leave",
             "userList",
             "message",
+            "edit",
+            "delete",
+            "react",
+            "position",
+            "read",
             "typing",
             "history",
+            "found",
             "ack",
             "pong",
             "reconnect",
@@ -529,6 +629,66 @@ def test_an_error_code_has_a_meaning(code: ErrorCode) -> None:
     assert code.meaning.endswith(".")
     assert code.retry == (code is ErrorCode.BUSY)
     assert json.loads(encode(Error(code=code, message="x", timestamp=1)))["code"] == code.value
+
+
+# --- Emoji ---
+
+THUMB, SKIN, HEART, JOINED = "\N{THUMBS UP SIGN}", "\U0001f3fd", "\u2764", "\u200d"
+
+
+@pytest.mark.parametrize(
+    "emoji",
+    [
+        THUMB,
+        THUMB + SKIN,
+        HEART,
+        HEART + "\ufe0f",
+        HEART + "\ufe0f" + JOINED + "\N{FIRE}",
+        JOINED.join(["\N{MAN}", "\N{WOMAN}", "\N{GIRL}", "\N{BOY}"]),
+        "\U0001f1eb\U0001f1f7",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+        "1\ufe0f\u20e3",
+        "\N{COPYRIGHT SIGN}",
+        "\N{DOUBLE EXCLAMATION MARK}",
+        "\N{INFORMATION SOURCE}\ufe0f",
+    ],
+    ids=ascii,
+)
+def test_an_emoji_is_one_picture(emoji: str) -> None:
+    """Also one of several code points: skin tones, families, flags, keycaps."""
+    assert is_emoji(emoji)
+    assert decode(frame(type="react", id=1, emoji=emoji)) == React(id=1, emoji=emoji)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        "ok",
+        "1",
+        "#",
+        "!",
+        "<",
+        "\u00e9",
+        "\u4e2d",
+        " ",
+        THUMB * 2,
+        THUMB + " ",
+        THUMB + "a",
+        "a" + JOINED + THUMB,
+        SKIN,
+        "\ufe0f",
+        JOINED,
+        THUMB + "\n",
+        "\u202e" + THUMB,
+        "\ud83d",
+    ],
+    ids=ascii,
+)
+def test_what_is_no_picture_is_no_emoji(text: str) -> None:
+    """Words, two pictures and what is invisible are refused: an emoji is no way to say more."""
+    assert not is_emoji(text)
 
 
 # --- Names ---

@@ -60,6 +60,10 @@ class Server:
             time.sleep(0.05)
         raise ServerFailedError(f"it does not listen after {START_PATIENCE:.0f} s: {self.last_words()}")
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def check(self) -> None:
         """Raise ServerFailedError when the process has ended."""
         if self._process.poll() is not None:

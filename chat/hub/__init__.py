@@ -243,7 +243,7 @@ class Hub:
                     await self._start_over(room)
                 # Where something came since the last time, more is on its way: only what stands still is lost.
                 elif before.get(room) == position < last:
-                    room.catch_up(last)
+                    room.catch_up()
             before = now
 
     async def _start_over(self, room: OpenRoom) -> None:

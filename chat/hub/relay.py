@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
@@ -54,7 +54,7 @@ class Relay:
                 "type": "hub.deliver",
                 "room": slug,
                 "epoch": epoch,
-                "changes": changes and [_packed(change) for change in changes],
+                "changes": changes and tuple(map(_packed, changes)),
                 "frame": frame,
                 "latest": latest,
             }
@@ -137,13 +137,13 @@ class Relay:
         self._outgoing.clear()
 
 
-def _packed(change: Change) -> list[Any]:
+def _packed(change: Change) -> tuple[Any, ...]:
     """A change as a layer carries it: the second text only where it differs."""
     fresh = None if change.fresh is change.frame else change.fresh
-    return [change.seq, change.id, change.frame, fresh, change.gone]
+    return (change.seq, change.id, change.frame, fresh, change.gone)
 
 
-def _unpacked(packed: list[Any]) -> Change:
+def _unpacked(packed: Sequence[Any]) -> Change:
     seq, message, frame, fresh, gone = packed
     return Change(seq, message, frame, frame if fresh is None else fresh, gone)
 

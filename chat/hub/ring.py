@@ -60,8 +60,14 @@ class Ring:
         self._size = size
 
     def forget(self, message: int) -> None:
-        """A deleted message's text is not told again: what had it becomes a number without a change."""
-        for index, change in enumerate(self._changes):
-            if change.id == message and not change.gone:
+        """A deleted message's text is not told again: what had it becomes a number without a change.
+
+        Not what came after the deletion: the staff may have brought the message back.
+        """
+        own = [index for index, change in enumerate(self._changes) if change.id == message]
+        gone = max((index for index in own if self._changes[index].gone), default=0)
+        for index in own:
+            change = self._changes[index]
+            if index < gone and not change.gone:
                 follows = self._changes[index - 1].seq if index else self.floor
                 self._changes[index] = nothing(self._room, change.seq, follows=follows)

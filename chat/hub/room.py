@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TypeAlias
 
 from msgspec import UNSET
 
@@ -26,15 +26,8 @@ STRETCH = 500
 RETRY = 0.5
 """Seconds before what failed (the layer, the log) is tried again."""
 
-
-@dataclass(slots=True)
-class Behind:
-    """How far a socket has come that does not get what is written at the moment."""
-
-    # The number of the last change that it was given.
-    position: int
-    # The same when it fell behind: it knows the messages up to there, as they were then.
-    origin: int
+Piece: TypeAlias = tuple[int, Batch]
+"""Frames for one write, and the number of the last."""
 
 
 class OpenRoom:
@@ -49,8 +42,8 @@ class OpenRoom:
         self.written = room.seq
         # Who gets what is written.
         self.sockets: set[Socket] = set()
-        # Who does not at the moment.
-        self.behind: dict[Socket, Behind] = {}
+        # Who does not at the moment, each with the number of the last change that it was given.
+        self.behind: dict[Socket, int] = {}
         # The newest frame of each kind of which only the newest counts: for those who were behind when it came.
         self.latest: dict[str, str] = {}
         # How many hold the room open: its sockets and those that are coming in.
@@ -68,16 +61,18 @@ class OpenRoom:
         # When that is, in the loop's time, and what will write them; None while nothing waits.
         self._next_at = 0.0
         self._tick: asyncio.TimerHandle | None = None
-        # The highest number that was heard of; above ``position`` while a gap is read.
-        self._heard = room.seq
         # The last number when the log was last read for somebody, and who waits for that to be written. A message
         # that changed meanwhile was not found in its old place: only its live event tells of it, and that is of no
         # use to who never had the message.
         self._settled = 0
         self._nearly: set[Socket] = set()
+        # Does the log have more than was delivered, as far as is known?
+        self._more = False
         # Reads from the log what is missing here, and for those who catch up; None while neither does.
         self._gap: asyncio.Task[None] | None = None
         self._feed: asyncio.Task[None] | None = None
+        # What was last made for somebody who came back: after which number, up to which, and that.
+        self._last_missed: tuple[tuple[int, int], list[Piece]] = ((0, 0), [])
         # The latest page of messages, and of what it is: the log, its position, how many.
         self._latest_page: tuple[tuple[RoomLog, int, int], asyncio.Task[tuple[list[Message], bool]]] | None = None
 
@@ -136,7 +131,7 @@ class OpenRoom:
         """Give a socket what came after ``since``, and then what is written in the room."""
         self.sockets.discard(socket)
         position = self.written if since is None else since
-        self.behind[socket] = Behind(position, position)
+        self.behind[socket] = position
         if not socket.lane.full:
             self.go_on(socket, late=False)
 
@@ -154,23 +149,21 @@ class OpenRoom:
         """Too much waits for the socket: write it no more until that is gone."""
         if socket in self.sockets:
             self.sockets.discard(socket)
-            self.behind[socket] = Behind(self.written, self.written)
+            self.behind[socket] = self.written
 
     def go_on(self, socket: Socket, *, late: bool = True) -> None:
         """Write what the socket misses, as far as its lane takes it; with the last it is live.
 
         One that comes ``late`` also gets what it may have missed of the kinds of which only the newest counts.
         """
-        behind = self.behind.get(socket)
-        if behind is None or socket.lane.full:
+        position = self.behind.get(socket)
+        if position is None or socket.lane.full:
             return
-        if behind.position < self._ring.floor:
+        if position < self._ring.floor:
             self._feed = self._feed or self._loop.create_task(self._read_for_those_behind())
+        elif not self._tell(socket, self._missed(position)):
             return
-        missed = [change for change in self._ring.since(behind.position) if change.seq <= self.written]
-        if not self._tell(socket, behind, missed):
-            return
-        if self.written < self._settled:
+        elif self.written < self._settled:
             self._nearly.add(socket)
         else:
             del self.behind[socket]
@@ -178,45 +171,52 @@ class OpenRoom:
             if late and self.latest:
                 socket.lane.write(Batch(list(self.latest.values())))
 
-    def _tell(self, socket: Socket, behind: Behind, changes: Sequence[Change]) -> bool:
-        """Write the changes, in pieces. False where the lane became full before the last."""
-        chunk, size = [], 0
-        for change in changes:
-            text = change.text(behind.origin)
-            chunk.append(text)
-            size += len(text)
-            if size >= CHUNK:
-                behind.position = change.seq
-                socket.lane.write(Batch(chunk))
-                if socket.lane.full:
-                    return False
-                chunk, size = [], 0
-        if chunk:
-            behind.position = changes[-1].seq
-            socket.lane.write(Batch(chunk))
-        return not socket.lane.full
+    def _missed(self, position: int) -> list[Piece]:
+        """What came after ``position`` and is written to the others: made once for a crowd that is cut at once."""
+        key = (position, self.written)
+        if self._last_missed[0] != key:
+            changes = [change for change in self._ring.since(position) if change.seq <= self.written]
+            self._last_missed = (key, _pieces(changes))
+        return self._last_missed[1]
+
+    def _tell(self, socket: Socket, pieces: list[Piece]) -> bool:
+        """Write them. False where the lane is full before the last, or with it."""
+        for number, batch in pieces:
+            self.behind[socket] = number
+            socket.lane.write(batch)
+            if socket.lane.full:
+                return False
+        return True
 
     async def _read_for_those_behind(self) -> None:
         """Read from the log what the ring no longer has: once for all who need it, from the furthest behind on."""
         try:
-            while low := min(self._needed(), default=None, key=lambda behind: behind.position):
-                await self._read_once_for_all(low.position)
+            while needed := self._needed():
+                await self._read_once_for_all(min(needed))
         finally:
             self._feed = None
 
-    def _needed(self) -> list[Behind]:
+    def _needed(self) -> set[int]:
+        """The positions from which somebody needs the log now."""
         floor = self._ring.floor
-        return [b for socket, b in self.behind.items() if b.position < floor and not socket.lane.full]
+        return {at for socket, at in self.behind.items() if at < floor and not socket.lane.full}
 
     async def _read_once_for_all(self, low: int) -> None:
         room, stretch = self.log, await self._patiently(low)
         if room is not self.log:
             return
+        if stretch.end <= low:
+            # The room is gone, or was restored: the hub will find that out, and start over.
+            await asyncio.sleep(RETRY)
+            return
         self._settled = max(self._settled, stretch.last)
         changes = stretch.to_the_end()
-        for socket, behind in list(self.behind.items()):
-            if low <= behind.position < stretch.end and not socket.lane.full:
-                self._tell(socket, behind, [change for change in changes if change.seq > behind.position])
+        pieces: dict[int, list[Piece]] = {}
+        for socket, position in list(self.behind.items()):
+            if low <= position < stretch.end and not socket.lane.full:
+                if position not in pieces:
+                    pieces[position] = _pieces([change for change in changes if change.seq > position])
+                self._tell(socket, pieces[position])
         if low < self._ring.floor <= stretch.end:
             self._ring.extend_back([change for change in changes if change.seq <= self._ring.floor], low)
         for socket in list(self.behind):
@@ -239,37 +239,40 @@ class OpenRoom:
             if change.seq == self.position + 1:
                 self.position = change.seq
                 self._add(change)
-                frames.append(change.frame)
+                # While a gap is read, its message may have moved here from a place that was read already: then
+                # nobody here has it.
+                frames.append(change.fresh if self._gap else change.frame)
             elif change.seq > self.position:
-                self.catch_up(change.seq)
+                self.catch_up()
                 break
-        self._heard = max(self._heard, self.position)
         if frames:
             self.write(frames)
 
-    def catch_up(self, number: int) -> None:
-        """There is a change with this number: read from the log what was not delivered, it too."""
-        self._heard = max(self._heard, number)
+    def catch_up(self) -> None:
+        """The log has more than was delivered: read that, to the end."""
+        self._more = True
         self._gap = self._gap or self._loop.create_task(self._read_gap())
 
     async def _read_gap(self) -> None:
-        origin, whole = self.position, False
         try:
-            while not whole or self.position < self._heard:
+            while self._more:
+                self._more = False
                 before, room = self.position, self.log
                 stretch = await self._patiently(before)
                 if self.position == before and self.log is room:
-                    whole = stretch.whole
-                    self._deliver_read(stretch, origin)
+                    self._deliver_read(stretch)
+                    self._more |= not stretch.whole
+                else:
+                    self._more = True
         finally:
             self._gap = None
 
-    def _deliver_read(self, stretch: Stretch, origin: int) -> None:
+    def _deliver_read(self, stretch: Stretch) -> None:
         changes = stretch.to_the_end()
         for change in changes:
             self._add(change)
         self.position = max(self.position, stretch.end)
-        self.write([change.text(origin) for change in changes])
+        self.write([change.fresh for change in changes])
 
     def _add(self, change: Change) -> None:
         self._ring.add(change)
@@ -281,8 +284,9 @@ class OpenRoom:
         logger.warning("room %s: its log is another now, at %d", self.slug, room.seq)
         self.flush()
         self.log = room
-        self.position = self.written = self._heard = self._settled = room.seq
+        self.position = self.written = self._settled = room.seq
         self._ring.start_over(room.seq)
+        self._last_missed = ((0, 0), [])
         for socket in [*self.sockets, *self.behind]:
             self.welcome(socket, resumed=False)
             self.enter(socket, None)
@@ -315,3 +319,19 @@ class OpenRoom:
         # Counted from the end: in a big room the writes alone take longer than a tick, and what comes meanwhile
         # would otherwise leave one by one.
         self._next_at = self._loop.time() + TICK
+
+
+def _pieces(changes: Sequence[Change]) -> list[Piece]:
+    """The changes for somebody who catches up, in writes of about CHUNK characters."""
+    pieces: list[Piece] = []
+    chunk: list[str] = []
+    size = 0
+    for change in changes:
+        chunk.append(change.fresh)
+        size += len(change.fresh)
+        if size >= CHUNK:
+            pieces.append((change.seq, Batch(chunk)))
+            chunk, size = [], 0
+    if chunk:
+        pieces.append((changes[-1].seq, Batch(chunk)))
+    return pieces

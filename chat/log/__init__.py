@@ -7,7 +7,6 @@ any.
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -32,10 +31,11 @@ from chat.log.commits import (
     Write,
     Writer,
     Written,
+    unavailable,
 )
 from chat.log.queries import Page, RoomLog
 from chat.log.search import search
-from chat.protocol import ErrorCode, Invalid, Message
+from chat.protocol import Message
 
 __all__ = [
     "Change",
@@ -61,15 +61,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("chat.log")
 
-RETRY_AFTER = 1_000
-"""Milliseconds after which a refused write is tried again, on average: half as long to half as long again."""
-
 _writer = Writer()
-
-
-def unavailable(message: str = "The server cannot keep this now; try again.") -> Invalid:
-    """What a command is refused with while the database is away or has too much to do."""
-    return Invalid(ErrorCode.BUSY, message, retry_after=round(RETRY_AFTER * random.uniform(0.5, 1.5)))  # noqa: S311 it spreads a crowd
 
 
 class Log:
@@ -111,7 +103,7 @@ class Log:
         except Exception:
             # A fault of ours must not leave those who wait without an answer, nor end the writing.
             logger.exception("%d changes could not be written", len(batch))
-        return [unavailable()] * len(batch)
+        return [unavailable() for _ in batch]
 
     def _settle(self, batch: list[Write], outcomes: Sequence[Outcome]) -> None:
         changes: dict[RoomLog, list[Change]] = {}

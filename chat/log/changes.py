@@ -20,16 +20,13 @@ class Change:
     seq: int
     # The message that it is about; 0 where it is about none.
     id: int
-    # For who knows the message as it was before.
+    # For those who have had every change before this one.
     frame: str
-    # For who does not: the message as it is now.
+    # For who catches up: the message as it is now. Changes that it missed may have moved behind this one in the
+    # meantime, so that it can't be said to know any message before it has had them all.
     fresh: str
     # Is the message's text gone? Then earlier frames with it must go too.
     gone: bool = False
-
-    def text(self, since: int) -> str:
-        """The frame for somebody who has all that came up to the number ``since``."""
-        return self.fresh if self.id > since else self.frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,8 @@ class Stretch:
     def to_the_end(self) -> list[Change]:
         """The changes, and where they don't reach the end, one that does."""
         last = self.changes[-1].seq if self.changes else self.since
-        return self.changes if last == self.end else [*self.changes, nothing(self.room, self.end, follows=last)]
+        # Of a room that is gone or was restored, the end may lie before the beginning.
+        return self.changes if last >= self.end else [*self.changes, nothing(self.room, self.end, follows=last)]
 
 
 def nothing(room: str, seq: int, *, follows: int | None = None) -> Change:
@@ -75,16 +73,14 @@ def of_messages(messages: Iterable[Message], since: int) -> list[Change]:
 
 
 def _of_message(message: Message) -> Change:
-    fresh = protocol.encode(message)
-    if message.id == message.seq:
-        return Change(message.seq, message.id, fresh, fresh)
-    return Change(message.seq, message.id, protocol.encode(event_of(message)), fresh, gone=message.deleted)
+    frame = protocol.encode(message)
+    return Change(message.seq, message.id, frame, frame, gone=message.deleted)
 
 
 def event_of(message: Message) -> Edited | Deleted:
     """What tells somebody who knows the message what became of it."""
     if message.deleted:
-        return Deleted(room=message.room, id=message.id, seq=message.seq, follows=message.follows)
+        return Deleted(room=message.room, id=message.id, seq=message.seq)
     return Edited(
         room=message.room,
         id=message.id,
@@ -92,7 +88,6 @@ def event_of(message: Message) -> Edited | Deleted:
         content=message.content,
         edited=message.edited,
         reactions=message.reactions,
-        follows=message.follows,
     )
 
 

@@ -9,12 +9,14 @@ statement that advances the rooms' counters proves that nobody else wrote in bet
 fails, the rooms are locked and read first, and each write looks at what is there.
 """
 
+import logging
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from django.db import DataError, IntegrityError, connections, router, transaction
+from django.db import DataError, Error, IntegrityError, connections, router, transaction
 from msgspec import UNSET
 
 from chat import models, protocol
@@ -30,6 +32,10 @@ from chat.log.changes import (
 from chat.log.queries import RoomLog
 from chat.protocol import ErrorCode, Invalid, Message, Reacted
 
+logger = logging.getLogger("chat.log")
+
+RETRY_AFTER = 1_000
+"""Milliseconds after which a refused write is tried again, on average: half as long to half as long again."""
 BATCH = 500
 """Writes of one transaction: some 20 ms of work, for which the readers of a busy database may have to wait."""
 
@@ -106,6 +112,11 @@ class HasRead(Write):
     seq: int
 
 
+def unavailable(message: str = "The server cannot keep this now; try again.") -> Invalid:
+    """What a command is refused with while the database is away or has too much to do."""
+    return Invalid(ErrorCode.BUSY, message, retry_after=round(RETRY_AFTER * random.uniform(0.5, 1.5)))  # noqa: S311 it spreads a crowd
+
+
 class _OutOfStep(Exception):  # noqa: N818 it names what happened
     """Somebody else wrote in a room since we did."""
 
@@ -125,17 +136,31 @@ class Writer:
             if len(writes) == 1:
                 raise
             # One of them is not to the database's liking: it must not take the others with it.
-            return [self._alone(write) for write in writes]
+            return self._one_by_one(writes)
 
     def _write(self, writes: Sequence[Write]) -> list[Outcome]:
         new = [write for write in writes if isinstance(write, NewMessage)]
-        if len(new) == len(writes) and all(write.room.pk in self._last for write in new):
+        if len(new) == len(writes) and all(map(self._goes_on, new)):
             try:
                 return self._commit(_Fast(new, self._last))
             except (_OutOfStep, IntegrityError):
                 # Another process wrote, or a ref is not new.
                 pass
         return self._commit(_Careful(writes))
+
+    def _goes_on(self, write: NewMessage) -> bool:
+        """Is all that it needs known here: the room's last number, and that what it answers was said?"""
+        last = self._last.get(write.room.pk)
+        return last is not None and (write.reply_to is None or 1 <= write.reply_to <= last)
+
+    def _one_by_one(self, writes: Sequence[Write]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        try:
+            for write in writes:
+                outcomes.append(self._alone(write))  # noqa: PERF401 what is committed must be told, whatever follows
+        except Error as error:
+            logger.error("the database refuses %d changes: %s", len(writes) - len(outcomes), error)  # noqa: TRY400 no traceback: it is not ours
+        return outcomes + [unavailable() for _ in writes[len(outcomes) :]]
 
     def _alone(self, write: Write) -> Outcome:
         try:
@@ -206,8 +231,9 @@ class _Batch:
             return True
         with self.connection.cursor() as cursor:
             cursor.execute(
-                f"WITH numbers(room, first, last) AS (VALUES {_places(rows)}) "  # noqa: S608 names of ours
-                "UPDATE chat_room SET seq = numbers.last FROM numbers "
+                # It begins with UPDATE, or sqlite3 would not count its rows.
+                "UPDATE chat_room SET seq = numbers.last FROM "  # noqa: S608 places for values
+                f"(WITH given(room, first, last) AS (VALUES {_places(rows)}) SELECT * FROM given) AS numbers "
                 "WHERE chat_room.id = numbers.room AND chat_room.seq = numbers.first",
                 [value for row in rows for value in row],
             )
@@ -279,6 +305,8 @@ class _Careful(_Batch):
         name = (write.ref or "", write.author, write.room.pk)
         if write.ref and name in self.known:
             return self.known[name]
+        if write.reply_to is not None and not 1 <= write.reply_to <= self.last[write.room.pk]:
+            raise Invalid(ErrorCode.NOT_FOUND, "replyTo: there is no such message in this room", field="replyTo")
         message = self.message(write)
         self.waiting.append((write, message))
         outcome = _said(message)

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {comeBack, FakeStorage, joined, settle, world} from "./helpers.js";
+import {comeBack, joined, settle, world} from "./helpers.js";
 
 const contents = (socket) => socket.of("message").map(({content}) => content);
 
@@ -101,6 +101,25 @@ test("`busy` without a time is retried with back-off.", () => {
   }
 });
 
+test("Only `busy` is tried again, and a nonsensical time for it is bounded.", () => {
+  const {client, socket, clock} = joined();
+  client.send("lobby", "hi");
+  socket.refuse(socket.last("message"), "busy", {retryAfter: 1e12}); // longer than a timer can be
+  for (let passed = 0; passed < 299_000; passed += 1_000) {
+    clock.pass(1_000);
+    socket.say({type: "pong", timestamp: 1});
+  }
+  assert.equal(socket.of("message").length, 1);
+  clock.pass(1_000);
+  assert.equal(socket.of("message").length, 2);
+  socket.refuse(socket.last("message"), "forbidden");
+  client.send("lobby", "there", {replyTo: 7});
+  socket.refuse(socket.last("message"), "not_found");
+  clock.pass(9_000);
+  assert.deepEqual(contents(socket), ["hi", "hi", "there"]);
+  assert.deepEqual(client.pending("lobby"), []);
+});
+
 test("A definite refusal rejects, and the next message goes.", async () => {
   const {client, socket, of} = joined();
   const sending = client.send("lobby", "bad");
@@ -133,39 +152,6 @@ test("Messages written while there is no connection wait for it.", async () => {
   assert.deepEqual(contents(sockets[0]), ["early"]);
 });
 
-test("Pending messages survive a reload and are sent with their refs.", () => {
-  const storage = new FakeStorage();
-  const before = joined({storage});
-  before.client.send("lobby", "one");
-  before.client.send("lobby", "two");
-  const refs = before.client.pending("lobby").map(({ref}) => ref);
-
-  const after = joined({storage}); // a new page, the same tab
-  after.socket.ack(after.socket.last("message"), 1);
-  after.socket.ack(after.socket.last("message"), 2);
-  assert.deepEqual(after.socket.of("message").map(({ref}) => ref), refs);
-  assert.deepEqual(after.of("sent").map(({content}) => content), ["one", "two"]);
-  assert.equal(storage.items.size, 0);
-});
-
-test("Garbage in the storage is no reason to fail.", () => {
-  for (const garbage of ["{", "null", "7", '{"a":1}', '[null, 1, {"ref": 2}]']) {
-    const storage = new FakeStorage();
-    storage.setItem("chat.outbox", garbage);
-    assert.deepEqual(world({storage}).client.pending("lobby"), []);
-  }
-});
-
-test("A storage that refuses leaves the outbox in memory.", () => {
-  const storage = new FakeStorage();
-  storage.setItem = () => {
-    throw new Error("QuotaExceededError");
-  };
-  const {client, socket} = joined({storage});
-  client.send("lobby", "hi");
-  assert.deepEqual(contents(socket), ["hi"]);
-});
-
 test("The outbox is bounded.", async () => {
   const {client} = joined({outboxLimit: 2});
   client.send("lobby", "one");
@@ -194,6 +180,48 @@ test("The same ref is one message, however often it is sent.", () => {
   const first = client.send("lobby", "hi", {ref: "r1"});
   assert.equal(client.send("lobby", "hi", {ref: "r1"}), first);
   assert.deepEqual(contents(socket), ["hi"]);
+});
+
+test("A message says which one it answers.", async () => {
+  const here = joined();
+  here.client.send("lobby", "yes", {replyTo: 7});
+  assert.equal(here.socket.last("message").replyTo, 7);
+  assert.equal(here.client.pending("lobby")[0].replyTo, 7);
+  here.socket.cut();
+  comeBack(here);
+  here.socket.welcome({resumed: true});
+  assert.equal(here.socket.last("message").replyTo, 7);
+});
+
+test("In another life of the room an id would be another message's: the answer becomes a plain message.", () => {
+  const here = joined();
+  here.client.send("lobby", "yes", {replyTo: 7});
+  here.socket.cut();
+  comeBack(here);
+  here.socket.welcome({epoch: "e2", seq: 9});
+  assert.equal(here.socket.last("message").content, "yes");
+  assert.equal("replyTo" in here.socket.last("message"), false);
+});
+
+test("Who sends again what was refused, as soon as they hear of it, gets a new answer.", async () => {
+  const {client, socket} = joined();
+  let again;
+  client.addEventListener("refused", ({detail: {ref}}) => (again ??= client.send("lobby", "hi", {ref})), {once: true});
+  const first = client.send("lobby", "hi");
+  socket.refuse(socket.last("message"), "forbidden");
+  await assert.rejects(first, {code: "forbidden"});
+  socket.ack(socket.last("message"), 1);
+  assert.equal((await again).id, 1);
+});
+
+test("A second welcome on the same link sends nothing twice.", () => {
+  const {client, socket} = joined();
+  client.send("lobby", "hi");
+  socket.welcome({resumed: true});
+  assert.deepEqual(contents(socket), ["hi"]);
+  socket.ack(socket.last("message"), 1);
+  client.send("lobby", "there");
+  assert.deepEqual(contents(socket), ["hi", "there"]);
 });
 
 test("Two rooms do not wait for each other.", () => {

@@ -106,8 +106,13 @@ export class FakeSocket {
     this.say({type: "error", code, message: `No: ${code}.`, timestamp: 1, ref, ...more});
   }
 
-  message(seq, {room = "lobby", username = "Bob", content = `message ${seq}`} = {}) {
-    this.say({type: "message", room, id: seq, seq, username, content, timestamp: 1000 + seq});
+  message(seq, {room = "lobby", username = "Bob", content = `message ${seq}`, ...more} = {}) {
+    this.say({type: "message", room, id: seq, seq, username, content, timestamp: 1000 + seq, ...more});
+  }
+
+  /** A numbered frame about a message that is there. */
+  change(type, id, seq, more = {}) {
+    this.say({type, room: "lobby", id, seq, ...more});
   }
 }
 
@@ -137,15 +142,18 @@ export class FakeEnvironment {
   }
 }
 
-export class FakeStorage {
-  items = new Map();
-  getItem = (key) => this.items.get(key) ?? null;
-  setItem = (key, value) => void this.items.set(key, String(value));
-  removeItem = (key) => void this.items.delete(key);
+/** A store in memory. `entries` outlives the page. */
+export class FakeStore {
+  entries = new Map();
+  load = async () => [...this.entries.values()];
+  put = async (entry) => void this.entries.set(entry.ref, structuredClone(entry));
+  delete = async (ref) => void this.entries.delete(ref);
 }
 
-const EVENTS =
-  "state welcome join leave userList message typing history reset sent refused error edit".split(" ");
+const EVENTS = (
+  "state welcome join leave userList message edit delete react read typing history found " +
+  "reset pending sent refused error position"
+).split(" ");
 
 /** A client in a world of fakes. `events` has what it said: [type, detail]. */
 export function world({random = () => 0.5, ...options} = {}) {
@@ -181,11 +189,16 @@ export function world({random = () => 0.5, ...options} = {}) {
 /** A world whose client is in the lobby, at `seq`. */
 export function joined({seq = 0, ...options} = {}) {
   const here = world(options);
+  enter(here, {seq});
+  return here;
+}
+
+/** Join the lobby and be welcomed. */
+export function enter(here, welcome) {
   here.client.join("lobby");
   here.client.connect();
   here.socket.accept();
-  here.socket.welcome({seq});
-  return here;
+  here.socket.welcome(welcome);
 }
 
 /** Let the next try come and be accepted, as far as the open socket. */

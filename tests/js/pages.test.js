@@ -1,6 +1,7 @@
-/** The page's own pieces that need no page: what is sent of a text, and history's coming in. */
+/** The page's own pieces that need no page: what is sent of a text, history's coming in, what a browser has to load. */
 
 import assert from "node:assert/strict";
+import {readFileSync} from "node:fs";
 import {test} from "node:test";
 
 import {ChatError} from "../../chat/static/chat/client.js";
@@ -25,7 +26,17 @@ function pages() {
   return {client, timeline, history};
 }
 
+/** Pages whose page brought the messages 91 to 100. */
+function begun() {
+  const here = pages();
+  here.timeline.latest({messages: range(91, 100), more: true});
+  here.history.begun = true;
+  return here;
+}
+
 const page = (...ids) => ids.map((id) => ({id, seq: id, username: "Bob", content: "x", timestamp: id}));
+const range = (from, to) => page(...Array.from({length: to - from + 1}, (_, n) => from + n));
+const ids = (timeline) => timeline.messages.map(({id}) => id);
 
 test("A text is sent without control characters and blank ends, and keeps its lines and tabs.", () => {
   assert.equal(cleaned("a\0b\x0bc\x7f"), "abc");
@@ -49,7 +60,7 @@ test("Every close code below 4400 comes back.", () => {
 
 test("The constants are plain.", () => {
   assert.equal(VERSION, 1);
-  assert.deepEqual(LIMIT, {NAME: 32, CONTENT: 4000, HISTORY: 100});
+  assert.deepEqual(LIMIT, {NAME: 32, CONTENT: 4000, HISTORY: 100, QUERY: 200, EMOJI: 16});
   for (const [name, code] of Object.entries(ERROR)) assert.equal(code, name.toLowerCase());
 });
 
@@ -61,9 +72,16 @@ test("The latest page is asked for once.", async () => {
   assert.deepEqual([client.asked[0].before, client.asked[0].limit], [undefined, 50]);
   client.asked[0].resolve({messages: page(8, 9), more: true});
   await settle();
-  assert.deepEqual([history.begun, timeline.oldest, timeline.more], [true, 8, true]);
+  assert.deepEqual([history.begun, timeline.live.oldest, timeline.live.before], [true, 8, true]);
   history.begin();
   assert.equal(client.asked.length, 1);
+});
+
+test("What the page brought with it is not asked for.", () => {
+  const {client, timeline} = pages();
+  const history = new HistoryPages({client, room: "lobby", timeline, begun: true, onChange() {}});
+  history.begin();
+  assert.equal(client.asked.length, 0);
 });
 
 test("A first page that lost its connection is asked for at the next welcome.", async () => {
@@ -71,7 +89,7 @@ test("A first page that lost its connection is asked for at the next welcome.", 
   history.begin();
   client.asked[0].reject(new ChatError("disconnected", "gone"));
   await settle();
-  assert.deepEqual([history.begun, history.failed], [false, false]);
+  assert.deepEqual([history.begun, history.failed], [false, null]);
   history.begin();
   assert.equal(client.asked.length, 2);
 });
@@ -89,7 +107,7 @@ test("Older pages follow from the oldest message, one at a time, while there are
   assert.equal(client.asked[1].before, 8);
   client.asked[1].resolve({messages: page(6, 7), more: false});
   await settle();
-  assert.deepEqual(timeline.messages.map(({id}) => id), [6, 7, 8, 9]);
+  assert.deepEqual(ids(timeline), [6, 7, 8, 9]);
   history.older();
   assert.equal(client.asked.length, 2);
 });
@@ -99,21 +117,141 @@ test("A failure is told, and the next success clears it.", async () => {
   history.begin();
   client.asked[0].reject(new ChatError("timeout", "slow"));
   await settle();
-  assert.equal(history.failed, true);
+  assert.equal(history.failed, "latest");
   history.begin();
   client.asked[1].resolve({messages: [], more: false});
   await settle();
-  assert.deepEqual([history.failed, history.begun], [false, true]);
+  assert.deepEqual([history.failed, history.begun], [null, true]);
 });
 
-test("A reset starts over.", async () => {
+test("A reset starts over; what was on its way is of another life.", async () => {
   const {client, timeline, history} = pages();
   history.begin();
   client.asked[0].resolve({messages: page(8, 9), more: true});
   await settle();
+  history.older();
   history.reset();
   history.begin();
-  client.asked[1].resolve({messages: page(1), more: false});
+  client.asked[1].resolve({messages: page(6, 7), more: true});
+  client.asked[2].resolve({messages: page(1), more: false});
   await settle();
-  assert.deepEqual(timeline.messages.map(({id}) => id), [1]);
+  assert.deepEqual(ids(timeline), [1]);
+});
+
+test("A page that comes when its place is gone is not put there.", async () => {
+  const {client, timeline, history} = begun();
+  history.older();
+  timeline.live.dropOldest(5);
+  client.asked[0].resolve({messages: range(41, 90), more: true});
+  await settle();
+  assert.deepEqual(ids(timeline), [96, 97, 98, 99, 100]);
+});
+
+test("Who goes to a message far back sees it with what stands around it, and goes on both ways.", async () => {
+  const {client, timeline, history} = begun();
+  const found = history.goTo(30);
+  assert.deepEqual(client.asked.map(({before, after}) => [before, after]), [[31, undefined], [undefined, 30]]);
+  client.asked[0].resolve({messages: range(1, 30), more: false});
+  client.asked[1].resolve({messages: range(31, 60), more: true});
+  assert.equal(await found, 30);
+  assert.deepEqual([ids(timeline)[0], ids(timeline).at(-1)], [1, 60]);
+  history.older();
+  assert.equal(client.asked.length, 2, "there is nothing older");
+  history.newer();
+  assert.equal(client.asked[2].after, 60);
+  client.asked[2].resolve({messages: range(61, 100), more: false});
+  await settle();
+  assert.deepEqual([timeline.window, ids(timeline).length], [null, 100]);
+});
+
+test("A message that is here is gone to without a question.", async () => {
+  const {client, timeline, history} = begun();
+  assert.equal(await history.goTo(95), 95);
+  timeline.lookAt({messages: range(1, 10), before: false, after: true});
+  assert.equal(await history.goTo(5), 5);
+  assert.notEqual(timeline.window, null);
+  assert.equal(await history.goTo(95), 95);
+  assert.deepEqual([timeline.window, client.asked.length], [null, 0]);
+});
+
+test("A message that is not there any more is told, and the reader stays where they were.", async () => {
+  const {client, timeline, history} = begun();
+  const found = history.goTo(30);
+  client.asked[0].resolve({messages: range(20, 29), more: false});
+  client.asked[1].resolve({messages: range(31, 40), more: true});
+  assert.equal(await found, null);
+  assert.equal(timeline.window, null);
+});
+
+test("The last of two jumps counts, and one to the live end counts too.", async () => {
+  const {client, timeline, history} = begun();
+  const first = history.goTo(30);
+  const second = history.goTo(50);
+  for (const {before, after, resolve} of client.asked) {
+    resolve({messages: before ? page(before - 1) : page(after + 1), more: true});
+  }
+  assert.deepEqual([await first, await second], [undefined, 50]);
+  assert.deepEqual(ids(timeline), [50, 51]);
+  const third = history.goTo(10);
+  history.leave();
+  for (const {resolve} of client.asked.slice(4)) resolve({messages: page(10), more: true});
+  assert.equal(await third, undefined);
+  assert.equal(timeline.window, null);
+});
+
+test("A change that is heard between the two pages around a message is not lost.", async () => {
+  const {client, timeline, history} = begun();
+  const found = history.goTo(30);
+  client.asked[0].resolve({messages: range(20, 30), more: true});
+  await settle();
+  history.heard({type: "edit", id: 30, seq: 101, content: "edited"});
+  client.asked[1].resolve({messages: range(31, 40), more: true});
+  assert.equal(await found, 30);
+  assert.equal(timeline.find(30).content, "edited");
+});
+
+test("A jump without a connection is rejected, and another can be made.", async () => {
+  const {client, history} = begun();
+  const found = history.goTo(30);
+  for (const {reject} of client.asked) reject(new ChatError("disconnected", "gone"));
+  await assert.rejects(found, {code: "disconnected"});
+  assert.equal(history.loading, null);
+});
+
+test("The first message after a position is found though none has that number.", async () => {
+  const {client, timeline, history} = begun();
+  const found = history.goAfter(30);
+  client.asked[0].resolve({messages: range(20, 28), more: true});
+  client.asked[1].resolve({messages: range(33, 40), more: true});
+  assert.equal(await found, 33);
+  assert.deepEqual(ids(timeline).slice(8, 10), [28, 33]);
+});
+
+// --- What a browser loads ---
+
+const folder = new URL("../../chat/static/chat/", import.meta.url);
+const template = readFileSync(new URL("../../templates/chat/room.html", import.meta.url), "utf8");
+
+/** The modules that one needs, itself among them. */
+function needed(name, found = new Set()) {
+  if (found.has(name)) return found;
+  found.add(name);
+  const text = readFileSync(new URL(name, folder), "utf8");
+  for (const [, other] of text.matchAll(/^(?:import|export)[^;]*? from "\.\/([\w-]+\.js)";/gm)) needed(other, found);
+  return found;
+}
+
+test("The room's page names each of its modules, so that a browser fetches them all at once.", () => {
+  const named = [...template.matchAll(/rel="modulepreload" href="{% static 'chat\/([\w-]+\.js)' %}"/g)];
+  const modules = [...needed("room.js")].filter((name) => name !== "room.js").sort();
+  assert.deepEqual(named.map(([, name]) => name), modules);
+});
+
+test("The page's script asks for elements that the page has.", () => {
+  const script = [...needed("room.js")].map((name) => readFileSync(new URL(name, folder), "utf8")).join("\n");
+  const lists = [...script.matchAll(/elements\(([^)]*)\)/g)].flatMap(([, list]) => [...list.matchAll(/"(\w+)"/g)]);
+  const kebab = (name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const ids = [...lists.map(([, name]) => kebab(name)), ...[...script.matchAll(/\$\("([\w-]+)"\)/g)].map(([, id]) => id)];
+  assert.ok(ids.length > 30);
+  for (const id of ids) if (id !== "chat-config") assert.match(template, new RegExp(`id="${id}"`));
 });

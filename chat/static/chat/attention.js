@@ -3,6 +3,8 @@ import {words} from "./words.js";
 
 /** Milliseconds that the log stays hushed after the last thing that should not be read out. */
 const HUSH = 1_000;
+/** Milliseconds that a sentence stays in sight, besides the time to read it. */
+const TOLD = 4_000;
 
 /**
  * What the reader has not seen yet, and how the page says so: the count in the title while the tab is hidden,
@@ -11,46 +13,68 @@ const HUSH = 1_000;
 export class Attention {
   #log;
   #announcement;
+  #toast;
   #announcing = new Announcing();
   #title = document.title;
-  #unread = 0; // came while the tab was hidden
-  #below = 0; // came below the reader's place
+  #unread = []; // ids of what came while the tab was hidden
+  #below = []; // ids of what came below the reader's place
   #hushed = null;
+  #told = null;
 
-  /** @param {{log: HTMLElement, announcement: HTMLElement}} elements the live log, and a live region for sentences */
-  constructor({log, announcement}) {
+  /**
+   * @param {{log, announcement, toast: HTMLElement}} elements the live log, a live region for sentences, and one that
+   *   is seen too
+   */
+  constructor({log, announcement, toast}) {
     this.#log = log;
     this.#announcement = announcement;
+    this.#toast = toast;
   }
 
   /** How many messages came below the reader's place. */
   get below() {
-    return this.#below;
-  }
-
-  get unread() {
-    return this.#unread;
+    return this.#below.length;
   }
 
   /** A message of somebody else came. */
-  came({following}) {
-    if (document.hidden) this.#unread += 1;
-    if (!following) this.#below += 1;
+  came({id, following}) {
+    if (document.hidden) this.#unread.push(id);
+    if (!following) this.#below.push(id);
     if (!this.#announcing.readsOut(1, performance.now())) this.hush();
     this.#draw();
   }
 
   atEnd() {
-    this.#below = 0;
+    this.#below = [];
   }
 
   looked() {
-    this.#unread = 0;
+    this.#unread = [];
     this.#draw();
   }
 
+  /** Everything up to here was read, on this page or on another. */
+  read(seq) {
+    this.#unread = this.#unread.filter((id) => id > seq);
+    this.#below = this.#below.filter((id) => id > seq);
+    this.#draw();
+  }
+
+  reset() {
+    this.atEnd();
+    this.looked();
+  }
+
+  /** For screen readers. */
   say(sentence) {
     this.#announcement.textContent = sentence;
+  }
+
+  /** For everybody, for a while. */
+  tell(sentence) {
+    clearTimeout(this.#told);
+    this.#toast.textContent = sentence;
+    this.#told = setTimeout(() => (this.#toast.textContent = ""), TOLD + 50 * sentence.length);
   }
 
   /** Silence the live log while much is put into it; then say how many messages were new. */
@@ -65,6 +89,7 @@ export class Attention {
   }
 
   #draw() {
-    document.title = this.#unread ? `(${this.#unread}) ${this.#title}` : this.#title;
+    const {length} = this.#unread;
+    document.title = length ? `(${length}) ${this.#title}` : this.#title;
   }
 }

@@ -1,3 +1,6 @@
+/** The longest wait in milliseconds that a server may ask for: a timer of more than 2^31 would fire at once. */
+const ASKED_LIMIT = 300_000;
+
 /**
  * Exponential back-off with full jitter: each delay is drawn evenly from 0 to a ceiling that doubles.
  *
@@ -17,8 +20,12 @@ export class Backoff {
     this.#random = random;
   }
 
-  /** The next delay in milliseconds. */
-  next() {
+  /**
+   * The next delay in milliseconds.
+   * @param {number} [asked] the one that the server asks for, if it does
+   */
+  next(asked) {
+    if (Number.isFinite(asked)) return Math.min(Math.max(asked, 0), ASKED_LIMIT);
     // 2 ** 30 is past every cap; without the bound a night offline would overflow to Infinity.
     const ceiling = Math.min(this.#cap, this.#base * 2 ** Math.min(this.#attempt, 30));
     this.#attempt += 1;

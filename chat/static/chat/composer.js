@@ -16,14 +16,21 @@ export class Composer {
   #field;
   #count;
   #button;
-  #onSend;
+  #on;
 
-  /** @param {{form, field, count, button, onSend: (text: string) => void, onTyping: () => void}} options */
-  constructor({form, field, count, button, onSend, onTyping}) {
+  /**
+   * @param {object} options
+   * @param {HTMLFormElement} options.form
+   * @param {HTMLTextAreaElement} options.field
+   * @param {HTMLElement} options.count
+   * @param {HTMLButtonElement} options.button
+   * @param {object} options.on {send(text), typing(), up(): in the empty field, escape(): whether it meant something}
+   */
+  constructor({form, field, count, button, on}) {
     this.#field = field;
     this.#count = count;
     this.#button = button;
-    this.#onSend = onSend;
+    this.#on = on;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
@@ -31,9 +38,20 @@ export class Composer {
     field.addEventListener("keydown", (event) => this.#key(event));
     field.addEventListener("input", () => {
       this.#changed();
-      if (field.value) onTyping();
+      if (field.value) on.typing();
     });
     this.#changed(); // a reload may have kept what was written
+  }
+
+  get text() {
+    return this.#field.value;
+  }
+
+  /** What stands there, the cursor after it. */
+  set text(text) {
+    this.#field.value = text;
+    this.#field.setSelectionRange(text.length, text.length);
+    this.#changed();
   }
 
   focus() {
@@ -42,19 +60,20 @@ export class Composer {
 
   #key(event) {
     // While an input method composes, Enter chooses its word; Safari tells it by the key code only.
-    const composing = event.isComposing || event.keyCode === 229;
-    if (event.key !== "Enter" || event.shiftKey || event.altKey || composing) return;
+    if (event.isComposing || event.keyCode === 229) return;
+    if (event.shiftKey || event.altKey) return;
+    if (event.key === "Enter") this.#send();
+    else if (event.key === "ArrowUp" && this.text === "") this.#on.up();
+    else if (event.key !== "Escape" || !this.#on.escape()) return;
     event.preventDefault();
-    this.#send();
   }
 
   #send() {
     const text = cleaned(this.#field.value);
     if (!text.trim() || characters(text) > LIMIT.CONTENT) return;
-    this.#field.value = "";
-    this.#changed();
-    this.#field.focus();
-    this.#onSend(text);
+    this.text = "";
+    this.focus();
+    this.#on.send(text);
   }
 
   #changed() {

@@ -1,3 +1,4 @@
+import {write} from "./dom.js";
 import {connectionWords} from "./words.js";
 
 /** The connection's state in words, with a countdown while it waits and a button to try at once. */
@@ -36,7 +37,7 @@ export class ConnectionView {
   }
 
   #write([said, shown]) {
-    if (this.#said.textContent !== said) this.#said.textContent = said;
-    this.#shown.textContent = shown;
+    write(this.#said, said);
+    write(this.#shown, shown);
   }
 }

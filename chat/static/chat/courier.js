@@ -1,15 +1,15 @@
 import {Backoff} from "./backoff.js";
 
-/** Milliseconds until an unanswered message is sent again over a link that is alive. Doubled each time. */
+/** Milliseconds until an unanswered command is sent again over a link that is alive. Doubled each time. */
 const ACK_TIMEOUT = 10_000;
 const ACK_TIMEOUT_CAP = 60_000;
 
 /**
  * Carries one room's outbox to the server, in order.
  *
- * One message is under way at a time: were the next one sent before this one's answer, a `busy` for this one
+ * One command is under way at a time: were the next one sent before this one's answer, a `busy` for this one
  * would let the next overtake it. Every delivery of a message has the same ref, and the server answers a ref
- * that it knows with the first answer, so sending again is always safe.
+ * that it knows with the first answer; a change that holds already is no change. So sending again is always safe.
  */
 export class Courier {
   #outbox;
@@ -19,6 +19,7 @@ export class Courier {
   #backoff;
   #timer = null;
   #running = false;
+  #epoch = null;
   #underWay = null; // the ref that waits for its answer
   #patience = ACK_TIMEOUT;
 
@@ -31,8 +32,10 @@ export class Courier {
     this.#backoff = new Backoff({random});
   }
 
-  /** The server takes messages for the room now. */
-  start() {
+  /** The server takes commands for the room now, in this life of the room. */
+  start(epoch) {
+    this.#epoch = epoch;
+    if (this.#running) return;
     this.#running = true;
     this.#settle();
   }
@@ -48,14 +51,14 @@ export class Courier {
     if (this.#running && this.#underWay === null && this.#timer === null) this.#deliver();
   }
 
-  /** A message has its answer, whatever it was, and has left the outbox. */
+  /** An entry has its answer, whatever it was, and waits no more. */
   answered(ref) {
     if (ref === this.#underWay) this.#settle();
   }
 
-  /** The server wants the message later. `retryAfter` is in milliseconds. */
+  /** The server wants it later. `retryAfter` is in milliseconds. */
   busy(ref, retryAfter) {
-    if (ref === this.#underWay) this.#wait(retryAfter ?? this.#backoff.next());
+    if (ref === this.#underWay) this.#wait(this.#backoff.next(retryAfter));
   }
 
   #settle() {
@@ -73,7 +76,7 @@ export class Courier {
     this.#outbox.tried(entry.ref);
     this.#wait(this.#patience);
     this.#patience = Math.min(2 * this.#patience, ACK_TIMEOUT_CAP);
-    this.#transmit({type: "message", room: entry.room, content: entry.content, ref: entry.ref});
+    this.#transmit(commandOf(entry, this.#epoch));
   }
 
   #wait(delay) {
@@ -88,4 +91,12 @@ export class Courier {
     if (this.#timer !== null) this.#clock.clearTimeout(this.#timer);
     this.#timer = null;
   }
+}
+
+function commandOf({ref, room, content, replyTo, change, epoch}, now) {
+  if (change) return {...change, room, ref};
+  const command = {type: "message", room, content, ref};
+  // In another life of the room the id would name another message.
+  if (replyTo !== undefined && (epoch ?? now) === now) command.replyTo = replyTo;
+  return command;
 }

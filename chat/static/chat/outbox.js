@@ -1,92 +1,163 @@
+/** Milliseconds that a store may take to tell what it has: some browsers never answer when one is opened. */
+const PATIENCE = 3_000;
+/** Refused messages that are kept. */
+const FAILED_LIMIT = 20;
+
 /**
- * Messages that the server has not acknowledged, in the order in which they were written.
+ * What the server has not acknowledged, in the order in which it was said: messages, and changes of messages.
  *
- * With a storage they survive a reload of the tab; without one, or when it refuses, they live in memory.
- * An entry is {ref, room, content, at, tries}: `at` is when it was written (milliseconds since 1970), `tries`
- * how often it was handed to a socket.
+ * An entry is {ref, room, at, tries, order, epoch?} with {content, replyTo?} or {change}: `at` is when it was written
+ * (milliseconds since 1970), `tries` how often it was handed to a socket, `epoch` which life of the room an id in it
+ * is of, `change` the command that changes a message. A message that was refused has `failed`: {code, message, field?}.
+ *
+ * Memory is what counts. Messages are also put into a store, where they survive the page; one that fails is as good
+ * as none. Changes are not: what was to be changed may be another thing to the user of the next page.
  */
 export class Outbox {
   #entries = [];
-  #storage;
-  #key;
+  #store;
   #limit;
+  #onArrival;
+  #ready;
 
-  /** @param {{storage?: Storage, key?: string, limit?: number}} [options] limit: how many entries are kept */
-  constructor({storage = null, key = "chat.outbox", limit = 100} = {}) {
-    this.#storage = storage;
-    this.#key = key;
+  /**
+   * @param {object} options
+   * @param {{load, put, delete}} [options.store] see store.js
+   * @param {number} [options.limit] waiting entries that are kept
+   * @param {{setTimeout, clearTimeout}} options.clock
+   * @param {(entries: object[]) => void} options.onArrival there may be more to send; and messages of another page that
+   *   came later than `restored`
+   */
+  constructor({store = null, limit = 100, clock, onArrival}) {
+    this.#store = store;
     this.#limit = limit;
-    this.#entries = this.#restored();
+    this.#onArrival = onArrival;
+    this.#ready = !store;
+    /** Settles when all that the store kept is here, or was waited for in vain. */
+    this.restored = this.#restore(clock);
   }
 
   get full() {
-    return this.#entries.length >= this.#limit;
+    return this.#entries.filter(waits).length >= this.#limit;
   }
 
-  get(ref) {
-    return this.#entries.find((entry) => entry.ref === ref);
+  /** The entry that waits under this ref. */
+  waiting(ref) {
+    const entry = this.#get(ref);
+    return entry && waits(entry) ? entry : undefined;
   }
 
-  /** The entries of one room, oldest first. */
+  /** What waits in one room, oldest first. */
   of(room) {
-    return this.#entries.filter((entry) => entry.room === room);
+    return this.#entries.filter((entry) => entry.room === room && waits(entry));
   }
 
+  /** The messages of one room that were refused. */
+  failed(room) {
+    return this.#entries.filter((entry) => entry.room === room && entry.failed);
+  }
+
+  /** The next to send: nothing while older messages may still come from the store. */
   first(room) {
-    return this.#entries.find((entry) => entry.room === room);
+    return this.#ready ? this.#entries.find((entry) => entry.room === room && waits(entry)) : undefined;
   }
 
-  add({ref, room, content, at}) {
-    this.#entries.push({ref, room, content, at, tries: 0});
-    this.#keep();
+  /** Takes the place of a failed one with the same ref. */
+  add(entry) {
+    this.#drop(entry.ref);
+    const at = Date.now();
+    const order = Math.max(at, (this.#entries.at(-1)?.order ?? 0) + 1); // a wall clock may be set back
+    const added = {...entry, at, order, tries: 0};
+    this.#entries.push(added);
+    this.#put(added);
   }
 
   tried(ref) {
-    this.get(ref).tries += 1;
-    this.#keep();
+    this.#get(ref).tries += 1;
   }
 
   /** Take an entry out. Returns it, or undefined when there is none with this ref. */
   remove(ref) {
-    const entry = this.get(ref);
-    if (!entry) return undefined;
-    this.#entries = this.#entries.filter((other) => other !== entry);
-    this.#keep();
+    const entry = this.#drop(ref);
+    if (entry && !entry.change) this.#keep((store) => store.delete(ref));
     return entry;
   }
 
-  #keep() {
+  /** It was refused: it stays, and is not sent. */
+  fail(ref, {code, message, field}) {
+    const entry = this.#get(ref);
+    entry.failed = {code, message, field};
+    this.#put(entry);
+    const failed = this.#entries.filter((other) => other.failed);
+    for (const old of failed.slice(0, -FAILED_LIMIT)) this.remove(old.ref);
+  }
+
+  dropChanges() {
+    this.#entries = this.#entries.filter(({change}) => !change);
+  }
+
+  #get(ref) {
+    return this.#entries.find((entry) => entry.ref === ref);
+  }
+
+  #drop(ref) {
+    const entry = this.#get(ref);
+    this.#entries = this.#entries.filter((other) => other !== entry);
+    return entry;
+  }
+
+  // --- The store ---
+
+  #put(entry) {
+    if (!entry.change) this.#keep((store) => store.put(entry));
+  }
+
+  async #keep(write) {
     try {
-      if (this.#entries.length) this.#storage?.setItem(this.#key, JSON.stringify(this.#entries));
-      else this.#storage?.removeItem(this.#key);
+      if (this.#store) await write(this.#store);
     } catch {
-      // Full or forbidden: the entries are still in memory, which is what a tab without storage has.
+      // Full, blocked or forbidden: the entry is still in memory, which is what a page without a store has.
     }
   }
 
-  #restored() {
+  async #restore(clock) {
+    if (!this.#store) return;
+    let timer;
+    const patience = new Promise((resolve) => (timer = clock.setTimeout(resolve, PATIENCE)));
+    await Promise.race([this.#load(), patience]);
+    clock.clearTimeout(timer);
+    this.#ready = true;
+    this.#onArrival([]);
+  }
+
+  async #load() {
     try {
-      const kept = JSON.parse(this.#storage?.getItem(this.#key) ?? "[]");
-      return kept.filter(isEntry).slice(-this.#limit);
+      this.#take(await this.#store.load((later) => this.#take(later)));
     } catch {
-      return []; // somebody else wrote there
+      // As above: there is nothing that could be restored.
     }
+  }
+
+  #take(entries) {
+    const fresh = entries.filter((entry) => isMessage(entry) && !this.#get(entry.ref));
+    this.#entries.push(...fresh.map((entry) => ({...entry, tries: 0})));
+    // What comes later must not push itself before one that is under way.
+    if (this.#ready) this.#onArrival(fresh);
+    else this.#entries.sort((a, b) => a.order - b.order);
   }
 }
 
-function isEntry(entry) {
+function waits(entry) {
+  return !entry.failed;
+}
+
+/** Somebody else may have written into the store, or a later version of this. */
+function isMessage(entry) {
   return (
     typeof entry?.ref === "string" &&
     typeof entry.room === "string" &&
     typeof entry.content === "string" &&
     Number.isFinite(entry.at) &&
-    Number.isInteger(entry.tries)
+    Number.isFinite(entry.order)
   );
-}
-
-/** A name for one command that no other command has: 128 random bits. */
-export function newRef() {
-  // Not randomUUID: browsers have it only in secure contexts, and a chat on http://192.168.… is none.
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,29 +1,19 @@
 import {make} from "./dom.js";
+import {HUES} from "./message-view.js";
 import {hueOf, whoIsHere} from "./presence.js";
-import {HUES} from "./row-view.js";
+import {Sheet} from "./sheet.js";
 import {words} from "./words.js";
 
 /** Who is here: a list beside the messages, or, where there is no room for it, a sheet that a button opens. */
 export class PeopleView {
-  #panel;
   #list;
   #counts;
-  #toggle;
 
   /** @param {{panel, list, counts: Iterable<HTMLElement>, toggle, close}} elements counts: show how many are here */
   constructor({panel, list, counts, toggle, close}) {
-    this.#panel = panel;
     this.#list = list;
     this.#counts = [...counts];
-    this.#toggle = toggle;
-    toggle.addEventListener("click", () => this.#show(!this.#open));
-    close.addEventListener("click", () => this.#show(false));
-    document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.#open) this.#show(false);
-    });
-    document.addEventListener("click", ({target}) => {
-      if (this.#open && !panel.contains(target) && !toggle.contains(target)) this.#show(false, {refocus: false});
-    });
+    new Sheet({panel, toggle, close});
   }
 
   /** @param {{users: string[], count: number}} userList */
@@ -33,17 +23,6 @@ export class PeopleView {
     if (hidden) rows.push(make("li", {className: "hidden-people"}, words.more(hidden)));
     this.#list.replaceChildren(...rows);
     for (const element of this.#counts) element.textContent = words.here(count);
-  }
-
-  get #open() {
-    return this.#toggle.getAttribute("aria-expanded") === "true";
-  }
-
-  #show(open, {refocus = true} = {}) {
-    this.#toggle.setAttribute("aria-expanded", String(open));
-    this.#panel.classList.toggle("open", open);
-    if (open) this.#panel.focus();
-    else if (refocus) this.#toggle.focus();
   }
 }
 

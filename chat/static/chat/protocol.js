@@ -1,5 +1,5 @@
 /**
- * The constants of the wire protocol, version 1, as chat/protocol.py has them. A test holds the two equal.
+ * The constants of the wire protocol, version 1, as chat/protocol/ has them. A test holds the two equal.
  * Times on the wire are integer milliseconds since 1970; field names are camelCase.
  */
 
@@ -26,12 +26,18 @@ export const ERROR = {
   NAME_NEEDED: "name_needed",
   NAME_FIXED: "name_fixed",
   NOT_JOINED: "not_joined",
+  NOT_FOUND: "not_found",
+  FORBIDDEN: "forbidden",
+  TOO_MANY_EMOJI: "too_many_emoji",
   TOO_MANY_ROOMS: "too_many_rooms",
   BUSY: "busy",
 };
 
-/** Characters of a name and of a message (code points, not UTF-16 units), messages of a page of history. */
-export const LIMIT = {NAME: 32, CONTENT: 4000, HISTORY: 100};
+/**
+ * Characters (code points, not UTF-16 units) of a name, a message, what is searched for and an emoji; messages of a
+ * page of history.
+ */
+export const LIMIT = {NAME: 32, CONTENT: 4000, HISTORY: 100, QUERY: 200, EMOJI: 16};
 
 /**
  * Whether a client returns after the server closed the socket with this code.

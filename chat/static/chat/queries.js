@@ -1,18 +1,29 @@
 import {Backoff} from "./backoff.js";
+import {changed} from "./changes.js";
 import {ChatError} from "./errors.js";
-import {newRef} from "./outbox.js";
+import {ERROR} from "./protocol.js";
+import {newRef} from "./refs.js";
 
 /** Milliseconds that a question may stay open. */
 const TIMEOUT = 15_000;
 
-/** Questions that have an answer each (`history`). They do not outlive their link: who still wants to know asks again. */
+/**
+ * Questions that have an answer each (`history`, `search`). They do not outlive their link: who still wants to know
+ * asks again.
+ *
+ * A change of a message can overtake an answer that was read before it; who hears of it while the message is not on
+ * the page yet can do nothing with it. So the changes that come while a question is open are put into its answer.
+ */
 export class Queries {
-  #open = new Map(); // ref → {command, resolve, reject, deadline, again, backoff}
+  #open = new Map(); // ref → {command, resolve, reject, deadline, again, backoff, changes}
+  #emit;
   #transmit;
   #clock;
   #random;
 
-  constructor({transmit, clock, random}) {
+  /** @param {{emit: (type: string, detail: object) => void, tools: {transmit, clock, random}}} options */
+  constructor({emit, tools: {transmit, clock, random}}) {
+    this.#emit = emit;
     this.#transmit = transmit;
     this.#clock = clock;
     this.#random = random;
@@ -23,45 +34,70 @@ export class Queries {
     const ref = newRef();
     const promise = new Promise((resolve, reject) => {
       const deadline = this.#clock.setTimeout(
-        () => this.refuse(ref, new ChatError("timeout", "The server took too long to answer.")),
+        () => this.#refuse(ref, new ChatError("timeout", "The server took too long to answer.")),
         TIMEOUT,
       );
       const backoff = new Backoff({random: this.#random});
-      this.#open.set(ref, {command: {...command, ref}, resolve, reject, deadline, again: null, backoff});
+      this.#open.set(ref, {command: {...command, ref}, resolve, reject, deadline, again: null, backoff, changes: []});
       this.#transmit({...command, ref});
     });
     promise.catch(() => {});
     return promise;
   }
 
-  has(ref) {
-    return this.#open.has(ref);
+  /** A numbered frame came. */
+  changed(frame) {
+    for (const {command, changes} of this.#open.values()) {
+      if (command.room === frame.room) changes.push(frame);
+    }
   }
 
-  /** The command that has this ref. */
-  command(ref) {
-    return this.#open.get(ref)?.command;
+  /** An answer came. One that nobody waits for any more may be of a state that is past, so it isn't told. */
+  answer(frame) {
+    const query = this.#take(frame.ref);
+    if (!query) return;
+    const messages = frame.messages.map((message) => query.changes.reduce(changed, message));
+    const answer = {...frame, messages};
+    this.#emit(frame.type, answer);
+    query.resolve(answer);
   }
 
-  answer(ref, frame) {
-    this.#take(ref)?.resolve(frame);
+  /** Whether the error was an answer to a question. */
+  errored(frame) {
+    const query = this.#open.get(frame.ref);
+    if (!query) return false;
+    if (frame.code === ERROR.BUSY) {
+      this.#again(query, frame.retryAfter);
+    } else {
+      this.#refuse(frame.ref, ChatError.of(frame));
+      this.#emit("error", {...frame, room: query.command.room, command: query.command.type});
+    }
+    return true;
   }
 
-  refuse(ref, error) {
+  /** The link is gone. */
+  lost() {
+    this.#abandon("The connection was lost.", () => true);
+  }
+
+  /** The room starts over: an answer that is on its way may not have what was missed. */
+  startOver(room) {
+    this.#abandon("The room starts over.", ({command}) => command.room === room);
+  }
+
+  #abandon(reason, which) {
+    const refs = [...this.#open].filter(([, query]) => which(query)).map(([ref]) => ref);
+    for (const ref of refs) this.#refuse(ref, new ChatError("disconnected", reason));
+  }
+
+  #refuse(ref, error) {
     this.#take(ref)?.reject(error);
   }
 
-  busy(ref, retryAfter) {
-    const query = this.#open.get(ref);
+  #again(query, retryAfter) {
     this.#clock.clearTimeout(query.again);
-    query.again = this.#clock.setTimeout(
-      () => this.#transmit(query.command),
-      retryAfter ?? query.backoff.next(),
-    );
-  }
-
-  abandon(error) {
-    for (const ref of [...this.#open.keys()]) this.refuse(ref, error);
+    const delay = query.backoff.next(retryAfter);
+    query.again = this.#clock.setTimeout(() => this.#transmit(query.command), delay);
   }
 
   #take(ref) {

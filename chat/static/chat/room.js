@@ -1,74 +1,102 @@
-/** The room's page: a ChatClient and a Timeline, and the views that show them. */
+/** The room's page: a ChatClient and a Timeline, the views that show them, and what connects them. */
 
+import {Actions} from "./actions.js";
 import {Attention} from "./attention.js";
-import {ChatClient, newRef} from "./client.js";
+import {ChatClient} from "./client.js";
+import {Company} from "./company.js";
 import {Composer} from "./composer.js";
-import {ConnectionView} from "./connection-view.js";
-import {onFrame, sentence} from "./dom.js";
+import {elements, onFrame} from "./dom.js";
+import {Entrance} from "./entrance.js";
+import {RowFocus} from "./focus.js";
 import {HistoryPages} from "./history.js";
+import {Intent} from "./intent.js";
+import {Journey} from "./journey.js";
+import {fitAboveKeyboard, onSlash} from "./keyboard.js";
+import {LogEdges} from "./log-edges.js";
 import {LogView} from "./log-view.js";
-import {PeopleView} from "./people-view.js";
-import {ERROR} from "./protocol.js";
+import {Quotes} from "./quotes.js";
+import {Reading} from "./reading.js";
 import {rowsOf} from "./rows.js";
+import {Saying} from "./saying.js";
+import {SearchPanel} from "./search-panel.js";
+import {Searching} from "./searching.js";
+import {openStore} from "./store.js";
 import {Timeline} from "./timeline.js";
-import {TypingPeople} from "./typing.js";
-import {errorWords, typingWords, words} from "./words.js";
-
-/** Pixels from the top at which older messages are fetched without being asked for. */
-const NEAR_TOP = 200;
+import {Toolbar} from "./toolbar.js";
+import {errorWords} from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const config = JSON.parse($("chat-config").textContent);
-const {room} = config;
+const {room, username, path, lasting, page} = JSON.parse($("chat-config").textContent);
 
-const client = new ChatClient(socketUrl(), {
-  storage: tabStorage(),
-  // A tab that changes its name or room must not send under one what was written under another.
-  storageKey: `chat.outbox ${room} ${config.username}`,
-});
-const timeline = new Timeline(config.username);
+// --- What is known ---
+
+const client = new ChatClient(socketUrl(), {store: openStore({owner: `${room} ${username}`})});
+const timeline = new Timeline(username);
+const quotes = new Quotes({client, room, timeline, onChange: () => drawLog()});
+const searching = new Searching({client, room, onChange: () => search.draw()});
+const actions = new Actions({client, room, timeline, onChange: () => drawLog(), onRefused: takeBack});
 const history = new HistoryPages({
   client,
   room,
   timeline,
+  begun: true, // what the page brought
   onChange() {
     attention.hush(); // what was said before is no news
     drawLog();
   },
 });
-const typing = new TypingPeople();
-let typingTimer = null;
-let userList = {users: [], count: 0};
 
-// --- Views ---
+// --- What is shown ---
 
-const attention = new Attention({log: $("log"), announcement: $("announcement")});
+const attention = new Attention({log: $("log"), announcement: $("announcement"), toast: $("toast")});
 
 const log = new LogView({
   pane: $("log"),
   list: $("rows"),
   onFollow(following) {
     if (following) attention.atEnd();
-    drawJump();
+    drawLog();
   },
 });
 
-const people = new PeopleView({
-  panel: $("people"),
-  list: $("people-list"),
-  counts: document.querySelectorAll("[data-people-count]"),
-  toggle: $("people-toggle"),
-  close: $("people-close"),
+const saying = new Saying({client, room, timeline, attention, onChange: () => drawLog()});
+
+const reading = new Reading({
+  read: page.read || null, // 0: was never here
+  timeline,
+  log,
+  attention,
+  tell: (seq) => lasting && client.read(room, seq),
 });
 
-const connection = new ConnectionView({
-  box: $("connection"),
-  said: $("connection-said"),
-  shown: $("connection-shown"),
-  button: $("connection-try"),
-  onTry() {
-    enter();
-    client.connect();
+const journey = new Journey({history, timeline, log, attention, draw: () => drawNow()});
+
+const pills = elements("jump", "jumpCount", "firstNew", "firstNewCount");
+const edges = new LogEdges({
+  log,
+  elements: {pane: $("log"), ...elements("older", "olderFailed", "newer", "newerBox", "empty"), ...pills},
+  on: {
+    older: () => history.older(),
+    newer: () => history.newer(),
+    firstNew: () => journey.toFirstAfter(reading.line),
+    jump() {
+      journey.toLive();
+      composer.focus();
+    },
+  },
+});
+
+const rowFocus = new RowFocus({list: $("rows"), onLeave: () => composer.focus(), onTop: () => history.older()});
+
+const toolbar = new Toolbar({
+  list: $("rows"),
+  rowOf: (node) => log.rowOf(node),
+  context: () => ({me: timeline.me, lasting}),
+  on: {
+    reply: (message) => intent.reply(message),
+    edit: (message) => intent.edit(message),
+    remove: (message) => actions.remove(message),
+    react: (message, emoji, on) => actions.react(message, emoji, on),
   },
 });
 
@@ -77,200 +105,194 @@ const composer = new Composer({
   field: $("composer-text"),
   count: $("composer-count"),
   button: $("composer-send"),
-  onSend: say,
-  onTyping: () => client.typing(room),
+  on: {
+    send,
+    typing: () => intent.kind !== "edit" && client.typing(room),
+    up: editLast,
+    escape: () => intent.end(),
+  },
 });
 
-const drawPeople = onFrame(() => people.draw(userList, timeline.me));
-
-const drawLog = onFrame(() => {
-  log.draw(rowsOf(timeline), {me: timeline.me});
-  drawOlder();
-  $("older-failed").textContent = history.failed ? words.historyFailed : "";
-  $("empty").hidden = !history.begun || timeline.messages.length + timeline.pending.length > 0;
+const intent = new Intent({
+  composer,
+  ...elements("intentBox", "intentLabel", "intentText", "intentCancel", "sendWord"),
+  onChange: () => drawLog(),
 });
 
-/** The button is never disabled: a page on its way ignores it, and it keeps the focus for the next press. */
-function drawOlder() {
-  const hidden = !(history.begun && timeline.extensible);
-  if (hidden && document.activeElement === $("older")) $("log").focus();
-  $("older").hidden = hidden;
+const search = new SearchPanel({
+  searching,
+  elements: elements(
+    ...["search", "searchToggle", "searchClose", "searchForm"],
+    ...["searchText", "searchStatus", "searchResults", "searchMore"],
+  ),
+  onChoose(id) {
+    search.stepAside();
+    journey.to(id);
+  },
+});
+
+const company = new Company({
+  client,
+  timeline,
+  elements: {
+    ...elements("people", "peopleList", "peopleToggle", "peopleClose", "typing"),
+    counts: document.querySelectorAll("[data-people-count]"),
+  },
+  onChange: () => drawLog(),
+});
+
+const entrance = new Entrance({
+  client,
+  room,
+  page,
+  elements: elements(
+    ...["connection", "connectionSaid", "connectionShown", "connectionTry"],
+    ...["rename", "renameReason"],
+  ),
+});
+
+const drawLog = onFrame(drawNow);
+
+function drawNow() {
+  const marked = intent.message?.id ?? null;
+  const rows = rowsOf(timeline, {quoteOf: quotes.of, line: reading.line, marked});
+  log.draw(rows, {live: timeline.window === null, me: timeline.me, lasting});
+  $("log").ariaBusy = String(history.loading === "around");
+  toolbar.refresh();
+  rowFocus.refresh();
+  reading.see();
+  lookAround();
 }
 
-function drawJump() {
-  $("jump").hidden = log.following;
-  $("jump-count").textContent = attention.below ? words.newMessages(attention.below) : words.latest;
-}
-
-function drawTyping() {
-  clearTimeout(typingTimer);
-  const now = performance.now();
-  $("typing").replaceChildren(...sentence(typingWords(typing.names(now))));
-  if (typing.nextChange !== null) typingTimer = setTimeout(drawTyping, typing.nextChange - now);
+/** What depends on the reader's place. */
+function lookAround() {
+  log.keepPlace(() => edges.draw({timeline, history, attention, line: reading.line}));
+  if (!entrance.entered) return;
+  journey.extend();
+  quotes.fetch();
 }
 
 // --- Saying something ---
 
-function say(content) {
-  const ref = newRef();
-  timeline.addPending({ref, content, at: Date.now()});
-  timeline.readUpTo = null; // who answers has read
-  client.send(room, content, {ref});
-  drawLog();
-  log.follow();
+function send(text) {
+  const {kind, message} = intent.take();
+  if (kind === "edit") {
+    actions.edit(message, text);
+    return;
+  }
+  reading.answered();
+  saying.say(text, message?.id);
+  journey.toLive();
 }
+
+function editLast() {
+  const last = lasting ? timeline.lastOwn : undefined;
+  if (!last) return;
+  intent.edit(last);
+  log.nodeOf(last.id)?.scrollIntoView({block: "nearest"});
+}
+
+/** The server refused a change: its reason is told, and a text is not lost. */
+function takeBack({kind, message, content, reason}) {
+  attention.tell(reason);
+  if (kind === "edit" && composer.text === "" && intent.kind === "say") intent.edit(message, content);
+}
+
+const PRESSED = {
+  more: (node) => toolbar.toggle(node),
+  jump: (node, {to}) => journey.to(Number(to)),
+  react(node, {emoji}, button) {
+    actions.react(log.rowOf(node).message, emoji, button.ariaPressed !== "true");
+  },
+  retry(node, {ref}) {
+    saying.retry(ref);
+    composer.focus(); // the button that had the focus is going
+  },
+  discard(node, {ref}) {
+    saying.discard(ref);
+    composer.focus();
+  },
+};
 
 $("rows").addEventListener("click", ({target}) => {
-  const {action, ref} = target.dataset;
-  if (!action) return;
-  if (action === "retry") sayAgain(ref);
-  else timeline.discard(ref);
-  drawLog();
-  composer.focus(); // the button that had the focus is going
-});
-
-function sayAgain(ref) {
-  const entry = timeline.retry(ref);
-  if (entry) client.send(room, entry.content, {ref});
-}
-
-client.addEventListener("sent", ({detail}) => {
-  timeline.confirm(detail.ref, detail);
-  drawLog();
-});
-
-client.addEventListener("refused", ({detail: {ref, error}}) => {
-  const reason = errorWords(error);
-  timeline.fail(ref, reason);
-  attention.say(words.notSent(reason));
-  drawLog();
+  const button = target.closest("[data-act]");
+  const act = PRESSED[button?.dataset.act];
+  act?.(button.closest(".rows > li"), button.dataset, button);
 });
 
 // --- Hearing something ---
 
-client.addEventListener("message", ({detail: message}) => {
-  const [fresh] = timeline.add([message]);
-  if (fresh && message.username !== timeline.me) attention.came({following: log.following});
+for (const type of ["message", "edit", "delete", "react"]) {
+  client.addEventListener(type, ({detail}) => heard(detail));
+}
+
+function heard(frame) {
+  const fresh = timeline.heard(frame);
+  for (const part of [history, quotes, searching]) part.heard(frame);
+  if (fresh) came(frame);
+  if (timeline.find(frame.id)?.deleted) intent.forget(frame.id);
+  drawLog();
+}
+
+function came({id, username: author, deleted}) {
+  if (author !== timeline.me && !deleted) attention.came({id, following: log.following});
   timeline.trim(log.following);
-  stoppedTyping(message.username);
-  drawLog();
-  drawJump();
-});
-
-client.addEventListener("join", ({detail: {username}}) => {
-  if (username !== timeline.me) timeline.joined(username);
-  drawLog();
-});
-
-client.addEventListener("leave", ({detail: {username}}) => {
-  if (username !== timeline.me) timeline.left(username);
-  stoppedTyping(username);
-  drawLog();
-});
-
-client.addEventListener("userList", ({detail}) => {
-  userList = detail;
-  drawPeople();
-});
-
-client.addEventListener("typing", ({detail: {username}}) => {
-  if (username === timeline.me) return;
-  typing.typed(username, performance.now());
-  drawTyping();
-});
-
-function stoppedTyping(username) {
-  typing.stopped(username);
-  drawTyping();
+  company.spoke(author);
 }
 
 // --- Looking and looking away ---
 
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) timeline.readUpTo = timeline.newest;
-  else if (attention.unread === 0) timeline.readUpTo = null; // nothing to mark
-  if (!document.hidden) attention.looked();
+  if (document.hidden) reading.lookAway();
   drawLog();
 });
 
-$("jump").addEventListener("click", () => {
-  log.follow();
-  composer.focus();
+client.addEventListener("read", ({detail}) => {
+  reading.readElsewhere(detail.seq);
+  drawLog();
 });
 
-$("older").addEventListener("click", () => history.older());
-$("log").addEventListener(
-  "scroll",
-  () => {
-    if ($("log").scrollTop < NEAR_TOP && !history.failed) history.older();
-  },
-  {passive: true},
-);
+$("log").addEventListener("scroll", onFrame(lookAround), {passive: true});
 
 // --- The connection ---
 
 client.addEventListener("state", ({detail}) => {
-  connection.draw(detail);
   $("log").dataset.connected = detail.state === "open";
 });
 
-client.addEventListener("welcome", ({detail: {username, seq}}) => {
-  timeline.me = username;
-  timeline.startAt(seq);
+client.addEventListener("welcome", ({detail}) => {
+  timeline.me = detail.username;
+  timeline.startAt(detail.seq);
+  if (detail.read) reading.readElsewhere(detail.read);
   history.begin();
-  drawPeople();
+  searching.again();
+  company.draw();
+  drawLog();
 });
 
 client.addEventListener("reset", () => {
-  history.reset();
+  for (const part of [quotes, reading, searching, history]) part.reset();
+  intent.end();
   history.begin();
+  journey.toLive();
 });
 
 client.addEventListener("error", ({detail}) => {
-  const reason = errorWords(detail);
-  if (detail.command !== "join") {
-    attention.say(reason);
-    return;
-  }
-  client.close(); // a socket without a room is of no use to anybody
-  connection.draw({state: "closed", reason});
-  if (detail.code === ERROR.NAME_TAKEN || detail.code === ERROR.NAME_NEEDED) askForName(reason);
+  if (detail.command === undefined) attention.tell(errorWords(detail)); // the others have somebody who tells
 });
-
-function askForName(reason) {
-  $("rename-reason").textContent = reason;
-  if (!$("rename").open) $("rename").showModal();
-}
-
-function enter() {
-  client.join(room);
-}
 
 function socketUrl() {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-  return `${scheme}//${location.host}${config.path}`;
+  return `${scheme}//${location.host}${path}`;
 }
 
-/** Storage that a reload of this tab finds again; null where the browser forbids it. */
-function tabStorage() {
-  try {
-    return sessionStorage;
-  } catch {
-    return null;
-  }
-}
+// --- The beginning: what the page brought is there before the socket is ---
 
-/** Safari lays the keyboard over the page instead of making the page smaller. */
-function fitAboveKeyboard() {
-  const {height, scale} = window.visualViewport;
-  // Zooming in makes the viewport smaller too, and must not squeeze the page.
-  document.documentElement.style.setProperty("--visible-height", `${Math.round(height * scale)}px`);
-}
-
-window.visualViewport?.addEventListener("resize", fitAboveKeyboard);
-
-for (const entry of client.pending(room)) timeline.addPending(entry);
-drawLog();
-enter();
-client.connect();
+timeline.latest({messages: page.messages, more: page.more});
+attention.hush();
+drawNow();
+entrance.enter();
+saying.restore();
+fitAboveKeyboard();
+onSlash(() => search.open());
 if (matchMedia("(pointer: fine)").matches) composer.focus();

@@ -5,73 +5,112 @@ const TOGETHER = 5 * 60_000;
 
 /**
  * @param {import("./timeline.js").Timeline} timeline
- * @param {(timestamp: number) => string} [dayOf] names the reader's day of a time
+ * @param {object} [options]
+ * @param {(timestamp: number) => string} [options.dayOf] names the reader's day of a time
+ * @param {(id: number) => object} [options.quoteOf] what is known of a message that another answers (quotes.js)
+ * @param {number | null} [options.line] what is after this id is new; null: there is no such line
+ * @param {number | null} [options.marked] the id of the message that is being edited or answered
  * @returns {Array<object>} each with `key` (names the row), `version` (changes when it must be drawn anew) and
- *   `kind`: "day" {timestamp}; "unread"; "notice" {joined, left}; "message" {message, own, continued};
- *   "pending" {entry, continued}
+ *   `kind`: "day" {timestamp}; "unread"; "notice" {joined, left}; "message" {message, quote, own, continued, marked};
+ *   "pending" {entry, quote, continued}
  */
-export function rowsOf(timeline, dayOf = localDay) {
-  const rows = [];
-  const notices = timeline.notices.filter(({joined, left}) => joined.length || left.length);
-  let nextNotice = 0;
-  let previous = null; // the message above, unless something stands between
-  let day = null;
-  let marked = timeline.readUpTo === null;
+export function rowsOf(timeline, {dayOf = localDay, quoteOf = () => null, line = null, marked = null} = {}) {
+  const layout = new Layout(timeline, {dayOf, quoteOf, line, marked});
+  for (const message of timeline.messages) layout.message(timeline.state(message));
+  if (!timeline.window) layout.notesUpTo(Infinity);
+  for (const entry of timeline.pending) layout.pending(entry);
+  return layout.rows;
+}
 
-  const notesUpTo = (id) => {
-    for (; nextNotice < notices.length && notices[nextNotice].after < id; nextNotice += 1) {
-      rows.push(noticeRow(notices[nextNotice]));
-      previous = null;
-    }
-  };
+class Layout {
+  rows = [];
+  #me;
+  #dayOf;
+  #quoteOf;
+  #marked;
+  #notices;
+  #nextNotice = 0;
+  #previous = null; // the message above, unless something stands between
+  #day = null;
+  #lineAt; // the id from which on the line "new" may stand; null: it stands, or there is none
 
-  for (const message of timeline.messages) {
-    notesUpTo(message.id);
-    const own = message.username === timeline.me;
-    const itsDay = dayOf(message.timestamp);
-    if (itsDay !== day) {
-      rows.push({kind: "day", key: `day ${itsDay}`, version: "", timestamp: message.timestamp});
-      day = itsDay;
-      previous = null;
-    }
-    if (!marked && !own && message.id > timeline.readUpTo) {
-      rows.push({kind: "unread", key: "unread", version: ""});
-      marked = true;
-      previous = null;
-    }
-    rows.push(messageRow(message, own, isContinued(previous, message)));
-    previous = message;
+  constructor(timeline, {dayOf, quoteOf, line, marked}) {
+    this.#me = timeline.me;
+    this.#dayOf = dayOf;
+    this.#quoteOf = (id) => (id === undefined ? null : quoteOf(id));
+    this.#marked = marked;
+    this.#notices = timeline.notices.filter(({after}) => after >= (timeline.shown.oldest ?? 0));
+    // With older ones that were not loaded, the first of these may be new without being the first new one.
+    this.#lineAt = !timeline.shown.before || timeline.shown.oldest <= line ? line : null;
   }
-  notesUpTo(Infinity);
-  for (const entry of timeline.pending) {
-    const said = {username: timeline.me, timestamp: entry.at};
-    rows.push(pendingRow(entry, isContinued(previous, said)));
-    previous = said;
+
+  message(message) {
+    this.notesUpTo(message.id);
+    this.#dayLine(message.timestamp);
+    this.#unreadLine(message);
+    const quote = message.deleted ? null : this.#quoteOf(message.replyTo);
+    this.#add(messageRow(message, {...this.#shared(message, quote), marked: message.id === this.#marked}), message);
   }
-  return rows;
+
+  pending(entry) {
+    const said = {username: this.#me, timestamp: entry.at};
+    const quote = this.#quoteOf(entry.replyTo);
+    this.#add(pendingRow(entry, this.#shared(said, quote)), said);
+  }
+
+  notesUpTo(id) {
+    for (; this.#notices[this.#nextNotice]?.after < id; this.#nextNotice += 1) {
+      this.#add(noticeRow(this.#notices[this.#nextNotice]), null);
+    }
+  }
+
+  #shared(said, quote) {
+    const own = said.username === this.#me;
+    // What answers something shows that, and who it is that answers.
+    return {own, quote, continued: !quote && isContinued(this.#previous, said)};
+  }
+
+  #dayLine(timestamp) {
+    const day = this.#dayOf(timestamp);
+    if (day === this.#day) return;
+    this.#day = day;
+    this.#add({kind: "day", key: `day ${day}`, version: "", timestamp}, null);
+  }
+
+  #unreadLine({id, username}) {
+    if (this.#lineAt === null || username === this.#me || id <= this.#lineAt) return;
+    this.#lineAt = null;
+    this.#add({kind: "unread", key: "unread", version: ""}, null);
+  }
+
+  #add(row, previous) {
+    this.rows.push(row);
+    this.#previous = previous;
+  }
 }
 
 function isContinued(previous, message) {
   return previous?.username === message.username && Math.abs(message.timestamp - previous.timestamp) < TOGETHER;
 }
 
-function messageRow(message, own, continued) {
+function messageRow(message, shown) {
+  const {own, quote, continued, marked} = shown;
   return {
     kind: "message",
     key: message.ref ? `ref ${message.ref}` : `id ${message.id}`,
-    version: `${message.seq} ${continued} ${own}`,
+    version: [message.seq, own, continued, marked, quote?.version, message.version].join(" "),
     message,
-    own,
-    continued,
+    ...shown,
   };
 }
 
-function pendingRow(entry, continued) {
+function pendingRow(entry, {quote, continued}) {
   return {
     kind: "pending",
     key: `ref ${entry.ref}`,
-    version: `${entry.failed ?? ""} ${continued}`,
+    version: [continued, quote?.version, entry.failed].join(" "),
     entry,
+    quote,
     continued,
   };
 }

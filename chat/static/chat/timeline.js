@@ -1,46 +1,70 @@
 /**
  * What has been said in one room, as far as this page knows: messages, those on their way, comings and goings.
  * Pure: no DOM, no clock. rows.js says how it is laid out.
+ *
+ * `live` is the end of the room, which what is said now extends. Whoever jumps far back looks through a `window`
+ * at another stretch of the room; when that has been read as far as the live end, the two become one again.
  */
 
-/** Messages kept while the reader follows the newest, and how many stay after the oldest are let go. */
-export const KEEP = {FOLLOWING: 1_500, AFTER_TRIM: 1_200, MOST: 4_000};
-/** Comings and goings kept. */
-const NOTICES = 200;
+import {Comings} from "./comings.js";
+import {Overlays} from "./overlays.js";
+import {Segment} from "./segment.js";
+import {Sending} from "./sending.js";
+
+/** Messages kept while the reader follows the newest, how many stay then, and how many there are at most. */
+export const KEEP = {FOLLOWING: 1_000, AFTER_TRIM: 800, MOST: 1_500, TAIL: 100};
 
 export class Timeline {
   me;
-  more = false; // whether the server has older messages than these
-  readUpTo = null; // id of the last message seen before the reader looked away; null: no marker
-  #messages = []; // by id
-  #known = new Map(); // id → message
-  #pending = []; // {ref, content, at, failed: reason or null, claim: id or null}
-  #notices = []; // {after: id, joined: [name], left: [name]}, by `after`
+  live = new Segment();
+  window = null;
+  sending = new Sending();
+  overlays = new Overlays();
+  #comings = new Comings();
   #start = 0; // the log's position when the room was entered: what happens now is after it
 
   constructor(me) {
     this.me = me;
   }
 
+  /** The stretch of the room that the reader sees. */
+  get shown() {
+    return this.window ?? this.live;
+  }
+
   get messages() {
-    return this.#messages;
-  }
-
-  get notices() {
-    return this.#notices;
-  }
-
-  /** Messages of ours on their way. One that has arrived already, by the look of it, is not shown twice. */
-  get pending() {
-    return this.#pending.filter(({claim}) => claim === null);
-  }
-
-  get oldest() {
-    return this.#messages[0]?.id ?? null;
+    return this.shown.messages;
   }
 
   get newest() {
-    return this.#messages.at(-1)?.id ?? 0;
+    return this.live.newest;
+  }
+
+  /** What is on its way is said at the live end, and shown there. */
+  get pending() {
+    return this.window ? [] : this.sending.entries;
+  }
+
+  get notices() {
+    return this.#comings.notices;
+  }
+
+  /** A message that is here, as the log has it. */
+  find(id) {
+    return this.live.get(id) ?? this.window?.get(id);
+  }
+
+  /** The message as the reader shall see it, with our changes that are on their way. */
+  state(message) {
+    return this.overlays.over(message, this.me);
+  }
+
+  /** The last message of ours at the live end that can be edited. */
+  get lastOwn() {
+    const own = this.live.messages.findLast(
+      (message) => message.username === this.me && !this.state(message).deleted,
+    );
+    return own && this.state(own);
   }
 
   /** The room was entered at this position of its log. */
@@ -48,155 +72,126 @@ export class Timeline {
     this.#start = seq;
   }
 
-  /** Take messages in, from history or live, in any order. Returns those that are new. */
-  add(messages) {
-    const before = this.newest;
-    const fresh = messages.filter((message) => this.#put(message));
-    for (const message of fresh) {
-      if (message.username === this.me && message.id > before) this.#claim(message);
-    }
-    return fresh;
+  // --- What comes ---
+
+  /** A numbered frame came. Returns whether it is a message that was not known. */
+  heard(frame) {
+    const last = this.newest;
+    const known = [this.live, this.window].filter((segment) => segment?.change(frame));
+    if (known.includes(this.live) || frame.type !== "message" || !this.#belongs(frame.id)) return false;
+    this.live.put(frame);
+    if (frame.username === this.me && frame.id > last) this.sending.claim(frame);
+    return true;
   }
 
-  /** A page of history came. */
-  addHistory({messages, more}) {
-    this.more = more;
-    return this.add(messages);
+  /** Whether a message would follow on what is live, or stand in it; one from before would leave a gap. */
+  #belongs(id) {
+    return !this.live.before || id > (this.live.oldest ?? 0);
+  }
+
+  // --- Pages of history: {messages: oldest first, more} ---
+
+  /** The latest page. */
+  latest({messages, more}) {
+    this.live.before = more;
+    this.#fill(this.live, messages);
+  }
+
+  /** What comes before the oldest message that is shown. */
+  older({messages, more}) {
+    this.shown.before = more;
+    this.#fill(this.shown, messages);
+    if (this.shown.length > KEEP.MOST) this.#letNewestGo();
+  }
+
+  /** What comes after the newest message of the window. */
+  newer({messages, more}) {
+    this.#fill(this.window, messages);
+    this.window.after = more;
+    if (!more || this.window.newest >= this.live.oldest) this.#join();
+    else this.window.dropOldest(KEEP.MOST);
+  }
+
+  /** Look at another stretch of the room. */
+  lookAt({messages, before, after}) {
+    this.window = new Segment({before, after});
+    this.#fill(this.window, messages);
+    if (!after || this.window.newest >= this.live.oldest) this.#join();
+  }
+
+  /** Look at the live end again. */
+  lookAtLive() {
+    this.window = null;
+  }
+
+  #fill(segment, messages) {
+    for (const message of messages) segment.put(message);
+  }
+
+  /** The window has reached what is live: from here on it is one stretch. */
+  #join() {
+    this.live.before = this.window.before;
+    for (const message of this.window.messages) this.live.put(message);
+    this.window = null;
+    this.#dropOldest(KEEP.MOST);
+  }
+
+  /** Whoever reads far back looks through a window, and the live end is kept short. */
+  #letNewestGo() {
+    if (!this.window) {
+      const {messages, before} = this.live;
+      this.window = new Segment({messages, before, after: true});
+      this.#dropOldest(KEEP.TAIL);
+    }
+    this.window.dropNewest(KEEP.MOST - KEEP.TAIL);
   }
 
   // --- Messages of ours ---
 
-  addPending({ref, content, at}) {
-    this.#pending.push({ref, content, at, failed: null, claim: null});
-  }
-
   /** The server has it: it becomes a message, unless that came before. */
   confirm(ref, {id, seq, timestamp}) {
-    const entry = this.#take(ref);
-    if (!entry) return;
+    const entry = this.sending.take(ref);
+    if (!entry || !this.#belongs(id)) return;
     // `ref` stays as the row's name, so that the row on the screen is the same one, at peace.
-    this.#put({id, seq, timestamp, username: this.me, content: entry.content, ref});
-  }
-
-  fail(ref, reason) {
-    const entry = this.#find(ref);
-    if (entry) Object.assign(entry, {failed: reason, claim: null});
-  }
-
-  /** Try a failed message again: it moves to the end, where it will be. Returns it. */
-  retry(ref) {
-    const entry = this.#take(ref);
-    if (entry) this.#pending.push(Object.assign(entry, {failed: null}));
-    return entry;
-  }
-
-  discard(ref) {
-    this.#take(ref);
+    const {content, replyTo} = entry;
+    this.live.put({type: "message", id, seq, timestamp, username: this.me, content, replyTo, ref});
   }
 
   // --- Comings and goings ---
 
   joined(name) {
-    this.#noted("joined", "left", name);
+    this.#comings.joined(name, Math.max(this.newest, this.#start));
   }
 
   left(name) {
-    this.#noted("left", "joined", name);
-  }
-
-  /** In a run without messages between, one who comes and goes is no news. */
-  #noted(list, opposite, name) {
-    const notice = this.#openNotice();
-    const before = notice[opposite].indexOf(name);
-    if (before >= 0) notice[opposite].splice(before, 1);
-    else if (!notice[list].includes(name)) notice[list].push(name);
-  }
-
-  #openNotice() {
-    const last = this.#notices.at(-1);
-    const after = Math.max(this.newest, this.#start);
-    if (last?.after === after) return last;
-    const notice = {after, joined: [], left: []};
-    this.#notices.push(notice);
-    if (this.#notices.length > NOTICES) this.#notices.shift();
-    return notice;
+    this.#comings.left(name, Math.max(this.newest, this.#start));
   }
 
   // --- Keeping it small ---
 
-  /** Whether older messages may be fetched: the server has some, and this page has room. */
-  get extensible() {
-    return this.more && this.#messages.length < KEEP.MOST;
-  }
-
   /**
-   * Let the oldest go when there are too many. History brings them back.
-   * @param {boolean} following the reader is at the newest message and will not miss them
+   * Let messages go when there are too many. History brings them back.
+   * @param {boolean} following the reader is at the newest message and will not miss the oldest
    */
   trim(following) {
-    const bound = following ? KEEP.FOLLOWING : KEEP.MOST + KEEP.FOLLOWING;
-    if (this.#messages.length <= bound) return;
-    const keep = following ? KEEP.AFTER_TRIM : KEEP.MOST;
-    for (const {id} of this.#messages.splice(0, this.#messages.length - keep)) this.#known.delete(id);
-    this.#notices = this.#notices.filter(({after}) => after >= this.oldest);
-    this.more = true;
+    if (following || this.window) {
+      if (this.live.length > KEEP.FOLLOWING) this.#dropOldest(KEEP.AFTER_TRIM);
+    } else if (this.live.length > KEEP.MOST) {
+      this.#letNewestGo();
+    }
+  }
+
+  #dropOldest(keep) {
+    this.live.dropOldest(keep);
+    this.#comings.forgetBefore(this.live.oldest);
   }
 
   /** The log is of another life: start over. What is on its way stays. */
   reset() {
-    this.#messages = [];
-    this.#known.clear();
-    this.#notices = [];
-    this.more = false;
-    this.readUpTo = null;
-    for (const entry of this.#pending) entry.claim = null;
-  }
-
-  // --- Inside ---
-
-  #put(message) {
-    const known = this.#known.get(message.id);
-    if (known) {
-      if (message.seq >= known.seq) Object.assign(known, message, {ref: known.ref});
-      return false;
-    }
-    const kept = {...message};
-    this.#known.set(kept.id, kept);
-    if (kept.id > this.newest) this.#messages.push(kept);
-    else this.#messages.splice(this.#placeOf(kept.id), 0, kept);
-    return true;
-  }
-
-  /** Binary search for the first message with a greater id. */
-  #placeOf(id) {
-    let low = 0;
-    let high = this.#messages.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#messages[middle].id < id) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  /**
-   * After a reconnect a message can come before its ack. Until the ack tells its id, the same words from us
-   * are taken for it; if they were others (another tab's), the ack sets it right.
-   */
-  #claim(message) {
-    const entry = this.#pending.find(
-      ({claim, failed, content}) => claim === null && failed === null && content === message.content,
-    );
-    if (entry) entry.claim = message.id;
-  }
-
-  #find(ref) {
-    return this.#pending.find((entry) => entry.ref === ref);
-  }
-
-  #take(ref) {
-    const entry = this.#find(ref);
-    this.#pending = this.#pending.filter((other) => other !== entry);
-    return entry;
+    this.live = new Segment();
+    this.window = null;
+    this.overlays.clear();
+    this.#comings.clear();
+    this.sending.unclaim();
   }
 }

@@ -26,7 +26,75 @@ export const words = {
   more: (count) => `and ${count} more`,
   you: "you",
   historyFailed: "Older messages could not be loaded.",
+
+  deleted: "This message was deleted.",
+  edited: "edited",
+  saving: "saving…",
+  deleting: "deleting…",
+
+  actions: "Actions",
+  actionsFor: (name) => `Actions for the message of ${name}`,
+  react: "React",
+  reply: "Reply",
+  edit: "Edit",
+  delete: "Delete",
+  back: "Back",
+  reactWith: (emoji) => `React with ${emoji}`,
+  takeBack: (emoji) => `Take back ${emoji}`,
+  sureToDelete: "Delete this message?",
+  reallyDelete: "Delete it",
+  keep: "Keep it",
+
+  replyTo: "Reply to ",
+  inReplyTo: "In reply to ",
+  editing: "Edit your message",
+  send: "Send",
+  save: "Save",
+  quoteWanted: "…",
+  quoteGone: "A message that is not there any more",
+  gone: "That message is not there any more.",
+
+  searching: "Searching…",
+  foundNothing: "Nothing found.",
+  found: (count, more) => `${count}${more ? " or more" : ""} found`,
+  noConnection: "There is no connection.",
+  firstNew: (count, more) => `${count}${more ? "+" : ""} new since you left`,
 };
+
+/** Characters of a message that a quote of it shows. */
+const BEGINNING = 140;
+
+/** The beginning of what a message says, on one line. */
+export function beginning({content, deleted}) {
+  if (deleted) return words.deleted;
+  const characters = [...content.slice(0, 4 * BEGINNING).replace(/\s+/gu, " ").trim()];
+  return characters.length > BEGINNING ? `${characters.slice(0, BEGINNING).join("")}…` : characters.join("");
+}
+
+/** What was to be changed when the server refused it. */
+const REFUSED = {
+  edit: "Your change was not saved.",
+  delete: "The message was not deleted.",
+  react: "Your reaction was not kept.",
+};
+
+/** Why a change of a message did not happen. */
+export function refusedWords(kind, error) {
+  return `${REFUSED[kind]} ${REASONS.get(error.code) ?? errorWords(error)}`;
+}
+
+const REASONS = new Map([
+  ["not_found", "It is not there any more."],
+  ["forbidden", "It is not yours, or you may not change it any more."],
+  ["too_many_emoji", "There are too many different emoji on it."],
+]);
+
+/** Who has put an emoji on a message: "Ann, Bob and 3 others". The names may be fewer than the count. */
+export function reactors({usernames, count}, me) {
+  const known = usernames.map((name) => (name === me ? words.you : name));
+  if (known.length < count) return `${known.slice(0, 8).join(", ")} and ${count - Math.min(8, known.length)} others`;
+  return new Intl.ListFormat("en", {type: "conjunction"}).format(known);
+}
 
 /** The connection's state: [what is said, what is only shown]. `seconds` until the next try. */
 export function connectionWords({state, code, reason}, seconds) {

@@ -1,4 +1,4 @@
-"""The admin's view of the live system: who is connected, in which rooms, and how far behind.
+"""The view of the live system: who is connected, in which rooms, and how far behind.
 
 It shows the sockets of the process that answers, straight from its hub: no row in the database that could be
 stale. It runs on a worker thread beside the loop that owns the hub, so it only copies, and asks for a close

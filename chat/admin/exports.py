@@ -1,0 +1,126 @@
+"""Messages as a file: JSON Lines, which is exact, or CSV for a spreadsheet. Streamed, so of any length."""
+
+import csv
+import io
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import msgspec
+from django.core.handlers.asgi import ASGIRequest
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+
+from chat import models
+from chat.admin.history import Entry, remember
+from chat.database import reading
+from chat.log.changes import reactions_on
+from chat.log.upkeep import in_pieces
+
+Row = dict[str, Any]
+
+COLUMNS = (
+    *("room", "id", "seq", "author", "username", "content"),
+    *("said", "edited", "deleted", "hidden", "replyTo", "reactions"),
+)
+FORMULA = re.compile(r"(^|[;\t\r\n])(?=(?:[^\S\t\r\n]|[\"'])*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet may begin to read a formula: at a cell's beginning, and behind what it may take for a cell's
+end, which hangs on the country that it is set to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A kind of file."""
+
+    suffix: str
+    content_type: str
+    # What comes before the first message.
+    head: str
+    text: Callable[[Sequence[Row]], str]
+
+
+def _json_lines(rows: Sequence[Row]) -> str:
+    return "".join(msgspec.json.encode(row).decode() + "\n" for row in rows)
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    return _lines([_cell(row[column]) for column in COLUMNS] for row in rows)
+
+
+def _lines(rows: Iterable[Iterable[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    """A value as a spreadsheet shows it, and never as what it would calculate."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return FORMULA.sub(r"\1'", value)
+        case list():
+            return ", ".join(f"{reaction.emoji} {reaction.count}" for reaction in value)
+        case _:
+            return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+JSON_LINES = Form("jsonl", "application/jsonl; charset=utf-8", "", _json_lines)
+# The mark at the beginning tells spreadsheets that it is UTF-8.
+CSV = Form("csv", "text/csv; charset=utf-8", "\ufeff" + _lines([COLUMNS]), _csv)
+
+
+def response(request: HttpRequest, messages: QuerySet[models.Message], form: Form) -> StreamingHttpResponse:
+    """The messages as a download. The admin's history has it with each of their rooms."""
+    rooms = list(messages.order_by("room__slug").values_list("room", "room__slug").annotate(n=Count("pk")))
+    told = [Entry(pk, slug, f"exported {n} messages as {form.suffix}") for pk, slug, n in rooms]
+    remember(request, models.Room, told)
+    pieces = _pieces(messages, form)
+    # A server of either kind would collect all of what is of the other kind before it sends any.
+    stream = _from_threads(pieces) if isinstance(request, ASGIRequest) else pieces
+    name = "-".join(["messages", *(slug for _, slug, _ in rooms if len(rooms) == 1)])
+    disposition = f'attachment; filename="{name}.{form.suffix}"'
+    return StreamingHttpResponse(
+        stream, content_type=form.content_type, headers={"Content-Disposition": disposition}
+    )
+
+
+def _pieces(messages: QuerySet[models.Message], form: Form) -> Iterator[str]:
+    yield form.head
+    for piece in in_pieces(messages.select_related("room")):
+        yield form.text(_rows(piece))
+
+
+async def _from_threads(pieces: Iterator[str]) -> AsyncIterator[str]:
+    while (piece := await reading(partial(next, pieces, None))) is not None:
+        yield piece
+
+
+def _rows(messages: Sequence[models.Message]) -> list[Row]:
+    # One that never changed has no emoji.
+    on = reactions_on([message.pk for message in messages if message.changes])
+    return [
+        {
+            "room": message.room.slug,
+            "id": message.number,
+            "seq": message.seq,
+            "author": message.author,
+            "username": message.username,
+            "content": message.content,
+            "said": _time(message.created),
+            "edited": _time(message.edited),
+            "deleted": _time(message.deleted),
+            "hidden": message.hidden,
+            "replyTo": message.reply_to,
+            "reactions": on.get(message.pk, []),
+        }
+        for message in messages
+    ]
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

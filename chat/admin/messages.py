@@ -1,0 +1,143 @@
+"""What was said: to find, to hide and to take out as a file. Nothing is written past the log."""
+
+from collections.abc import Iterable
+
+from django.contrib import admin, messages
+from django.db import router, transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from chat import auth, models
+from chat.admin import exports
+from chat.admin.filters import Calendar, RoomFilter, StateFilter
+from chat.admin.history import Entry, remember, staff
+from chat.log import upkeep
+from chat.log.changes import reactions_on
+from chat.log.search import with_words, words_of
+
+SHOWN = 120
+"""Characters of a message in the list."""
+
+
+@admin.register(models.Message)
+class MessageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+    list_display = ("number", "room", "author", "name", "text", "created", "state")
+    list_select_related = ("room",)
+    list_filter = (RoomFilter, StateFilter)
+    list_per_page = 100
+    date_hierarchy = "created"
+    search_fields = ("content",)
+    search_help_text = _("Words of the text, the last may be unfinished.")
+    # Each of these would count a million messages on every page.
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    fields = (
+        *("room", "number", "seq", "changes", "author", "name", "content"),
+        *("reactions", "reply_to", "created", "edited", "deleted", "hidden"),
+    )
+    readonly_fields = fields
+    actions = ("hide", "restore", "export_json_lines", "export_csv")
+
+    # --- Nothing past the log ---
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 the admin's signature
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Message | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Message | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    # --- The list ---
+
+    def get_queryset(self, request: HttpRequest) -> Calendar:
+        return Calendar(models.Message).order_by(*self.get_ordering(request))
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """The newest first, each time by an index."""
+        return ("-number",) if request.GET.get("room") else ("-created",)
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002 as above
+        queryset: QuerySet[models.Message],
+        search_term: str,
+    ) -> tuple[QuerySet[models.Message], bool]:
+        if words := words_of(search_term):
+            queryset = with_words(queryset, words)
+        elif search_term:
+            # Signs alone are no words to the index.
+            queryset = queryset.filter(content__icontains=search_term)
+        return queryset, False
+
+    @admin.display(description=_("name"))
+    def name(self, message: models.Message) -> SafeString:
+        # A name may be written from right to left: it must not turn what stands beside it.
+        return format_html("<bdi>{}</bdi>", message.username)
+
+    @admin.display(description=_("text"))
+    def text(self, message: models.Message) -> SafeString:
+        return format_html("<bdi>{}</bdi>", Truncator(message.content).chars(SHOWN))
+
+    @admin.display(description=_("state"))
+    def state(self, message: models.Message) -> str:
+        if message.deleted:
+            return str(_("deleted"))
+        if message.hidden:
+            return str(_("hidden"))
+        return str(_("edited")) if message.edited else ""
+
+    @admin.display(description=_("reactions"))
+    def reactions(self, message: models.Message) -> str:
+        on = reactions_on([message.pk]).get(message.pk, [])
+        return "\n".join(f"{reaction.emoji} {reaction.count}: {', '.join(reaction.usernames)}" for reaction in on)
+
+    # --- Out of sight, and back ---
+
+    def has_hide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("chat.hide_message")
+
+    @admin.action(description=_("Hide the selected messages"), permissions=["hide"])
+    def hide(self, request: HttpRequest, queryset: QuerySet[models.Message]) -> None:
+        number = self._set_hidden(request, queryset.filter(hidden=False), hidden=True)
+        done = ngettext("%d message is hidden.", "%d messages are hidden.", number) % number
+        messages.success(request, done)
+
+    @admin.action(description=_("Show the selected messages again"), permissions=["hide"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[models.Message]) -> None:
+        number = self._set_hidden(request, queryset.filter(hidden=True), hidden=False)
+        done = ngettext("%d message is shown again.", "%d messages are shown again.", number) % number
+        messages.success(request, done)
+
+    def _set_hidden(self, request: HttpRequest, chosen: QuerySet[models.Message], *, hidden: bool) -> int:
+        """Hide or show what is not deleted. How many were not so already."""
+        identity, number = auth.account(staff(request)), 0
+        pieces = upkeep.in_pieces(chosen.filter(deleted=None).select_related("room"))
+        for piece in pieces:
+            # The history and the change, or neither.
+            with transaction.atomic(using=router.db_for_write(models.Message)):
+                changed = upkeep.hide(piece, author=identity.key, username=identity.name or "", hidden=hidden)
+                remember(request, models.Message, list(_entries(changed, "hidden" if hidden else "shown again")))
+            number += len(changed)
+        return number
+
+    # --- Exports ---
+
+    @admin.action(description=_("Export the selected messages as JSON Lines"), permissions=["view"])
+    def export_json_lines(self, request: HttpRequest, queryset: QuerySet[models.Message]) -> StreamingHttpResponse:
+        return exports.response(request, queryset, exports.JSON_LINES)
+
+    @admin.action(description=_("Export the selected messages as CSV"), permissions=["view"])
+    def export_csv(self, request: HttpRequest, queryset: QuerySet[models.Message]) -> StreamingHttpResponse:
+        return exports.response(request, queryset, exports.CSV)
+
+
+def _entries(changed: Iterable[models.Message], what: str) -> Iterable[Entry]:
+    return (Entry(message.pk, f"{message.room.slug} {message.number}", what) for message in changed)

@@ -1,0 +1,252 @@
+"""What is done to the logs from outside the chat: the staff hides a message, old ones are pruned, all is checked.
+
+For threads that may use the ORM, beside a chat that goes on: each change is a transaction of its own under the
+room's lock, so several of these can run at once.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from django.db import DatabaseError, connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Count, F, Max, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+
+from chat import models
+from chat.log.commits import BATCH, Hide, Outcome, Writer, Written
+from chat.log.queries import RoomLog
+from chat.log.search import REBUILD, TRIGGERS
+
+Messages = QuerySet[models.Message]
+
+
+def in_pieces(messages: Messages, size: int = BATCH) -> Iterator[list[models.Message]]:
+    """The messages, room by room and in their order, so many at once.
+
+    Each piece is a query of its own, from where the last one ended: nothing is held open meanwhile, and what is
+    done with a piece does not disturb the next.
+    """
+    for room in list(messages.order_by("room").values_list("room", flat=True).distinct()):
+        of_room, last = messages.filter(room=room).order_by("number"), 0
+        while rows := list(of_room.filter(number__gt=last)[:size]):
+            yield rows
+            last = rows[-1].number
+
+
+# --- The staff ---
+
+
+def hide(messages: Sequence[models.Message], *, author: str, username: str, hidden: bool) -> list[models.Message]:
+    """Take messages out of sight, or show them again, as a change of the room; those that were not so already.
+
+    Their rooms are read from them: select those along.
+    """
+    writes = [
+        Hide(
+            room=RoomLog(message.room_id, message.room.slug, message.room.epoch, message.room.seq),
+            author=author,
+            username=username,
+            id=message.number,
+            hidden=hidden,
+            allowed=_by_permission,
+            done=_nobody_waits,
+        )
+        for message in messages
+    ]
+    outcomes = Writer().write(writes)
+    return [
+        message
+        for message, outcome in zip(messages, outcomes, strict=True)
+        if isinstance(outcome, Written) and outcome.change
+    ]
+
+
+def _by_permission(message: models.Message) -> None:
+    """The admin asks for the permission."""
+
+
+def _nobody_waits(outcome: Outcome) -> None:
+    pass
+
+
+# --- What is old ---
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What went, or would go: so many messages, with so many numbers."""
+
+    room: str
+    messages: int
+    numbers: int
+
+
+def measure(messages: Messages) -> list[Gone]:
+    """What would go of each room with these messages."""
+    rows = messages.order_by("room__slug").values_list("room__slug")
+    return [Gone(*row) for row in rows.annotate(Count("pk"), Count("pk") + Sum("changes"))]
+
+
+def prune(messages: Messages, size: int = BATCH) -> Iterator[Gone]:
+    """Delete messages, so many in one transaction; what went with each. The rooms remember how many numbers."""
+    for rows in in_pieces(messages.select_related("room").only("number", "room__slug"), size):
+        yield _prune(rows[0].room, [row.pk for row in rows])
+
+
+def _prune(room: models.Room, keys: Sequence[int]) -> Gone:
+    using = router.db_for_write(models.Message)
+    with transaction.atomic(using=using):
+        lock(room.pk, using)
+        # What another run has not taken before, with the changes that it has now.
+        rows = models.Message.objects.using(using).filter(pk__in=keys)
+        messages, changes = rows.aggregate(n=Count("pk"), changes=Coalesce(Sum("changes"), 0)).values()
+        rows.only("pk").delete()
+        models.Room.objects.using(using).filter(pk=room.pk).update(pruned=F("pruned") + messages + changes)
+    return Gone(room.slug, messages, messages + changes)
+
+
+def lock(room: int, using: str) -> None:
+    """Keep others from writing in the room until the transaction ends. On SQLite it keeps them off by itself."""
+    rooms = models.Room.objects.using(using).filter(pk=room)
+    if connections[using].features.has_select_for_update:
+        rooms = rooms.select_for_update()
+    rooms.values_list("pk").first()
+
+
+# --- The proof ---
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is wrong with a room, or with what all rooms share."""
+
+    where: str
+    what: str
+    # A statement for the database, or what to do.
+    repair: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}. To repair: {self.repair}"
+
+
+RESTORE = "the chat never writes such rows: restore a backup."
+# With another epoch clients start over: they may have seen numbers that will be given again.
+RECOUNT = "UPDATE chat_room SET seq = {seq}, pruned = {pruned}, epoch = '{epoch}' WHERE id = {room};"
+NO_TEXT = "UPDATE chat_message SET content = '' WHERE room_id = {room} AND deleted IS NOT NULL;"
+NO_REPLY = (
+    "UPDATE chat_message SET reply_to = NULL WHERE room_id = {room} AND NOT reply_to BETWEEN 1 AND number - 1;"
+)
+NO_EMOJI = (
+    "DELETE FROM chat_reaction WHERE message_id IN "
+    "(SELECT id FROM chat_message WHERE room_id = {room} AND deleted IS NOT NULL);"
+)
+READ_ALL = "UPDATE chat_readposition SET seq = {seq} WHERE room_id = {room} AND seq > {seq};"
+INTEGRITY = "INSERT INTO chat_message_words(chat_message_words, rank) VALUES ('integrity-check', 1)"
+"""The 1 has the index compared with the messages, not only with itself."""
+RULES = {
+    "order": (
+        Q(number__lt=1) | Q(seq__lt=F("number")),
+        "{n} messages have a number under 1, or a last change before it",
+        RESTORE,
+    ),
+    "text": (
+        Q(deleted__isnull=False) & ~Q(content=""),
+        "{n} deleted messages still have their text",
+        NO_TEXT,
+    ),
+    "replies": (
+        Q(reply_to__gte=F("number")) | Q(reply_to__lt=1),
+        "{n} messages answer one that was not there yet",
+        NO_REPLY,
+    ),
+}
+"""What no message may be; how that is said; and the repair."""
+
+
+def faults(rooms: QuerySet[models.Room]) -> Iterator[Fault]:
+    """What is wrong with the rooms' logs. Each question is one statement, so it holds while the chat goes on."""
+    messages = models.Message.objects.filter(room__in=rooms)
+    yield from _doubled(messages, "number")
+    yield from _doubled(messages, "seq")
+    yield from _miscounted(rooms)
+    yield from _broken(messages)
+    yield from _deleted_with_emoji(rooms)
+    yield from _read_ahead(rooms)
+    yield from _search_out_of_step(connections[router.db_for_read(models.Message)])
+
+
+def _doubled(messages: Messages, field: str) -> Iterator[Fault]:
+    """The same number on several messages. The database's own constraint forbids it, where it is there."""
+    rows = messages.values("room", field).annotate(n=Count("pk")).filter(n__gt=1)
+    found: dict[int, list[int]] = {}
+    for room, number in rows.order_by("room", field).values_list("room", field):
+        found.setdefault(room, []).append(number)
+    for room in models.Room.objects.filter(pk__in=found):
+        numbers = found[room.pk]
+        what = f"{len(numbers)} times the same {field} is on several messages, first {numbers[0]}"
+        yield Fault(room.slug, what, f"the constraint chat_message_{field} is lost; {RESTORE}")
+
+
+def _miscounted(rooms: QuerySet[models.Room]) -> Iterator[Fault]:
+    """A number for each message and for each of its changes, kept or pruned, and no other."""
+    kept = Count("messages") + Coalesce(Sum("messages__changes"), 0)
+    counted = rooms.annotate(kept=kept, last=Coalesce(Max("messages__seq"), 0))
+    for room in counted.exclude(seq=F("pruned") + F("kept"), last__lte=F("seq")):
+        seq = max(room.seq, room.last, room.kept)
+        what = f"it counts up to {room.seq}, with {room.pruned} pruned and {room.kept} kept, and has {room.last}"
+        repair = RECOUNT.format(seq=seq, pruned=seq - room.kept, epoch=models.new_epoch(), room=room.pk)
+        yield Fault(room.slug, what, repair)
+
+
+def _broken(messages: Messages) -> Iterator[Fault]:
+    """All of RULES in one pass."""
+    counts = {name: Count("pk", filter=broken) for name, (broken, _, _) in RULES.items()}
+    some = Q(*((f"{name}__gt", 0) for name in RULES), _connector=Q.OR)
+    rows = messages.values_list("room", "room__slug").annotate(**counts).filter(some)
+    for room, slug, *found in rows.order_by("room__slug"):
+        for n, (_, what, repair) in zip(found, RULES.values(), strict=True):
+            if n:
+                yield Fault(slug, what.format(n=n), repair.format(room=room))
+
+
+def _deleted_with_emoji(rooms: QuerySet[models.Room]) -> Iterator[Fault]:
+    left = models.Reaction.objects.filter(message__room__in=rooms, message__deleted__isnull=False)
+    for room, slug, n in left.values_list("message__room", "message__room__slug").annotate(Count("pk")):
+        yield Fault(slug, f"{n} emoji are on deleted messages", NO_EMOJI.format(room=room))
+
+
+def _read_ahead(rooms: QuerySet[models.Room]) -> Iterator[Fault]:
+    ahead = models.ReadPosition.objects.filter(room__in=rooms, seq__gt=F("room__seq"))
+    for room, slug, seq, n in ahead.values_list("room", "room__slug", "room__seq").annotate(Count("pk")):
+        what = f"{n} people have read further than the last number, {seq}"
+        yield Fault(slug, what, READ_ALL.format(room=room, seq=seq))
+
+
+def _search_out_of_step(connection: BaseDatabaseWrapper) -> Iterator[Fault]:
+    asked = {"sqlite": _sqlite_index, "postgresql": _postgresql_index}.get(connection.vendor)
+    if asked:
+        yield from (Fault("search", what, repair) for what, repair in asked(connection))
+
+
+def _sqlite_index(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM sqlite_master WHERE name LIKE 'chat_message_words%%'", [])
+        missing = {"chat_message_words", *TRIGGERS} - {name for (name,) in cursor.fetchall()}
+        if missing:
+            yield f"{', '.join(sorted(missing))} not there", f"manage.py migrate, and then: {REBUILD};"
+        if "chat_message_words" in missing:
+            return
+        try:
+            cursor.execute(INTEGRITY)
+        except DatabaseError as error:
+            yield f"the index is not of the messages as they are ({error})", f"{REBUILD};"
+
+
+def _postgresql_index(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('chat_message_words')")
+        row = cursor.fetchone()
+    if row is None:
+        yield "the index chat_message_words is not there", "manage.py migrate."
+    elif not row[0]:
+        yield "the index chat_message_words is not valid", "REINDEX INDEX chat_message_words;"

@@ -1,0 +1,77 @@
+"""``manage.py prune_messages``: old messages go, for good. The chat may run meanwhile, and another of these."""
+
+import re
+import time
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from chat import models
+from chat.log.commits import BATCH
+from chat.log.upkeep import Gone, measure, prune
+
+UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+MOST = 10_000
+"""Messages of one transaction: a statement has at most 32,766 values in SQLite, and others wait for it."""
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete messages that are older than a time, a few in each transaction. Their numbers are not given again."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--older-than", required=True, metavar="90d", help="hours (h), days (d) or weeks (w)")
+        parser.add_argument("--room", metavar="SLUG", help="only of this room")
+        parser.add_argument("--dry-run", action="store_true", help="delete nothing; print what would go")
+        parser.add_argument(
+            "--batch",
+            type=int,
+            default=BATCH,
+            metavar="N",
+            help="messages in one transaction (default: %(default)s)",
+        )
+
+    def handle(self, *, older_than: str, room: str | None, dry_run: bool, batch: int, **_: Any) -> None:
+        if not 1 <= batch <= MOST:
+            raise CommandError(f"--batch must be from 1 to {MOST}, not {batch}.")
+        old = models.Message.objects.filter(created__lt=timezone.now() - age(older_than))
+        if room is not None:
+            if not models.Room.objects.filter(slug=room).exists():
+                raise CommandError(f"There is no room {room!r}.")
+            old = old.filter(room__slug=room)
+        try:
+            self._tell(measure(old), "would go") if dry_run else self._prune(old, batch)
+        except Error as error:
+            raise CommandError(f"The database refuses: {error}. What was told is done; run it again.") from None
+
+    def _prune(self, old: QuerySet[models.Message], batch: int) -> None:
+        messages, numbers = Counter[str](), Counter[str]()
+        try:
+            began = time.monotonic()
+            for gone in prune(old, batch):
+                messages[gone.room] += gone.messages
+                numbers[gone.room] += gone.numbers
+                # As long as it took: who waits for SQLite's lock looks again now and then, and must find it free.
+                time.sleep(time.monotonic() - began)
+                began = time.monotonic()
+        finally:
+            self._tell([Gone(slug, n, numbers[slug]) for slug, n in sorted(messages.items())], "are gone")
+
+    def _tell(self, rooms: list[Gone], what: str) -> None:
+        for gone in rooms:
+            self.stdout.write(f"{gone.room}: {gone.messages} messages with {gone.numbers} numbers {what}")
+        self.stdout.write(f"{sum(gone.messages for gone in rooms)} messages {what}")
+
+
+def age(text: str) -> timedelta:
+    """The time that "12h", "90d" or "8w" says."""
+    found = re.fullmatch(r"(\d{1,4})([hdw])", text)
+    if not found or not int(found[1]):
+        raise CommandError(f"--older-than must be like 12h, 90d or 8w, not {text!r}.")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})

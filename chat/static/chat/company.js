@@ -1,0 +1,52 @@
+import {onFrame} from "./dom.js";
+import {PeopleView} from "./people-view.js";
+import {TypingView} from "./typing-view.js";
+
+/** Who else is in the room: the list of them, who comes and goes, who is typing. */
+export class Company {
+  #timeline;
+  #people;
+  #typing;
+  #list = {users: [], count: 0};
+  #onChange;
+
+  /**
+   * @param {object} options
+   * @param {object} options.elements people (the panel), peopleList, peopleToggle, peopleClose, typing, counts
+   * @param {() => void} options.onChange the timeline has to be drawn
+   */
+  constructor({client, timeline, elements, onChange}) {
+    const {people, peopleList, peopleToggle, peopleClose, typing, counts} = elements;
+    this.#timeline = timeline;
+    this.#onChange = onChange;
+    this.#people = new PeopleView({panel: people, list: peopleList, toggle: peopleToggle, close: peopleClose, counts});
+    this.#typing = new TypingView(typing);
+    client.addEventListener("userList", ({detail}) => this.#listed(detail));
+    client.addEventListener("typing", ({detail}) => this.#typed(detail));
+    client.addEventListener("join", ({detail}) => this.#moved("joined", detail));
+    client.addEventListener("leave", ({detail}) => this.#moved("left", detail));
+  }
+
+  /** Somebody has said something: that ends their typing. */
+  spoke(name) {
+    this.#typing.stopped(name);
+  }
+
+  draw = onFrame(() => this.#people.draw(this.#list, this.#timeline.me));
+
+  #listed(userList) {
+    this.#list = userList;
+    this.draw();
+  }
+
+  #typed({username}) {
+    if (username !== this.#timeline.me) this.#typing.typed(username);
+  }
+
+  #moved(how, {username}) {
+    if (how === "left") this.#typing.stopped(username);
+    if (username === this.#timeline.me) return;
+    this.#timeline[how](username);
+    this.#onChange();
+  }
+}

@@ -1,0 +1,54 @@
+import {write} from "./dom.js";
+import {words} from "./words.js";
+
+/** What stands at the two ends of the log: buttons for more of it, for the first new message and for the newest. */
+export class LogEdges {
+  #log;
+  #elements;
+  #passed = null; // the line "new" that the reader has seen, or does not care for
+
+  /**
+   * @param {object} options
+   * @param {import("./log-view.js").LogView} options.log
+   * @param {{pane, older, olderFailed, newer, newerBox, empty, jump, jumpCount, firstNew, firstNewCount}} options.elements
+   * @param {{older, newer, jump, firstNew: () => void}} options.on
+   */
+  constructor({log, elements, on}) {
+    this.#log = log;
+    this.#elements = elements;
+    for (const name of ["older", "newer", "jump", "firstNew"]) elements[name].addEventListener("click", on[name]);
+  }
+
+  /** @param {{timeline, history, attention, line: number | null}} state */
+  draw({timeline, history, attention, line}) {
+    const {olderFailed, empty, jumpCount, newerBox, jump} = this.#elements;
+    this.#hide(this.#elements.older, !(history.begun && timeline.shown.before));
+    this.#hide(newerBox, timeline.window === null);
+    this.#hide(jump, this.#log.following);
+    write(jumpCount, attention.below ? words.newMessages(attention.below) : words.latest);
+    write(olderFailed, history.failed ? words.historyFailed : "");
+    empty.hidden = !history.begun || timeline.messages.length + timeline.pending.length > 0;
+    this.#drawFirstNew(timeline, line);
+  }
+
+  /** The way up to what is new, while the reader has not seen where it begins. */
+  #drawFirstNew({live, shown, me}, line) {
+    const {firstNew, firstNewCount} = this.#elements;
+    const where = this.#log.whereIs("unread");
+    if (where === "here" || where === "below") this.#passed = line;
+    const fresh = line === null || line === this.#passed ? [] : live.messages.filter(isNew(line, me));
+    const all = !live.before || live.oldest <= line;
+    this.#hide(firstNew, fresh.length === 0 || shown !== live || (all && where !== "above"));
+    write(firstNewCount, words.firstNew(fresh.length, !all));
+  }
+
+  /** The buttons are never disabled: one that has nothing to do yet keeps the focus for the next press. */
+  #hide(element, hidden) {
+    if (hidden && element.contains(document.activeElement)) this.#elements.pane.focus({preventScroll: true});
+    element.hidden = hidden;
+  }
+}
+
+function isNew(line, me) {
+  return ({id, username, deleted}) => id > line && username !== me && !deleted;
+}

@@ -1,0 +1,68 @@
+import {newRef} from "./refs.js";
+import {errorWords, words} from "./words.js";
+
+/** What the reader says: it stands in the log at once, and there it is told what becomes of it. */
+export class Saying {
+  #client;
+  #room;
+  #timeline;
+  #attention;
+  #onChange;
+
+  /** @param {{client, room: string, timeline, attention, onChange: () => void}} options */
+  constructor({client, room, timeline, attention, onChange}) {
+    this.#client = client;
+    this.#room = room;
+    this.#timeline = timeline;
+    this.#attention = attention;
+    this.#onChange = onChange;
+    client.addEventListener("sent", ({detail}) => this.#sent(detail));
+    client.addEventListener("refused", ({detail}) => this.#refused(detail));
+    client.addEventListener("pending", ({detail}) => this.#restore(detail));
+  }
+
+  /** @param {number} [replyTo] the id of the message that this answers */
+  say(content, replyTo) {
+    const ref = newRef();
+    this.#timeline.sending.add({ref, content, replyTo, at: Date.now()});
+    this.#client.send(this.#room, content, {ref, replyTo});
+    this.#onChange();
+  }
+
+  retry(ref) {
+    const entry = this.#timeline.sending.retry(ref);
+    if (entry) this.#client.send(this.#room, entry.content, {ref, replyTo: entry.replyTo});
+    this.#onChange();
+  }
+
+  discard(ref) {
+    this.#timeline.sending.take(ref);
+    this.#client.discard(ref);
+    this.#onChange();
+  }
+
+  /** Show what an earlier life of this page left behind. */
+  async restore() {
+    await this.#client.restored;
+    const left = [...this.#client.pending(this.#room), ...this.#client.failed(this.#room)];
+    for (const entry of left) this.#restore(entry);
+  }
+
+  #restore(entry) {
+    const {sending, live, me} = this.#timeline;
+    sending.restore(entry, live.messages, me, entry.failed ? errorWords(entry.failed) : null);
+    this.#onChange();
+  }
+
+  #sent({ref, ...message}) {
+    this.#timeline.confirm(ref, message);
+    this.#onChange();
+  }
+
+  #refused({ref, error}) {
+    const reason = errorWords(error);
+    this.#timeline.sending.fail(ref, reason);
+    this.#attention.say(words.notSent(reason));
+    this.#onChange();
+  }
+}

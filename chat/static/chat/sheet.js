@@ -1,0 +1,52 @@
+/** A panel that a button opens: beside the messages, or, where there is no room for it, over them. */
+export class Sheet {
+  #panel;
+  #toggle;
+  #focus;
+  #onToggle;
+
+  /**
+   * @param {object} options
+   * @param {HTMLElement} options.panel
+   * @param {HTMLElement} options.toggle the button; aria-expanded tells the state
+   * @param {HTMLElement} options.close a button in the panel
+   * @param {HTMLElement} [options.focus] what has the focus once it is open
+   * @param {boolean} [options.modest] a press elsewhere closes it
+   * @param {(open: boolean) => void} [options.onToggle]
+   */
+  constructor({panel, toggle, close, focus = panel, modest = true, onToggle = () => {}}) {
+    this.#panel = panel;
+    this.#toggle = toggle;
+    this.#focus = focus;
+    this.#onToggle = onToggle;
+    toggle.addEventListener("click", () => this.show(!this.open));
+    close.addEventListener("click", () => this.show(false));
+    document.addEventListener("keydown", (event) => this.#key(event));
+    if (modest) document.addEventListener("click", ({target}) => this.#pressed(target));
+  }
+
+  get open() {
+    return this.#toggle.getAttribute("aria-expanded") === "true";
+  }
+
+  show(open, {refocus = true} = {}) {
+    if (open !== this.open) {
+      this.#toggle.setAttribute("aria-expanded", String(open));
+      this.#panel.classList.toggle("open", open);
+      this.#onToggle(open);
+    }
+    if (open) this.#focus.focus();
+    else if (refocus) this.#toggle.focus();
+  }
+
+  #key(event) {
+    if (event.key !== "Escape" || event.defaultPrevented || !this.open) return;
+    event.preventDefault();
+    this.show(false);
+  }
+
+  #pressed(target) {
+    const inside = this.#panel.contains(target) || this.#toggle.contains(target);
+    if (this.open && !inside) this.show(false, {refocus: false});
+  }
+}

@@ -1,0 +1,57 @@
+/** The faces of the toolbar (toolbar.js): each has a label, buttons and perhaps a question. */
+
+import {icon, make} from "./dom.js";
+import {ICONS} from "./icons.js";
+import {choices, has} from "./reactions.js";
+import {words} from "./words.js";
+
+/**
+ * Each takes {message, own, lasting, me} and gives {label, nodes}. A button's data-act says what it does, the name
+ * of another face turns to that.
+ */
+export const FACES = {
+  actions: ({message, own, lasting}) => ({
+    label: words.actionsFor(message.username),
+    nodes: [
+      lasting ? drawn("react", "emoji") : null,
+      drawn("reply", "reply"),
+      lasting && own ? drawn("edit", "edit") : null,
+      lasting && own ? drawn("delete", "question") : null,
+    ],
+  }),
+
+  emoji: ({message, me}) => ({
+    label: words.react,
+    nodes: [
+      ...choices(message.reactions).map((emoji) => pick(emoji, has(message.reactions, emoji, me))),
+      drawn("back", "actions"),
+    ],
+  }),
+
+  question: () => ({
+    label: words.sureToDelete,
+    nodes: [
+      make("span", {className: "question"}, words.sureToDelete),
+      said("keep", "actions"),
+      said("reallyDelete", "remove", "danger"),
+    ],
+  }),
+};
+
+function drawn(name, act) {
+  return make(
+    "button",
+    {type: "button", title: words[name], ariaLabel: words[name], dataset: {act, focus: `bar ${act}`}},
+    icon(ICONS[name], 20),
+  );
+}
+
+function said(name, act, className = "") {
+  return make("button", {type: "button", className, dataset: {act, focus: `bar ${act}`}}, words[name]);
+}
+
+function pick(emoji, mine) {
+  const label = mine ? words.takeBack(emoji) : words.reactWith(emoji);
+  const dataset = {act: "react", emoji, focus: `bar ${emoji}`};
+  return make("button", {type: "button", className: "emoji", ariaLabel: label, ariaPressed: String(mine), dataset}, emoji);
+}

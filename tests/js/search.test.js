@@ -1,0 +1,142 @@
+/** Searching the room: the answers of the last question, and the words that were found in a text. */
+
+import assert from "node:assert/strict";
+import {test} from "node:test";
+
+import {ChatError} from "../../chat/static/chat/errors.js";
+import {excerpt, marked} from "../../chat/static/chat/found-words.js";
+import {Searching} from "../../chat/static/chat/searching.js";
+import {settle} from "./helpers.js";
+
+const message = (id, content = "tea") => ({type: "message", id, seq: id, username: "Bob", content, timestamp: id});
+
+function here() {
+  const asked = [];
+  const client = {
+    search: (room, query, options) =>
+      new Promise((resolve, reject) => asked.push({query, ...options, resolve, reject})),
+  };
+  return {asked, searching: new Searching({client, room: "tea", onChange() {}})};
+}
+
+const ids = (searching) => searching.results.map(({id}) => id);
+
+test("What is found comes newest first, more of it on demand.", async () => {
+  const {asked, searching} = here();
+  searching.ask("  tea ");
+  assert.deepEqual([asked[0].query, asked[0].before, searching.loading], ["tea", undefined, true]);
+  asked[0].resolve({messages: [message(9), message(7)], more: true});
+  await settle();
+  assert.deepEqual([ids(searching), searching.more, searching.answered], [[9, 7], true, true]);
+  searching.next();
+  searching.next();
+  assert.deepEqual(asked.slice(1).map(({before}) => before), [7]);
+  asked[1].resolve({messages: [message(3)], more: false});
+  await settle();
+  assert.deepEqual([ids(searching), searching.more], [[9, 7, 3], false]);
+  searching.next();
+  assert.equal(asked.length, 2);
+});
+
+test("The same words are asked for once; others forget what was found.", async () => {
+  const {asked, searching} = here();
+  searching.ask("tea");
+  searching.ask("tea ");
+  assert.equal(asked.length, 1);
+  searching.ask("coffee");
+  asked[0].resolve({messages: [message(9)], more: true});
+  await settle();
+  assert.deepEqual([ids(searching), searching.loading], [[], true], "an answer to an earlier question");
+  asked[1].resolve({messages: [], more: false});
+  await settle();
+  assert.deepEqual([ids(searching), searching.answered], [[], true]);
+  searching.ask("");
+  assert.deepEqual([asked.length, searching.answered], [2, false]);
+});
+
+test("A question without an answer is told, and asked again when the room is entered.", async () => {
+  const {asked, searching} = here();
+  searching.again();
+  searching.ask("tea");
+  asked[0].reject(new ChatError("disconnected", "gone"));
+  await settle();
+  assert.deepEqual([searching.error.code, searching.answered], ["disconnected", false]);
+  searching.again();
+  asked[1].resolve({messages: [message(9)], more: false});
+  await settle();
+  assert.deepEqual([searching.error, ids(searching)], [null, [9]]);
+});
+
+test("What was found follows the changes; what is deleted goes.", async () => {
+  const {asked, searching} = here();
+  searching.ask("tea");
+  asked[0].resolve({messages: [message(9), message(7)], more: true});
+  await settle();
+  searching.heard({type: "edit", id: 9, seq: 10, content: "green tea"});
+  searching.heard({type: "delete", id: 7, seq: 11});
+  searching.heard({type: "delete", id: 1, seq: 12});
+  assert.deepEqual(searching.results.map(({content}) => content), ["green tea"]);
+  searching.next();
+  assert.equal(asked[1].before, 7, "the next page begins where the last one ended");
+});
+
+test("After a reset the same is asked of the other life.", async () => {
+  const {asked, searching} = here();
+  searching.reset();
+  assert.equal(asked.length, 0);
+  searching.ask("tea");
+  asked[0].resolve({messages: [message(9)], more: true});
+  await settle();
+  searching.reset();
+  assert.deepEqual([ids(searching), asked.length], [[], 2]);
+});
+
+// --- The words in the text ---
+
+const short = (parts) => parts.map(({text, found}) => (found ? `[${text}]` : text)).join("");
+
+for (const [text, query, expected] of [
+  ["Tea or coffee?", "tea", "[Tea] or coffee?"],
+  ["tea, teatime, steam", "tea", "[tea], [tea]time, steam"],
+  ["one two three", "three one", "[one] two [three]"],
+  ["Ein Café in Zürich", "cafe zurich", "Ein [Café] in [Zürich]"],
+  ["CAFE\u0301!", "café", "[CAFE\u0301]!"],
+  ["ﬁne weather", "fine", "[ﬁne] weather"],
+  ["teatime", "tea teatime", "[teatime]"],
+  ["明日の天気は晴れ", "天気", "明日の[天気]は晴れ"],
+  ["مرحبا بالعالم", "مرحبا", "[مرحبا] بالعالم"],
+  ["what's up", "what's", "[what]'[s] up"],
+  ["<mark>tea</mark>", "tea", "<mark>[tea]</mark>"],
+  ["nothing here", "tea", "nothing here"],
+  ["nothing here", "...", "nothing here"],
+  ["😀 tea 😀", "tea", "😀 [tea] 😀"],
+]) {
+  test(`${JSON.stringify(query)} in ${JSON.stringify(text)}`, () => {
+    const parts = marked(text, query);
+    assert.equal(short(parts), expected);
+    assert.equal(parts.map((part) => part.text).join(""), text);
+  });
+}
+
+test("An excerpt of a long text shows the first word that was found.", () => {
+  const text = `${"before ".repeat(100)}tea ${"after ".repeat(100)}`;
+  const parts = excerpt(text, "tea");
+  assert.match(short(parts), /^…before .*\[tea\] after .*…$/);
+  assert.ok(parts.map((part) => part.text).join("").length < 200);
+});
+
+test("An excerpt is one line, and cuts no character in two.", () => {
+  assert.equal(short(excerpt("one\n\n  two", "two")), "one [two]");
+  for (let shift = 0; shift < 4; shift += 1) {
+    const shown = short(excerpt(`${"x".repeat(shift)}${"😀".repeat(400)} tea ${"😀".repeat(400)}`, "tea"));
+    assert.doesNotMatch(shown, /\p{Surrogate}/u);
+    assert.match(shown, /\[tea\]/);
+  }
+});
+
+test("A huge text takes time in proportion to its size.", () => {
+  const started = performance.now();
+  marked("a ".repeat(100_000), "a");
+  marked("a".repeat(200_000), "a");
+  assert.ok(performance.now() - started < 1_500);
+});

@@ -1,0 +1,159 @@
+"""The admin's pages of the rooms: names may be changed, numbers not; deletion takes all along."""
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import DELETION, LogEntry
+from django.core.management import call_command
+from django.test import AsyncClient, Client
+from doubles import Clock
+from helpers import CommunicatorPersona as Persona
+from logs import posts, react, read
+from members import olga, staff
+
+from chat import models
+from chat.log import RoomLog, Writer, queries
+from chat.log.commits import BATCH
+from chat.protocol import Message, Welcome
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGE = "/admin/chat/room/"
+EVERYTHING = ("view_room", "add_room", "change_room", "delete_room")
+
+
+@pytest.fixture
+def tea() -> RoomLog:
+    """A room with three messages, an emoji and somebody who read."""
+    room = queries.open_room("tea")
+    Writer().write([*posts(room, 3), react(room, 1), read(room, 2)])
+    return room
+
+
+@pytest.fixture
+async def clock() -> Clock:
+    return Clock()
+
+
+def page(client: Client, address: str = PAGE) -> str:
+    response = client.get(address)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_the_list_shows_each_room(client: Client, tea: RoomLog) -> None:
+    """With its numbers, and how many messages it has, as a link to them."""
+    olga(client, "view_room")
+    html = page(client)
+    assert '<td class="field-seq">4</td>' in html
+    assert '<a href="/admin/chat/message/?room=tea">3 messages</a>' in html
+
+
+def test_more_rooms_cost_no_more_queries(client: Client, django_assert_num_queries: Any) -> None:
+    """The list asks once for all of them, their messages' number too."""
+    olga(client, "view_room")
+    for number in range(1, 20):
+        room = queries.open_room(f"room-{number}")
+        Writer().write(posts(room, number))
+        if number in {1, 19}:
+            # The session, the staff, her permissions and her groups', how many rooms there are, the rooms.
+            with django_assert_num_queries(6):
+                page(client)
+
+
+def test_a_title_is_the_staff_s_to_give(client: Client, tea: RoomLog, statements: list[str]) -> None:
+    """Only what was changed is written: messages that come in the meantime keep their numbers."""
+    olga(client, "view_room", "change_room")
+    fields = {"title": "Tea time", "kind": "public", "slug": "coffee", "seq": "1", "epoch": "e", "pruned": "1"}
+    assert client.post(f"{PAGE}{tea.pk}/change/", fields).status_code == 302
+    row = models.Room.objects.get()
+    assert (row.title, row.slug, row.seq, row.pruned, row.epoch) == ("Tea time", "tea", 4, 0, tea.epoch)
+    (update,) = [sql for sql in statements if sql.startswith('UPDATE "chat_room"')]
+    assert update.startswith('UPDATE "chat_room" SET "title" = %s WHERE')
+
+
+def test_a_room_may_be_made_before_anybody_comes(client: Client) -> None:
+    """Under a name that fits an address."""
+    olga(client, *EVERYTHING)
+    assert "Enter a valid value" in client.post(f"{PAGE}add/", {"slug": "Tea", "kind": "public"}).content.decode()
+    assert client.post(f"{PAGE}add/", {"slug": "tea", "title": "Tea", "kind": "public"}).status_code == 302
+    assert queries.open_room("tea").seq == 0
+    assert "0 messages" in page(client, f"{PAGE}{models.Room.objects.get().pk}/change/")
+
+
+# --- Deletion ---
+
+
+@pytest.mark.parametrize("permissions", [("view_room",), ("view_room", "change_room", "delete_message")])
+def test_without_the_permission_no_room_is_deleted(
+    client: Client, tea: RoomLog, permissions: tuple[str, ...]
+) -> None:
+    """Neither on its page nor by the list's action."""
+    olga(client, *permissions)
+    assert client.post(f"{PAGE}{tea.pk}/delete/", {"post": "yes"}).status_code == 403
+    client.post(PAGE, {"action": "delete_selected", "_selected_action": [tea.pk], "post": "yes"})
+    assert models.Message.objects.count() == 3
+
+
+def test_before_the_deletion_it_is_said_what_goes(client: Client, tea: RoomLog) -> None:
+    """How many, not which: there may be a million. Nothing is gone yet."""
+    olga(client, "view_room", "delete_room")
+    html = page(client, f"{PAGE}{tea.pk}/delete/")
+    assert "Messages: 3" in html
+    assert "message 1" not in html
+    assert models.Message.objects.count() == 3
+
+
+@pytest.mark.parametrize("way", ["page", "list"])
+def test_a_deletion_takes_everything_along(client: Client, tea: RoomLog, way: str) -> None:
+    """Messages, emoji, reading positions and words: of this room, and of no other; the history has it."""
+    olga(client, "view_room", "delete_room")
+    coffee = queries.open_room("coffee")
+    Writer().write([*posts(coffee, 2), react(coffee, 1), read(coffee, 1)])
+    if way == "page":
+        client.post(f"{PAGE}{tea.pk}/delete/", {"post": "yes"})
+    else:
+        client.post(PAGE, {"action": "delete_selected", "_selected_action": [tea.pk], "post": "yes"})
+    assert [room.slug for room in models.Room.objects.all()] == ["coffee"]
+    assert (models.Message.objects.count(), models.Reaction.objects.count()) == (2, 1)
+    assert models.ReadPosition.objects.count() == 1
+    entry = LogEntry.objects.get()
+    assert (entry.action_flag, entry.object_repr) == (DELETION, "tea")
+    call_command("chat_check")
+
+
+def test_a_forged_deletion_empties_nothing(tea: RoomLog) -> None:
+    """Another site's page can't have a room emptied through a browser that is signed in."""
+    client = Client(enforce_csrf_checks=True)
+    olga(client, "view_room", "delete_room")
+    assert client.post(f"{PAGE}{tea.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert models.Message.objects.count() == 3
+
+
+def test_a_big_room_goes_in_small_transactions(client: Client, tea: RoomLog, transactions: list[str]) -> None:
+    """Others write in between: no transaction takes more than some milliseconds."""
+    olga(client, "view_room", "delete_room")
+    Writer().write(posts(tea, 3 * BATCH))
+    before = len(transactions)
+    client.post(f"{PAGE}{tea.pk}/delete/", {"post": "yes"})
+    assert len(transactions) - before >= 4
+    assert not models.Room.objects.exists()
+
+
+async def test_people_in_a_deleted_room_start_over(
+    async_client: AsyncClient, alice: Persona, bob: Persona, clock: Clock
+) -> None:
+    """They hear of another epoch within two seconds, and the talk goes on from 1."""
+    await staff(async_client, "view_room", "delete_room")
+    epoch = (await alice.join()).epoch
+    await bob.join()
+    await alice.say("hi")
+    await bob.expect(Message, content="hi")
+    room = await models.Room.objects.aget()
+    await async_client.post(f"{PAGE}{room.pk}/delete/", {"post": "yes"})
+    await clock.skip(1)
+    for persona in (alice, bob):
+        welcome = await persona.expect(Welcome)
+        assert (welcome.resumed, welcome.seq, welcome.epoch == epoch) == (False, 0, False)
+    assert (await alice.say("again")).id == 1
+    assert (await bob.expect(Message, content="again")).seq == 1

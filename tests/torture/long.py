@@ -1,0 +1,48 @@
+"""The long form, for minutes. Its parameters are in the environment.
+
+TORTURE_ROUNDS (20), TORTURE_CLIENTS (50), TORTURE_SERVERS (1; all share the database), TORTURE_SEED (by chance,
+and printed), TORTURE_DATABASE_URL (SQLite in a temporary file; or a PostgreSQL database of its own).
+"""
+
+import asyncio
+import os
+import random
+import tempfile
+from pathlib import Path
+
+from torture.again import many_times
+from torture.faults import ALL, hang_up
+from torture.report import dump
+from torture.run import Plan, torture
+from torture.site import a_file, migrated
+
+DUMP = Path(".local")
+
+
+def main() -> int:
+    url = os.environ.get("TORTURE_DATABASE_URL")
+    plan = Plan(
+        seed=_number("SEED", random.randrange(2**31)),
+        rounds=_number("ROUNDS", 20),
+        clients=_number("CLIENTS", 50),
+        servers=_number("SERVERS", 1),
+        faults=(*ALL, hang_up) if url else ALL,
+    )
+    print(f"TORTURE_SEED={plan.seed}: {plan.rounds} rounds, {plan.clients} clients", flush=True)
+    with tempfile.TemporaryDirectory(prefix="chat-torture-") as name:
+        folder = Path(name)
+        database = migrated(url or a_file(folder))
+        again = asyncio.run(many_times(folder, database, plan.seed))
+        report, history, log = asyncio.run(torture(plan, folder, database))
+    print(again.text())
+    print(report.text())
+    if not report.good:
+        DUMP.mkdir(exist_ok=True)
+        path = DUMP / f"torture-{plan.seed}.jsonl"
+        dump(report, history, log, path)
+        print(f"All that was recorded is in {path}.")
+    return not (report.good and again.good)
+
+
+def _number(name: str, default: int) -> int:
+    return int(os.environ.get(f"TORTURE_{name}") or default)

@@ -1,0 +1,128 @@
+"""What each client heard: the room's numbers in order, each once, without a gap; and the same as all others."""
+
+from collections import deque
+from collections.abc import Iterator
+
+from torture.case import Case, Problem
+from torture.records import Asked, Event, Heard, Lost, Refused, Strange, Welcomed
+
+
+def out_of_step(case: Case) -> Iterator[Problem]:
+    """After a welcome each frame goes on where the one before it ended."""
+    for who, events in case.of_client.items():
+        stream = _Stream()
+        for event in events:
+            wrong = stream.follow(event)
+            if wrong:
+                seq = event.seq if isinstance(event, (Heard, Welcomed)) else 0
+                yield Problem(wrong, f"{who}: {wrong} at {seq}", case.around(who, seq))
+
+
+class _Stream:
+    """Where a client's stream of numbered frames is."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        # None until it was welcomed.
+        self.at: int | None = None
+        # The positions of joins that have no answer yet: a link's joins are answered in turn.
+        self.asked: deque[int | None] = deque()
+        # The client asked to go on from its position: it drops what comes until it is welcomed there.
+        self.broken = False
+
+    def follow(self, event: Event) -> str | None:
+        """What is wrong with the event, if anything."""
+        match event:
+            case Lost():
+                self.begin()
+            case Asked(since=since):
+                self.asked.append(since)
+                self.broken = self.at is not None
+            case Welcomed() | Refused() if not self.asked:
+                return "answered without a question"
+            case Refused():
+                self.asked.popleft()
+            case Welcomed(resumed=resumed, seq=seq):
+                since, self.broken = self.asked.popleft(), False
+                self.at = since if resumed else seq
+            case Heard() if not self.broken:
+                return self._hear(event)
+        return None
+
+    def _hear(self, event: Heard) -> str | None:
+        if self.at is None:
+            return "heard before the welcome"
+        if event.seq <= self.at:
+            return "heard again"
+        if event.lower > self.at:
+            self.broken = True
+            return "gap"
+        self.at = event.seq
+        return None
+
+
+def resumed(case: Case) -> Iterator[Problem]:
+    """Who comes back to the same life of the room goes on where they were."""
+    for who, events in case.of_client.items():
+        asked: Asked | None = None
+        for event in events:
+            if isinstance(event, Asked):
+                asked = event
+            if isinstance(event, Welcomed) and asked and _had_no_need(case, asked, event):
+                yield Problem("reset", f"{who} had to start over from {asked.since}", [asked, event])
+
+
+def _had_no_need(case: Case, asked: Asked, welcomed: Welcomed) -> bool:
+    if asked.since is None or welcomed.resumed or welcomed.epoch != asked.epoch or case.log.pruned:
+        return False
+    return welcomed.seq - asked.since <= case.catch_up
+
+
+def different(case: Case) -> Iterator[Problem]:
+    """A number says the same to everybody, and that is what the log says."""
+    said: dict[int, Heard] = {}
+    for events in case.of_client.values():
+        for event in events:
+            if isinstance(event, Heard) and event.id:
+                before = said.setdefault(event.seq, event)
+                if _differ(before, event):
+                    says = f"{before.who} and {event.who} heard different things as {event.seq}"
+                    yield Problem("different", says, [before, event, *case.facts(event.id)])
+                if before.content is None:
+                    said[event.seq] = event
+    yield from (problem for event in said.values() for problem in _not_in_log(case, event))
+
+
+def _differ(one: Heard, other: Heard) -> bool:
+    """Emoji are compared live only: what is read from the log later may have some that came since."""
+    live = one.kind == other.kind == "Reacted"
+    return (
+        one.id != other.id
+        or (None not in (one.content, other.content) and one.content != other.content)
+        or (live and one.reactions != other.reactions)
+    )
+
+
+def _not_in_log(case: Case, event: Heard) -> Iterator[Problem]:
+    row = case.rows.get(event.id)
+    if row is None or event.seq > case.log.seq:
+        yield Problem("ghost", f"{event.who} heard {event.seq}, which the log does not have", [event])
+    elif event.seq > row.state.seq:
+        says = f"{event.who} heard that {event.id} changed at {event.seq}, and the log says {row.state.seq}"
+        yield Problem("ghost", says, [event, row])
+    elif event.seq == row.state.seq and (
+        event.content not in (None, row.state.content) or event.reactions not in (None, row.state.reactions)
+    ):
+        yield Problem("different", f"{event.who} heard another {event.seq} than the log's", [event, row])
+
+
+def strange(case: Case) -> Iterator[Problem]:
+    """The server says nothing that the protocol does not have."""
+    for event in case.events:
+        if isinstance(event, Strange):
+            yield Problem("strange", f"{event.who}: {event.says}", [event])
+
+
+CHECKS = (out_of_step, resumed, different, strange)

@@ -1,0 +1,142 @@
+"""One run: a crowd lives, its server suffers, all calm down, and the verdict is given."""
+
+import asyncio
+import random
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from torture.case import Problem
+from torture.client import Person
+from torture.crowd import Crowd, gathered, until
+from torture.database import Database
+from torture.faults import ALL, Does, Scene, suffer
+from torture.life import Habits
+from torture.on_states import token
+from torture.records import History, Log, Sent
+from torture.report import Report, counted
+from torture.site import Site
+from torture.timeline import Place
+from torture.verdict import judge
+
+SEARCHES = 40
+PATIENCE = 5.0
+"""Seconds for what nobody answers."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, with how many, and by which chance."""
+
+    seed: int
+    rounds: int = 20
+    clients: int = 50
+    servers: int = 1
+    faults: tuple[Does, ...] = ALL
+    # Seconds before a round's fault, at most; and of faults that last.
+    calm: float = 1.5
+    least: float = 1.0
+    most: float = 4.0
+    # Seconds for all to come to an end.
+    patience: float = 60.0
+    habits: Habits = field(default_factory=Habits)
+
+
+async def torture(plan: Plan, folder: Path, database: Database) -> tuple[Report, History, Log]:
+    """A run, with what was recorded and what is in the database in the end."""
+    began, history = time.monotonic(), History()
+    sites = [Site(folder, database) for _ in range(plan.servers)]
+    try:
+        await asyncio.gather(*(site.start() for site in sites))
+        crowd = Crowd([site.url for site in sites], f"torture-{plan.seed}", history, plan.seed, habits=plan.habits)
+        async with gathered(crowd):
+            people = _People(crowd, database)
+            for _ in range(plan.clients):
+                people.come()
+            await _suffer_all(plan, Scene(sites, crowd, random.Random(plan.seed), plan.least, plan.most), people)
+            log = await _come_to_rest(plan, crowd, database)
+            problems = judge(history.events, log, crowd.holdings())
+    finally:
+        for site in sites:
+            site.close()
+    problems += [problem for site in sites for problem in _of_site(site)]
+    report = Report(
+        seed=plan.seed,
+        seconds=time.monotonic() - began,
+        counts=counted(history, log, sum(site.away for site in sites)),
+        problems=problems,
+    )
+    return report, history, log
+
+
+async def _suffer_all(plan: Plan, scene: Scene, people: "_People") -> None:
+    """Each round its fault; each fault in its turn, in an order of chance."""
+    left: list[Does] = []
+    for number in range(plan.rounds):
+        left = left or scene.chance.sample(plan.faults, len(plan.faults))
+        await asyncio.sleep(scene.chance.uniform(0, plan.calm))
+        await suffer(scene, left.pop())
+        if number % 4 == 3:
+            people.come_late()
+
+
+async def _come_to_rest(plan: Plan, crowd: Crowd, database: Database) -> Log:
+    await crowd.calm()
+    # Whether they did is for the verdict to say.
+    if await crowd.settled(lambda: database.position(crowd.room)[0], plan.patience):
+        await _look_around(plan, crowd, database)
+    return database.log(crowd.room)
+
+
+async def _look_around(plan: Plan, crowd: Crowd, database: Database) -> None:
+    """Now that nothing changes any more: all have read it, and look for words that were there at some time."""
+    chance, (seq, _) = random.Random(plan.seed), database.position(crowd.room)
+    lasting = [client for client in crowd.clients if client.person.session]
+    for client in lasting:
+        client.read(seq)
+    said = sorted({str(sent.command["content"]) for sent in crowd.history.of(Sent) if "content" in sent.command})
+    for text in chance.sample(said, min(SEARCHES, len(said))):
+        chance.choice(crowd.clients).do("search", query=token(text), limit=10)
+    authors = {client.person.author for client in lasting}
+    with suppress(TimeoutError):
+        await until(lambda: all(client.idle for client in crowd.clients), plan.patience)
+        await until(lambda: authors <= _at(database.read_positions(crowd.room), seq), PATIENCE)
+
+
+def _at(positions: dict[str, int], seq: int) -> set[str]:
+    return {name for name, position in positions.items() if position == seq}
+
+
+def _of_site(site: Site) -> list[Problem]:
+    """What the server's own words and ends tell."""
+    problems = [Problem("traceback", text) for text in site.tracebacks()]
+    return problems + [Problem("exit", f"asked to end, it ended with {code}") for code in site.exits if code]
+
+
+class _People:
+    """Who comes: most with a session each, some with a second tab, some programs that only say a name."""
+
+    def __init__(self, crowd: Crowd, database: Database) -> None:
+        self.crowd, self.database = crowd, database
+        self.numbers = count()
+        self.last: Person | None = None
+
+    def come(self, place: Place | None = None) -> None:
+        self.last = self._person(next(self.numbers))
+        self.crowd.add(self.last, place)
+
+    def _person(self, number: int) -> Person:
+        name = f"P{number}"
+        if number % 7 == 6:
+            return Person(name, name)
+        if number % 7 == 3 and self.last and self.last.session:
+            return Person(name, self.last.author, self.last.session)
+        return Person(name, name, self.database.session(name))
+
+    def come_late(self) -> None:
+        """One who has a page open from the room's beginning, and one who has nothing."""
+        _, epoch = self.database.position(self.crowd.room)
+        self.come(Place(0, epoch) if epoch else None)
+        self.come()
