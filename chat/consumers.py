@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any
 
 from channels.consumer import AsyncConsumer
+from django.db import Error as DatabaseError
 from msgspec import UNSET
 
 from chat import protocol, rooms
@@ -93,6 +94,12 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         except asyncio.CancelledError:
             # The server stops and takes its applications down; it does not wait for farewells.
             raise
+        except DatabaseError as error:
+            log.error("connection %s: the database does not tell who it is: %s", self.socket.id, error)  # noqa: TRY400 its fault, not ours
+            # Opened, to be closed with a code: a handshake that is refused says nothing, and not to come back.
+            await send({"type": "websocket.accept"})
+            self.close(CloseCode.INTERNAL)
+            await self.socket.lane.flushed()
         except Exception:
             log.exception("connection %s: an unexpected error closes it", self.socket.id)
             if self.state is State.CONNECTING:

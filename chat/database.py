@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Barrier
 from typing import TypeVar
 
-from django.db import Error, connections
+from django.db import Error, InterfaceError, OperationalError, connections
 
 T = TypeVar("T")
 
@@ -23,12 +23,20 @@ _writer = ThreadPoolExecutor(1, thread_name_prefix="chat-write")
 
 async def reading(call: Callable[[], T]) -> T:
     """What ``call`` returns, from a thread that may use the ORM. Raises what it raises."""
-    return await asyncio.get_running_loop().run_in_executor(_readers, _guarded, call)
+    return await asyncio.get_running_loop().run_in_executor(_readers, _twice, call)
 
 
 async def writing(call: Callable[[], T]) -> T:
     """As ``reading``, on the one thread that writes: in the order of the calls."""
     return await asyncio.get_running_loop().run_in_executor(_writer, _guarded, call)
+
+
+def _twice(call: Callable[[], T]) -> T:
+    """A database that was started anew has ended our connections, and the first to ask finds out."""
+    try:
+        return _guarded(call)
+    except (OperationalError, InterfaceError):
+        return _guarded(call)
 
 
 def _guarded(call: Callable[[], T]) -> T:

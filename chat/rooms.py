@@ -51,13 +51,13 @@ async def join(hub: Hub, socket: Socket, identity: Identity, command: Join) -> N
     room = await hub.open(slug)
     try:
         read = await _read_position(hub, room, identity, command)
+        since = _given(command.since)
+        resumed = await room.can_resume(since, _given(command.epoch), chat_settings().CATCH_UP)
         # No await from here on: nothing is delivered in between, and nobody is counted who does not get in.
         first = presence.enter(slug, identity, name, socket.id)
     except BaseException:
         hub.release(room)
         raise
-    since = _given(command.since)
-    resumed = room.can_resume(since, _given(command.epoch), chat_settings().CATCH_UP)
     socket.username, socket.author = name, _author(identity, name)
     room.welcome(socket, resumed=resumed, read=read, ref=_given(command.ref))
     socket.lane.say(protocol.encode(presence.user_list(slug)))

@@ -91,7 +91,9 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",
         "timeout": 5,
         # In memory is also what a statement of many rows keeps to undo itself: a fifth of a commit's time.
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY; "
+        # What was deleted is overwritten in the file.
+        "PRAGMA secure_delete=ON;",
     }
 
 REDIS_URL = environment.redis_url("REDIS_URL")

@@ -13,7 +13,7 @@ from helpers import PATIENCE
 from chat.hub import Socket
 from chat.lanes import PortableLane
 from chat.log import Log, RoomLog, Stretch
-from chat.log.commits import unavailable
+from chat.log.writes import unavailable
 from chat.protocol import AnyOutgoing, decode_outgoing
 
 

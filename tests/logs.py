@@ -44,7 +44,6 @@ Messages: TypeAlias = dict[int, Message]
 Numbered: TypeAlias = Message | Edited | Deleted | Reacted | Position
 
 
-
 def examples(number: int) -> int:
     """So many in a full run; in proportion under a hypothesis profile with fewer."""
     return max(1, number * settings().max_examples // 100)

@@ -180,7 +180,7 @@ async def test_an_asgi_server_streams_it_too(async_client: AsyncClient, tea_of_m
     await staff(async_client, "view_message", "view_room")
     room = await models.Room.objects.aget()
     data = {"action": "export_csv", "_selected_action": [room.pk], "index": 0}
-    response = await async_client.post(ROOMS, data)
+    response: Any = await async_client.post(ROOMS, data)
     assert response.is_async
     pieces = [piece async for piece in response]
     assert len(pieces) == 4

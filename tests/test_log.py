@@ -18,12 +18,10 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from logs import (
     Follower,
     Messages,
-    anybody,
     assert_counted,
     changes_of,
     commit,
     edit,
-    elsewhere,
     erase,
     everything,
     examples,
@@ -61,6 +59,7 @@ from chat.log import (
     Written,
     commits,
     queries,
+    writes,
 )
 from chat.log.changes import milliseconds
 from chat.protocol import Deleted, Edited, ErrorCode, Invalid, Message, Position, Reacted, decode_outgoing
@@ -111,7 +110,9 @@ def test_rooms_count_for_themselves(room: RoomLog, tea: RoomLog, writer: Writer)
 def test_a_message_is_kept_as_it_was_said(room: RoomLog, writer: Writer) -> None:
     """The row has all that was said, and the answer's time; the change's frame says the same to everybody."""
     first, answer = written(
-        writer.write([post(room, "Tea? \N{TEACUP WITHOUT HANDLE}", ref="r1"), post(room, author="bob", reply_to=1)])
+        writer.write(
+            [post(room, "Tea? \N{TEACUP WITHOUT HANDLE}", ref="r1"), post(room, author="bob", reply_to=1)]
+        )
     )
     said = row(room, 1)
     assert (said.author, said.username, said.ref, said.content) == (
@@ -263,7 +264,9 @@ def test_a_hidden_message_comes_back_as_it_was(room: RoomLog, writer: Writer) ->
 def test_reactions_are_told_whole_and_in_their_order(room: RoomLog, writer: Writer) -> None:
     """Each change of the emoji tells all that are on the message now, the oldest first, with who put them there."""
     batch: list[Write] = [post(room)]
-    batch += [react(room, 1, emoji, author=author) for emoji, author in (("🎉", "bob"), ("👍", "bob"), ("🎉", "eve"))]
+    batch += [
+        react(room, 1, emoji, author=author) for emoji, author in (("🎉", "bob"), ("👍", "bob"), ("🎉", "eve"))
+    ]
     batch.append(react(room, 1, "🎉", author="bob", on=False))
     told = [decode_outgoing(change.frame) for change in changes_of(writer.write(batch))][1:]
     shown = [
@@ -325,7 +328,9 @@ def test_what_is_so_already_takes_no_number(
     room: RoomLog, writer: Writer, nothing: Callable[[RoomLog], Write]
 ) -> None:
     """A change to what is there already is answered with the message's number, and nobody hears of it."""
-    writer.write([*posts(room, 0), post(room), post(room), post(room), react(room, 1), erase(room, 2), hide(room, 3)])
+    writer.write(
+        [*posts(room, 0), post(room), post(room), post(room), react(room, 1), erase(room, 2), hide(room, 3)]
+    )
     before = everything(room)
     write = nothing(room)
     outcome = written(writer.write([write]))[0]
@@ -377,7 +382,14 @@ def test_another_room_s_message_is_not_found(room: RoomLog, tea: RoomLog, writer
 
 def test_what_is_changed_may_be_as_new_as_its_batch(room: RoomLog, writer: Writer) -> None:
     """A message can be said, edited, liked and deleted in one commit: each step has its number and its frame."""
-    batch = [post(room, "1"), post(room, "2"), edit(room, 1, "1!"), react(room, 2), erase(room, 1), post(room, "3")]
+    batch = [
+        post(room, "1"),
+        post(room, "2"),
+        edit(room, 1, "1!"),
+        react(room, 2),
+        erase(room, 1),
+        post(room, "3"),
+    ]
     outcomes = written(writer.write(batch))
     assert [(outcome.id, outcome.seq) for outcome in outcomes] == [(1, 1), (2, 2), (1, 3), (2, 4), (1, 5), (6, 6)]
     follower = Follower()
@@ -449,9 +461,7 @@ def test_a_room_is_made_once(db: None) -> None:
     assert len({queries.open_room(slug).epoch for slug in ("new", "other", "third")}) == 3
 
 
-def test_what_is_written_into_a_room_that_is_gone_is_refused(
-    room: RoomLog, tea: RoomLog, writer: Writer
-) -> None:
+def test_what_is_written_into_a_room_that_is_gone_is_refused(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
     """Every kind of write is told so, by a writer that knew the room too; the others of the batch are kept."""
     writer.write([post(room), post(tea)])
     models.Room.objects.filter(pk=room.pk).delete()
@@ -718,7 +728,7 @@ async def test_too_much_that_waits_is_refused(log: Log, lobby: RoomLog, settings
         log.append(post(lobby))
     assert refused.value.code is ErrorCode.BUSY
     assert refused.value.retry_after
-    assert commits.RETRY_AFTER / 2 <= refused.value.retry_after <= commits.RETRY_AFTER * 3 / 2
+    assert writes.RETRY_AFTER / 2 <= refused.value.retry_after <= writes.RETRY_AFTER * 3 / 2
     await log.close()
     diary.append(log, post(lobby))
     await log.close()
@@ -741,12 +751,12 @@ async def test_a_failed_commit_refuses_all_and_tells_nobody(
 
 
 async def test_those_who_are_refused_together_come_back_apart(log: Log, lobby: RoomLog, outage: Outage) -> None:
-    """Each refusal has a time of its own, around commits.RETRY_AFTER, so that a crowd does not come back as one."""
+    """Each refusal has a time of its own, around writes.RETRY_AFTER, so that a crowd does not come back as one."""
     with outage.begin():
         outcomes = await commit(log, *posts(lobby, 40))
     times = {outcome.retry_after for outcome in outcomes if isinstance(outcome, Invalid)}
     assert len(times) > 10
-    assert all(time and commits.RETRY_AFTER / 2 <= time <= commits.RETRY_AFTER * 3 / 2 for time in times)
+    assert all(time and writes.RETRY_AFTER / 2 <= time <= writes.RETRY_AFTER * 3 / 2 for time in times)
 
 
 @pytest.mark.parametrize("of", ["INSERT INTO chat_message", "UPDATE"])
@@ -825,9 +835,7 @@ async def test_a_database_that_is_locked_is_busy(
     assert diary.lines == [("lobby", [1]), ("lobby", [2, 3])]
 
 
-async def test_a_fault_of_ours_is_answered_too(
-    log: Log, lobby: RoomLog, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_fault_of_ours_is_answered_too(log: Log, lobby: RoomLog, caplog: pytest.LogCaptureFixture) -> None:
     """An error that is not the database's refuses its batch, stands in the log with its trace, and ends nothing."""
 
     def fail(message: models.Message) -> None:
@@ -899,10 +907,14 @@ def test_a_change_is_told_once_and_as_it_is_now(room: RoomLog, writer: Writer) -
 
 def test_what_is_read_may_be_the_first_that_is_heard(room: RoomLog, writer: Writer) -> None:
     """Who catches up hears whole messages, deleted ones too: no change of it says that it knows the message."""
-    writer.write([*posts(room, 4), edit(room, 1, "x"), react(room, 1), erase(room, 2), react(room, 3), hide(room, 4)])
+    writer.write(
+        [*posts(room, 4), edit(room, 1, "x"), react(room, 1), erase(room, 2), react(room, 3), hide(room, 4)]
+    )
     changes = queries.changes_since(room, 4, 10).changes
     told = [decode_outgoing(change.frame) for change in changes]
-    assert [replace_struct(m, follows=UNSET) for m in told if isinstance(m, Message)] == list(everything(room).values())
+    assert [replace_struct(m, follows=UNSET) for m in told if isinstance(m, Message)] == list(
+        everything(room).values()
+    )
     assert [change.gone for change in changes] == [False, True, False, True]
 
 
@@ -1131,7 +1143,9 @@ class LogMachine(RuleBasedStateMachine):
         self.live = Follower()
         self.batch: list[Write] = []
 
-    @rule(author=WHO, ref=st.sampled_from([None, None, "1", "2"]), reply_to=st.sampled_from([None, 1]), process=WHEN)
+    @rule(
+        author=WHO, ref=st.sampled_from([None, None, "1", "2"]), reply_to=st.sampled_from([None, 1]), process=WHEN
+    )
     def somebody_speaks(self, author: str, ref: str | None, reply_to: int | None, process: int | None) -> None:
         text = f"message {len(self.batch)} after {self.model.seq}"
         self.append(post(self.room, text, author=author, ref=ref, reply_to=reply_to), process)
@@ -1148,7 +1162,13 @@ class LogMachine(RuleBasedStateMachine):
     def the_staff_hides_or_shows(self, number: int, hidden: bool, process: int | None) -> None:
         self.append(hide(self.room, number, hidden=hidden), process)
 
-    @rule(author=WHO, number=WHICH, emoji=st.sampled_from(EMOJIS), on=st.sampled_from([True, True, False]), process=WHEN)
+    @rule(
+        author=WHO,
+        number=WHICH,
+        emoji=st.sampled_from(EMOJIS),
+        on=st.sampled_from([True, True, False]),
+        process=WHEN,
+    )
     def somebody_reacts(self, author: str, number: int, emoji: str, on: bool, process: int | None) -> None:
         self.append(react(self.room, number, emoji, author=author, on=on), process)
 

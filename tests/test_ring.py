@@ -232,9 +232,7 @@ ACTIONS = st.lists(
 
 @given(before=ACTIONS, after=ACTIONS)
 @hypothesis_settings(max_examples=examples(200), deadline=None)
-def test_every_position_leads_to_the_present(
-    before: list[tuple[str, int]], after: list[tuple[str, int]]
-) -> None:
+def test_every_position_leads_to_the_present(before: list[tuple[str, int]], after: list[tuple[str, int]]) -> None:
     """Whatever happens: who held all up to a position gets from the ring what makes it all that is there now."""
     book = Book()
     for what, number in before:

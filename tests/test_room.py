@@ -12,13 +12,12 @@ from msgspec import UNSET
 from pytest_django import Settings
 
 from chat import loops, models
-from chat.conf import chat_settings
 from chat.database import reading
 from chat.hub import RETRY, TICK, OpenRoom
 from chat.hub import room as room_module
 from chat.lanes import Batch
 from chat.log import Change, Log, RoomLog, Write, queries
-from chat.protocol import ErrorCode, Invalid, Message, Position, TypingNow, Welcome, decode_outgoing, encode
+from chat.protocol import ErrorCode, Invalid, Message, Position, TypingNow, Welcome, encode
 
 
 @pytest.fixture
@@ -129,9 +128,7 @@ async def test_a_long_gap_is_read_in_stretches(short: None, room: OpenRoom, log:
     assert log.asked == [0, 3, 6, 9]
 
 
-async def test_what_changes_between_two_stretches_is_not_missed(
-    short: None, room: OpenRoom, log: SlowLog
-) -> None:
+async def test_what_changes_between_two_stretches_is_not_missed(short: None, room: OpenRoom, log: SlowLog) -> None:
     """A message that moves behind what was read, once or again and again, is told in its new place, whole."""
     visitor, late = come(room), None
     await elsewhere(*posts(room.log, 8), edit(room.log, 2, "moved"))
@@ -294,7 +291,9 @@ async def test_who_comes_while_the_log_is_read_waits_for_the_next_read(
     assert not room.behind
 
 
-async def test_what_is_committed_and_not_delivered_is_not_missed(no_ring: None, room: OpenRoom, log: SlowLog) -> None:
+async def test_what_is_committed_and_not_delivered_is_not_missed(
+    no_ring: None, room: OpenRoom, log: SlowLog
+) -> None:
     """Who is told from a log that is ahead of the room hears the rest live: once, and without a seam."""
     witness = come(room)
     await tell(room, *posts(room.log, 5))
@@ -378,13 +377,13 @@ async def test_a_position_resumes_in_its_own_life_only(
 ) -> None:
     """Not without its epoch, nor with another's, nor ahead of the room."""
     await tell(room, *posts(room.log, 10))
-    assert room.can_resume(since, room.log.epoch if epoch == "its" else epoch, 100) is resumes
+    assert await room.can_resume(since, room.log.epoch if epoch == "its" else epoch, 100) is resumes
 
 
 async def test_who_was_away_for_too_long_starts_over(room: OpenRoom) -> None:
     """Up to so many changes are told, and one more is too many."""
     await tell(room, *posts(room.log, 10))
-    assert [room.can_resume(since, room.log.epoch, 4) for since in (5, 6)] == [False, True]
+    assert [await room.can_resume(since, room.log.epoch, 4) for since in (5, 6)] == [False, True]
 
 
 async def test_going_back_on_the_same_socket(room: OpenRoom) -> None:
@@ -419,7 +418,9 @@ async def test_what_is_hidden_and_shown_in_one_moment_is_there(room: OpenRoom) -
     live = come(room)
     await tell(room, post(room.log, "rude?"))
     await tell(room, hide(room.log, 1), hide(room.log, 1, hidden=False), post(room.log))
-    await assert_knows_all(room, live, come(room, 0), come(room, 1, Visitor(1, {1: live.messages.get(1) or said(live)})))
+    await assert_knows_all(
+        room, live, come(room, 0), come(room, 1, Visitor(1, {1: live.messages.get(1) or said(live)}))
+    )
 
 
 def said(visitor: Visitor) -> Message:
@@ -487,9 +488,7 @@ async def test_who_comes_with_a_full_lane_waits_for_it(narrow: None, room: OpenR
     await assert_knows_all(room, visitor)
 
 
-async def test_a_long_way_is_told_in_pieces(
-    narrow: None, room: OpenRoom, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_long_way_is_told_in_pieces(narrow: None, room: OpenRoom, monkeypatch: pytest.MonkeyPatch) -> None:
     """What somebody missed is never put into their lane all at once."""
     monkeypatch.setattr(room_module, "CHUNK", 1_024)
     await talk(room, 60)
@@ -522,9 +521,7 @@ async def test_the_newest_of_a_kind_is_told_to_who_was_behind(narrow: None, room
 
 
 @pytest.mark.parametrize("moment", ["live", "behind", "nearly", "read for"])
-async def test_who_leaves_hears_no_more(
-    no_ring: None, room: OpenRoom, log: SlowLog, moment: str
-) -> None:
+async def test_who_leaves_hears_no_more(no_ring: None, room: OpenRoom, log: SlowLog, moment: str) -> None:
     """Whatever is done for somebody at the moment: when they are gone, nothing is told to them, and nobody notices."""
     other = come(room)
     await tell(room, *posts(room.log, 5))

@@ -27,7 +27,7 @@ from chat.conf import chat_settings
 from chat.hub import RECONCILE, RETRY, TICK, Hub, OpenRoom
 from chat.hub import room as room_module
 from chat.hub.relay import Relay
-from chat.log import Log, OfMessage, RoomLog, Write, Writer, Written, queries
+from chat.log import Log, RoomLog, Write, Writer, Written, queries
 from chat.protocol import AnyOutgoing, Invalid, Welcome
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Client(Visitor):
     async def _join(self) -> None:
         room = await self.story.patiently(self.story.hub.open, self.story.slug)
         since = self.seq if self.epoch is not None else None
-        resumed = room.can_resume(since, self.epoch, chat_settings().CATCH_UP)
+        resumed = await self.story.patiently(room.can_resume, since, self.epoch, chat_settings().CATCH_UP)
         room.welcome(self.socket, resumed=resumed)
         self.story.hub.enter(room, self.socket, since if resumed else None)
         self.joining = None

@@ -106,12 +106,19 @@ class OpenRoom:
 
     # --- Who is in it ---
 
-    def can_resume(self, since: int | None, epoch: str | None, most: int) -> bool:
+    async def can_resume(self, since: int | None, epoch: str | None, most: int) -> bool:
         """Can everything after ``since`` be told? Not without the epoch that it is of: it may be another's.
 
-        Nor where more than ``most`` changes came since: after so long the latest page is of more use.
+        Nor where more than ``most`` changes came since: after so long the latest page is of more use. Nor where
+        the log itself is not there yet: the database was restored. That another process is ahead of us is none.
         """
-        return since is not None and epoch == self.log.epoch and self.position - most <= since <= self.position
+        if since is None or epoch != self.log.epoch or since < self.position - most:
+            return False
+        if since <= self.position:
+            return True
+        log = self.log
+        _, last = (await self._source.positions([log])).get(log.pk, ("", 0))
+        return since <= last and self.log is log
 
     def welcome(self, socket: Socket, *, resumed: bool, read: int | None = None, ref: Ref | None = None) -> None:
         """Tell a socket where in the room's log it is."""

@@ -18,8 +18,10 @@ from chat.conf import chat_settings
 from chat.database import reading, writing
 from chat.log import queries
 from chat.log.changes import Change, Stretch, nothing
-from chat.log.commits import (
-    BATCH,
+from chat.log.commits import BATCH, Writer
+from chat.log.queries import Page, RoomLog
+from chat.log.search import search
+from chat.log.writes import (
     EditText,
     Emoji,
     Erase,
@@ -29,12 +31,9 @@ from chat.log.commits import (
     OfMessage,
     Outcome,
     Write,
-    Writer,
     Written,
     unavailable,
 )
-from chat.log.queries import Page, RoomLog
-from chat.log.search import search
 from chat.protocol import Message
 
 __all__ = [

@@ -1,8 +1,8 @@
 """How the log is written: everything that waits in one transaction, each change with its room's next number.
 
-Measured on SQLite (WAL, synchronous=NORMAL): a commit for each message makes 2,700 a second, one for all that wait
-(up to BATCH) more than 30,000. The statements take all rows at once, for a statement per row costs a change of
-threads each: SQLite lets go of Python's lock at every step.
+Measured on SQLite (WAL, synchronous=NORMAL), CPU for each message: 190 us in a commit of its own, 31 us where 22
+are committed together, 16 us where 200 are. The statements take all rows at once, for a statement per row costs a
+change of threads each: SQLite lets go of Python's lock at every step.
 
 Two ways. Where a batch has new messages only, their numbers go on from those that this process gave last, and the
 statement that advances the rooms' counters proves that nobody else wrote in between. Otherwise, or where that
@@ -10,11 +10,9 @@ fails, the rooms are locked and read first, and each write looks at what is ther
 """
 
 import logging
-import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.db import DataError, Error, IntegrityError, connections, router, transaction
 from msgspec import UNSET
@@ -30,91 +28,25 @@ from chat.log.changes import (
     state_of,
 )
 from chat.log.queries import RoomLog
+from chat.log.writes import (
+    EditText,
+    Emoji,
+    Erase,
+    HasRead,
+    Hide,
+    NewMessage,
+    OfMessage,
+    Outcome,
+    Write,
+    Written,
+    unavailable,
+)
 from chat.protocol import ErrorCode, Invalid, Message, Reacted
 
 logger = logging.getLogger("chat.log")
 
-RETRY_AFTER = 1_000
-"""Milliseconds after which a refused write is tried again, on average: half as long to half as long again."""
 BATCH = 500
 """Writes of one transaction: some 20 ms of work, for which the readers of a busy database may have to wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of a write that is committed."""
-
-    # The message that it made or changed, 0 where it is about none, and the number of that one's last change.
-    id: int = 0
-    seq: int = 0
-    timestamp: int = 0
-    # None where all was so already.
-    change: Change | None = None
-
-
-Outcome: TypeAlias = Written | Invalid
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class Write:
-    """Something to write into a room's log."""
-
-    room: RoomLog
-    # Who does it, as chat.auth names them; and the name that the others see.
-    author: str
-    username: str
-    # Called on the event loop: after the commit, and before anybody hears of it, or with why not.
-    done: Callable[[Outcome], None]
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class NewMessage(Write):
-    content: str
-    # The author's own name for it: a second one with the same gets the first one's answer.
-    ref: str | None = None
-    reply_to: int | None = None
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class OfMessage(Write):
-    """Something that changes the message ``id``."""
-
-    id: int
-    # Raises Invalid where the author may not.
-    allowed: Callable[[models.Message], None]
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class EditText(OfMessage):
-    content: str
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class Erase(OfMessage):
-    """Delete: the text is gone, the number stays."""
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class Hide(OfMessage):
-    """Take a message out of sight, or show it again. Its text is kept."""
-
-    hidden: bool
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class Emoji(OfMessage):
-    emoji: str
-    on: bool
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class HasRead(Write):
-    seq: int
-
-
-def unavailable(message: str = "The server cannot keep this now; try again.") -> Invalid:
-    """What a command is refused with while the database is away or has too much to do."""
-    return Invalid(ErrorCode.BUSY, message, retry_after=round(RETRY_AFTER * random.uniform(0.5, 1.5)))  # noqa: S311 it spreads a crowd
 
 
 class _OutOfStep(Exception):  # noqa: N818 it names what happened

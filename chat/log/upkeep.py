@@ -13,9 +13,10 @@ from django.db.models import Count, F, Max, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from chat import models
-from chat.log.commits import BATCH, Hide, Outcome, Writer, Written
+from chat.log.commits import BATCH, Writer
 from chat.log.queries import RoomLog
 from chat.log.search import REBUILD, TRIGGERS
+from chat.log.writes import Hide, Outcome, Written
 
 Messages = QuerySet[models.Message]
 
@@ -84,7 +85,7 @@ class Gone:
 def measure(messages: Messages) -> list[Gone]:
     """What would go of each room with these messages."""
     rows = messages.order_by("room__slug").values_list("room__slug")
-    return [Gone(*row) for row in rows.annotate(Count("pk"), Count("pk") + Sum("changes"))]
+    return [Gone(slug, n, n + changes) for slug, n, changes in rows.annotate(Count("pk"), Sum("changes"))]
 
 
 def prune(messages: Messages, size: int = BATCH) -> Iterator[Gone]:

@@ -21,6 +21,11 @@ from torture.records import Log, Row, State, shown
 SQLITE = "sqlite:///"
 PATIENCE = 30
 """Seconds that our own reads and writes wait for a lock."""
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+TABLES_OF_A_FILE = (
+    "SELECT name FROM sqlite_master t WHERE type = 'table' AND NOT EXISTS (SELECT 1 FROM sqlite_master v "
+    "WHERE v.sql LIKE 'CREATE VIRTUAL%' AND t.name LIKE v.name || '_%')"
+)
 NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
@@ -125,11 +130,12 @@ class Database:
         return found
 
     def _texts(self) -> list[str]:
-        """Whatever is kept in whichever table, an index of words too."""
+        """Whatever is kept in whichever table.
+
+        Not in an index: those mark what is deleted, and take it out when they are next tidied. A search tells.
+        """
         with closing(self.connect()) as connection:
-            tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
-            if not self.is_file:
-                tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            tables = TABLES_OF_A_FILE if self.is_file else TABLES
             names = [name for (name,) in self._rows(connection, tables, ())]
             rows = [row for name in names for row in self._rows(connection, f'SELECT * FROM "{name}"', ())]  # noqa: S608 the database's own names
         return [_text(value) for row in rows for value in row if isinstance(value, (str, bytes))]

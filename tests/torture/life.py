@@ -17,7 +17,7 @@ AGO = 40
 
 
 def new_word(chance: random.Random) -> str:
-    """The first word of a text, which no other text has: letters only, so that each index takes it for one word."""
+    """The first word of a text, which no other text has. Letters only: every index takes it for one word."""
     return "".join(chance.choices(ascii_lowercase, k=14))
 
 

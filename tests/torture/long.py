@@ -1,7 +1,8 @@
 """The long form, for minutes. Its parameters are in the environment.
 
-TORTURE_ROUNDS (20), TORTURE_CLIENTS (50), TORTURE_SERVERS (1; all share the database), TORTURE_SEED (by chance,
-and printed), TORTURE_DATABASE_URL (SQLite in a temporary file; or a PostgreSQL database of its own).
+TORTURE_ROUNDS (20), TORTURE_CLIENTS (50), TORTURE_SERVERS (1; all share the database), TORTURE_FAULTS (all; the names of
+some, see torture.faults), TORTURE_SEED (by chance, and printed), TORTURE_DATABASE_URL (SQLite in a temporary file; or
+a PostgreSQL database of its own).
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from torture.again import many_times
-from torture.faults import ALL, hang_up
+from torture.faults import ALL, Does, hang_up
 from torture.report import dump
 from torture.run import Plan, torture
 from torture.site import a_file, migrated
@@ -26,7 +27,7 @@ def main() -> int:
         rounds=_number("ROUNDS", 20),
         clients=_number("CLIENTS", 50),
         servers=_number("SERVERS", 1),
-        faults=(*ALL, hang_up) if url else ALL,
+        faults=_faults((*ALL, hang_up) if url else ALL),
     )
     print(f"TORTURE_SEED={plan.seed}: {plan.rounds} rounds, {plan.clients} clients", flush=True)
     with tempfile.TemporaryDirectory(prefix="chat-torture-") as name:
@@ -42,6 +43,11 @@ def main() -> int:
         dump(report, history, log, path)
         print(f"All that was recorded is in {path}.")
     return not (report.good and again.good)
+
+
+def _faults(possible: tuple[Does, ...]) -> tuple[Does, ...]:
+    names = os.environ.get("TORTURE_FAULTS", "").split()
+    return tuple(does for does in possible if does.__name__ in names) or possible
 
 
 def _number(name: str, default: int) -> int:
