@@ -95,9 +95,10 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             # The server stops and takes its applications down; it does not wait for farewells.
             raise
         except DatabaseError as error:
-            log.error("connection %s: the database does not tell who it is: %s", self.socket.id, error)  # noqa: TRY400 its fault, not ours
-            # Opened, to be closed with a code: a handshake that is refused says nothing, and not to come back.
-            await send({"type": "websocket.accept"})
+            log.error("connection %s: the database does not answer: %s", self.socket.id, error)  # noqa: TRY400 its fault, not ours
+            if self.state is State.CONNECTING:
+                # Opened, to be closed with a code: a handshake that is refused says nothing, and not to come back.
+                await send({"type": "websocket.accept"})
             self.close(CloseCode.INTERNAL)
             await self.socket.lane.flushed()
         except Exception:

@@ -292,9 +292,7 @@ async def guest(name: str) -> tuple[SessionStore, dict[str, Any]]:
 
 
 @pytest.fixture
-async def bob_signed_in(
-    transactional_db: None, async_client: AsyncClient, settings: Settings
-) -> tuple[User, AsyncClient]:
+async def bob_signed_in(rooms: None, async_client: AsyncClient, settings: Settings) -> tuple[User, AsyncClient]:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     user = await User.objects.acreate_user("Bob", password="bob's password")
     await async_client.aforce_login(user)
@@ -321,7 +319,7 @@ async def test_an_account_s_name_is_not_the_session_s(bob_signed_in: tuple[User,
     assert (await identify(cookie_of(client))).name == "Bob"
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("rooms")
 async def test_a_guest_has_the_session_s_name() -> None:
     """A guest who chose a name on the page is the same person in each tab; the session's key is not told."""
     session, cookies = await guest("Alice")
@@ -334,7 +332,7 @@ async def test_a_guest_has_the_session_s_name() -> None:
     assert auth.guest(session.session_key, "Alice") == identity, "as for an account"
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("rooms")
 async def test_two_guests_of_one_name_are_two() -> None:
     """Who they are is their session, not their name; another name in the same session is another person."""
     (first, cookies), (_, others) = await guest("Alice"), await guest("Alice")
@@ -351,7 +349,7 @@ def test_who_somebody_is_fits_its_column() -> None:
     assert len(auth.guest("x" * 40, name).key) <= AUTHOR_LENGTH
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("rooms")
 @pytest.mark.parametrize(
     "value",
     ["unknownunknownunknownunknown1234", "x", "", "'; drop table", "a" * 5_000, "\xff\xfe", '"quoted"'],
@@ -364,7 +362,7 @@ async def test_an_unknown_session_is_nobody(value: str) -> None:
     assert await Session.objects.acount() == 0
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("rooms")
 async def test_a_session_without_a_name_is_nobody() -> None:
     """A visitor who chose no name yet says one with the first join."""
     session = SessionStore()
@@ -374,7 +372,7 @@ async def test_a_session_without_a_name_is_nobody() -> None:
     assert (identity.name, identity.lasting) == (None, False)
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("rooms")
 async def test_a_session_that_ended_is_nobody() -> None:
     """An expired session is like an unknown one."""
     session, cookies = await guest("Alice")
@@ -445,7 +443,7 @@ async def test_without_a_cookie_there_is_no_query(
     assert (first.name, first.lasting) == (None, False)
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("rooms")
 async def test_the_database_is_asked_on_threads_of_our_own() -> None:
     """The query runs neither on the loop nor on the one thread that all synchronous code shares."""
     names: list[str] = []

@@ -17,7 +17,15 @@ from chat.protocol import CloseCode, ErrorCode
 from chat.routing import websocket_urlpatterns
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "bench/README.md"])
+SOURCES = [
+    *(path for folder in ("chat", "chatsite", "bench/rig") for path in (ROOT / folder).rglob("*.py")),
+    *(ROOT / "tests/torture").glob("*.py"),
+    *(ROOT / "chat/static").rglob("*.js"),
+    ROOT / "Makefile",
+]
+PAST = "CHANGELOG.md"
+"""It also names what is no longer there."""
 Schema = dict[str, Any]
 
 
@@ -95,6 +103,27 @@ def test_every_setting_is_in_operations_with_its_default() -> None:
     page = text("docs/operations.md")
     for name, field in conf.FIELDS.items():
         assert f"| `{name}` | `{field.default}` |" in page
+
+
+def test_every_module_has_its_place_in_the_architecture() -> None:
+    """The table of layers names each module and package of the app."""
+    page = text("docs/architecture.md")
+    packages = [path.parent.name for path in (ROOT / "chat").glob("*/__init__.py")]
+    modules = {path.name for path in (ROOT / "chat").glob("*.py")} - {"__init__.py"}
+    for name in [*modules, *(f"{package}/" for package in set(packages) - {"migrations"})]:
+        assert f"`chat/{name}`" in page, name
+
+
+def test_every_logger_is_in_operations() -> None:
+    """Who reads a line of the log finds its logger in the table, at each level that warns."""
+    page = text("docs/operations.md")
+    for path in [*(ROOT / "chat").rglob("*.py"), *(ROOT / "chatsite").rglob("*.py")]:
+        source = path.read_text(encoding="utf-8")
+        for name in re.findall(r"getLogger\(\"([\w.]+)\"\)", source):
+            levels = {"warning": "WARNING", "error": "ERROR", "exception": "ERROR"}
+            said = re.findall(r"\blog(?:ger)?\.(warning|error|exception)\(", source)
+            for level in {levels[word] for word in said}:
+                assert f"| `{name}` | {level} |" in page, (name, level)
 
 
 # --- The schema and the examples ---
@@ -330,8 +359,22 @@ def test_every_management_command_exists() -> None:
 
 def test_every_path_exists() -> None:
     """A file or folder that a page names in backticks is there."""
-    for page, path in named(r"`((?:chat|chatsite|docs|templates|tests)/[\w/.-]*)`"):
+    for page, path in named(r"`((?:chat|chatsite|docs|templates|tests|bench)/(?!\.venv|node_modules)[\w/.-]*)`"):
         assert (ROOT / path).exists(), f"{page}: {path}"
+
+
+def test_every_name_in_capitals_exists() -> None:
+    """A setting, a variable or a constant that a page names in backticks is in the code."""
+    words = set(re.findall(r"\w+", "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)))
+    for page, name in named(r"`([A-Z]+(?:_[A-Z]+)+)`"):
+        assert page == PAST or name in words or name.removeprefix("CHAT_") in words, f"{page}: {name}"
+
+
+def test_every_check_exists() -> None:
+    """A system check that a page names by its id is one of ours."""
+    checks = text("chat/checks.py")
+    for page, name in named(r"`(chat\.[EW]\d+)`"):
+        assert name in checks, f"{page}: {name}"
 
 
 @pytest.mark.parametrize(("program", "language"), [("client.mjs", "js"), ("client.py", "python")])

@@ -62,6 +62,8 @@ class MessageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only 
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         """The newest first, each time by an index."""
+        if request.GET.get("q"):
+            return ("-pk",)
         return ("-number",) if request.GET.get("room") else ("-created",)
 
     def get_search_results(

@@ -130,6 +130,46 @@ async def test_what_was_written_offline_survives_a_reload(start: Start, visit: V
     await expect(log(ann).get_by_text("written before the reload")).to_have_count(1)
 
 
+async def altered(page: Page, change: str) -> None:
+    """Load the page again with something else in its configuration, `config`."""
+    await page.add_init_script(
+        "const {parse} = JSON;"
+        f"JSON.parse = text => {{ const config = parse(text); if (config.page) {change}; return config; }}"
+    )
+    await page.reload()
+    await connected(page)
+
+
+async def test_a_page_of_another_life_starts_over(start: Start, visit: Visit) -> None:
+    """Where the server can't go on from what the page shows, the latest messages are loaded anew."""
+    server = start("daphne")
+    page = await visit(server, "Ann", "life")
+    await connected(page)
+    async with over_socket(server.ws, "Bob") as bob:
+        await bob.join("life")
+        await fill(bob, "life", 3)
+        await altered(page, "config.page.epoch = 'another'")
+        await bob.say("a new life", "life")
+        await expect(row(page, "a new life")).to_be_visible()
+        await expect(row(page, "message 0.")).to_be_visible()
+        assert await numbers(page) == [0, 1, 2]
+
+
+async def test_who_is_not_kept_can_only_answer(start: Start, visit: Visit) -> None:
+    """Where nothing says who somebody is the next time, nothing is offered that asks for it."""
+    server = start("daphne")
+    page = await visit(server, "Ann", "guest")
+    await connected(page)
+    await say(page, "mine")
+    await expect(log(page)).not_to_contain_text("sending")
+    await altered(page, "config.lasting = false")
+    await row(page, "mine").hover()
+    await expect(page.get_by_role("toolbar").get_by_role("button")).to_have_count(1)
+    await expect(page.get_by_role("toolbar").get_by_role("button")).to_have_accessible_name("Reply")
+    await page.get_by_label("Message", exact=True).press("ArrowUp")
+    await expect(page.locator("#intent-box")).to_be_hidden()
+
+
 # --- Changing ---
 
 
@@ -212,7 +252,7 @@ async def test_it_is_all_done_by_keyboard(start: Start, visit: Visit) -> None:
     await ann.keyboard.type("!")
     await field.press("Enter")
     await expect(row(ann, "two!")).to_contain_text("edited")
-    await field.press("Shift+Tab")  # the toolbar of the last message was not asked for yet
+    await field.press("Shift+Tab")
     await expect(row(ann, "two!")).to_be_focused()
     await ann.keyboard.press("ArrowUp")
     await expect(row(ann, "one")).to_be_focused()
@@ -234,6 +274,24 @@ async def test_it_is_all_done_by_keyboard(start: Start, visit: Visit) -> None:
     await expect(ann.locator("#rows > li.deleted")).to_be_focused()
     await ann.keyboard.press("Escape")
     await expect(field).to_be_focused()
+
+
+async def test_what_was_begun_comes_back_after_an_edit(start: Start, visit: Visit) -> None:
+    """An edit borrows the composer: what stood there before is there again, whether it is saved or not."""
+    server = start("daphne")
+    ann = await visit(server, "Ann", "draft")
+    await connected(ann)
+    field = ann.get_by_label("Message", exact=True)
+    await say(ann, "said")
+    await expect(log(ann)).not_to_contain_text("sending")
+    for end in ("Escape", "Enter"):
+        await field.fill("begun")
+        await do(ann, "said", "Edit")
+        await expect(field).to_have_value("said")
+        await ann.keyboard.type("!")
+        await field.press(end)
+        await expect(field).to_have_value("begun")
+    await expect(row(ann, "said!")).to_contain_text("edited")
 
 
 async def test_it_is_all_done_by_touch(start: Start, visit: Visit) -> None:
@@ -373,8 +431,10 @@ async def test_what_was_said_long_ago_is_found(start: Start, visit: Visit) -> No
         shown = await numbers(page)
         assert shown == list(range(shown[0], shown[-1] + 1))
         assert shown[-1] > 900
-        await page.locator("#jump").click()
+        await say(page, "there it is")
+        await expect(row(page, "there it is")).to_be_in_viewport()
         await expect(row(page, "meanwhile")).to_be_in_viewport()
+        await expect(page.locator("#jump")).to_be_hidden()
         assert (await numbers(page))[-1] == 1_999
 
 
@@ -487,7 +547,7 @@ async def test_the_room_is_accessible_with_all_of_it(
         await bob.join(room)
         hello = await bob.say("hello there", room)
         await bob.say("an answer", room, replyTo=hello.id)
-        await bob.say("an answer to nothing", room, replyTo=10**9)
+        await bob.say("another answer", room, replyTo=hello.id)
         await say(page, "mine")
         await say(page, "regretted")
         for text, emoji in (("hello there", "👍"), ("mine", "🎉")):

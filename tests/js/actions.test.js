@@ -129,6 +129,9 @@ test("Of many only the first names are known; the count is true.", () => {
   assert.equal(reactors(many[0], "Cy"), "Bob, you and 68 others");
   assert.equal(reactors(thumb("Bob")[0], "Ann"), "Bob");
   assert.equal(reactors(thumb("Bob", "Ann")[0], "Ann"), "Bob and you");
+  assert.equal(reactors(thumb("Bob", "Ann", "Cy")[0], "Ann"), "Bob, you and Cy");
+  assert.match(reactors(thumb(..."abcdefghijkl")[0], "Ann"), /^a, b, c, d, e, f, g, h and 4 others$/);
+  assert.match(reactors(thumb(..."abcdefghi")[0], "Ann"), /h and i$/);
 });
 
 test("The palette offers the usual ones and those that are there; a full message only its own.", () => {

@@ -75,6 +75,7 @@ test("The server's errors become sentences.", () => {
   assert.equal(words("username: 'bob' is taken", "username"), "The name 'bob' is taken.");
   assert.equal(words("content: must not be blank", "content"), "The message must not be blank.");
   assert.equal(words("ref: is odd", "ref"), "ref: is odd.");
+  assert.match(words("replyTo: there is no such message in this room", "replyTo"), /^What you answer .*\.$/);
   assert.equal(words("Too many rooms.", undefined), "Too many rooms.");
 });
 

@@ -38,7 +38,7 @@ test("What is found comes newest first, more of it on demand.", async () => {
   assert.equal(asked.length, 2);
 });
 
-test("The same words are asked for once; others forget what was found.", async () => {
+test("The same words are asked for once; an answer to an earlier question is not wanted any more.", async () => {
   const {asked, searching} = here();
   searching.ask("tea");
   searching.ask("tea ");
@@ -46,12 +46,33 @@ test("The same words are asked for once; others forget what was found.", async (
   searching.ask("coffee");
   asked[0].resolve({messages: [message(9)], more: true});
   await settle();
-  assert.deepEqual([ids(searching), searching.loading], [[], true], "an answer to an earlier question");
+  assert.deepEqual([ids(searching), searching.loading], [[], true]);
   asked[1].resolve({messages: [], more: false});
   await settle();
   assert.deepEqual([ids(searching), searching.answered], [[], true]);
   searching.ask("");
   assert.deepEqual([asked.length, searching.answered], [2, false]);
+});
+
+test("What was found stays until the next answer is here, and is gone with no words or no answer.", async () => {
+  const {asked, searching} = here();
+  searching.ask("tea");
+  asked[0].resolve({messages: [message(9)], more: true});
+  await settle();
+  searching.ask("teat");
+  assert.deepEqual([ids(searching), searching.more], [[9], false]);
+  asked[1].resolve({messages: [message(5)], more: false});
+  await settle();
+  assert.deepEqual(ids(searching), [5]);
+  searching.ask("teatime");
+  asked[2].reject(new ChatError("timeout", "slow"));
+  await settle();
+  assert.deepEqual(ids(searching), []);
+  searching.ask("tea");
+  asked[3].resolve({messages: [message(9)], more: true});
+  await settle();
+  searching.ask("");
+  assert.deepEqual([ids(searching), searching.more], [[], false]);
 });
 
 test("A question without an answer is told, and asked again when the room is entered.", async () => {
@@ -99,6 +120,8 @@ for (const [text, query, expected] of [
   ["Tea or coffee?", "tea", "[Tea] or coffee?"],
   ["tea, teatime, steam", "tea", "[tea], [tea]time, steam"],
   ["one two three", "three one", "[one] two [three]"],
+  ["the cat and they", "the cat", "[the] [cat] and they"], // only the last may be unfinished
+  ["at the attic", "at", "[at] the attic"], // and not when it is that short
   ["Ein Café in Zürich", "cafe zurich", "Ein [Café] in [Zürich]"],
   ["CAFE\u0301!", "café", "[CAFE\u0301]!"],
   ["ﬁne weather", "fine", "[ﬁne] weather"],

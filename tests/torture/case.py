@@ -138,7 +138,11 @@ class Case:
         """What a client asked and heard where a number is or should be: some frames before, some behind."""
         stream = self.of_client[who]
         at = next((i for i, e in enumerate(stream) if isinstance(e, Heard) and e.seq >= seq), len(stream))
-        return list(stream[max(0, at - AROUND) : at + AROUND])
+        return self.near(who, at)
+
+    def near(self, who: str, at: int) -> list[Fact]:
+        """The same, where the place in the client's stream is known."""
+        return list(self.of_client[who][max(0, at - AROUND) : at + AROUND])
 
 
 def _answer(operation: Operation, event: Acked | Refused) -> None:

@@ -3,7 +3,9 @@
 /** Characters of an excerpt, and of what it shows before the first word that was found. */
 const EXCERPT = 180;
 const LEAD = 50;
-/** What is written without spaces between words: there a word may begin anywhere. */
+/** Letters that the last word must have to be taken for the beginning of others, as the server does it. */
+const BEGINNING = 3;
+/** What is written without spaces between words: there a word may stand anywhere. */
 const UNSPACED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}]/u;
 
 /**
@@ -37,7 +39,8 @@ export function excerpt(text, query) {
 function placesOf(text, query) {
   const {folded, at} = fold(text);
   const words = fold(query).folded.match(/[\p{L}\p{N}\p{M}]+/gu) ?? [];
-  const places = words.flatMap((word) => occurrences(folded, word));
+  const open = words.at(-1)?.length >= BEGINNING ? words.length - 1 : null; // it may be unfinished
+  const places = words.flatMap((word, i) => occurrences(folded, word, i !== open));
   places.sort((one, other) => one[0] - other[0] || other[1] - one[1]);
   const apart = [];
   for (const [start, end] of places) {
@@ -46,10 +49,12 @@ function placesOf(text, query) {
   return apart.map(([start, end]) => [at[start], at[end]]);
 }
 
-function occurrences(folded, word) {
+function occurrences(folded, word, whole) {
   const places = [];
   for (let start = folded.indexOf(word); start >= 0; start = folded.indexOf(word, start + word.length)) {
-    if (UNSPACED.test(word) || !isWordCharacter(folded[start - 1])) places.push([start, start + word.length]);
+    const end = start + word.length;
+    const apart = !isWordCharacter(folded[start - 1]) && !(whole && isWordCharacter(folded[end]));
+    if (apart || UNSPACED.test(word)) places.push([start, end]);
   }
   return places;
 }

@@ -59,7 +59,13 @@ export class SearchPanel {
     list.replaceChildren(...results.map((message) => result(message, query)));
     if (place) list.querySelector(`[data-id="${place}"]`)?.focus();
     write(status, this.#status());
-    this.#elements.searchMore.hidden = !more || results.length === 0;
+    this.#offerMore(more && results.length > 0);
+  }
+
+  #offerMore(more) {
+    const {searchMore, searchResults} = this.#elements;
+    if (!more && document.activeElement === searchMore) searchResults.lastElementChild?.firstElementChild.focus();
+    searchMore.hidden = !more;
   }
 
   #status() {

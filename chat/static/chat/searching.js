@@ -16,6 +16,7 @@ export class Searching {
   #room;
   #onChange;
   #place = {}; // where the next page begins
+  #fresh = true; // the next page takes the place of what is there
   #turn = 0; // an answer to an earlier question is not wanted any more
 
   /** @param {{client, room: string, onChange: () => void}} options */
@@ -30,14 +31,13 @@ export class Searching {
     return this.query !== "" && !this.loading && this.error === null;
   }
 
-  /** Search for other words; none clears what was found. */
+  /** Search for other words; none clears what was found. What was found before stays until the answer is here. */
   async ask(query) {
     const words = [...query.trim()].slice(0, LONGEST).join("");
     if (words === this.query && this.error === null) return;
-    this.#clear();
-    this.query = words;
+    this.#start(words);
     if (words) await this.#load();
-    else this.#onChange();
+    else this.#forget();
   }
 
   /** The next page of what was found. */
@@ -60,14 +60,21 @@ export class Searching {
   /** The log is of another life: what was found may be something else now. */
   reset() {
     const {query} = this;
-    this.#clear();
+    this.#start("");
+    this.#forget();
     this.ask(query);
   }
 
-  #clear() {
+  #start(query) {
     this.#turn += 1;
     this.#place = {};
-    Object.assign(this, {query: "", results: [], more: false, loading: false, error: null});
+    this.#fresh = true;
+    Object.assign(this, {query, more: false, loading: false, error: null});
+  }
+
+  #forget() {
+    this.results = [];
+    this.#onChange();
   }
 
   async #load() {
@@ -79,8 +86,10 @@ export class Searching {
       .catch((error) => ({error}));
     if (turn !== this.#turn) return;
     const {messages = [], more = this.more, error = null} = page;
+    const results = this.#fresh ? messages : [...this.results, ...messages];
     if (messages.length) this.#place = {before: messages.at(-1).id};
-    Object.assign(this, {results: [...this.results, ...messages], more, error, loading: false});
+    if (error === null) this.#fresh = false;
+    Object.assign(this, {results, more, error, loading: false});
     this.#onChange();
   }
 }

@@ -89,11 +89,16 @@ const REASONS = new Map([
   ["too_many_emoji", "There are too many different emoji on it."],
 ]);
 
-/** Who has put an emoji on a message: "Ann, Bob and 3 others". The names may be fewer than the count. */
+/** Names of those who have put an emoji on a message that are told; of more there is a count. */
+const TOLD = 8;
+
+/** Who has put an emoji on a message: "Ann, you and 3 others". The names may be fewer than the count. */
 export function reactors({usernames, count}, me) {
   const known = usernames.map((name) => (name === me ? words.you : name));
-  if (known.length < count) return `${known.slice(0, 8).join(", ")} and ${count - Math.min(8, known.length)} others`;
-  return new Intl.ListFormat("en", {type: "conjunction"}).format(known);
+  const told = count <= TOLD + 1 ? known : known.slice(0, TOLD);
+  const others = count - told.length;
+  const all = others > 0 ? [...told, others === 1 ? "1 other" : `${others} others`] : told;
+  return all.length > 1 ? `${all.slice(0, -1).join(", ")} and ${all.at(-1)}` : all.join("");
 }
 
 /** The connection's state: [what is said, what is only shown]. `seconds` until the next try. */
@@ -117,6 +122,7 @@ const SUBJECTS = new Map([["content", "The message"], ["username", "The name"], 
 
 /** An error of the server as a sentence: "username: 'Ann' is taken" has the field's name, not a person's word. */
 export function errorWords({message, field}) {
+  if (field === "replyTo") return "What you answer is not there any more.";
   const subject = SUBJECTS.get(field);
   const said = subject && message.startsWith(`${field}: `) ? subject + message.slice(field.length + 1) : message;
   return /[.!?]$/.test(said) ? said : `${said}.`;
