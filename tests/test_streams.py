@@ -286,7 +286,7 @@ class Story:
         opened = self.hub.room(self.slug)
         if opened and self.clients:
             assert opened.sockets == {client.socket for client in self.clients}
-            assert not (opened.behind or opened._gap or opened._feed or opened._nearly)
+            assert not (opened.behind or opened._gap or opened._feed)
 
     async def close(self) -> None:
         for task in self.tasks:

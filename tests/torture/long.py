@@ -1,8 +1,8 @@
 """The long form, for minutes. Its parameters are in the environment.
 
 TORTURE_ROUNDS (20), TORTURE_CLIENTS (50), TORTURE_SERVERS (1; all share the database), TORTURE_FAULTS (all; or the
-names of some, see torture.faults), TORTURE_SEED (by chance, and printed), TORTURE_DATABASE_URL (SQLite in a temporary
-file; or a PostgreSQL database of its own).
+names of some, see torture.faults), TORTURE_SEED (by chance, and printed), TORTURE_DATABASE_URL (SQLite in a
+temporary file; or a PostgreSQL database of its own).
 """
 
 import asyncio

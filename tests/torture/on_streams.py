@@ -27,6 +27,8 @@ class _Stream:
     def begin(self) -> None:
         # None until it was welcomed.
         self.at: int | None = None
+        # What the client had when it came.
+        self.since = 0
         # The positions of joins that have no answer yet: a link's joins are answered in turn.
         self.asked: deque[int | None] = deque()
         # The client asked to go on from its position: it drops what comes until it is welcomed there.
@@ -46,8 +48,8 @@ class _Stream:
                 self.asked.popleft()
             case Welcomed(resumed=resumed, seq=seq):
                 since, self.broken = self.asked.popleft(), False
-                # Of several processes one may be a moment behind: it goes on from there, and the client drops that.
-                self.at = min(since or 0, seq) if resumed else seq
+                # One of several processes may be a moment behind, and go on from there: the client drops that.
+                self.at, self.since = (min(since or 0, seq), since or 0) if resumed else (seq, seq)
             case Heard() if not self.broken:
                 return self._hear(event)
         return None
@@ -57,7 +59,7 @@ class _Stream:
             return "heard before the welcome"
         if event.seq <= self.at:
             return "heard again"
-        if event.lower > self.at:
+        if event.lower > max(self.at, self.since):
             self.broken = True
             return "gap"
         self.at = event.seq

@@ -1,7 +1,6 @@
 """``manage.py prune_messages``: old messages go, for good. The chat may run meanwhile, and another of these."""
 
 import re
-import time
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -53,13 +52,9 @@ class Command(BaseCommand):
     def _prune(self, old: QuerySet[models.Message], batch: int) -> None:
         messages, numbers = Counter[str](), Counter[str]()
         try:
-            began = time.monotonic()
             for gone in prune(old, batch):
                 messages[gone.room] += gone.messages
                 numbers[gone.room] += gone.numbers
-                # As long as it took: who waits for SQLite's lock looks again now and then, and must find it free.
-                time.sleep(time.monotonic() - began)
-                began = time.monotonic()
         finally:
             self._tell([Gone(slug, n, numbers[slug]) for slug, n in sorted(messages.items())], "are gone")
 
