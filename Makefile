@@ -39,7 +39,7 @@ format: setup-dev  ## format the code and mend what the linter can
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
-docs: setup-dev  ## write the generated parts of docs/ anew from chat/protocol.py and chat/conf.py
+docs: setup-dev  ## write the generated parts of docs/ anew from chat/protocol/ and chat/conf.py
 	@$(BIN)/python manage.py chat_protocol
 
 bench:  ## measure the site beside its peers, five times: two hours; bench/run --quick takes half an hour

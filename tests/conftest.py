@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -135,12 +136,18 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, database: Path
 ) -> Iterator[Server]:
     """`manage.py serve`, and a stock uvicorn: what uses this runs on both."""
-    with running(request.param, tmp_path_factory.mktemp("server"), database) as server:
+    folder = tmp_path_factory.mktemp("server")
+    with running(request.param, folder, _copy(database, folder)) as server:
         yield server
 
 
 @pytest.fixture
 def start(tmp_path: Path, database: Path) -> Iterator[Start]:
-    """``start(kind, **variables)`` starts a server for one test."""
+    """``start(kind, **variables)`` starts a server for one test; all that it starts have the same database."""
+    mine = _copy(database, tmp_path)
     with ExitStack() as stack:
-        yield lambda kind, **variables: stack.enter_context(running(kind, tmp_path, database, **variables))
+        yield lambda kind, **variables: stack.enter_context(running(kind, tmp_path, mine, **variables))
+
+
+def _copy(database: Path, folder: Path) -> Path:
+    return Path(shutil.copy(database, folder / "copy.sqlite3"))

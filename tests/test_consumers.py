@@ -14,7 +14,7 @@ from django.test import AsyncClient
 from doubles import Clock, until
 from helpers import PATIENCE, Closed, Enter
 from helpers import CommunicatorPersona as Persona
-from logs import Follower, everything
+from logs import Follower, elsewhere, everything, post
 from members import member
 from pytest_django import Settings
 
@@ -362,6 +362,29 @@ async def test_a_resume_tells_what_became_of_the_messages(person: Enter, setting
         follower.hear(await again.next())
     assert follower.messages == await reading(lambda: everything(queries.open_room(LOBBY)))
     assert [message.deleted for message in follower.messages.values()] == [False, False, True]
+
+
+async def test_a_page_may_be_ahead_of_its_socket(bob: Persona, person: Enter, clock: Clock) -> None:
+    """What another process wrote stands on the page before this one heard of it: the socket goes on from there."""
+    await bob.join()
+    await bob.say("one")
+    await bob.expect(Message, id=1)
+    lobby = await reading(lambda: queries.open_room(LOBBY))
+    await elsewhere(post(lobby, "two"), post(lobby, "three"))
+    page = await reading(lambda: queries.page(LOBBY, 50))
+    alice = await person("Alice")
+    assert (await alice.join(since=page.seq, epoch=page.epoch)).resumed
+    await bob.say("four")
+    for _ in range(3):
+        await clock.skip(1)
+    await bob.say("five")
+    await alice.expect(Message, content="five")
+    follower = Follower(page.seq)
+    for said in alice.heard:
+        follower.hear(said)
+    assert follower.seqs == [4, 5], "what it is told of before is old to it"
+    await bob.expect(Message, content="five")
+    assert [said.id for said in bob.heard if isinstance(said, Message)] == [1, 2, 3, 4, 5]
 
 
 async def test_history_goes_back_page_by_page(alice: Persona) -> None:

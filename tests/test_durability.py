@@ -11,14 +11,17 @@ import pytest
 from doubles import Outage, until
 from helpers import PATIENCE, Enter
 from helpers import CommunicatorPersona as Persona
-from members import member
+from members import browser, member
 from pytest_django import Settings
 
 from chat import models
 from chat.database import writing
+from chat.hub import Hub
+from chat.loops import of_this_loop
 from chat.protocol import (
     LOBBY,
     Ack,
+    CloseCode,
     Deleted,
     Edited,
     Error,
@@ -256,6 +259,18 @@ async def test_who_is_here_goes_on_without_the_database(alice: Persona, bob: Per
         await bob.expect(Left, username="Alice")
         await alice.silence()
     assert alice.count(Error) == 0
+
+
+async def test_without_the_database_nobody_is_turned_away(
+    person: Enter, outage: Outage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whose session can't be read is let in and closed with 1011, so that they come back: one line in the log."""
+    with outage.begin():
+        ann = await person("Ann", headers=browser("some" * 8))
+        assert await ann.closed() == CloseCode.INTERNAL
+    (record,) = [record for record in caplog.records if record.name == "chat.consumers"]
+    assert record.exc_info is None
+    assert of_this_loop(Hub).sockets == {}
 
 
 async def test_too_much_to_keep_is_refused(alice: Persona, bob: Persona, settings: Settings) -> None:

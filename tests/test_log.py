@@ -137,6 +137,20 @@ def test_a_message_is_kept_as_it_was_said(room: RoomLog, writer: Writer) -> None
         assert decode_outgoing(outcome.change.frame) == everything(room)[outcome.id]
 
 
+@pytest.mark.parametrize("in_step", [True, False])
+def test_only_what_was_said_can_be_answered(room: RoomLog, in_step: bool) -> None:
+    """A message that answers one which is not there yet is refused, alone; one that answers its neighbour is not."""
+    writer = Writer()
+    writer.write(posts(room, 2))
+    batch = [post(room, reply_to=number) for number in (0, 3, -1, 2**53 - 1, 2, 3, 4, 6)]
+    outcomes = (writer if in_step else Writer()).write(batch)
+    refused = [ErrorCode.NOT_FOUND] * 4
+    assert refusals(outcomes) == [*refused, None, None, None, ErrorCode.NOT_FOUND]
+    assert [outcome.field for outcome in outcomes if isinstance(outcome, Invalid)] == ["replyTo"] * 5
+    assert [message.reply_to for message in everything(room).values()] == [UNSET, UNSET, 2, 3, 4]
+    assert_counted(room)
+
+
 def test_an_answer_has_the_time_of_its_commit(room: RoomLog, writer: Writer) -> None:
     """Times are of the server's clock, in whole milliseconds, and survive the database."""
     before = protocol.now()
@@ -1099,10 +1113,12 @@ class Model:
                 return self._change(self.said[number], write)
         return ErrorCode.NOT_FOUND
 
-    def _post(self, write: NewMessage) -> tuple[int, int]:
+    def _post(self, write: NewMessage) -> tuple[int, int] | ErrorCode:
         name = (write.author, write.ref or "")
         if write.ref and name in self.refs:
             return self.refs[name], self.refs[name]
+        if write.reply_to is not None and not 1 <= write.reply_to <= self.seq:
+            return ErrorCode.NOT_FOUND
         number = self.next()
         self.said[number] = Said(number, number, write.author, write.content, write.reply_to)
         if write.ref:

@@ -44,6 +44,9 @@ class MessageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only 
     readonly_fields = fields
     actions = ("hide", "restore", "export_json_lines", "export_csv")
 
+    class Media:
+        css = {"all": ["chat/admin.css"]}
+
     # --- Nothing past the log ---
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 the admin's signature

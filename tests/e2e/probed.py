@@ -9,15 +9,17 @@ import os
 import sys
 from typing import Any
 
+import django
 import msgspec
 
-# Only now are the apps loaded.
-from chat.hub import Hub
-from chat.log import Log
-from chat.loops import of_this_loop
-from chat.presence import Presence
-from chatsite import server
-from chatsite.asgi import application
+# Before the imports below: the chat's modules need the apps.
+django.setup()
+
+from chat.hub import Hub  # noqa: E402
+from chat.loops import of_this_loop  # noqa: E402
+from chat.presence import Presence  # noqa: E402
+from chatsite import server  # noqa: E402
+from chatsite.asgi import application  # noqa: E402
 
 if "PROBE_PING" in os.environ:
     server.PING_INTERVAL = server.PING_TIMEOUT = float(os.environ["PROBE_PING"])  # type: ignore[assignment]
@@ -28,13 +30,13 @@ async def probed(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await application(scope, receive, send)
         return
     gc.collect()
-    hub, presence, log = of_this_loop(Hub), of_this_loop(Presence), of_this_loop(Log)
+    hub, presence = of_this_loop(Hub), of_this_loop(Presence)
     held = {
         "tasks": len(asyncio.all_tasks()),
         "sockets": len(hub.sockets),
-        "rooms": sum(hub.rooms().values()),
+        "rooms": sum(room.audience for room in hub.rooms().values()),
         "people": sum(presence.counts().values()),
-        "logs": len(log.positions()),
+        "open": len(hub.rooms()),
         "objects": len(gc.get_objects()),
     }
     headers = [(b"content-type", b"application/json")]

@@ -284,7 +284,7 @@ async def test_the_room_works_by_keyboard(start: Start, visit: Visit) -> None:
 
 async def test_a_full_room_is_shown(start: Start, visit: Visit) -> None:
     """With 200 people and 1,000 messages the latest are on screen, in order, and older ones can be had."""
-    server = start("daphne", CHAT_LOG_MESSAGES="2000")
+    server = start("daphne")
     page = await visit(server, "Ann")
     await connected(page)
     async with AsyncExitStack() as stack:

@@ -186,7 +186,7 @@ async def quiet(server: Server) -> dict[str, int]:
     async with asyncio.timeout(PATIENCE):
         while True:
             now = await asyncio.to_thread(held, server)
-            if not (now["sockets"] or now["rooms"] or now["people"] or now["logs"]):
+            if not (now["sockets"] or now["rooms"] or now["people"] or now["open"]):
                 # Daphne reaps what has ended once a second.
                 await asyncio.sleep(1.5)
                 return await asyncio.to_thread(held, server)

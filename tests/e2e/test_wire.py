@@ -158,7 +158,7 @@ MESSAGES = 2_500
 
 async def test_one_that_does_not_read_costs_little_and_misses_nothing(start: Start) -> None:
     """10 MB pass it by: the others hear them, little is kept for it; when it reads, it gets them in order."""
-    server = start("daphne", CHAT_LOG_MESSAGES="10000", CHAT_STUCK="600")
+    server = start("daphne", CHAT_STUCK="600")
     async with over_socket(server.ws, "Alice") as alice, over_socket(server.ws, "Bob") as bob:
         for room in ("first", "before", "with"):
             await alice.join(room)
@@ -201,7 +201,7 @@ def number_of(data: bytes | bytearray | memoryview) -> int:
 
 async def test_who_closes_and_reads_no_more_is_gone(start: Start) -> None:
     """A close that can't be flushed to its peer does not leave a ghost in the room."""
-    server = start("daphne", CHAT_LOG_MESSAGES="10000", CHAT_STUCK="600")
+    server = start("daphne", CHAT_STUCK="600")
     async with over_socket(server.ws, "Alice") as alice:
         await alice.join()
         with peer(server.address, "/ws") as stuck:

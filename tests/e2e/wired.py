@@ -10,9 +10,14 @@ import random
 import sys
 from typing import Any
 
-from chat.lanes import WIRE
-from chat.protocol import frame
-from chatsite import server
+import django
+
+# Before the imports below: the chat's modules need the apps.
+django.setup()
+
+from chat.lanes import WIRE  # noqa: E402
+from chat.protocol import frame  # noqa: E402
+from chatsite import server  # noqa: E402
 
 SIZES = (0, 1, 100, 125, 126, 127, 1_000, 65_400, 65_535, 65_536, 70_000, 200_000)
 

@@ -14,6 +14,18 @@ def test_a_run_in_which_all_is_right_has_no_problems() -> None:
     assert Told().kinds() == set()
 
 
+def test_a_process_that_lags_is_no_problem() -> None:
+    """Who comes to another process, which is behind them, may hear again what that one has not told yet."""
+    told = Told()
+    told.events += [
+        Lost(at=5.0, who="Bob", link=1, code=1006),
+        Asked(at=5.1, who="Bob", link=2, since=4, epoch="e"),
+        Welcomed(at=5.2, who="Bob", link=2, seq=3, epoch="e", resumed=True, last=4),
+        replace(told.events[told.find(Heard, who="Bob", seq=4)], link=2, at=5.3, taken=False),
+    ]
+    assert told.kinds() == set()
+
+
 # --- Loss, duplicates, order ---
 
 

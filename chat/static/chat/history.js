@@ -80,6 +80,7 @@ export class HistoryPages {
 
   /** The reader goes to the live end: what is on its way is not wanted any more. */
   leave() {
+    if (!this.#timeline.window && this.loading !== "around") return;
     this.#supersede();
     this.#timeline.lookAtLive();
     this.#onChange();

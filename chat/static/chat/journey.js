@@ -20,9 +20,9 @@ export class Journey {
     this.#draw = draw;
   }
 
-  /** To a message, wherever it is. Returns whether it was found. */
+  /** To a message, wherever it is. */
   to(id) {
-    return this.#go(() => this.#history.goTo(id), words.gone);
+    return this.#go(() => this.#history.goTo(id));
   }
 
   /** To the first message after a position of the log. */
@@ -30,8 +30,7 @@ export class Journey {
     const {live, shown} = this.#timeline;
     const first = live.messages.find((message) => message.id > position);
     const known = first && (live.oldest <= position || !live.before);
-    if (known && shown === live) return this.to(first.id);
-    return this.#go(() => this.#history.goAfter(position), words.gone);
+    await (known && shown === live ? this.to(first.id) : this.#go(() => this.#history.goAfter(position)));
   }
 
   toLive() {
@@ -50,18 +49,18 @@ export class Journey {
     else if (below < NEAR && this.#timeline.window) this.#history.newer();
   }
 
-  async #go(find, otherwise) {
+  async #go(find) {
     try {
       const id = await find();
-      if (id === undefined) return false;
-      this.#draw();
-      const node = id === null ? null : this.#log.nodeOf(id);
-      if (node) this.#log.reveal(node);
-      else this.#attention.tell(otherwise);
-      return node !== null;
+      if (id !== undefined) this.#show(id);
     } catch (error) {
       this.#attention.tell(error.code === "disconnected" ? words.noConnection : errorWords(error));
-      return false;
     }
+  }
+
+  #show(id) {
+    this.#draw();
+    if (id === null) this.#attention.tell(words.gone);
+    else this.#log.reveal(this.#log.nodeOf(id));
   }
 }

@@ -10,7 +10,8 @@ export class LogEdges {
   /**
    * @param {object} options
    * @param {import("./log-view.js").LogView} options.log
-   * @param {{pane, older, olderFailed, newer, newerBox, empty, jump, jumpCount, firstNew, firstNewCount}} options.elements
+   * @param {object} options.elements pane, older, olderFailed, newer, newerBox, newerFailed, empty, jump, jumpCount,
+   *   firstNew, firstNewCount
    * @param {{older, newer, jump, firstNew: () => void}} options.on
    */
   constructor({log, elements, on}) {
@@ -21,12 +22,13 @@ export class LogEdges {
 
   /** @param {{timeline, history, attention, line: number | null}} state */
   draw({timeline, history, attention, line}) {
-    const {olderFailed, empty, jumpCount, newerBox, jump} = this.#elements;
-    this.#hide(this.#elements.older, !(history.begun && timeline.shown.before));
+    const {older, olderFailed, newerFailed, empty, jumpCount, newerBox, jump} = this.#elements;
+    this.#hide(older, !(history.begun ? timeline.shown.before : history.failed));
     this.#hide(newerBox, timeline.window === null);
     this.#hide(jump, this.#log.following);
     write(jumpCount, attention.below ? words.newMessages(attention.below) : words.latest);
-    write(olderFailed, history.failed ? words.historyFailed : "");
+    write(olderFailed, history.failed && history.failed !== "newer" ? words.olderFailed : "");
+    write(newerFailed, history.failed === "newer" ? words.newerFailed : "");
     empty.hidden = !history.begun || timeline.messages.length + timeline.pending.length > 0;
     this.#drawFirstNew(timeline, line);
   }

@@ -92,10 +92,10 @@ export class LogView {
   }
 
   /** Put a row in sight, light it, and give it the focus. */
-  reveal(node, {focus = true} = {}) {
+  reveal(node) {
     this.#follow(false);
     node.scrollIntoView({block: "center"});
-    if (focus) node.focus({preventScroll: true});
+    node.focus({preventScroll: true});
     node.classList.add("lit");
     setTimeout(() => node.classList.remove("lit"), LIT);
   }

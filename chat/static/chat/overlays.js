@@ -10,7 +10,10 @@ import {toggled} from "./reactions.js";
 export class Overlays {
   #of = new Map(); // id → [{kind, content?, at?, emoji?, on?, seq: of the ack or null}], in the order they were made
 
-  /** @param {{kind: "edit" | "delete" | "react", content?, at?, emoji?, on?}} change at: milliseconds since 1970. Returns a token for what follows. */
+  /**
+   * @param {{kind: "edit" | "delete" | "react", content?, at?, emoji?, on?}} change at: milliseconds since 1970
+   * @returns {object} a token, for what becomes of it
+   */
   add(id, change) {
     const token = {id, ...change, seq: null};
     // The last word counts: an emoji that was put on and taken off again is off.

@@ -71,12 +71,13 @@ const reading = new Reading({
 
 const journey = new Journey({history, timeline, log, attention, draw: () => drawNow()});
 
+const ends = elements("older", "olderFailed", "newer", "newerBox", "newerFailed", "empty");
 const pills = elements("jump", "jumpCount", "firstNew", "firstNewCount");
 const edges = new LogEdges({
   log,
-  elements: {pane: $("log"), ...elements("older", "olderFailed", "newer", "newerBox", "empty"), ...pills},
+  elements: {pane: $("log"), ...ends, ...pills},
   on: {
-    older: () => history.older(),
+    older: () => (history.begun ? history.older() : history.begin()),
     newer: () => history.newer(),
     firstNew: () => journey.toFirstAfter(reading.line),
     jump() {
@@ -244,6 +245,7 @@ function came({id, username: author, deleted}) {
 
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) reading.lookAway();
+  else attention.looked();
   drawLog();
 });
 
@@ -273,8 +275,8 @@ client.addEventListener("welcome", ({detail}) => {
 client.addEventListener("reset", () => {
   for (const part of [quotes, reading, searching, history]) part.reset();
   intent.end();
-  history.begin();
   journey.toLive();
+  history.begin();
 });
 
 client.addEventListener("error", ({detail}) => {

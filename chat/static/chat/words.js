@@ -25,7 +25,8 @@ export const words = {
   here: (count) => `${count} here`,
   more: (count) => `and ${count} more`,
   you: "you",
-  historyFailed: "Older messages could not be loaded.",
+  olderFailed: "Older messages could not be loaded.",
+  newerFailed: "Newer messages could not be loaded.",
 
   deleted: "This message was deleted.",
   edited: "edited",
