@@ -168,9 +168,10 @@ def test_a_room_that_is_not_there_is_told() -> None:
         call_command("chat_check", "--room", "nowhere")
 
 
-def test_a_database_that_is_away_is_told(tea: RoomLog, outage: Outage) -> None:
-    """In one line, without a traceback, and it is no proof."""
-    with outage.begin(), pytest.raises(CommandError, match="The database does not answer"):
+@pytest.mark.parametrize("of", ["", "chat_message_words"])
+def test_a_database_that_is_away_is_told(tea: RoomLog, outage: Outage, of: str) -> None:
+    """In one line, without a traceback: it proves neither that all is whole nor that it is not."""
+    with outage.begin(of), pytest.raises(CommandError, match="The database does not answer"):
         call_command("chat_check")
 
 

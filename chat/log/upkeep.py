@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from django.db import DatabaseError, connections, router, transaction
+from django.db import DatabaseError, OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count, F, Max, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
@@ -245,6 +245,9 @@ def _sqlite_index(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
             return
         try:
             cursor.execute(INTEGRITY)
+        except OperationalError:
+            # It is locked, or away: that says nothing of the index.
+            raise
         except DatabaseError as error:
             yield f"the index is not of the messages as they are ({error})", f"{REBUILD};"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from torture.client import Person
+from torture.client import Client, Person
 from torture.crowd import Crowd, gathered, until
 from torture.fake import LIES, Fake
 from torture.life import Habits
@@ -37,11 +37,21 @@ async def live_at(fake: Fake) -> set[str]:
         for name in ("Ann", "Bob", "Cleo"):
             crowd.add(Person(name, name, session=name))
         for number in range(1, 4):
-            await until(lambda least=number * 40: fake.seq > least)  # type: ignore[misc]  # a default is no argument
+            await until(lambda least=number * 25: fake.seq > least)  # type: ignore[misc]  # a default is no argument
             crowd.clients[number % 3].cut()
         await crowd.calm()
+        for client in crowd.clients:
+            do_what_is_rare(client)
         await crowd.settled(lambda: fake.seq, 1)
         return {problem.kind for problem in judge(history.events, fake.log(), crowd.holdings())}
+
+
+def do_what_is_rare(client: Client) -> None:
+    """What chance may have left out."""
+    client.again(client.said[0])
+    client.do("history", limit=10)
+    own = [state for state in client.timeline.states.values() if state.username == client.person.author]
+    client.do("delete", id=next(state.id for state in own if not state.deleted))
 
 
 async def test_an_honest_server_has_no_problems() -> None:

@@ -60,8 +60,8 @@ export class HistoryPages {
 
   /**
    * Have a message in what is shown, with what stands around it.
-   * @returns {Promise<number | null | undefined>} its id; null where it is not there any more; undefined where the reader
-   *   has gone elsewhere meanwhile; rejected with a ChatError when it can't be told
+   * @returns {Promise<number | null | undefined>} its id; null where it is not there any more; undefined where the
+   *   reader has gone elsewhere meanwhile; rejected with a ChatError when it can't be told
    */
   async goTo(id) {
     this.#supersede();
@@ -116,8 +116,10 @@ export class HistoryPages {
 
   #look(past, future, find) {
     const id = find({past: past.messages, future: future.messages}) || null;
-    const messages = [...past.messages, ...future.messages].map((message) => this.#meanwhile.reduce(changed, message));
-    if (id !== null) this.#timeline.lookAt({messages, before: past.more, after: future.more});
+    if (id === null) return null;
+    const pages = [...past.messages, ...future.messages];
+    const messages = pages.map((message) => this.#meanwhile.reduce(changed, message));
+    this.#timeline.lookAt({messages, before: past.more, after: future.more});
     return id;
   }
 

@@ -6,5 +6,4 @@ export const ICONS = {
   delete: "M4.5 6.5h15M9.5 6V4h5v2M6.5 6.5 7.3 20h9.4l.8-13.5M10.3 10.5v6M13.7 10.5v6",
   back: "M14.5 5.5 8 12l6.5 6.5",
   more: "M5 12h.01M12 12h.01M19 12h.01",
-  close: "M6 6l12 12M18 6 6 18",
 };

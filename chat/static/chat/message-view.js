@@ -1,4 +1,4 @@
-/** One message as a row. What can be pressed has data-act (room.js acts) and data-focus (log-view.js keeps the focus). */
+/** One message as a row. What can be pressed has data-act (room.js acts) and data-focus (focus.js finds it again). */
 
 import {classes, icon, make} from "./dom.js";
 import {ICONS} from "./icons.js";

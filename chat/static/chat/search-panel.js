@@ -30,7 +30,8 @@ export class SearchPanel {
     this.#searching = searching;
     this.#elements = elements;
     this.#onChoose = onChoose;
-    this.#sheet = new Sheet({panel: search, toggle: searchToggle, close: searchClose, focus: searchText, modest: false});
+    const modest = false; // who goes to what was found goes on to the next
+    this.#sheet = new Sheet({panel: search, toggle: searchToggle, close: searchClose, focus: searchText, modest});
     searchForm.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#ask();

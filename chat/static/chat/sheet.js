@@ -3,7 +3,6 @@ export class Sheet {
   #panel;
   #toggle;
   #focus;
-  #onToggle;
 
   /**
    * @param {object} options
@@ -12,13 +11,11 @@ export class Sheet {
    * @param {HTMLElement} options.close a button in the panel
    * @param {HTMLElement} [options.focus] what has the focus once it is open
    * @param {boolean} [options.modest] a press elsewhere closes it
-   * @param {(open: boolean) => void} [options.onToggle]
    */
-  constructor({panel, toggle, close, focus = panel, modest = true, onToggle = () => {}}) {
+  constructor({panel, toggle, close, focus = panel, modest = true}) {
     this.#panel = panel;
     this.#toggle = toggle;
     this.#focus = focus;
-    this.#onToggle = onToggle;
     toggle.addEventListener("click", () => this.show(!this.open));
     close.addEventListener("click", () => this.show(false));
     document.addEventListener("keydown", (event) => this.#key(event));
@@ -30,11 +27,8 @@ export class Sheet {
   }
 
   show(open, {refocus = true} = {}) {
-    if (open !== this.open) {
-      this.#toggle.setAttribute("aria-expanded", String(open));
-      this.#panel.classList.toggle("open", open);
-      this.#onToggle(open);
-    }
+    this.#toggle.setAttribute("aria-expanded", String(open));
+    this.#panel.classList.toggle("open", open);
     if (open) this.#focus.focus();
     else if (refocus) this.#toggle.focus();
   }

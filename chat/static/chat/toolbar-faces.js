@@ -53,5 +53,6 @@ function said(name, act, className = "") {
 function pick(emoji, mine) {
   const label = mine ? words.takeBack(emoji) : words.reactWith(emoji);
   const dataset = {act: "react", emoji, focus: `bar ${emoji}`};
-  return make("button", {type: "button", className: "emoji", ariaLabel: label, ariaPressed: String(mine), dataset}, emoji);
+  const properties = {type: "button", className: "emoji", ariaLabel: label, ariaPressed: String(mine), dataset};
+  return make("button", properties, emoji);
 }

@@ -33,7 +33,6 @@ export const words = {
   saving: "saving…",
   deleting: "deleting…",
 
-  actions: "Actions",
   actionsFor: (name) => `Actions for the message of ${name}`,
   react: "React",
   reply: "Reply",
