@@ -12,7 +12,7 @@ from helpers import PATIENCE
 
 from chat.hub import Socket
 from chat.lanes import PortableLane
-from chat.log import Log, RoomLog, Stretch
+from chat.log import Log, RoomLog, Standing, Stretch
 from chat.log.writes import unavailable
 from chat.protocol import AnyOutgoing, decode_outgoing
 
@@ -143,7 +143,7 @@ class SlowLog(Log):
         await self.telling.wait()
         return stretch
 
-    async def positions(self, rooms: list[RoomLog]) -> dict[int, tuple[str, int]]:
+    async def positions(self, rooms: list[RoomLog]) -> dict[int, Standing]:
         try:
             return await super().positions(rooms)
         finally:

@@ -2,11 +2,14 @@
 
 import http.client
 import os
+import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -134,3 +137,72 @@ def get(server: Server, path: str, **headers: str) -> http.client.HTTPResponse:
     response.body = response.read()  # type: ignore[attr-defined]
     connection.close()
     return response
+
+
+# --- PostgreSQL ---
+
+
+def postgresql_program(name: str) -> str | None:
+    """Where a program of PostgreSQL is: Debian has them by version, and not on the PATH."""
+    versions = sorted(
+        Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]), reverse=True
+    )
+    return shutil.which(name) or (str(versions[0]) if versions else None)
+
+
+def _postgresql_user() -> str | None:
+    """As whom it runs: root it refuses."""
+    if os.geteuid():
+        return None
+    users = {user.pw_name for user in pwd.getpwall()}
+    return "postgres" if "postgres" in users else "nobody"
+
+
+QUICK = {
+    "autovacuum": "off",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "listen_addresses": "127.0.0.1",
+    "synchronous_commit": "off",
+}
+"""What makes a PostgreSQL quick that nobody will start again after a crash."""
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL of its own on a free port, forgotten at the end; the URL of a database in it."""
+    initdb, postgres = postgresql_program("initdb"), postgresql_program("postgres")
+    needs(initdb and postgres, "postgresql: apt-get install postgresql")
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        user = _postgresql_user()
+        if user:
+            shutil.chown(folder, user)
+        data = Path(folder, "data")
+        initialise = [str(initdb), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run(
+            [*initialise, "--locale=C.UTF-8"], cwd=folder, user=user, check=True, capture_output=True, timeout=PATIENCE
+        )
+        port = free_port()
+        settings = {**QUICK, "port": str(port), "unix_socket_directories": folder}
+        arguments = [f"--{name}={value}" for name, value in settings.items()]
+        # On Linux a database's processes live with the first: its end by SIGQUIT is the end of all.
+        process = subprocess.Popen(
+            [str(postgres), "-D", str(data), *arguments], cwd=folder, user=user, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            _await_line(process, "database system is ready to accept connections")
+            yield f"postgres://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            process.send_signal(signal.SIGQUIT)
+            process.communicate(timeout=PATIENCE)
+
+
+def _await_line(process: subprocess.Popen[str], line: str) -> None:
+    """Read what a program says on its standard error until it says this."""
+    said = []
+    assert process.stderr
+    for each in process.stderr:
+        said.append(each)
+        if line in each:
+            return
+    raise AssertionError("".join(said))

@@ -16,7 +16,7 @@ from chat.database import reading
 from chat.hub import RETRY, TICK, OpenRoom
 from chat.hub import room as room_module
 from chat.lanes import Batch
-from chat.log import Change, Log, RoomLog, Write, queries
+from chat.log import Change, Log, RoomLog, Write, queries, upkeep
 from chat.protocol import ErrorCode, Invalid, Message, Position, TypingNow, Welcome, encode
 
 
@@ -411,6 +411,26 @@ async def test_deleted_words_are_told_to_nobody_who_comes_back(room: OpenRoom) -
     back = come(room, 0)
     await assert_knows_all(room, live, back)
     assert not any("secret" in frame for frame in back.ear.frames)
+
+
+async def test_pruned_messages_are_told_to_nobody_who_comes_back(room: OpenRoom) -> None:
+    """Old messages go from memory too, once the hub has compared; who comes back hears of what is left."""
+    await tell(room, post(room.log, "old"), post(room.log, "new"))
+    room.pruned(0)
+    assert [message.content for message in (await room.history(before=None, after=None, limit=5))[0]] == [
+        "old",
+        "new",
+    ]
+    await reading(partial(prune_first, room.log))
+    room.pruned(1)
+    assert [message.content for message in (await room.history(before=None, after=None, limit=5))[0]] == ["new"]
+    back = come(room, 0)
+    await back.reaches(2)
+    assert not any("old" in frame for frame in back.ear.frames)
+
+
+def prune_first(room: RoomLog) -> None:
+    list(upkeep.prune(models.Message.objects.filter(room_id=room.pk, number=1)))
 
 
 async def test_what_is_hidden_and_shown_in_one_moment_is_there(room: OpenRoom) -> None:

@@ -238,11 +238,13 @@ class Hub:
             except Invalid:
                 continue
             for room, position in now.items():
-                epoch, last = positions.get(room.log.pk, ("", 0))
-                if epoch != room.log.epoch or last < position:
+                there = positions.get(room.log.pk)
+                if there is None or there.epoch != room.log.epoch or there.seq < position:
                     await self._start_over(room)
+                    continue
+                room.pruned(there.pruned)
                 # Where something came since the last time, more is on its way: only what stands still is lost.
-                elif before.get(room) == position < last:
+                if before.get(room) == position < there.seq:
                     room.catch_up()
             before = now
 

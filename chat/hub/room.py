@@ -73,6 +73,8 @@ class OpenRoom:
         self._feed: asyncio.Task[None] | None = None
         # What was last made for somebody who came back: after which number, up to which, and that.
         self._last_missed: tuple[tuple[int, int], list[Piece]] = ((0, 0), [])
+        # How many numbers of the log were pruned; None until that was asked.
+        self._pruned: int | None = None
         # The latest page of messages, and of what it is: the log, its position, how many.
         self._latest_page: tuple[tuple[RoomLog, int, int], asyncio.Task[tuple[list[Message], bool]]] | None = None
 
@@ -117,8 +119,8 @@ class OpenRoom:
         if since <= self.position:
             return True
         log = self.log
-        _, last = (await self._source.positions([log])).get(log.pk, ("", 0))
-        return since <= last and self.log is log
+        now = (await self._source.positions([log])).get(log.pk)
+        return now is not None and since <= now.seq and self.log is log
 
     def welcome(self, socket: Socket, *, resumed: bool, read: int | None = None, ref: Ref | None = None) -> None:
         """Tell a socket where in the room's log it is."""
@@ -285,6 +287,13 @@ class OpenRoom:
         self._ring.add(change)
         if change.gone:
             self._gone.append(change.id)
+
+    def pruned(self, numbers: int) -> None:
+        """So many numbers of the log were pruned, in all. What is kept of it here may be among them."""
+        if self._pruned not in (None, numbers):
+            self._ring.start_over(self.position)
+            self._latest_page, self._last_missed = None, ((0, 0), [])
+        self._pruned = numbers
 
     def start_over(self, room: RoomLog) -> None:
         """The room's log is of another life: those who are here start with it anew."""

@@ -19,7 +19,7 @@ from chat.database import reading, writing
 from chat.log import queries
 from chat.log.changes import Change, Stretch, nothing
 from chat.log.commits import BATCH, Writer
-from chat.log.queries import Page, RoomLog
+from chat.log.queries import Page, RoomLog, Standing
 from chat.log.search import search
 from chat.log.writes import (
     EditText,
@@ -49,6 +49,7 @@ __all__ = [
     "Outcome",
     "Page",
     "RoomLog",
+    "Standing",
     "Stretch",
     "Write",
     "Writer",
@@ -122,8 +123,8 @@ class Log:
         """The room, made where there is none. This and what follows raise Invalid (busy) without the database."""
         return await _read(partial(queries.open_room, slug))
 
-    async def positions(self, rooms: list[RoomLog]) -> dict[int, tuple[str, int]]:
-        """The epoch and the number of the last change of each, by its key. One that is gone is not there."""
+    async def positions(self, rooms: list[RoomLog]) -> dict[int, Standing]:
+        """How each stands now, by its key. One that is gone is not there."""
         return await _read(partial(queries.positions, [room.pk for room in rooms]))
 
     async def since(self, room: RoomLog, position: int, limit: int) -> Stretch:

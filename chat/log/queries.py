@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from django.db.models import F
 
@@ -48,12 +49,23 @@ def open_room(slug: str) -> RoomLog:
     return RoomLog(room.pk, slug, room.epoch, room.seq)
 
 
-def positions(rooms: list[int]) -> dict[int, tuple[str, int]]:
-    """The epoch and the number of the last change of each room, by its key. One that is gone is not there."""
-    found: dict[int, tuple[str, int]] = {}
+class Standing(NamedTuple):
+    """How a room stands now."""
+
+    epoch: str
+    # The number of the last change, and how many numbers were pruned.
+    seq: int
+    pruned: int
+
+
+def positions(rooms: list[int]) -> dict[int, Standing]:
+    """How each room stands, by its key. One that is gone is not there."""
+    found: dict[int, Standing] = {}
     for start in range(0, len(rooms), AT_ONCE):
-        rows = models.Room.objects.filter(pk__in=rooms[start : start + AT_ONCE]).values_list("pk", "epoch", "seq")
-        found |= {pk: (epoch, seq) for pk, epoch, seq in rows}
+        rows = models.Room.objects.filter(pk__in=rooms[start : start + AT_ONCE]).values_list(
+            "pk", "epoch", "seq", "pruned"
+        )
+        found |= {pk: Standing(epoch, seq, pruned) for pk, epoch, seq, pruned in rows}
     return found
 
 

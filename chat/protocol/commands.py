@@ -81,8 +81,8 @@ class GetHistory(Command, tag="history"):
     """Ask for messages before `before`, or after `after`, or for the latest. Answered by `history`."""
 
     room: Room = LOBBY
-    before: Number | UnsetType = UNSET
-    after: Number | UnsetType = UNSET
+    before: Id | UnsetType = UNSET
+    after: Id | UnsetType = UNSET
     limit: PageSize = 50
 
 
@@ -91,7 +91,7 @@ class Search(Command, tag="search"):
 
     query: Query
     room: Room = LOBBY
-    before: Number | UnsetType = UNSET
+    before: Id | UnsetType = UNSET
     limit: PageSize = 20
 
 
