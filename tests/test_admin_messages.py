@@ -154,6 +154,16 @@ def test_the_list_can_be_narrowed_to_a_day(client: Client, tea: RoomLog) -> None
     assert texts(page(client, PAGE + "?created__year=2025&created__month=3&created__day=1")) == ["older"]
 
 
+def test_a_search_has_no_calendar(client: Client, tea: RoomLog) -> None:
+    """A day that was chosen before still holds; but no others are looked for, which would take long."""
+    Writer().write(posts(tea, 2))
+    models.Message.objects.filter(number=1).update(created=datetime(2025, 3, 4, 12, tzinfo=UTC))
+    olga(client, "view_message")
+    html = page(client, PAGE + "?q=message&created__year=2025")
+    assert texts(html) == ["message 0"]
+    assert "created__month" not in html
+
+
 @pytest.mark.parametrize("kind", ["year", "month", "day"])
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia"])
 def test_the_calendar_is_django_s(tea: RoomLog, kind: Any, zone: str) -> None:

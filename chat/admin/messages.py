@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 
 from chat import auth, models
 from chat.admin import exports
-from chat.admin.filters import Calendar, RoomFilter, StateFilter
+from chat.admin.filters import Calendar, Found, RoomFilter, StateFilter
 from chat.admin.history import Entry, remember, staff
 from chat.log import upkeep
 from chat.log.changes import reactions_on
@@ -62,6 +62,9 @@ class MessageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only 
 
     def get_queryset(self, request: HttpRequest) -> Calendar:
         return Calendar(models.Message).order_by(*self.get_ordering(request))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[Found]:  # noqa: ARG002 as above
+        return Found
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         """The newest first, each time by an index."""

@@ -1,0 +1,135 @@
+"""What the database itself refuses, whatever the code above it does, and what goes when a room goes."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection, transaction
+from logs import erase, post, react, read
+
+from chat import models
+from chat.log import RoomLog, Writer, queries
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def room(db: None) -> RoomLog:
+    """A room with two messages, the second with a ref and an emoji."""
+    room = queries.open_room("lobby")
+    Writer().write([post(room), post(room, ref="r"), react(room, 2), read(room, 2)])
+    return room
+
+
+def message(room: RoomLog, **fields: object) -> models.Message:
+    """A message as the log would write it next."""
+    return models.Message(
+        **{
+            "room_id": room.pk,
+            "number": 4,
+            "seq": 4,
+            "author": "alice",
+            "username": "Alice",
+            "content": "hi",
+            "created": NOW,
+            **fields,
+        }
+    )
+
+
+def test_a_message_as_the_log_writes_it_is_taken(room: RoomLog) -> None:
+    """What the following tests refuse is refused for what they change in it."""
+    message(room).save()
+    assert models.Message.objects.count() == 3
+
+
+REFUSED: list[tuple[str, dict[str, object]]] = [
+    ("the number of another", {"number": 1, "seq": 4}),
+    ("the last change of another", {"number": 2, "seq": 3}),
+    ("a change before it was said", {"number": 4, "seq": 2}),
+    ("no number", {"number": 0}),
+    ("a ref that its author used", {"ref": "r"}),
+    ("deleted with a text", {"deleted": NOW}),
+]
+
+
+@pytest.mark.parametrize("fields", [fields for _, fields in REFUSED], ids=[name for name, _ in REFUSED])
+def test_a_message_that_contradicts_the_log_is_refused(room: RoomLog, fields: dict[str, object]) -> None:
+    """Numbers are unique in their room, refs for their author; a deleted message has no text."""
+    with pytest.raises(IntegrityError), transaction.atomic():
+        message(room, **fields).save()
+
+
+def test_equal_refs_of_others_and_none_are_taken(room: RoomLog) -> None:
+    """A ref is unique for one author in one room; any number of messages have none."""
+    other = queries.open_room("tea")
+    message(other, number=1, seq=1, ref="r").save()
+    message(room, author="bob", ref="r").save()
+    for number in (5, 6):
+        message(room, number=number, seq=number).save()
+    assert models.Message.objects.filter(ref="r").count() == 3
+
+
+def once_more(room: RoomLog) -> list[Callable[[], object]]:
+    said = models.Message.objects.get(room_id=room.pk, number=2)
+    return [
+        lambda: models.Reaction.objects.create(message=said, author="bob", username="Bob", emoji="👍"),
+        lambda: models.ReadPosition.objects.create(room_id=room.pk, reader="alice", seq=1),
+        lambda: models.Room.objects.create(slug="lobby"),
+        lambda: models.Room.objects.filter(pk=room.pk).update(pruned=4),
+        lambda: models.Room.objects.filter(pk=room.pk).update(seq=-1),
+    ]
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_what_is_there_once_is_not_there_twice(room: RoomLog, index: int) -> None:
+    """One emoji of a kind for each person, one reading position, one room of a name; and counters that can be."""
+    with pytest.raises(IntegrityError), transaction.atomic():
+        once_more(room)[index]()
+
+
+def test_a_room_takes_everything_with_it(room: RoomLog) -> None:
+    """With its row go its messages, their emoji, and how far it was read; another room's stay."""
+    other = queries.open_room("tea")
+    Writer().write([post(other), react(other, 1), read(other, 1)])
+    models.Room.objects.filter(pk=room.pk).delete()
+    kinds = (models.Room, models.Message, models.Reaction, models.ReadPosition)
+    assert [kind.objects.count() for kind in kinds] == [1, 1, 1, 1]  # type: ignore[attr-defined]
+
+
+def test_every_room_has_a_life_of_its_own(db: None) -> None:
+    """Two rooms, and a room that is made anew, have different epochs, which the protocol can carry."""
+    epochs = [models.Room.objects.create(slug=f"r{number}").epoch for number in range(20)]
+    models.Room.objects.all().delete()
+    epochs += [models.Room.objects.create(slug=f"r{number}").epoch for number in range(20)]
+    assert len(set(epochs)) == 40
+    assert all(1 <= len(epoch) <= 16 for epoch in epochs)
+
+
+@pytest.mark.parametrize("slug", ["", "Lobby", "-x", "_x", "a b", "a/b", "x" * 51, "tea\n", "té"])
+def test_a_room_s_name_fits_an_address(slug: str) -> None:
+    """A form takes no other names than the protocol does."""
+    with pytest.raises(ValidationError):
+        models.Room(slug=slug).clean_fields()
+
+
+def test_people_read_what_things_are(room: RoomLog) -> None:
+    """Rows say in the admin what they are about."""
+    said = models.Message.objects.get(room_id=room.pk, number=2)
+    named = models.Room(slug="tea", title="Tea time")
+    assert [str(thing) for thing in (models.Room(slug="tea"), named, said)] == ["tea", "Tea time", "Alice: hi"]
+    assert [str(thing) for thing in (said.reactions.get(), models.ReadPosition.objects.get())] == ["👍 Bob", "alice: 2"]
+    assert str(models.Connection(id="abc")) == "abc"
+
+
+def test_a_deleted_message_keeps_its_place(room: RoomLog) -> None:
+    """Its row stays, for its number, its author and what answers it."""
+    Writer().write([erase(room, 2)])
+    left = models.Message.objects.get(room_id=room.pk, number=2)
+    assert (left.seq, left.author, left.content) == (4, "alice", "")
+
+
+def test_connections_have_no_table(db: None) -> None:
+    """Who is connected is known by the processes, not by rows."""
+    assert models.Connection._meta.db_table not in connection.introspection.table_names()
