@@ -14,11 +14,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from doubles import Outage
 from helpers import CommunicatorPersona, Enter, over_communicator
+from hypothesis import settings as hypothesis_settings
 from servers import ROOT, Server, Start, running
 
 from chat import loops
 from chat.database import close_connections
 from chatsite.asgi import application
+
+# For tests that run a second time, on another database.
+hypothesis_settings.register_profile("few", max_examples=15)
 
 
 @pytest.fixture(scope="session")

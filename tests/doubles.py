@@ -10,7 +10,8 @@ from typing import Any
 from django.db import OperationalError
 from helpers import PATIENCE
 
-from chat.hub import Socket
+from chat import loops
+from chat.hub import Hub, Socket
 from chat.lanes import PortableLane
 from chat.log import Log, RoomLog, Standing, Stretch
 from chat.log.writes import unavailable
@@ -222,3 +223,14 @@ class FakeLayer:
 
     def _happens(self, part: float) -> bool:
         return self.random.random() < part
+
+
+def another_process(kind: type[Log] = Log) -> Hub:
+    """The hub of another process on the same layer and the same database, with a log of its own."""
+    kept = loops._kept[asyncio.get_running_loop()]
+    ours = {each: kept.pop(each) for each in (Log, Hub)}
+    loops.of_this_loop(Log, kind)
+    other = Hub()
+    del kept[Log]
+    kept.update(ours)
+    return other

@@ -9,7 +9,7 @@ from operator import gt
 
 import pytest
 from channels.layers import InMemoryChannelLayer
-from doubles import Clock, FakeLayer, Outage, SlowLog, until
+from doubles import Clock, FakeLayer, Outage, SlowLog, another_process, until
 from logs import (
     Visitor,
     assert_counted,
@@ -62,12 +62,7 @@ async def hub(log: SlowLog, layer: FakeLayer) -> AsyncIterator[Hub]:
 @pytest.fixture
 async def another(hub: Hub) -> AsyncIterator[Hub]:
     """The hub of another process, on the same layer and the same database."""
-    kept = loops._kept[asyncio.get_running_loop()]
-    ours = {kind: kept.pop(kind) for kind in (Log, Hub)}
-    loops.of_this_loop(Log, SlowLog)
-    other = Hub()
-    del kept[Log]
-    kept.update(ours)
+    other = another_process(SlowLog)
     yield other
     await other.close()
     await other.log.close()

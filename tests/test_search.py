@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from chat import models
 from chat.log import RoomLog, Writer, queries
-from chat.log.search import prepare, search
+from chat.log.search import TRIGGERS, prepare, search, with_words
 from chat.protocol import QUERY_LIMIT
 
 
@@ -50,7 +50,7 @@ def test_all_words_count_and_the_last_may_be_unfinished(room: RoomLog) -> None:
     """In any order and in any case; a word before the last must be whole."""
     say(room, "Strong black Tea", "black coffee", "a teapot, black")
     assert found(room, "black tea") == [3, 1]
-    assert found(room, "TEA BLACK") == [3, 1][1:]
+    assert found(room, "TEAPOT black") == [3]
     assert found(room, "bla coffee") == []
     assert found(room, "coffee bla") == [2]
     assert found(room, "black") == [3, 2, 1]
@@ -172,13 +172,15 @@ def test_a_query_is_words_and_no_language(room: RoomLog, query: str) -> None:
 )
 def test_whatever_is_asked_is_answered(db: None, text: str, query: str) -> None:
     """No text and no query is an error; and what has no word of the query is not found."""
+    # The protocol takes no control characters, and PostgreSQL not this one.
     storable = text.replace("\0", "")
-    room = queries.open_room("any")
+    room = queries.open_room(f"r{models.Room.objects.count()}")
     say(room, storable)
-    ids = found(room, query, limit=1)
+    ids = found(room, query)
+    assert ids in ([], [1])
     if ids and query.isascii() and storable.isascii():
-        assert ids == [max(everything(room))]
-        assert set(re.findall(r"\w+", query.lower())[:-1]) <= set(re.findall(r"\w+", storable.lower()))
+        *whole, _ = re.findall(r"[a-z0-9]+", query.lower())
+        assert set(whole) <= set(re.findall(r"[a-z0-9]+", storable.lower()))
 
 
 WORDS = st.sampled_from(["tea", "teapot", "green", "black", "milk", "t", "te", "greenish", "GREEN", "Tea", "x1", "1"])
@@ -209,39 +211,47 @@ def matches(words: Iterable[str], query: list[str]) -> bool:
 # --- The index ---
 
 
-def plan(query: str) -> str:
-    """How the database would answer a search."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            # A small table is read through faster than its index.
-            cursor.execute("SET LOCAL enable_seqscan = off")
-        explain = {"sqlite": "EXPLAIN QUERY PLAN ", "postgresql": "EXPLAIN "}[connection.vendor]
-        cursor.execute(explain + query)
-        return "\n".join(str(line) for line in cursor.fetchall())
-
-
-def test_a_search_uses_the_index(room: RoomLog) -> None:
-    """It does not read through all messages."""
+def test_words_are_looked_up_in_the_index(room: RoomLog) -> None:
+    """No search reads through all messages."""
     say(room, "tea")
-    with CaptureQueriesContext(connection) as asked:
-        found(room, "tea")
-    queries_ = [query["sql"] for query in asked.captured_queries if "chat_message_words" in query["sql"] or "tsquery" in query["sql"]]
-    assert queries_
-    assert "chat_message_words" in plan(queries_[0])
+    if connection.vendor == "postgresql":
+        # A table of one row is read through faster.
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+    plan = with_words(models.Message.objects.order_by(), ["tea"]).explain()
+    index = {"sqlite": "VIRTUAL TABLE INDEX", "postgresql": "Index Scan on chat_message_words"}
+    assert index[connection.vendor] in plan
 
 
-def test_the_index_is_made_where_it_is_missing(room: RoomLog) -> None:
+def drop_index() -> None:
+    names = TRIGGERS if connection.vendor == "sqlite" else ()
+    kind = {"sqlite": "TABLE", "postgresql": "INDEX"}[connection.vendor]
+    with connection.cursor() as cursor:
+        for name in names:
+            cursor.execute(f"DROP TRIGGER {name}")
+        cursor.execute(f"DROP {kind} chat_message_words")
+
+
+def test_the_index_is_made_where_it_is_missing(rooms: None, room: RoomLog) -> None:
     """Of all messages that are there, as often as it is asked for; and it is kept from then on."""
     say(room, "tea", "coffee")
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE chat_message_words" if connection.vendor == "sqlite" else "DROP INDEX chat_message_words")
-        if connection.vendor == "sqlite":
-            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'chat_message_words%'")
-            for (name,) in cursor.fetchall():
-                cursor.execute(f"DROP TRIGGER {name}")
+    drop_index()
     Writer().write([post(room, "green tea"), edit(room, 2, "tea too")])
     for _ in range(3):
         prepare(connection)
     say(room, "last tea")
     Writer().write([edit(room, 1, "water")])
-    assert found(room, "tea") == [6, 3, 2][:3]
+    assert found(room, "tea") == [5, 3, 2]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite makes tables anew, and loses their triggers")
+def test_triggers_that_a_migration_took_away_are_made_again(room: RoomLog) -> None:
+    """A table that Django makes anew has no triggers: preparing gives them back, and nothing is indexed twice."""
+    say(room, "tea")
+    with connection.cursor() as cursor:
+        for name in TRIGGERS:
+            cursor.execute(f"DROP TRIGGER {name}")
+    prepare(connection)
+    say(room, "tea too")
+    Writer().write([edit(room, 1, "coffee")])
+    assert (found(room, "tea"), found(room, "coffee")) == ([2], [1])

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import pytest
 from django.db import OperationalError
 from django.test import override_settings
-from doubles import Clock, FakeLayer
+from doubles import Clock, FakeLayer, another_process
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ from chat.conf import chat_settings
 from chat.hub import RECONCILE, RETRY, TICK, Hub, OpenRoom
 from chat.hub import room as room_module
 from chat.hub.relay import Relay
-from chat.log import Log, RoomLog, Write, Writer, Written, queries
+from chat.log import RoomLog, Write, Writer, Written, queries, upkeep
 from chat.protocol import AnyOutgoing, Invalid, Welcome
 
 T = TypeVar("T")
@@ -68,6 +68,9 @@ class Client(Visitor):
     def __init__(self, story: "Story", before: "Client | None" = None) -> None:
         super().__init__(before.seq if before else 0, before.messages if before else None)
         self.story = story
+        # The process that it is connected to.
+        self.hub = story.chance.choice(story.hubs)
+        self.hub.add(self.socket)
         self.epoch = before.epoch if before else None
         self.needs_page = before.needs_page if before else True
         self._early = before._early if before else []
@@ -77,11 +80,11 @@ class Client(Visitor):
         self.joining = self.story.task(self._join())
 
     async def _join(self) -> None:
-        room = await self.story.patiently(self.story.hub.open, self.story.slug)
+        room = await self.story.patiently(self.hub.open, self.story.slug)
         since = self.seq if self.epoch is not None else None
         resumed = await self.story.patiently(room.can_resume, since, self.epoch, chat_settings().CATCH_UP)
         room.welcome(self.socket, resumed=resumed)
-        self.story.hub.enter(room, self.socket, since if resumed else None)
+        self.hub.enter(room, self.socket, since if resumed else None)
         self.joining = None
 
     def hear(self, said: AnyOutgoing) -> None:
@@ -95,7 +98,7 @@ class Client(Visitor):
         super().hear(said)
 
     async def _ask(self, epoch: str) -> None:
-        room = self.story.hub.room(self.story.slug)
+        room = self.hub.room(self.story.slug)
         if room is None or self.socket not in {*room.sockets, *room.behind}:
             return
         page, _ = await self.story.patiently(latest, room)
@@ -131,17 +134,17 @@ WRITES: list[Callable[[RoomLog, int, int], Write]] = [
 
 
 class Story:
-    """A room in this process, another process that writes into it, and those who come and go."""
+    """A room in two processes, a third that only writes into it, and those who come and go."""
 
     def __init__(self, seed: int, turns: Turns, layer: FakeLayer, clock: Clock) -> None:
         self.chance = random.Random(seed)
         self.turns, self.layer, self.clock = turns, layer, clock
         self.slug = next(slugs)
-        self.hub = loops.of_this_loop(Hub)
+        self.hubs = [loops.of_this_loop(Hub), another_process()]
         self.clients: list[Client] = []
         self.away: list[Client] = []
         self.tasks: set[asyncio.Task[None]] = set()
-        # The other process.
+        # The third process.
         self.writer = Writer()
         self.relay = Relay(lambda *_, **__: None, lambda _: True)
 
@@ -177,12 +180,13 @@ class Story:
         return [self.chance.choice(WRITES)(room, last + self.chance.randint(-8, 2), last) for _ in range(much)]
 
     async def write_here(self, who: int, much: int) -> None:
-        room = self.hub.room(self.slug)
+        hub = self.chance.choice(self.hubs)
+        room = hub.room(self.slug)
         for write in self.writes(room.log, room.position, much) if room else ():
-            self.hub.log.append(write)
+            hub.log.append(write)
 
     async def write_elsewhere(self, who: int, much: int) -> None:
-        """The other process writes; the layer may bring its hints."""
+        """The third process writes; the layer may bring its hints."""
         room = at_once(partial(queries.open_room, self.slug))
         outcomes = at_once(partial(self.writer.write, self.writes(room, room.seq, much)))
         changes = changes_of(outcome for outcome in outcomes if isinstance(outcome, Written))
@@ -190,7 +194,6 @@ class Story:
 
     async def come(self, who: int, much: int) -> None:
         client = Client(self)
-        self.hub.add(client.socket)
         self.clients.append(client)
         client.join()
 
@@ -207,7 +210,7 @@ class Story:
             client.ear.open.set()
             await spin(much)
             client.follow()
-            self.hub.remove(client.socket)
+            client.hub.remove(client.socket)
             self.clients.remove(client)
             self.away.append(client)
         return client
@@ -219,7 +222,6 @@ class Story:
     def back(self, client: Client) -> None:
         self.away.remove(client)
         again = Client(self, client)
-        self.hub.add(again.socket)
         self.clients.append(again)
         again.join()
 
@@ -261,6 +263,11 @@ class Story:
         if who == 9:
             at_once(models.Room.objects.filter(slug=self.slug).delete)
 
+    async def prune(self, who: int, much: int) -> None:
+        """The oldest messages go."""
+        oldest = models.Message.objects.filter(room__slug=self.slug, number__lte=2 * much)
+        at_once(lambda: list(upkeep.prune(oldest)))
+
     # --- The end ---
 
     async def end_well(self) -> None:
@@ -282,17 +289,21 @@ class Story:
         truth = at_once(partial(everything, room))
         for client in self.clients:
             assert (client.seq, client.epoch) == (room.seq, room.epoch)
-            assert client.messages == truth
-        opened = self.hub.room(self.slug)
-        if opened and self.clients:
-            assert opened.sockets == {client.socket for client in self.clients}
-            assert not (opened.behind or opened._gap or opened._feed)
+            # Nobody is told of what is pruned: who has it keeps it.
+            assert {number: client.messages[number] for number in client.messages.keys() & truth} == truth
+        for hub in self.hubs:
+            opened = hub.room(self.slug)
+            here = {client.socket for client in self.clients if client.hub is hub}
+            assert (opened.sockets if opened else set()) == here
+            assert opened is None or not (opened.behind or opened._gap or opened._feed)
 
     async def close(self) -> None:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.relay.close()
+        await self.hubs[1].close()
+        await self.hubs[1].log.close()
         for client in self.clients:
             client.socket.lane.abandon()
         await loops.close_this_loop()
@@ -316,7 +327,6 @@ def conditions(turns: Turns, layer: FakeLayer) -> Iterator[None]:
 async def tell(seed: int, acts: list[Act]) -> None:
     turns, layer = Turns(random.Random(seed)), FakeLayer(seed)
     with conditions(turns, layer):
-        loops.of_this_loop(Log)
         clock = Clock()
         clock.stop()
         story = Story(seed, turns, layer, clock)
@@ -329,7 +339,7 @@ async def tell(seed: int, acts: list[Act]) -> None:
 ACTS = [
     *["write_here", "write_elsewhere"] * 4,
     *["come", "cut", "cut", "leave", "leave", "come_back", "come_back", "join_again"],
-    *["stop_reading", "go_on_reading", "wait", "wait", "a_tick", "a_second", "weather", "replace_the_room"],
+    *["stop_reading", "go_on_reading", "wait", "wait", "a_tick", "a_second", "weather", "prune", "replace_the_room"],
 ]
 
 

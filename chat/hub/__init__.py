@@ -233,6 +233,7 @@ class Hub:
         while True:
             await asyncio.sleep(RECONCILE)
             now = {room: room.position for room in self._rooms.values()}
+            returned = {room: room.returned for room in now}
             try:
                 positions = await self.log.positions([room.log for room in now])
             except Invalid:
@@ -242,6 +243,7 @@ class Hub:
                 if there is None or there.epoch != room.log.epoch or there.seq < position:
                     await self._start_over(room)
                     continue
+                room.compared(returned[room], there.seq)
                 room.pruned(there.pruned)
                 # Where something came since the last time, more is on its way: only what stands still is lost.
                 if before.get(room) == position < there.seq:

@@ -66,6 +66,11 @@ class OpenRoom:
         # use to who never had the message.
         self._settled = 0
         self._nearly: set[Socket] = set()
+        # How many came back with a position, ever; and how many of those have all the messages up to it, for sure.
+        # Who was cut off while another process told them what they missed may lack one that had moved on from its
+        # place, to a number that was not delivered here yet.
+        self.returned = 0
+        self._sure = 0
         # Does the log have more than was delivered, as far as is known?
         self._more = False
         # Reads from the log what is missing here, and for those who catch up; None while neither does.
@@ -139,8 +144,12 @@ class OpenRoom:
     def enter(self, socket: Socket, since: int | None) -> None:
         """Give a socket what came after ``since``, and then what is written in the room."""
         self.sockets.discard(socket)
+        self.returned += since is not None
         position = self.written if since is None else since
         self.behind[socket] = position
+        if position > self.position:
+            # Another process told it more than came here yet: a page that was read before may be too old for it.
+            self._latest_page = None
         if not socket.lane.full:
             self.go_on(socket, late=False)
 
@@ -243,14 +252,14 @@ class OpenRoom:
 
     def deliver(self, changes: Sequence[Change]) -> None:
         """Numbered changes: in order, none twice; what is missing before them is read from the log."""
+        # While a gap is read, a message may have moved here from a place that was read already: nobody has it.
+        known = self._gap is None and self._sure == self.returned
         frames = []
         for change in changes:
             if change.seq == self.position + 1:
                 self.position = change.seq
                 self._add(change)
-                # While a gap is read, its message may have moved here from a place that was read already: then
-                # nobody here has it.
-                frames.append(change.fresh if self._gap else change.frame)
+                frames.append(change.frame if known else change.fresh)
             elif change.seq > self.position:
                 self.catch_up()
                 break
@@ -287,6 +296,11 @@ class OpenRoom:
         self._ring.add(change)
         if change.gone:
             self._gone.append(change.id)
+
+    def compared(self, returned: int, last: int) -> None:
+        """The log was at ``last`` when so many had come back: when that is delivered, they lack nothing."""
+        if last <= self.position:
+            self._sure = returned
 
     def pruned(self, numbers: int) -> None:
         """So many numbers of the log were pruned, in all. What is kept of it here may be among them."""

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from torture.case import Case, Problem
-from torture.records import Asked, Event, Heard, Lost, Refused, Strange, Welcomed
+from torture.records import Acked, Asked, Event, Heard, Lost, Refused, Strange, Welcomed
 
 
 def out_of_step(case: Case) -> Iterator[Problem]:
@@ -67,20 +67,24 @@ class _Stream:
 
 
 def resumed(case: Case) -> Iterator[Problem]:
-    """Who comes back to the same life of the room goes on where they were."""
-    for who, events in case.of_client.items():
-        asked: Asked | None = None
-        for event in events:
-            if isinstance(event, Asked):
-                asked = event
-            if isinstance(event, Welcomed) and asked and _had_no_need(case, asked, event):
-                yield Problem("reset", f"{who} had to start over from {asked.since}", [asked, event])
+    """Who comes back to the same life of the room goes on where they were, if they have not missed too much."""
+    asked: dict[str, Asked] = {}
+    # The room's last number, as far as anybody knows at that time.
+    last = 0
+    for event in case.events:
+        match event:
+            case Asked(who=who):
+                asked[who] = event
+            case Heard(seq=seq) | Acked(seq=int(seq)):
+                last = max(last, seq)
+            case Welcomed(who=who, resumed=False) if who in asked and _had_no_need(case, asked[who], event, last):
+                yield Problem("reset", f"{who} had to start over from {asked[who].since}", [asked[who], event])
 
 
-def _had_no_need(case: Case, asked: Asked, welcomed: Welcomed) -> bool:
-    if asked.since is None or welcomed.resumed or welcomed.epoch != asked.epoch or case.log.pruned:
+def _had_no_need(case: Case, asked: Asked, welcomed: Welcomed, last: int) -> bool:
+    if asked.since is None or welcomed.epoch != asked.epoch or case.log.pruned:
         return False
-    return welcomed.seq - asked.since <= case.catch_up
+    return max(last, welcomed.seq) - asked.since <= case.catch_up
 
 
 def different(case: Case) -> Iterator[Problem]:
