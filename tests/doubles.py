@@ -119,11 +119,11 @@ def ear_and_socket() -> tuple[Ear, Socket]:
 
 
 class SlowLog(Log):
-    """A log whose stretches are counted, held up, or refused as told. It is one for ``of_this_loop(Log, SlowLog)``."""
+    """A log whose stretches are counted, held up, or refused as told. For ``of_this_loop(Log, SlowLog)``."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Where each stretch that was asked for begins, and how many comparisons with the hub's positions there were.
+        # Where each stretch that was asked for begins, and how many comparisons with the hub there were.
         self.asked: list[int] = []
         self.compared = 0
         # Cleared, what was read is not told yet.
@@ -228,7 +228,7 @@ class FakeLayer:
 def another_process(kind: type[Log] = Log) -> Hub:
     """The hub of another process on the same layer and the same database, with a log of its own."""
     kept = loops._kept[asyncio.get_running_loop()]
-    ours = {each: kept.pop(each) for each in (Log, Hub)}
+    ours: dict[type, Any] = {each: kept.pop(each) for each in (Log, Hub)}
     loops.of_this_loop(Log, kind)
     other = Hub()
     del kept[Log]

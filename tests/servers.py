@@ -180,7 +180,12 @@ def postgresql() -> Iterator[str]:
         data = Path(folder, "data")
         initialise = [str(initdb), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
         subprocess.run(
-            [*initialise, "--locale=C.UTF-8"], cwd=folder, user=user, check=True, capture_output=True, timeout=PATIENCE
+            [*initialise, "--locale=C.UTF-8"],
+            cwd=folder,
+            user=user,
+            check=True,
+            capture_output=True,
+            timeout=PATIENCE,
         )
         port = free_port()
         settings = {**QUICK, "port": str(port), "unix_socket_directories": folder}

@@ -158,7 +158,7 @@ async def test_two_origins_are_none(site: Settings, first: str) -> None:
         ("https://www.example.com", True),
     ],
 )
-async def test_where_cookies_are_secure_pages_are_too(site: Settings, origin: str, expected: bool) -> None:  # noqa: FBT001 a table's column
+async def test_where_cookies_are_secure_pages_are_too(site: Settings, origin: str, expected: bool) -> None:
     """With SESSION_COOKIE_SECURE a page that came without TLS, which anybody may have written, opens nothing."""
     site.SESSION_COOKIE_SECURE = True
     assert await is_let_in(("host", "chat.example.com"), ("origin", origin)) is expected
@@ -177,7 +177,7 @@ async def test_where_cookies_are_secure_pages_are_too(site: Settings, origin: st
         (["xsessionid=abc; session=id"], True),
     ],
 )
-async def test_a_program_brings_no_session(site: Settings, cookies: list[str], expected: bool) -> None:  # noqa: FBT001 a table's column
+async def test_a_program_brings_no_session(site: Settings, cookies: list[str], expected: bool) -> None:
     """Without an Origin a socket opens as long as nothing rides on a browser's cookie."""
     headers = [("cookie", cookie) for cookie in cookies]
     assert await is_let_in(("host", "chat.example.com"), *headers) is expected
@@ -232,10 +232,10 @@ async def test_a_host_that_is_not_ours_is_refused(site: Settings, hosts: list[st
 )
 async def test_allowed_hosts_are_django_s(
     site: Settings,
-    debug: bool,  # noqa: FBT001 a table's columns
+    debug: bool,
     allowed: list[str],
     host: str,
-    expected: bool,  # noqa: FBT001 a table's columns
+    expected: bool,
 ) -> None:
     """The hosts are those that Django's own pages answer to, local ones while debugging."""
     site.DEBUG = debug

@@ -98,7 +98,7 @@ def test_another_layer_is_a_warning(settings: Settings) -> None:
 )
 def test_sockets_from_plain_pages_are_a_warning_on_deployment(
     settings: Settings,
-    secure: bool,  # noqa: FBT001 a table's column
+    secure: bool,
     origins: list[str],
     expected: list[str],
 ) -> None:

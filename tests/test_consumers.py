@@ -430,7 +430,7 @@ async def test_charlie_may_nothing_in_a_room_that_he_is_not_in(
     charlie: Persona,
     kind: str,
     fields: dict[str, Any],
-    elsewhere: bool,  # noqa: FBT001 in another room, or in none
+    elsewhere: bool,
 ) -> None:
     """Each verb is refused with its ref, and the room hears nothing of it."""
     await alice.join()

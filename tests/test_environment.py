@@ -57,7 +57,7 @@ def test_text_has_no_space_around(variable: Set) -> None:
         *[(word, False) for word in ("0", "false", "No", "off")],
     ],
 )
-def test_a_truth_value_is_read(variable: Set, value: str, meant: bool) -> None:  # noqa: FBT001 a table's column
+def test_a_truth_value_is_read(variable: Set, value: str, meant: bool) -> None:
     """The common words are understood, whatever their case and the default."""
     variable(value)
     assert boolean("X", default=not meant) is meant

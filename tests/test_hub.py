@@ -639,7 +639,7 @@ async def test_a_room_that_nobody_wants_any_more_is_closed(hub: Hub, clock: Cloc
     coming = asyncio.create_task(enter(hub))
     await until(lambda: hub._opening)
     coming.cancel()
-    await until(lambda: hub.rooms())
+    await until(hub.rooms)
     await emptied(hub, clock)
     assert dict(layer.groups) == {}
 

@@ -139,7 +139,7 @@ def test_a_message_is_kept_as_it_was_said(room: RoomLog, writer: Writer) -> None
 
 @pytest.mark.parametrize("in_step", [True, False])
 def test_only_what_was_said_can_be_answered(room: RoomLog, in_step: bool) -> None:
-    """A message that answers one which is not there yet is refused, alone; one that answers its neighbour is not."""
+    """A message that answers one which is not there yet is refused, alone; one that answers its neighbour not."""
     writer = Writer()
     writer.write(posts(room, 2))
     batch = [post(room, reply_to=number) for number in (0, 3, -1, 2**53 - 1, 2, 3, 4, 6)]
@@ -173,7 +173,7 @@ def going_on(writer: Writer) -> Writer:
 
 
 def test_the_same_ref_in_one_batch_is_one_message(room: RoomLog, writer: Writer) -> None:
-    """Of two equal refs that wait together the first is said, the second gets its answer and nobody hears of it."""
+    """Of two equal refs that wait together the first is said; the second gets its answer, and nobody hears."""
     outcomes = written(writer.write([post(room, ref="r"), post(room), post(room, "changed", ref="r")]))
     assert [(outcome.id, outcome.seq) for outcome in outcomes] == [(1, 1), (2, 2), (1, 1)]
     assert outcomes[0].timestamp == outcomes[2].timestamp
@@ -257,7 +257,7 @@ def test_a_deleted_message_s_text_and_reactions_are_gone(room: RoomLog, writer: 
 
 
 def test_a_hidden_message_comes_back_as_it_was(room: RoomLog, writer: Writer) -> None:
-    """To everybody it looks deleted, but its text and reactions are kept, and shown again when the staff says so."""
+    """To everybody it looks deleted, but text and reactions are kept, and shown again when the staff says so."""
     writer.write([post(room, "rude"), edit(room, 1, "very rude"), react(room, 1)])
     before = everything(room)[1]
     hidden = changes_of(writer.write([hide(room, 1)]))[0]
@@ -276,7 +276,7 @@ def test_a_hidden_message_comes_back_as_it_was(room: RoomLog, writer: Writer) ->
 
 
 def test_reactions_are_told_whole_and_in_their_order(room: RoomLog, writer: Writer) -> None:
-    """Each change of the emoji tells all that are on the message now, the oldest first, with who put them there."""
+    """Each change of the emoji tells all that are on the message now, the oldest first, with who put them on."""
     batch: list[Write] = [post(room)]
     batch += [
         react(room, 1, emoji, author=author) for emoji, author in (("🎉", "bob"), ("👍", "bob"), ("🎉", "eve"))
@@ -308,7 +308,7 @@ def test_many_reactors_are_counted_and_the_first_are_named(room: RoomLog, writer
 
 
 def test_a_message_takes_so_many_different_emoji(room: RoomLog, writer: Writer) -> None:
-    """One emoji more than the limit is refused; another person's of the same kind is not, and one off makes room."""
+    """One emoji more than the limit is refused; another person's of the same kind not, and one off makes room."""
     emojis = [chr(0x1F600 + number) for number in range(protocol.EMOJIS_LIMIT + 1)]
     writer.write([post(room), *(react(room, 1, emoji) for emoji in emojis[:-1])])
     refused, same, off, fits = writer.write(
@@ -777,11 +777,11 @@ async def test_those_who_are_refused_together_come_back_apart(log: Log, lobby: R
 async def test_a_commit_that_fails_in_the_middle_leaves_nothing(
     log: Log, lobby: RoomLog, outage: Outage, of: str
 ) -> None:
-    """Neither rows nor numbers are left of it, whichever statement failed, on the quick way and the careful one."""
+    """Neither rows nor numbers are left of it, whichever statement failed, on the quick way and the other."""
     await commit(log, *posts(lobby, 2))
-    for writes in (posts(lobby, 3), [post(lobby), edit(lobby, 1, "x"), react(lobby, 1)]):
+    for batch in (posts(lobby, 3), [post(lobby), edit(lobby, 1, "x"), react(lobby, 1)]):
         with outage.begin(of):
-            outcomes = await commit(log, *writes)
+            outcomes = await commit(log, *batch)
         assert refusals(outcomes) == [ErrorCode.BUSY] * 3
     assert [outcome.seq for outcome in written(await commit(log, *posts(lobby, 2)))] == [3, 4]
     await reading(partial(assert_counted, lobby))
@@ -850,7 +850,7 @@ async def test_a_database_that_is_locked_is_busy(
 
 
 async def test_a_fault_of_ours_is_answered_too(log: Log, lobby: RoomLog, caplog: pytest.LogCaptureFixture) -> None:
-    """An error that is not the database's refuses its batch, stands in the log with its trace, and ends nothing."""
+    """An error that is not the database's refuses its batch, stands in the log with its trace, ends nothing."""
 
     def fail(message: models.Message) -> None:
         raise ZeroDivisionError
@@ -947,7 +947,7 @@ def test_numbers_at_the_end_that_nobody_tells_are_said_to_be_passed(room: RoomLo
 
 
 def test_a_stretch_is_bounded(room: RoomLog, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By changes and by characters, and it has one change at least; it says that there is more, and up to where."""
+    """By changes and by characters, and it has one change at least; it says that there is more, and where."""
     writer.write([post(room, "x" * 90) for _ in range(6)])
     first = queries.changes_since(room, 0, 4)
     assert (len(first.changes), first.whole, first.end, first.last) == (4, False, 4, 6)
@@ -1250,6 +1250,6 @@ class LogMachine(RuleBasedStateMachine):
 
 def test_the_log_does_as_its_model(db: None) -> None:
     """Whatever is written in whatever order, answers, rows, frames and pages are those of the model."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         LogMachine, settings=hypothesis_settings(max_examples=examples(50), stateful_step_count=40, deadline=None)
     )

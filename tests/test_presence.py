@@ -221,7 +221,7 @@ async def test_a_name_is_one_person_s(
     presence: Presence,
     holder: Identity,
     comer: Identity,
-    expected: bool,  # noqa: FBT001 a table's column
+    expected: bool,
 ) -> None:
     """While its holder is here a name is taken by everybody else; the same session is the same person."""
     come(presence, holder, "Same")
@@ -244,7 +244,7 @@ async def test_the_ghost_of_a_passer_by_gives_way_to_another(
     hub: Recorder,
     holder: Identity,
     comer: Identity,
-    expected: bool,  # noqa: FBT001 a table's column
+    expected: bool,
 ) -> None:
     """In the grace of one who can prove nothing another such is taken for them; who can prove it keeps it."""
     come(presence, holder, "Same", "1")

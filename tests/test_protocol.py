@@ -146,7 +146,7 @@ def test_the_article_s_frames_are_read(text: str, command: AnyCommand) -> None:
     ],
 )
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_a_value_at_its_limit_is_taken(field: str, value: str, ascii_only: bool) -> None:  # noqa: FBT001
+def test_a_value_at_its_limit_is_taken(field: str, value: str, ascii_only: bool) -> None:
     """The limits count characters, however they are escaped, and a text may look like a field's name."""
     fields = {"type": "message", "content": "hi", field: value}
     assert getattr(decode(json.dumps(fields, ensure_ascii=ascii_only)), field) == value

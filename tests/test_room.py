@@ -1,4 +1,4 @@
-"""An open room: who is in it hears every change once and in order, whenever they came and however they were told."""
+"""An open room: who is in it hears every change once and in order, whenever they came and whoever told them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -307,7 +307,7 @@ async def test_what_is_committed_and_not_delivered_is_not_missed(
 
 
 async def test_nobody_goes_live_without_a_message_that_moved(room: OpenRoom, log: SlowLog) -> None:
-    """Who comes into what was read while a message had moved on, which the room was not told yet, waits for that."""
+    """Who comes into what was read while a message had moved on, which the room was not told yet, waits."""
     await elsewhere(*posts(room.log, 4))
     room = OpenRoom(log, await log.open("lobby"))
     underway = await elsewhere(edit(room.log, 3, "moved"))
@@ -542,7 +542,7 @@ async def test_the_newest_of_a_kind_is_told_to_who_was_behind(narrow: None, room
 
 @pytest.mark.parametrize("moment", ["live", "behind", "nearly", "read for"])
 async def test_who_leaves_hears_no_more(no_ring: None, room: OpenRoom, log: SlowLog, moment: str) -> None:
-    """Whatever is done for somebody at the moment: when they are gone, nothing is told to them, and nobody notices."""
+    """Whatever is done for somebody at the moment: when they are gone, nothing is told, and nobody notices."""
     other = come(room)
     await tell(room, *posts(room.log, 5))
     if moment == "nearly":
@@ -620,7 +620,8 @@ async def test_another_life_begins_anew_for_everybody(
         follower.read(visitor.ear.frames[at:])
         assert (follower.seq, follower.messages) == (5, truth)
     assert "another" in caplog.text
-    assert not (room._gap or room._feed)
+    assert room._gap is None
+    assert room._feed is None
 
 
 async def test_what_is_read_of_a_former_life_is_told_to_nobody(

@@ -245,7 +245,7 @@ async def test_charlie_may_nothing_in_a_room_that_he_is_not_in(
     person: Enter,
     verb: str,
     fields: dict[str, Any],
-    known: bool,  # noqa: FBT001 signed in, or not
+    known: bool,
 ) -> None:
     """Each verb is refused with its ref, and the room hears nothing of it."""
     await alice.say("a secret")

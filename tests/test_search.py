@@ -183,7 +183,7 @@ def test_whatever_is_asked_is_answered(db: None, text: str, query: str) -> None:
         assert set(whole) <= set(re.findall(r"[a-z0-9]+", storable.lower()))
 
 
-WORDS = st.sampled_from(["tea", "teapot", "green", "black", "milk", "t", "te", "greenish", "GREEN", "Tea", "x1", "1"])
+WORDS = st.sampled_from(["tea", "teapot", "green", "black", "milk", "t", "te", "greenish", "GREEN", "x1", "1"])
 TEXTS = st.lists(st.lists(WORDS, min_size=1, max_size=5).map(" ".join), min_size=1, max_size=8)
 
 
@@ -244,7 +244,7 @@ def test_the_index_is_made_where_it_is_missing(rooms: None, room: RoomLog) -> No
     assert found(room, "tea") == [5, 3, 2]
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite makes tables anew, and loses their triggers")
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite makes tables anew")
 def test_triggers_that_a_migration_took_away_are_made_again(room: RoomLog) -> None:
     """A table that Django makes anew has no triggers: preparing gives them back, and nothing is indexed twice."""
     say(room, "tea")

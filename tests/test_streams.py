@@ -71,8 +71,8 @@ class Client(Visitor):
         # The process that it is connected to.
         self.hub = story.chance.choice(story.hubs)
         self.hub.add(self.socket)
-        self.epoch = before.epoch if before else None
-        self.needs_page = before.needs_page if before else True
+        self.epoch: str | None = before.epoch if before else None
+        self.needs_page: bool = before.needs_page if before else True
         self._early = before._early if before else []
         self.joining: asyncio.Task[None] | None = None
 
@@ -339,7 +339,8 @@ async def tell(seed: int, acts: list[Act]) -> None:
 ACTS = [
     *["write_here", "write_elsewhere"] * 4,
     *["come", "cut", "cut", "leave", "leave", "come_back", "come_back", "join_again"],
-    *["stop_reading", "go_on_reading", "wait", "wait", "a_tick", "a_second", "weather", "prune", "replace_the_room"],
+    *["stop_reading", "go_on_reading", "wait", "wait"],
+    *["a_tick", "a_second", "weather", "prune", "replace_the_room"],
 ]
 
 

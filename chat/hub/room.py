@@ -144,7 +144,10 @@ class OpenRoom:
     def enter(self, socket: Socket, since: int | None) -> None:
         """Give a socket what came after ``since``, and then what is written in the room."""
         self.sockets.discard(socket)
-        self.returned += since is not None
+        if since is not None:
+            # What waits for its tick was made for those who had all that came before it.
+            self.returned += 1
+            self._settled = max(self._settled, self.position)
         position = self.written if since is None else since
         self.behind[socket] = position
         if position > self.position:

@@ -111,7 +111,7 @@ def certificate(folder: Path) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
-def test_no_frame_is_cut_into(start: Start, tmp_path: Path, tls: bool) -> None:  # noqa: FBT001 a parameter
+def test_no_frame_is_cut_into(start: Start, tmp_path: Path, tls: bool) -> None:
     """Frames of every size, a reader that stops and starts, pongs among them, a close: each whole and in order."""
     seed = random.randrange(2**32)
     print("seed", seed)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from math import inf
 
 from torture.case import Case, Problem
 from torture.records import Acked, Asked, Event, Heard, Lost, Refused, Strange, Welcomed
@@ -125,6 +126,23 @@ def _not_in_log(case: Case, event: Heard) -> Iterator[Problem]:
         yield Problem("different", f"{event.who} heard another {event.seq} than the log's", [event, row])
 
 
+def told_again(case: Case) -> Iterator[Problem]:
+    """Who comes after a deletion is not told the text any more."""
+    gone = {
+        number: min(operation.ended for operation in operations if operation.kind == "delete")
+        for number, operations in case.operations_on.items()
+        if any(operation.kind == "delete" for operation in operations)
+    }
+    for who, events in case.of_client.items():
+        came = 0.0
+        for at, event in enumerate(events):
+            if isinstance(event, Asked) and (at == 0 or isinstance(events[at - 1], Lost)):
+                came = event.at
+            if isinstance(event, Heard) and event.content and gone.get(event.id, inf) + case.lag < came:
+                says = f"{who} came after {event.id} was deleted, and was told its text"
+                yield Problem("told again", says, [event, *case.facts(event.id)])
+
+
 def strange(case: Case) -> Iterator[Problem]:
     """The server says nothing that the protocol does not have."""
     for event in case.events:
@@ -132,4 +150,4 @@ def strange(case: Case) -> Iterator[Problem]:
             yield Problem("strange", f"{event.who}: {event.says}", [event])
 
 
-CHECKS = (out_of_step, resumed, different, strange)
+CHECKS = (out_of_step, resumed, different, told_again, strange)

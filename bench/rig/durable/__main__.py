@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import statistics
@@ -12,7 +11,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -24,9 +23,13 @@ from rig.peers import OURS, PYTHON
 from rig.places import PROJECT, RESULTS
 from rig.processes import Server, free_port
 
+WHAT = ["acks", "herd", "million"]
 MILLION = 1_000_000
 ROOM = "million"
-WORDS = "the quick brown fox jumps over a lazy dog while seven wizards quietly brew hot black coffee".split()
+WORDS = (
+    *("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog"),
+    *("while", "seven", "wizards", "quietly", "brew", "hot", "black", "coffee"),
+)
 
 
 class Bench:
@@ -35,7 +38,8 @@ class Bench:
     def __init__(self, folder: Path, url: str, cores: tuple[int, int]) -> None:
         self.folder = folder
         self.cores = cores
-        self.environment = {**os.environ, **OURS, "DATABASE_URL": url, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'bench'}"}
+        paths = f"{PROJECT}:{PROJECT / 'bench'}"
+        self.environment = {**os.environ, **OURS, "DATABASE_URL": url, "PYTHONPATH": paths}
         self._counts = folder / "counts.json"
         self.manage("migrate", "--skip-checks", "--verbosity", "0")
 
@@ -103,7 +107,8 @@ async def _leave_and_miss(server: Server, crowd: list[Client], missed: int) -> i
     for client in crowd:
         client.cut()
     for number in range(missed):
-        speaker.send(type="message", room="herd", content=f"missed {number}", ref=f"{os.urandom(4).hex()}-{number:08}")
+        ref = f"{os.urandom(8).hex()}-{number:08}"
+        speaker.send(type="message", room="herd", content=f"missed {number}", ref=ref)
     await speaker.reach(speaker.position + missed)
     # The server has seen that they are gone, and told those who stayed.
     await asyncio.sleep(8)
@@ -115,7 +120,9 @@ async def _come_back(bench: Bench, server: Server, crowd: list[Client], last: in
     start = time.perf_counter()
     await at_once((_return(client, server.port, n, last) for n, client in enumerate(crowd)), len(crowd))
     seconds = time.perf_counter() - start
-    assert all(client.position == last and client.messages == missed for client in crowd)
+    lacking = [client for client in crowd if (client.position, client.messages) != (last, missed)]
+    if lacking:
+        raise SystemExit(f"{len(lacking)} clients did not get all {missed} messages once")
     return {
         "clients": len(crowd),
         "missed": missed,
@@ -166,7 +173,8 @@ def fill(database: Path, count: int) -> None:
         for n in range(1, count + 1)
     )  # fmt: skip
     connection.executemany(
-        "INSERT INTO chat_message (room_id, number, seq, changes, author, username, ref, content, created, hidden) "
+        "INSERT INTO chat_message "
+        "(room_id, number, seq, changes, author, username, ref, content, created, hidden) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows,
     )  # fmt: skip
     connection.commit()
@@ -229,7 +237,8 @@ def _page(port: int) -> float:
     """The room's page for a guest: milliseconds until it is all there."""
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
     start = f"http://127.0.0.1:{port}/"
-    token = browser.open(start).read().decode().partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
+    form = browser.open(start).read().decode()
+    token = form.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
     browser.open(start, f"csrfmiddlewaretoken={token}&username=Bob&room={ROOM}".encode()).read()
     times = []
     for _ in range(9):
@@ -247,9 +256,18 @@ def million(bench: Bench, database: Path, count: int) -> dict[str, float]:
         return {**asyncio.run(_million(server.port, count)), "the room's page": _page(server.port)}
 
 
+def _measure(what: str, bench: Bench, file: Path, options: argparse.Namespace) -> Any:
+    if what == "acks":
+        return acks(bench)
+    if what == "million":
+        return million(bench, file, options.messages)
+    sizes = [(size, restarted) for size in options.clients for restarted in (False, True)]
+    return [herd(bench, size, restarted=restarted) for size, restarted in sizes]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench/durable", description=__doc__)
-    parser.add_argument("what", nargs="*", default=["acks", "herd", "million"], help="acks, herd, million")
+    parser.add_argument("what", nargs="*", choices=WHAT, default=WHAT)
     parser.add_argument("--clients", type=int, nargs="+", default=[1_000, 5_000], help="sizes of the herd")
     parser.add_argument("--messages", type=int, default=MILLION, help="in the big room")
     parser.add_argument("--database", help="another one for acks and herd: postgres://...")
@@ -257,24 +275,15 @@ def main() -> None:
     options = parser.parse_args()
     cores = two_cores()
     os.sched_setaffinity(0, {cores[1]})
-    results: dict[str, Any] = {"machine": describe(cores), "database": (options.database or "sqlite").partition(":")[0]}
+    database = (options.database or "sqlite").partition(":")[0]
+    results: dict[str, Any] = {"machine": describe(cores), "database": database}
     with tempfile.TemporaryDirectory(prefix="chat-durable-") as name:
         folder = Path(name)
         for what in options.what:
             file = folder / f"{what}.sqlite3"
             bench = Bench(folder, options.database or f"sqlite:///{file}", cores)
-            measures: dict[str, Callable[[], Any]] = {
-                "acks": lambda bench=bench: acks(bench),
-                "herd": lambda bench=bench: [
-                    herd(bench, size, restarted=restarted)
-                    for size in options.clients
-                    for restarted in (False, True)
-                ],
-                "million": lambda bench=bench, file=file: million(bench, file, options.messages),
-            }
-            results[what] = measures[what]()
+            results[what] = _measure(what, bench, file, options)
             print(what, json.dumps(results[what], indent=1), flush=True)
-            shutil.rmtree(file, ignore_errors=True)
     options.output.write_text(json.dumps(results, indent=1) + "\n")
 
 
