@@ -399,6 +399,132 @@ async def test_going_back_on_the_same_socket(room: OpenRoom) -> None:
     assert room.audience == 1
 
 
+async def test_going_back_on_the_same_socket_beyond_the_ring(no_ring: None, room: OpenRoom, log: SlowLog) -> None:
+    """While the log is read for it the socket hears nothing else; it is counted once, and then told in order."""
+    visitor = come(room)
+    await tell(room, *posts(room.log, 6))
+    await visitor.reaches(6)
+    log.telling.clear()
+    room.enter(visitor.socket, 1)
+    await until(lambda: log.asked)
+    await tell(room, post(room.log))
+    assert room.audience == 1
+    assert len(visitor.ear.frames) == 6
+    log.telling.set()
+    await visitor.reaches(7)
+    told = [said.seq for said in visitor.ear.heard() if isinstance(said, Message)]
+    assert told == [*range(1, 7), *range(2, 8)]
+
+
+async def test_what_waits_for_its_tick_is_told_to_who_falls_behind(room: OpenRoom, clock: Clock) -> None:
+    """A socket that stops reading before a tick gets what the tick would have brought when it goes on."""
+    clock.stop()
+    visitor = come(room)
+    for change in await elsewhere(*posts(room.log, 3)):
+        room.deliver([change])
+    room.fall_behind(visitor.socket)
+    await clock.skip(TICK)
+    assert visitor.follow() == 1
+    room.go_on(visitor.socket)
+    await assert_knows_all(room, visitor)
+
+
+async def test_nothing_is_read_into_memory_twice(log: SlowLog) -> None:
+    """A log that is ahead of the room is told as far as it is, and kept as far as the room is."""
+    room = OpenRoom(log, await log.open("lobby"))
+    room.deliver(await elsewhere(*posts(room.log, 4)))
+    again = OpenRoom(log, await log.open("lobby"))
+    again.deliver(await elsewhere(*posts(room.log, 2)))
+    underway = await elsewhere(*posts(room.log, 2))
+    first = come(again, 0)
+    await first.reaches(8)
+    again.deliver(underway)
+    second = come(again, 0)
+    await second.reaches(8)
+    for visitor in (first, second):
+        told = [said.seq for said in visitor.ear.heard() if isinstance(said, Message)]
+        assert told == list(range(1, 9))
+    for each in (room, again):
+        each.close()
+
+
+# --- Who comes from another process ---
+
+
+async def test_who_was_told_more_elsewhere_goes_on_from_there(room: OpenRoom) -> None:
+    """A client that is ahead of this process resumes where the log has its number, and else starts over."""
+    await tell(room, *posts(room.log, 3))
+    underway = await elsewhere(*posts(room.log, 2), edit(room.log, 1, "x"))
+    answers = [await room.can_resume(since, room.log.epoch, 100) for since in (5, 6, 7)]
+    assert answers == [True, True, False]
+    truth = await there(room.log)
+    visitor = come(room, 6, Visitor(6, truth))
+    room.deliver(underway)
+    await tell(room, post(room.log))
+    await assert_knows_all(room, visitor)
+    assert numbers(visitor) == [7]
+
+
+async def test_a_room_that_is_gone_is_resumed_by_nobody(room: OpenRoom) -> None:
+    """A number ahead of the room's is not believed where the room has no row any more."""
+    await reading(partial(gone, room.log))
+    assert not await room.can_resume(1, room.log.epoch, 100)
+
+
+async def test_who_was_cut_off_elsewhere_lacks_nothing_here(room: OpenRoom) -> None:
+    """A message that had moved on when another process told the others, and moves here only now, is told whole."""
+    await tell(room, *posts(room.log, 4))
+    truth = await there(room.log)
+    underway = await elsewhere(post(room.log), edit(room.log, 3, "moved"), react(room.log, 2))
+    # It was told 4, as what follows 2, and was cut off before it would have been told 3, as it is now.
+    known = {number: truth[number] for number in (1, 2, 4)}
+    visitors = [come(room), come(room, 4, Visitor(4, known))]
+    visitors[0].show(list(truth.values()))
+    room.deliver(underway)
+    await assert_knows_all(room, *visitors)
+
+
+async def test_what_waited_for_its_tick_is_told_whole_to_who_came_back_meanwhile(
+    room: OpenRoom, clock: Clock
+) -> None:
+    """The same, where the change was delivered already and is not written yet."""
+    clock.stop()
+    live = come(room)
+    await tell(room, *posts(room.log, 4))
+    truth = await there(room.log)
+    room.deliver(await elsewhere(edit(room.log, 3, "moved"), post(room.log)))
+    assert (room.position, room.written) == (6, 4)
+    # As above: cut off elsewhere, it has 4 and not 3.
+    back = come(room, 4, Visitor(4, {number: truth[number] for number in (1, 2, 4)}))
+    await clock.skip(TICK)
+    await assert_knows_all(room, live, back)
+
+
+async def test_once_all_is_told_changes_are_told_as_events_again(room: OpenRoom) -> None:
+    """When the room has delivered what the log had after the last one came back, nobody can lack a message."""
+    visitor = come(room, 0)
+    await tell(room, *posts(room.log, 2), edit(room.log, 1, "x"))
+    room.compared(room.returned, 4)
+    await tell(room, react(room.log, 1))
+    room.compared(room.returned - 1, 4)
+    await tell(room, react(room.log, 2))
+    room.compared(room.returned, 5)
+    await tell(room, edit(room.log, 1, "y"), erase(room.log, 2))
+    await assert_knows_all(room, visitor)
+    assert [type(said).__name__ for said in visitor.ear.heard()] == ["Message"] * 5 + ["Edited", "Deleted"]
+
+
+async def test_the_latest_page_is_as_new_as_who_asks_for_it(room: OpenRoom) -> None:
+    """A page that was read before is too old for a client which another process told more."""
+    await tell(room, *posts(room.log, 2))
+    assert await latest(room) == [1, 2]
+    await elsewhere(post(room.log))
+    assert await latest(room) == [1, 2]
+    assert await room.can_resume(3, room.log.epoch, 100)
+    come(room, 3)
+    assert await latest(room) == [1, 2, 3]
+
+
 # --- Deleted words ---
 
 
@@ -622,6 +748,19 @@ async def test_another_life_begins_anew_for_everybody(
     assert "another" in caplog.text
     assert room._gap is None
     assert room._feed is None
+
+
+async def test_another_life_does_not_tell_what_was_made_for_the_former(room: OpenRoom, log: SlowLog) -> None:
+    """Whoever comes back to the same number of another life is told what came after it there."""
+    await tell(room, *posts(room.log, 3))
+    await come(room, 1).reaches(3)
+    await reading(partial(gone, room.log))
+    anew = await log.open("lobby")
+    room.start_over(anew)
+    await tell(room, *(post(anew, "anew") for _ in range(3)))
+    back = come(room, 1)
+    await back.reaches(3)
+    assert [message.content for message in back.messages.values()] == ["anew", "anew"]
 
 
 async def test_what_is_read_of_a_former_life_is_told_to_nobody(

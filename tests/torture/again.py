@@ -1,6 +1,7 @@
 """One message, sent a hundred times: by several tabs of one browser, before and after the server was killed."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -15,32 +16,31 @@ from torture.site import Site
 TIMES = 100
 TABS = 5
 REF = "the same"
+RIGHT = {"acks": TIMES, "ids in them": 1, "messages in the log": 1}
 
 
 async def many_times(folder: Path, database: Database, seed: int) -> Report:
     """There must be one row, one id, and an ack for each."""
-    site, room = Site(folder, database), f"again-{seed}"
+    site, room, began = Site(folder, database), f"again-{seed}", time.monotonic()
     key = database.session("Ann")
     try:
         await site.start()
         acks = await _say_it(site, key, room, TIMES // 2)
         await site.kill()
         acks += await _say_it(site, key, room, TIMES // 2)
-        log = database.log(room)
     finally:
         site.close()
-    counts: dict[str, int | float] = {
-        "times said": TIMES,
+    found = {
         "acks": len(acks),
         "ids in them": len({ack.id for ack in acks}),
-        "messages in the log": len(log.rows),
+        "messages in the log": len(database.log(room).rows),
     }
     problems = [
-        Problem("again", f"{name}: {counts[name]}, not {right}")
-        for name, right in (("acks", TIMES), ("ids in them", 1), ("messages in the log", 1))
-        if counts[name] != right
+        Problem("again", f"{name}: {found[name]}, not {right}")
+        for name, right in RIGHT.items()
+        if found[name] != right
     ]
-    return Report(seed=seed, seconds=0, counts=counts, problems=problems)
+    return Report(seed=seed, seconds=time.monotonic() - began, counts={**found}, problems=problems)
 
 
 async def _say_it(site: Site, key: str, room: str, times: int) -> list[Ack]:

@@ -86,10 +86,14 @@ class Operation:
 class Case:
     """Records, log and holdings of one room."""
 
-    def __init__(self, events: Sequence[Event], log: Log, holdings: Iterable[Holding], *, catch_up: int) -> None:
+    def __init__(
+        self, events: Sequence[Event], log: Log, holdings: Iterable[Holding], *, catch_up: int, lag: float
+    ) -> None:
         self.events, self.log, self.holdings = events, log, list(holdings)
         # Who missed no more changes than that need not start over.
         self.catch_up = catch_up
+        # Seconds that a server may be behind what was acknowledged.
+        self.lag = lag
         self.rows = {row.state.id: row for row in log.rows}
 
     @cached_property

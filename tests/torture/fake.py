@@ -101,17 +101,20 @@ class Fake:
                 if isinstance(command, Join):
                     name = name or command.username or ""
                     self.sockets[socket] = said
-                answers = self._answers(name, command)
-                if isinstance(command, Post) and self.cuts:
-                    self.cuts -= 1
-                    socket.transport.abort()
-                for answer in answers:
-                    said.put_nowait(encode(answer))
+                self._hear(socket, said, name, command)
         except ConnectionClosed:
             pass
         finally:
             self.sockets.pop(socket, None)
             writer.cancel()
+
+    def _hear(self, socket: ServerConnection, said: asyncio.Queue[str], name: str, command: AnyCommand) -> None:
+        answers = self._answers(name, command)
+        if isinstance(command, Post) and self.cuts:
+            self.cuts -= 1
+            socket.transport.abort()
+        for answer in answers:
+            said.put_nowait(encode(answer))
 
     # --- Commands ---
 

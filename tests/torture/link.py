@@ -7,8 +7,9 @@ import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -123,27 +124,28 @@ async def opened(url: str, headers: Mapping[str, str], pace: Pace, reading: asyn
     """A link to the server. Raises OSError or a handshake's exception where there is none."""
     address = urlsplit(url)
     origin = Origin(f"http://{address.netloc}") if "Cookie" in headers else None
+    options: dict[str, Any] = {
+        "compression": None,
+        "proxy": None,
+        "ping_interval": None,
+        "max_size": None,
+        "close_timeout": 0.5,
+    }
+    with closing(_narrow()) as raw:
+        async with asyncio.timeout(pace.connect):
+            await asyncio.get_running_loop().sock_connect(raw, (address.hostname, address.port))
+        context = connect(
+            url, sock=raw, origin=origin, additional_headers=headers, open_timeout=pace.connect, **options
+        )
+        async with context as connection:
+            yield Link(connection, pace, reading)
+
+
+def _narrow() -> socket.socket:
+    """A socket that takes little at once."""
     raw = socket.socket()
     raw.settimeout(0)
     # Before the connect: both are negotiated there.
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
-    try:
-        async with asyncio.timeout(pace.connect):
-            await asyncio.get_running_loop().sock_connect(raw, (address.hostname, address.port))
-        context = connect(
-            url,
-            sock=raw,
-            origin=origin,
-            additional_headers=headers,
-            compression=None,
-            proxy=None,
-            open_timeout=pace.connect,
-            close_timeout=0.5,
-            ping_interval=None,
-            max_size=None,
-        )
-        async with context as connection:
-            yield Link(connection, pace, reading)
-    finally:
-        raw.close()
+    return raw

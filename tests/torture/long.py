@@ -21,28 +21,32 @@ DUMP = Path(".local")
 
 
 def main() -> int:
+    """The exit code: is anything wrong?"""
     url = os.environ.get("TORTURE_DATABASE_URL")
-    plan = Plan(
-        seed=_number("SEED", random.randrange(2**31)),
-        rounds=_number("ROUNDS", 20),
-        clients=_number("CLIENTS", 50),
-        servers=_number("SERVERS", 1),
-        faults=_faults((*ALL, hang_up) if url else ALL),
-    )
+    plan = _plan((*ALL, hang_up) if url else ALL)
     print(f"TORTURE_SEED={plan.seed}: {plan.rounds} rounds, {plan.clients} clients", flush=True)
     with tempfile.TemporaryDirectory(prefix="chat-torture-") as name:
         folder = Path(name)
         database = migrated(url or a_file(folder))
         again = asyncio.run(many_times(folder, database, plan.seed))
         report, history, log = asyncio.run(torture(plan, folder, database))
-    print(again.text())
-    print(report.text())
+    print(f"One message, many times: {again.text()}\n\nMany messages: {report.text()}")
     if not report.good:
         DUMP.mkdir(exist_ok=True)
         path = DUMP / f"torture-{plan.seed}.jsonl"
         dump(report, history, log, path)
         print(f"All that was recorded is in {path}.")
     return not (report.good and again.good)
+
+
+def _plan(possible: tuple[Does, ...]) -> Plan:
+    return Plan(
+        seed=_number("SEED", random.randrange(2**31)),
+        rounds=_number("ROUNDS", 20),
+        clients=_number("CLIENTS", 50),
+        servers=_number("SERVERS", 1),
+        faults=_faults(possible),
+    )
 
 
 def _faults(possible: tuple[Does, ...]) -> tuple[Does, ...]:

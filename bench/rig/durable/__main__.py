@@ -267,7 +267,7 @@ def _measure(what: str, bench: Bench, file: Path, options: argparse.Namespace) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench/durable", description=__doc__)
-    parser.add_argument("what", nargs="*", choices=WHAT, default=WHAT)
+    parser.add_argument("what", nargs="*", choices=[*WHAT, []], metavar="acks|herd|million")
     parser.add_argument("--clients", type=int, nargs="+", default=[1_000, 5_000], help="sizes of the herd")
     parser.add_argument("--messages", type=int, default=MILLION, help="in the big room")
     parser.add_argument("--database", help="another one for acks and herd: postgres://...")
@@ -279,7 +279,7 @@ def main() -> None:
     results: dict[str, Any] = {"machine": describe(cores), "database": database}
     with tempfile.TemporaryDirectory(prefix="chat-durable-") as name:
         folder = Path(name)
-        for what in options.what:
+        for what in options.what or WHAT:
             file = folder / f"{what}.sqlite3"
             bench = Bench(folder, options.database or f"sqlite:///{file}", cores)
             results[what] = _measure(what, bench, file, options)
