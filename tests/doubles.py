@@ -146,7 +146,9 @@ class SlowLog(Log):
 
     async def positions(self, rooms: list[RoomLog]) -> dict[int, Standing]:
         try:
-            return await super().positions(rooms)
+            found = await super().positions(rooms)
+            await self.telling.wait()
+            return found
         finally:
             self.compared += 1
 

@@ -801,6 +801,35 @@ async def test_a_room_that_was_just_opened_tells_what_was_missed(hub: Hub, since
     assert visitor.seqs[-1] == 5
 
 
+async def test_changes_are_told_whole_until_nobody_can_lack_a_message(
+    hub: Hub, clock: Clock, log: SlowLog
+) -> None:
+    """Who came back may lack one, until a comparison that began afterwards finds all delivered."""
+    visitor = await enter(hub)
+    room = log_of(hub)
+    await commit(hub.log, post(room))
+    await visitor.reaches(1)
+    await enter(hub, since=1)
+    await commit(hub.log, edit(room, 1, "whole"))
+    await visitor.reaches(2)
+    await seconds(clock, hub, number=1)
+    await commit(hub.log, edit(room, 1, "event"))
+    await visitor.reaches(3)
+    log.telling.clear()
+    compared = log.compared
+    await clock.skip(RECONCILE)
+    await enter(hub, since=3)
+    log.telling.set()
+    await until(lambda: log.compared > compared)
+    await commit(hub.log, edit(room, 1, "whole again"))
+    await visitor.reaches(4)
+    await seconds(clock, hub, number=1)
+    await commit(hub.log, edit(room, 1, "event again"))
+    await visitor.reaches(5)
+    told = [type(said).__name__ for said in visitor.ear.heard()]
+    assert told == ["Message", "Message", "Edited", "Message", "Edited"]
+
+
 # --- Sockets, and the end ---
 
 

@@ -1248,6 +1248,8 @@ class LogMachine(RuleBasedStateMachine):
         assert not models.Reaction.objects.filter(message__in=deleted).exists()
 
 
+# A failure is made small first, and that takes minutes.
+@pytest.mark.timeout(600)
 def test_the_log_does_as_its_model(db: None) -> None:
     """Whatever is written in whatever order, answers, rows, frames and pages are those of the model."""
     run_state_machine_as_test(

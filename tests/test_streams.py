@@ -344,6 +344,8 @@ ACTS = [
 ]
 
 
+# A failure is made small first, and that takes minutes.
+@pytest.mark.timeout(600)
 @given(
     seed=st.integers(0, 2**32),
     acts=st.lists(
