@@ -30,9 +30,9 @@ class Clock:
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
-        real = loop.time
         self._ahead = 0.0
-        self._now: Callable[[], float] = real
+        self._now: Callable[[], float] = loop.time
+        self._real = loop.time
         # The loop asks its own ``time`` for what is due.
         loop.time = lambda: self._now() + self._ahead  # type: ignore[method-assign]
 
@@ -40,6 +40,10 @@ class Clock:
         """From here on time goes on by ``skip`` only."""
         now = self._now()
         self._now = lambda: now
+
+    def start(self) -> None:
+        """Time goes on by itself again: what waits for it at the end of a test must not wait for ever."""
+        self._now = self._real
 
     async def skip(self, seconds: float) -> None:
         """Move the time on, and let what is due then run."""

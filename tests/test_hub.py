@@ -69,8 +69,10 @@ async def another(hub: Hub) -> AsyncIterator[Hub]:
 
 
 @pytest.fixture
-async def clock() -> Clock:
-    return Clock()
+async def clock() -> AsyncIterator[Clock]:
+    clock = Clock()
+    yield clock
+    clock.start()
 
 
 async def enter(hub: Hub, slug: str = ROOM, since: int | None = None) -> Visitor:

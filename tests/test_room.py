@@ -37,8 +37,10 @@ async def room(log: SlowLog) -> AsyncIterator[OpenRoom]:
 
 
 @pytest.fixture
-async def clock() -> Clock:
-    return Clock()
+async def clock() -> AsyncIterator[Clock]:
+    clock = Clock()
+    yield clock
+    clock.start()
 
 
 @pytest.fixture

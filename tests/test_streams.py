@@ -333,6 +333,7 @@ async def tell(seed: int, acts: list[Act]) -> None:
         try:
             await story.play([Act("come", 0, 1), *acts])
         finally:
+            clock.start()
             await story.close()
 
 
