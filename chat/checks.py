@@ -21,7 +21,7 @@ def check_chat_settings(**_: Any) -> list[CheckMessage]:
     try:
         chat_settings()
     except ImproperlyConfigured as error:
-        return [Error(str(error), hint="See chat/conf.py for each setting.", id="chat.E001")]
+        return [Error(str(error), hint="See chat/conf/ for each setting.", id="chat.E001")]
     return []
 
 

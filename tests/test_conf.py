@@ -7,17 +7,19 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from pytest_django import Settings
 
-from chat.conf import FIELDS, ChatSettings, chat_settings, from_environment
+from chat.conf import FIELDS, ChatSettings, chat_settings, from_environment, kind_of
+from chat.conf.kinds import Number
 
-NAMES = sorted(FIELDS)
+NUMBERS = {name: kind for name in FIELDS if isinstance(kind := kind_of(name), Number)}
+NAMES = sorted(NUMBERS)
 
 
 def bounds(name: str) -> tuple[float, float]:
-    return FIELDS[name].metadata["least"], FIELDS[name].metadata["most"]
+    return NUMBERS[name].least, NUMBERS[name].most
 
 
 def whole(name: str) -> bool:
-    return FIELDS[name].type is int
+    return NUMBERS[name].whole
 
 
 def test_where_nothing_is_set_the_defaults_hold(settings: Settings) -> None:
@@ -40,7 +42,7 @@ def test_override_settings_works_both_ways() -> None:
     assert chat_settings() == before
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(FIELDS))
 def test_a_default_is_in_its_own_range(name: str, settings: Settings) -> None:
     """Each default would be accepted if it were written down, and each setting says what it is."""
     settings.CHAT = {name: FIELDS[name].default}
@@ -64,7 +66,7 @@ def test_past_a_range_the_key_is_named(name: str, beyond: int, settings: Setting
     settings.CHAT = {name: least - 1 if beyond < 0 else most + 1}
     with pytest.raises(ImproperlyConfigured) as caught:
         chat_settings()
-    for fact in (f"CHAT['{name}']", FIELDS[name].metadata["unit"], str(least), str(most)):
+    for fact in (f"CHAT['{name}']", NUMBERS[name].right, str(least), str(most)):
         assert fact in str(caught.value)
 
 

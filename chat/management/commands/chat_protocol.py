@@ -2,7 +2,7 @@
 
 It writes protocol.md (what stands between its two markers; the prose around them is written by hand),
 protocol.schema.json (JSON Schema 2020-12) and asyncapi.json (AsyncAPI 3.0); and, for whoever runs the server, the
-table of chat/conf.py's settings in operations.md. The same code gives the same bytes.
+table of chat/conf/'s settings in operations.md. The same code gives the same bytes.
 """
 
 import ast
@@ -294,11 +294,15 @@ def _yes(value: bool) -> str:  # noqa: FBT001 it puts the value into words
 
 def _settings() -> str:
     rows = (
-        (f"`{name}`", f"`{field.default}`", "{least:,} to {most:,} {unit}".format(**facts), facts["meaning"])
+        (f"`{name}`", _default(field.default), conf.kind_of(name).shown, field.metadata["meaning"])
         for name, field in conf.FIELDS.items()
-        for facts in [field.metadata]
     )
     return _table(("Setting", "Default", "Range", "Meaning"), rows)
+
+
+def _default(value: object) -> str:
+    """As one would write it in Python; nothing where it is empty."""
+    return f"`{list(value) if isinstance(value, tuple) else value!r}`" if value not in ("", ()) else ""
 
 
 # --- protocol.schema.json ---

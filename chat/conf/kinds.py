@@ -1,0 +1,119 @@
+"""What a setting may be: a number in a range, a switch, one word of several, a text, a list of texts."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """``accepts`` a value or doesn't, and says what is ``right``; ``read`` takes it from an environment's text."""
+
+    right: str
+    # The same, for the settings' table in docs/operations.md.
+    shown: str
+
+    def accepts(self, value: Any) -> bool:
+        raise NotImplementedError
+
+    def read(self, text: str) -> Any:
+        """The value, or the text itself where it is none: ``accepts`` refuses that with the right words."""
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Kind):
+    least: float = 0
+    most: float = 0
+    whole: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
+            return False
+        return self.least <= value <= self.most
+
+    def read(self, text: str) -> Any:
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Switch(Kind):
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, bool)
+
+    def read(self, text: str) -> Any:
+        return WORDS.get(text.strip().lower(), text)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Kind):
+    choices: tuple[str, ...] = ()
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, str) and value in self.choices
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Kind):
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, str)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret(Text):
+    """One that no error may show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts(Kind):
+    """A tuple or list; in the environment separated by commas."""
+
+    choices: tuple[str, ...] = ()
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, tuple | list) and all(
+            isinstance(one, str) and (not self.choices or one in self.choices) for one in value
+        )
+
+    def read(self, text: str) -> Any:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def number(default: float, least: float, most: float, unit: str, meaning: str) -> Any:
+    """A whole number where the default is one."""
+    whole = isinstance(default, int)
+    right = f"a {'whole ' if whole else ''}number of {unit} from {least} to {most}"
+    return _setting(default, Number(right, f"{least:,} to {most:,} {unit}", least, most, whole), meaning)
+
+
+def switch(meaning: str, *, default: bool) -> Any:
+    return _setting(default, Switch("True or False", "True or False"), meaning)
+
+
+def choice(default: str, choices: tuple[str, ...], meaning: str) -> Any:
+    words = ", ".join(choices)
+    return _setting(default, Choice(f"one of {words}", words, choices), meaning)
+
+
+def text(default: str, meaning: str) -> Any:
+    return _setting(default, Text("a text", "text"), meaning)
+
+
+def secret(meaning: str) -> Any:
+    return _setting("", Secret("a text", "text"), meaning)
+
+
+def texts(default: tuple[str, ...], meaning: str, choices: tuple[str, ...] = ()) -> Any:
+    words = ", ".join(choices)
+    right = f"a list of {words}" if choices else "a list of texts"
+    return _setting(default, Texts(right, f"list of {words or 'texts'}", choices), meaning)
+
+
+def _setting(default: Any, kind: Kind, meaning: str) -> Any:
+    return field(default=default, metadata={"kind": kind, "meaning": meaning})
