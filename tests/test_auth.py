@@ -13,8 +13,8 @@ from django.contrib.sessions.models import Session
 from django.test import AsyncClient
 from pytest_django import Settings
 
-from chat import auth
 from chat.auth import GUEST_NAME, Identity, OriginCheck, identify, refuse
+from chat.auth import identity as auth
 from chat.models import AUTHOR_LENGTH
 from chat.protocol import NAME_LIMIT, clean_name
 

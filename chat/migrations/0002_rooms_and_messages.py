@@ -8,107 +8,224 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('chat', '0001_connection_permissions'),
+        ("chat", "0001_connection_permissions"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Room',
+            name="Room",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=50, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9_-]{0,49}(?!\\n)$')], verbose_name='name in addresses')),
-                ('title', models.CharField(blank=True, max_length=80, verbose_name='title')),
-                ('kind', models.CharField(choices=[('public', 'Public: who knows its name may come in')], default='public', max_length=10, verbose_name='kind')),
-                ('epoch', models.CharField(default=chat.models.new_epoch, editable=False, help_text='Which life of the room its numbers are of; a client with another starts over.', max_length=16, verbose_name='epoch')),
-                ('seq', models.BigIntegerField(default=0, editable=False, verbose_name='last number')),
-                ('pruned', models.BigIntegerField(default=0, editable=False, help_text='How many numbers went with the messages that were pruned.', verbose_name='pruned numbers')),
-                ('created', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                (
+                    "slug",
+                    models.CharField(
+                        max_length=50,
+                        unique=True,
+                        validators=[django.core.validators.RegexValidator("^[a-z0-9][a-z0-9_-]{0,49}(?!\\n)$")],
+                        verbose_name="name in addresses",
+                    ),
+                ),
+                ("title", models.CharField(blank=True, max_length=80, verbose_name="title")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("public", "Public: who knows its name may come in")],
+                        default="public",
+                        max_length=10,
+                        verbose_name="kind",
+                    ),
+                ),
+                (
+                    "epoch",
+                    models.CharField(
+                        default=chat.models.new_epoch,
+                        editable=False,
+                        help_text="Which life of the room its numbers are of; a client with another starts over.",
+                        max_length=16,
+                        verbose_name="epoch",
+                    ),
+                ),
+                ("seq", models.BigIntegerField(default=0, editable=False, verbose_name="last number")),
+                (
+                    "pruned",
+                    models.BigIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="How many numbers went with the messages that were pruned.",
+                        verbose_name="pruned numbers",
+                    ),
+                ),
+                (
+                    "created",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, editable=False, verbose_name="created"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'room',
-                'verbose_name_plural': 'rooms',
-                'ordering': ('slug',),
-                'constraints': [models.CheckConstraint(condition=models.Q(('seq__gte', 0), ('pruned__gte', 0), ('pruned__lte', models.F('seq'))), name='chat_room_numbers')],
+                "verbose_name": "room",
+                "verbose_name_plural": "rooms",
+                "ordering": ("slug",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("seq__gte", 0), ("pruned__gte", 0), ("pruned__lte", models.F("seq"))),
+                        name="chat_room_numbers",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.BigIntegerField(verbose_name='number')),
-                ('seq', models.BigIntegerField(verbose_name='last change')),
-                ('changes', models.IntegerField(default=0, help_text='How often it was changed after it was said.', verbose_name='changes')),
-                ('author', models.CharField(help_text="account:…, guest:… (a browser's session) or name:… (who only said a name)", max_length=128, verbose_name='author')),
-                ('username', models.CharField(max_length=150, verbose_name='name')),
-                ('ref', models.CharField(editable=False, max_length=64, null=True, verbose_name='ref')),
-                ('content', models.TextField(blank=True, validators=[django.core.validators.MaxLengthValidator(4000)], verbose_name='text')),
-                ('created', models.DateTimeField(verbose_name='said')),
-                ('edited', models.DateTimeField(blank=True, null=True, verbose_name='edited')),
-                ('deleted', models.DateTimeField(blank=True, null=True, verbose_name='deleted')),
-                ('hidden', models.BooleanField(default=False, help_text='By the staff: shown as deleted, but its text is kept.', verbose_name='hidden')),
-                ('reply_to', models.BigIntegerField(blank=True, null=True, verbose_name='answers number')),
-                ('room', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='chat.room')),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("number", models.BigIntegerField(verbose_name="number")),
+                ("seq", models.BigIntegerField(verbose_name="last change")),
+                (
+                    "changes",
+                    models.IntegerField(
+                        default=0, help_text="How often it was changed after it was said.", verbose_name="changes"
+                    ),
+                ),
+                (
+                    "author",
+                    models.CharField(
+                        help_text="account:…, guest:… (a browser's session) or name:… (who only said a name)",
+                        max_length=128,
+                        verbose_name="author",
+                    ),
+                ),
+                ("username", models.CharField(max_length=150, verbose_name="name")),
+                ("ref", models.CharField(editable=False, max_length=64, null=True, verbose_name="ref")),
+                (
+                    "content",
+                    models.TextField(
+                        blank=True,
+                        validators=[django.core.validators.MaxLengthValidator(4000)],
+                        verbose_name="text",
+                    ),
+                ),
+                ("created", models.DateTimeField(verbose_name="said")),
+                ("edited", models.DateTimeField(blank=True, null=True, verbose_name="edited")),
+                ("deleted", models.DateTimeField(blank=True, null=True, verbose_name="deleted")),
+                (
+                    "hidden",
+                    models.BooleanField(
+                        default=False,
+                        help_text="By the staff: shown as deleted, but its text is kept.",
+                        verbose_name="hidden",
+                    ),
+                ),
+                ("reply_to", models.BigIntegerField(blank=True, null=True, verbose_name="answers number")),
+                (
+                    "room",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="messages",
+                        to="chat.room",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'message',
-                'verbose_name_plural': 'messages',
-                'ordering': ('room', 'number'),
+                "verbose_name": "message",
+                "verbose_name_plural": "messages",
+                "ordering": ("room", "number"),
             },
         ),
         migrations.CreateModel(
-            name='Reaction',
+            name="Reaction",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('author', models.CharField(max_length=128, verbose_name='author')),
-                ('username', models.CharField(max_length=150, verbose_name='name')),
-                ('emoji', models.CharField(max_length=16, verbose_name='emoji')),
-                ('message', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='reactions', to='chat.message')),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("author", models.CharField(max_length=128, verbose_name="author")),
+                ("username", models.CharField(max_length=150, verbose_name="name")),
+                ("emoji", models.CharField(max_length=16, verbose_name="emoji")),
+                (
+                    "message",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="reactions",
+                        to="chat.message",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'reaction',
-                'verbose_name_plural': 'reactions',
-                'constraints': [models.UniqueConstraint(fields=('message', 'emoji', 'author'), name='chat_reaction_once')],
+                "verbose_name": "reaction",
+                "verbose_name_plural": "reactions",
+                "constraints": [
+                    models.UniqueConstraint(fields=("message", "emoji", "author"), name="chat_reaction_once")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='ReadPosition',
+            name="ReadPosition",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reader', models.CharField(max_length=128, verbose_name='reader')),
-                ('seq', models.BigIntegerField(verbose_name='read up to')),
-                ('room', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='read_positions', to='chat.room')),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("reader", models.CharField(max_length=128, verbose_name="reader")),
+                ("seq", models.BigIntegerField(verbose_name="read up to")),
+                (
+                    "room",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="read_positions",
+                        to="chat.room",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'reading position',
-                'verbose_name_plural': 'reading positions',
-                'indexes': [models.Index(fields=['room'], name='chat_read_position_room')],
-                'constraints': [models.UniqueConstraint(fields=('reader', 'room'), name='chat_read_position_once')],
+                "verbose_name": "reading position",
+                "verbose_name_plural": "reading positions",
+                "indexes": [models.Index(fields=["room"], name="chat_read_position_room")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("reader", "room"), name="chat_read_position_once")
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['created'], name='chat_message_created'),
+            model_name="message",
+            index=models.Index(fields=["created"], name="chat_message_created"),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(fields=('room', 'number'), name='chat_message_number'),
+            model_name="message",
+            constraint=models.UniqueConstraint(fields=("room", "number"), name="chat_message_number"),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(fields=('room', 'seq'), name='chat_message_seq'),
+            model_name="message",
+            constraint=models.UniqueConstraint(fields=("room", "seq"), name="chat_message_seq"),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(condition=models.Q(('ref__isnull', False)), fields=('ref', 'author', 'room'), name='chat_message_ref'),
+            model_name="message",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ref__isnull", False)),
+                fields=("ref", "author", "room"),
+                name="chat_message_ref",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1), ('seq__gte', models.F('number'))), name='chat_message_order'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("number__gte", 1), ("seq__gte", models.F("number"))), name="chat_message_order"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('deleted__isnull', True), ('content', ''), _connector='OR'), name='chat_message_gone'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("deleted__isnull", True), ("content", ""), _connector="OR"),
+                name="chat_message_gone",
+            ),
         ),
     ]

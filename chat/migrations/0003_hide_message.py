@@ -4,14 +4,18 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('chat', '0002_rooms_and_messages'),
+        ("chat", "0002_rooms_and_messages"),
     ]
 
     operations = [
         migrations.AlterModelOptions(
-            name='message',
-            options={'ordering': ('room', 'number'), 'permissions': [('hide_message', 'Can hide messages and show them again')], 'verbose_name': 'message', 'verbose_name_plural': 'messages'},
+            name="message",
+            options={
+                "ordering": ("room", "number"),
+                "permissions": [("hide_message", "Can hide messages and show them again")],
+                "verbose_name": "message",
+                "verbose_name_plural": "messages",
+            },
         ),
     ]

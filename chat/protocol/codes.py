@@ -21,6 +21,19 @@ class ErrorCode(StrEnum):
     FORBIDDEN = "forbidden", "The command is right, but not yours to give: `message` says why.", False
     TOO_MANY_EMOJI = "too_many_emoji", f"A message has at most {EMOJIS_LIMIT} different emoji.", False
     TOO_MANY_ROOMS = "too_many_rooms", "This socket is in as many rooms as one socket may join.", False
+    NAME_RESERVED = "name_reserved", "An account has this username, or one that looks like it.", False
+    SIGN_IN = "sign_in", "Only who is signed in may do this.", False
+    NO_ROOM = "no_room", "There is no such room, or none that you may see.", False
+    BANNED = "banned", "You may not be in this room; `retryAfter` says for how long.", False
+    MUTED = "muted", "You may not speak in this room; `retryAfter` says for how long.", False
+    READ_ONLY = "read_only", "Nobody, or only its moderators, may speak in this room.", False
+    SLOW_MODE = "slow_mode", "In this room some time must pass between two messages of one person.", True
+    REFUSED = "refused", "A filter of this site does not take the text: `message` says why.", False
+    NO_PERSON = "no_person", "There is nobody of this name to do it to.", False
+    ROOM_FULL = "room_full", "The room has as many members as a room may have.", False
+    BAD_TOKEN = "bad_token", "The token is not valid here.", False
+    TOKEN_EXPIRED = "token_expired", "The token was valid, and is not any more.", False
+    TOO_MANY = "too_many", "Too many commands for now: wait `retryAfter`, then send it again.", True
     BUSY = "busy", "The server cannot take the command now; send it again with the same `ref`.", True
 
     meaning: str
@@ -46,7 +59,9 @@ class CloseCode(IntEnum):
     RESTART = 1012, "The server restarts."
     TOO_SLOW = 4008, "The client read too slowly for what was sent to it."
     IDLE = 4009, "The socket joined no room for too long."
+    TOO_MANY = 4029, "Too many commands, or too many sockets, for now."
     BAD_INPUT = 4400, "Too many invalid frames in a row."
+    NOT_SIGNED_IN = 4401, "The sign-in that the socket came with has ended."
     FORBIDDEN = 4403, "Disconnected by the staff."
 
     meaning: str

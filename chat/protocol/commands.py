@@ -1,10 +1,26 @@
 """Commands: what a client asks for."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from chat.protocol.fields import Content, Emoji, Epoch, Id, Number, PageSize, Query, Ref, Room, Username
+from chat.protocol.fields import (
+    Content,
+    Emoji,
+    Epoch,
+    Id,
+    Number,
+    PageSize,
+    Person,
+    Query,
+    Reason,
+    Ref,
+    Room,
+    Slow,
+    Title,
+    Token,
+    Username,
+)
 from chat.protocol.limits import LOBBY
 
 
@@ -21,6 +37,7 @@ class Join(Command, tag="join"):
     room: Room = LOBBY
     since: Number | UnsetType = UNSET
     epoch: Epoch | UnsetType = UNSET
+    token: Token | UnsetType = UNSET
 
 
 class Leave(Command, tag="leave"):
@@ -46,7 +63,10 @@ class Edit(Command, tag="edit"):
 
 
 class Delete(Command, tag="delete"):
-    """Delete a message of one's own: its text and its reactions are gone, its place stays. Answered by `ack`."""
+    """Delete a message: its text and its reactions are gone, its place stays. Answered by `ack`.
+
+    One's own; moderators also those of others.
+    """
 
     id: Id
     room: Room = LOBBY
@@ -95,8 +115,133 @@ class Search(Command, tag="search"):
     limit: PageSize = 20
 
 
+class ShowToken(Command, tag="token"):
+    """Show a newer token, before the one that this socket came with expires. Answered by `ack`.
+
+    In a `join` it says who somebody is; here it must be of the same account.
+    """
+
+    token: Token
+    room: Room = LOBBY
+
+
+class Create(Command, tag="create"):
+    """Make a room, and be its owner. Answered by `ack`, whose `room` is the new room's name."""
+
+    title: Title
+    kind: Annotated[
+        Literal["public", "members", "private"],
+        Meta(description="Who may come in: everybody, everybody with an account, who is invited."),
+    ] = "private"
+    room: Annotated[Room, Meta(description="Of a public room: its name.")] | UnsetType = UNSET
+
+
+class Direct(Command, tag="direct"):
+    """Talk with one other person. Answered by `ack`, whose `room` is that of the two, new or not."""
+
+    username: Person
+
+
+class Configure(Command, tag="room"):
+    """Change a room: what is given is changed. For its owners; `slow` and `readOnly` for moderators too. `ack`."""
+
+    room: Room
+    title: Title | UnsetType = UNSET
+    read_only: Annotated[bool, Meta(description="Only owners and moderators may speak.")] | UnsetType = UNSET
+    slow: Slow | UnsetType = UNSET
+    archived: Annotated[bool, Meta(description="It can be read, and nothing said in it.")] | UnsetType = UNSET
+
+
+class Invite(Command, tag="invite"):
+    """Make `username` a member; without one, make a link that does. Answered by `ack`, or by `invite`."""
+
+    room: Room
+    username: Person | UnsetType = UNSET
+
+
+class Appoint(Command, tag="role"):
+    """Give a member another role; `none` ends the membership, also one's own. Answered by `ack`."""
+
+    room: Room
+    username: Person
+    role: Annotated[
+        Literal["owner", "moderator", "member", "none"], Meta(description="What they are from now on.")
+    ]
+
+
+class GetMembers(Command, tag="members"):
+    """Ask for a room's members, and who is muted or banned. Answered by `members`."""
+
+    room: Room
+
+
+class Kick(Command, tag="kick"):
+    """Take somebody out of the room, on all their sockets, for a minute. For moderators. Answered by `ack`.
+
+    Of a room that is not public they are no member any more.
+    """
+
+    room: Room
+    username: Person
+    reason: Reason = ""
+
+
+class Restrict(Command, kw_only=True):
+    """Whom, whether from now on or no longer, and for how long."""
+
+    room: Room
+    username: Person
+    on: Annotated[bool, Meta(description="From now on, or no longer.")] = True
+    seconds: Annotated[int, Meta(ge=1, le=100_000_000, description="For how long; without it: for good.")] | (
+        UnsetType
+    ) = UNSET
+    reason: Reason = ""
+
+
+class Mute(Restrict, tag="mute"):
+    """Let somebody be there and not speak, or let them speak again. For moderators. Answered by `ack`."""
+
+
+class Ban(Restrict, tag="ban"):
+    """Put somebody out of the room, on all their sockets, or let them in again. For moderators. Answered by `ack`.
+
+    A guest's address is banned too.
+    """
+
+
+class Report(Command, tag="report"):
+    """Tell the moderators of a message that should not be there. Answered by `ack`."""
+
+    room: Room
+    id: Id
+    reason: Reason = ""
+
+
 class Ping(Command, tag="ping"):
     """Ask whether the other end is alive. Answered by `pong`."""
 
 
-AnyCommand: TypeAlias = Join | Leave | Post | Edit | Delete | React | Read | Typing | GetHistory | Search | Ping
+AnyCommand: TypeAlias = (
+    Join
+    | Leave
+    | Post
+    | Edit
+    | Delete
+    | React
+    | Read
+    | Typing
+    | GetHistory
+    | Search
+    | ShowToken
+    | Create
+    | Direct
+    | Configure
+    | Invite
+    | Appoint
+    | GetMembers
+    | Kick
+    | Mute
+    | Ban
+    | Report
+    | Ping
+)

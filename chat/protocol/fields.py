@@ -1,6 +1,6 @@
 """The types of the fields: their limits are part of the protocol, so they stand in its schema."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -11,7 +11,11 @@ from chat.protocol.limits import (
     HISTORY_LIMIT,
     NAME_LIMIT,
     QUERY_LIMIT,
+    REASON_LIMIT,
     ROOM_PATTERN,
+    SLOW_LIMIT,
+    TITLE_LIMIT,
+    TOKEN_LIMIT,
 )
 
 Ref = Annotated[str, Meta(min_length=1, max_length=64, description="The client's own name for this command.")]
@@ -19,7 +23,8 @@ Room = Annotated[
     str,
     Meta(
         pattern=ROOM_PATTERN,
-        description="A room: 1-50 characters of a-z, 0-9, `-` and `_`, not starting with `-` or `_`.",
+        description="A room: 1-50 characters of a-z, 0-9, `-` and `_`, not starting with `-`. Those that are not "
+        "public start with `_`; the server makes these names.",
     ),
 ]
 Username = Annotated[
@@ -52,3 +57,14 @@ Follows = Annotated[
         "seen it has missed something.",
     ),
 ]
+Token = Annotated[str, Meta(min_length=1, max_length=TOKEN_LIMIT, description="A signed JWT (RFC 7519).")]
+Person = Annotated[str, Meta(min_length=1, max_length=150, description="Whom: the name of somebody.")]
+Reason = Annotated[str, Meta(max_length=REASON_LIMIT, description="Why, for the moderators.")]
+Title = Annotated[str, Meta(max_length=TITLE_LIMIT, description="The room's name for people; its address stays.")]
+Slow = Annotated[
+    int, Meta(ge=0, le=SLOW_LIMIT, description="Seconds between two messages of one person; 0: as they like.")
+]
+Role = Literal["owner", "moderator", "member", "guest"]
+"""What somebody is in a room."""
+RoomKind = Literal["public", "members", "private", "direct"]
+"""Who may come in: everybody, everybody with an account, who is invited, or two people."""

@@ -1,12 +1,28 @@
 """Replies and events: what the server says."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chat.protocol.codes import ErrorCode
-from chat.protocol.fields import Emoji, Epoch, Follows, Id, Name, Number, Ref, Room, Said, Timestamp
+from chat.protocol.fields import (
+    Emoji,
+    Epoch,
+    Follows,
+    Id,
+    Name,
+    Number,
+    Reason,
+    Ref,
+    Role,
+    Room,
+    RoomKind,
+    Said,
+    Slow,
+    Timestamp,
+    Title,
+)
 from chat.protocol.limits import REACTORS_LIMIT, VERSION
 
 
@@ -14,7 +30,22 @@ class Outgoing(Struct, tag_field="type", rename="camel", kw_only=True, omit_defa
     """What the server says. A field that has nothing to say is left out."""
 
 
-class Welcome(Outgoing, tag="welcome"):
+class AboutRoom(Outgoing, kw_only=True):
+    """A room as one person finds it. What is left out is as in a plain public room."""
+
+    role: Role = "member"
+    title: Title = ""
+    kind: RoomKind = "public"
+    read_only: Annotated[bool, Meta(description="Only owners and moderators may speak.")] = False
+    slow: Slow = 0
+    archived: Annotated[bool, Meta(description="Nobody may speak, or change anything.")] = False
+    muted: (
+        Annotated[int, Meta(ge=0, description="Until when you may not speak, in ms since 1970; 0: for good.")]
+        | UnsetType
+    ) = UNSET
+
+
+class Welcome(AboutRoom, tag="welcome"):
     """The socket is in the room, at position `seq`.
 
     `resumed` tells whether everything after the command's `since` follows; if not, start over from `history`.
@@ -33,6 +64,30 @@ class Welcome(Outgoing, tag="welcome"):
         default_factory=lambda: VERSION
     )
     ref: Ref | UnsetType = UNSET
+
+
+class RoomChanged(AboutRoom, tag="room"):
+    """The room, or what you are in it, is another now. What is left out is as in a plain public room."""
+
+    room: Room
+    timestamp: Timestamp
+
+
+class Removed(Outgoing, tag="removed"):
+    """You are not in the room any more: `code` and `message` say why, `retryAfter` how long that lasts."""
+
+    room: Room
+    code: Annotated[ErrorCode, Meta(description="For programs.")]
+    message: Annotated[str, Meta(description="A sentence for people.")]
+    timestamp: Timestamp
+    retry_after: Annotated[int, Meta(ge=0, description="Milliseconds.")] | UnsetType = UNSET
+
+
+class Expiring(Outgoing, tag="expiring"):
+    """The token that this socket came with expires soon: show a newer one, or the socket is closed with 4401."""
+
+    after: Annotated[int, Meta(ge=0, description="Milliseconds.")]
+    timestamp: Timestamp
 
 
 class Joined(Outgoing, tag="join"):
@@ -162,6 +217,42 @@ class Found(Outgoing, tag="found"):
     ref: Ref | UnsetType = UNSET
 
 
+class Invited(Outgoing, tag="invite"):
+    """A link into the room; it is told this once."""
+
+    room: Room
+    path: Annotated[str, Meta(description="The link's path on this site.")]
+    expires: Timestamp
+    timestamp: Timestamp
+    ref: Ref | UnsetType = UNSET
+
+
+class Member(Struct, rename="camel", frozen=True):
+    """Somebody with a role in a room."""
+
+    username: Name
+    role: Role
+
+
+class Restricted(Struct, rename="camel", frozen=True, omit_defaults=True):
+    """Somebody who is muted or banned."""
+
+    username: Name
+    kind: Annotated[Literal["mute", "ban"], Meta(description="May not speak, or may not be there.")]
+    until: Timestamp | UnsetType = UNSET
+    reason: Reason = ""
+
+
+class Members(Outgoing, tag="members"):
+    """Who has a role in the room; for its moderators also who is muted or banned."""
+
+    room: Room
+    members: Annotated[list[Member], Meta(description="Owners first.")]
+    timestamp: Timestamp
+    restricted: Annotated[list[Restricted], Meta(description="The latest first.")] = []
+    ref: Ref | UnsetType = UNSET
+
+
 class Ack(Outgoing, tag="ack"):
     """The command was carried out. For a message and for its changes: its `id`, and its `seq` now."""
 
@@ -203,6 +294,9 @@ Change: TypeAlias = Message | Edited | Deleted | Reacted
 
 AnyOutgoing: TypeAlias = (
     Welcome
+    | RoomChanged
+    | Removed
+    | Expiring
     | Joined
     | Left
     | UserList
@@ -212,6 +306,8 @@ AnyOutgoing: TypeAlias = (
     | TypingNow
     | History
     | Found
+    | Invited
+    | Members
     | Ack
     | Pong
     | Reconnect

@@ -8,7 +8,20 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from chat.protocol.codes import ErrorCode, Invalid
-from chat.protocol.commands import AnyCommand, Edit, GetHistory, Join, Post, React, Search
+from chat.protocol.commands import (
+    AnyCommand,
+    Configure,
+    Create,
+    Edit,
+    GetHistory,
+    Join,
+    Kick,
+    Post,
+    React,
+    Report,
+    Restrict,
+    Search,
+)
 from chat.protocol.limits import FRAME_LIMIT, NAME_LIMIT
 from chat.protocol.outgoing import AnyOutgoing, Outgoing
 from chat.protocol.text import CONTROL, clean_name, is_emoji, visible
@@ -165,6 +178,10 @@ def _checked(command: AnyCommand) -> AnyCommand:
             raise Invalid(ErrorCode.BAD_FIELD, "emoji: must be one emoji", field="emoji", ref=ref)
         case Search(query=query):
             _check_text("query", query, ref)
+        case Create(title=str(title)) | Configure(title=str(title)) if title:
+            _check_line("title", title, ref)
+        case Kick(reason=reason) | Restrict(reason=reason) | Report(reason=reason) if reason:
+            _check_line("reason", reason, ref)
         case GetHistory(before=before, after=after) if UNSET not in (before, after):
             message = "after: must not be given together with before"
             raise Invalid(ErrorCode.BAD_FIELD, message, field="after", ref=ref)
@@ -177,6 +194,12 @@ def _check_text(field: str, text: str, ref: str | None) -> None:
         raise Invalid(ErrorCode.BAD_FIELD, message, field=field, ref=ref)
     if not any(visible(character) for character in text):
         raise Invalid(ErrorCode.BAD_FIELD, f"{field}: must not be blank", field=field, ref=ref)
+
+
+def _check_line(field: str, text: str, ref: str | None) -> None:
+    if "\n" in text or "\t" in text:
+        raise Invalid(ErrorCode.BAD_FIELD, f"{field}: must be one line", field=field, ref=ref)
+    _check_text(field, text, ref)
 
 
 def _tags(union: Any) -> dict[str, type[Struct]]:

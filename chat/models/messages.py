@@ -1,72 +1,13 @@
-"""What a chat keeps: rooms, the messages in them, the emoji on those, and how far each has read.
+"""What is said in rooms, the emoji on it, and how far each has read."""
 
-Each room counts its changes. A message, an edit, a deletion, an emoji put on or taken off takes the room's next
-number, in the transaction that makes it (chat.log): ``number`` is the one that made a message and names it in its
-room, ``seq`` the one of its last change. So "what changed since n" is one read of an index, and yields each
-message once, as it is now.
-
-Who is connected lives in the processes that hold the sockets, not in rows that a crash would leave stale; so
-``Connection`` has no table.
-"""
-
-import secrets
-
-from django.core.validators import MaxLengthValidator, RegexValidator
+from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.db.models import F, Q
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat import protocol
-
-AUTHOR_LENGTH = 128
-"""Characters of who somebody is: the longest is "name:" and a name's key, which may be three times the name."""
-
-
-def new_epoch() -> str:
-    """A word that no other life of a room has: 32 random bits."""
-    return secrets.token_hex(4)
-
-
-class Room(models.Model):
-    """A place to talk, made by the first who comes in."""
-
-    class Kind(models.TextChoices):
-        PUBLIC = "public", _("Public: who knows its name may come in")
-
-    slug = models.CharField(
-        _("name in addresses"), max_length=50, unique=True, validators=[RegexValidator(protocol.ROOM_PATTERN)]
-    )
-    title = models.CharField(_("title"), max_length=80, blank=True)
-    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.PUBLIC)
-    epoch = models.CharField(
-        _("epoch"),
-        max_length=16,
-        default=new_epoch,
-        editable=False,
-        help_text=_("Which life of the room its numbers are of; a client with another starts over."),
-    )
-    seq = models.BigIntegerField(_("last number"), default=0, editable=False)
-    pruned = models.BigIntegerField(
-        _("pruned numbers"),
-        default=0,
-        editable=False,
-        help_text=_("How many numbers went with the messages that were pruned."),
-    )
-    created = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-
-    class Meta:
-        verbose_name = _("room")
-        verbose_name_plural = _("rooms")
-        ordering = ("slug",)
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(seq__gte=0) & Q(pruned__gte=0) & Q(pruned__lte=F("seq")), name="chat_room_numbers"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.title or self.slug
+from chat.models.fields import AUTHOR_LENGTH
+from chat.models.rooms import Room
 
 
 class Message(models.Model):
@@ -154,19 +95,3 @@ class ReadPosition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reader}: {self.seq}"
-
-
-class Connection(models.Model):
-    """One open socket."""
-
-    id = models.CharField(primary_key=True, max_length=16)
-
-    class Meta:
-        managed = False
-        default_permissions = ("view",)
-        permissions = [("disconnect_connection", _("Can disconnect a socket"))]
-        verbose_name = _("connection")
-        verbose_name_plural = _("connections: who is here now")
-
-    def __str__(self) -> str:
-        return self.id

@@ -1,0 +1,26 @@
+"""What a handshake's headers say."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.http import parse_cookie
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def headers(scope: Scope, name: bytes) -> list[str]:
+    """Each line of a header, in order."""
+    return [value.decode("latin-1") for key, value in scope.get("headers", []) if key == name]
+
+
+def cookies(scope: Scope) -> dict[str, str]:
+    return parse_cookie("; ".join(headers(scope, b"cookie")))
+
+
+def address(scope: Scope) -> str:
+    """The client's address; "" where the server doesn't tell it (a Unix socket, a test)."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""

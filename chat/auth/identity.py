@@ -1,0 +1,118 @@
+"""Who is this socket: an account, a guest with a session, or somebody who only says a name.
+
+What is known comes from the session's cookie, or from a signed token, and from nowhere else in the client's JSON.
+"""
+
+import secrets
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.utils.crypto import salted_hmac
+
+from chat.auth.headers import Scope, cookies
+from chat.database import reading
+
+GUEST_NAME = "chat_name"
+"""The session's key for the name that a guest chose on the page."""
+MODERATE = "chat.moderate_room"
+"""The permission to moderate every room that is not private."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What an identity rests on: it is lost with any of them."""
+
+    # The session's key, a secret; None where a token was shown instead.
+    session: str | None = field(default=None, repr=False)
+    # The account's hash for sessions, which changes with its password; "" for guests.
+    hash: str = field(default="", repr=False)
+    # When the token expires, in seconds since 1970; None for sessions.
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who somebody is, as far as is known. Equal ones are the same person."""
+
+    # "account:<pk>", "guest:<hash of the session>:<name>" or "socket:<random>".
+    key: str
+    # The name they have; None where it is still theirs to say.
+    name: str | None = None
+    # Does the identity outlive the socket?
+    lasting: bool = False
+    # May they moderate everywhere?
+    staff: bool = field(default=False, compare=False)
+    proof: Proof = field(default=Proof(), compare=False)
+
+    @property
+    def account(self) -> int | str | None:
+        """The account's primary key; None for guests."""
+        kind, _, pk = self.key.partition(":")
+        return pk if kind == "account" else None
+
+    @property
+    def person(self) -> str:
+        """Whom limits and restrictions are for: a guest who takes another name stays the same."""
+        kind, _, rest = self.key.partition(":")
+        return f"guest:{rest.partition(':')[0]}" if kind == "guest" else self.key
+
+
+async def identify(scope: Scope) -> Identity:
+    """The identity behind a socket's cookies. Reads the database only where there is a session cookie."""
+    key = cookies(scope).get(settings.SESSION_COOKIE_NAME)
+    if key:
+        found = await reading(partial(_of_session, key))
+        if found:
+            return found
+    return Identity(key=f"socket:{secrets.token_hex(8)}")
+
+
+class _Glance(dict[str, Any]):
+    """What a session holds, for ``get_user`` to read. It would also renew the session's key after a change of
+    SECRET_KEY, or end the session: a browser hears of neither over a socket, and would be signed out.
+    """
+
+    def cycle_key(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+def _of_session(session_key: str) -> Identity | None:
+    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user = get_user(SimpleNamespace(session=_Glance(session.items())))  # type: ignore[arg-type]  # it reads only this
+    if user.is_authenticated:
+        return account(user, session=session_key)
+    name = session.get(GUEST_NAME)
+    # A session that the database doesn't know loads empty, under no key.
+    if session.session_key is None or name is None:
+        return None
+    return guest(session.session_key, name)
+
+
+def account(user: AbstractBaseUser, *, session: str | None = None, expires: float | None = None) -> Identity:
+    """Somebody who is signed in, by a session or until a token expires."""
+    return Identity(
+        key=f"account:{user.pk}",
+        name=user.get_username(),
+        lasting=True,
+        staff=getattr(user, "is_staff", False) and user.has_perm(MODERATE),  # type: ignore[attr-defined]  # staff have permissions
+        proof=Proof(session, user.get_session_auth_hash(), expires),
+    )
+
+
+def guest(session_key: str, name: str) -> Identity:
+    """Somebody without an account, known by the session of their browser."""
+    return Identity(
+        key=f"guest:{session_digest(session_key)}:{name}", name=name, lasting=True, proof=Proof(session_key)
+    )
+
+
+def session_digest(session_key: str) -> str:
+    """A session's name in logs, in the database and between processes: its key is a secret."""
+    return salted_hmac("chat.auth", session_key).hexdigest()[:16]

@@ -1,0 +1,60 @@
+"""Does what an identity rests on still hold? Asked for many at once, on a thread that may use the ORM.
+
+Django checks a session with each request; a socket is asked once, at its start. So whoever signs out, changes the
+password, is deactivated or deleted would keep their sockets (Channels leaves them open).
+"""
+
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from chat.auth.identity import Identity, account
+
+IN_TABLE = {"django.contrib.sessions.backends.db", "django.contrib.sessions.backends.cached_db"}
+"""Session engines of which one query tells many."""
+
+
+def renewed(identities: Sequence[Identity]) -> list[Identity | None]:
+    """Each identity as it is now, None where it is lost. Two queries at most, where sessions are in a table."""
+    users = _users(identities)
+    alive = _alive({who.proof.session for who in identities if who.proof.session})
+    return [_renewed(who, users, alive) for who in identities]
+
+
+def _renewed(who: Identity, users: dict[str, AbstractBaseUser], alive: set[str]) -> Identity | None:
+    proof = who.proof
+    if proof.session and proof.session not in alive:
+        return None
+    if who.account is None:
+        return who
+    user = users.get(str(who.account))
+    if user is None or not user.is_active or user.get_username() != who.name:
+        return None
+    now = account(user, session=proof.session, expires=proof.expires)
+    return now if constant_time_compare(now.proof.hash, proof.hash) else None
+
+
+def _users(identities: Iterable[Identity]) -> dict[str, AbstractBaseUser]:
+    pks = {who.account for who in identities} - {None}
+    if not pks:
+        return {}
+    manager: Any = get_user_model()._default_manager  # noqa: SLF001 Django's documented name for it
+    return {str(user.pk): user for user in manager.filter(pk__in=pks)}
+
+
+def _alive(keys: set[str]) -> set[str]:
+    """Which of the sessions are still there."""
+    if not keys:
+        return set()
+    if settings.SESSION_ENGINE in IN_TABLE:
+        rows = Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
+        return set(rows.values_list("session_key", flat=True))
+    store = import_module(settings.SESSION_ENGINE).SessionStore()
+    return {key for key in keys if store.exists(key)}

@@ -1,0 +1,31 @@
+"""What a chat keeps: rooms, and who may do what in them; messages, and the emoji on them; reports.
+
+Each room counts its changes. A message, an edit, a deletion, an emoji put on or taken off takes the room's next
+number, in the transaction that makes it (chat.log): ``number`` is the one that made a message and names it in its
+room, ``seq`` the one of its last change. So "what changed since n" is one read of an index, and yields each
+message once, as it is now. The changes of a room's settings, roles and restrictions are counted too (``rules``).
+
+Who is connected lives in the processes that hold the sockets, not in rows that a crash would leave stale; so
+``Connection`` has no table.
+"""
+
+from chat.models.fields import AUTHOR_LENGTH
+from chat.models.messages import Message, Reaction, ReadPosition
+from chat.models.rooms import Invitation, Membership, Restriction, Room, new_epoch
+from chat.models.watch import AccountName, AuditEntry, Connection, Report
+
+__all__ = [
+    "AUTHOR_LENGTH",
+    "AccountName",
+    "AuditEntry",
+    "Connection",
+    "Invitation",
+    "Membership",
+    "Message",
+    "Reaction",
+    "ReadPosition",
+    "Report",
+    "Restriction",
+    "Room",
+    "new_epoch",
+]

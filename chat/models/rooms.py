@@ -1,0 +1,182 @@
+"""Rooms, and who may do what in them."""
+
+import secrets
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from chat import protocol
+from chat.models.fields import AUTHOR_LENGTH
+
+
+def new_epoch() -> str:
+    """A word that no other life of a room has: 32 random bits."""
+    return secrets.token_hex(4)
+
+
+class Room(models.Model):
+    """A place to talk.
+
+    Public ones have a name that people choose; the others one that nobody can guess (chat.protocol.is_hidden), so
+    that names tell nothing of them.
+    """
+
+    class Kind(models.TextChoices):
+        PUBLIC = "public", _("Public: everybody may come in")
+        MEMBERS = "members", _("Members: everybody with an account may come in")
+        PRIVATE = "private", _("Private: by invitation")
+        DIRECT = "direct", _("Direct: two people")
+
+    slug = models.CharField(
+        _("name in addresses"), max_length=50, unique=True, validators=[RegexValidator(protocol.ROOM_PATTERN)]
+    )
+    title = models.CharField(_("title"), max_length=80, blank=True)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.PUBLIC)
+    epoch = models.CharField(
+        _("epoch"),
+        max_length=16,
+        default=new_epoch,
+        editable=False,
+        help_text=_("Which life of the room its numbers are of; a client with another starts over."),
+    )
+    seq = models.BigIntegerField(_("last number"), default=0, editable=False)
+    pruned = models.BigIntegerField(
+        _("pruned numbers"),
+        default=0,
+        editable=False,
+        help_text=_("How many numbers went with the messages that were pruned."),
+    )
+    created = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    archived = models.DateTimeField(
+        _("archived"), null=True, blank=True, help_text=_("From then on it can be read, and nothing said in it.")
+    )
+    read_only = models.BooleanField(
+        _("read-only"), default=False, help_text=_("Only owners and moderators may say something.")
+    )
+    slow = models.PositiveSmallIntegerField(
+        _("slow mode"),
+        default=0,
+        validators=[MaxValueValidator(protocol.SLOW_LIMIT)],
+        help_text=_("Seconds between two messages of one person; 0: as they like."),
+    )
+    rules = models.BigIntegerField(
+        _("rules"),
+        default=0,
+        editable=False,
+        help_text=_("How often its settings, roles and restrictions changed: what processes compare."),
+    )
+    pair = models.CharField(  # noqa: DJ001 only those of two have one
+        _("pair"), max_length=80, null=True, unique=True, editable=False, help_text=_("Whose direct room it is.")
+    )
+
+    class Meta:
+        verbose_name = _("room")
+        verbose_name_plural = _("rooms")
+        ordering = ("slug",)
+        permissions = [("moderate_room", _("Can moderate every room that is not private"))]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind="public") ^ Q(slug__startswith=protocol.HIDDEN),
+                name="chat_room_hidden",
+            ),
+            models.CheckConstraint(
+                condition=Q(seq__gte=0) & Q(pruned__gte=0) & Q(pruned__lte=F("seq")), name="chat_room_numbers"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.slug
+
+
+class Membership(models.Model):
+    """Somebody's role in a room. Public rooms have rows for those who are more than members."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner", _("owner")
+        MODERATOR = "moderator", _("moderator")
+        MEMBER = "member", _("member")
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="memberships", db_index=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="chat_memberships")
+    role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.MEMBER)
+    joined = models.DateTimeField(_("joined"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("membership")
+        verbose_name_plural = _("memberships")
+        constraints = [models.UniqueConstraint(fields=["room", "user"], name="chat_membership_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.role}"
+
+
+class Invitation(models.Model):
+    """A link into a room. Who has it may become a member, until it expires."""
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="invitations")
+    digest = models.CharField(
+        _("digest"),
+        max_length=64,
+        unique=True,
+        editable=False,
+        help_text=_("Of the link's code, which is kept nowhere."),
+    )
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("by"), on_delete=models.CASCADE, related_name="chat_invitations"
+    )
+    created = models.DateTimeField(_("made"), default=timezone.now, editable=False)
+    expires = models.DateTimeField(_("expires"))
+    used = models.PositiveIntegerField(_("used"), default=0, editable=False)
+
+    class Meta:
+        verbose_name = _("invitation")
+        verbose_name_plural = _("invitations")
+
+    def __str__(self) -> str:
+        return f"{self.room}, {self.expires:%Y-%m-%d}"
+
+
+class Restriction(models.Model):
+    """What somebody may not do: speak (muted), or be there at all (banned)."""
+
+    class Kind(models.TextChoices):
+        MUTE = "mute", _("muted")
+        BAN = "ban", _("banned")
+
+    room = models.ForeignKey(
+        Room,
+        on_delete=models.CASCADE,
+        related_name="restrictions",
+        null=True,
+        blank=True,
+        help_text=_("None: everywhere."),
+    )
+    kind = models.CharField(_("kind"), max_length=4, choices=Kind.choices)
+    person = models.CharField(
+        _("person"),
+        max_length=AUTHOR_LENGTH,
+        blank=True,
+        help_text=_("account:… (an account's number) or guest:… (a browser's session)"),
+    )
+    address = models.GenericIPAddressField(_("address"), null=True, blank=True, help_text=_("Of guests only."))
+    username = models.CharField(_("name"), max_length=150, blank=True)
+    until = models.DateTimeField(_("until"), null=True, blank=True, help_text=_("None: for good."))
+    reason = models.CharField(_("reason"), max_length=protocol.REASON_LIMIT, blank=True)
+    by = models.CharField(_("by"), max_length=150, blank=True)
+    created = models.DateTimeField(_("since"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("restriction")
+        verbose_name_plural = _("restrictions")
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(person="") | Q(address__isnull=False), name="chat_restriction_of_somebody"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username or self.person or self.address}: {self.kind}"

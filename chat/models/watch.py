@@ -1,0 +1,86 @@
+"""What moderators and the staff look at: what was reported, what was done, who is connected; accounts' names."""
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from chat import protocol
+from chat.models.fields import AUTHOR_LENGTH
+from chat.models.rooms import Room
+
+
+class Report(models.Model):
+    """Somebody finds that a message should not be there."""
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="reports", db_index=False)
+    number = models.BigIntegerField(_("message"))
+    reporter = models.CharField(_("reporter"), max_length=AUTHOR_LENGTH)
+    username = models.CharField(_("reported by"), max_length=150)
+    reason = models.CharField(_("reason"), max_length=protocol.REASON_LIMIT, blank=True)
+    created = models.DateTimeField(_("reported"), default=timezone.now, editable=False)
+    closed = models.DateTimeField(_("closed"), null=True, blank=True)
+    closed_by = models.CharField(_("closed by"), max_length=150, blank=True)
+
+    class Meta:
+        verbose_name = _("report")
+        verbose_name_plural = _("reports")
+        constraints = [
+            models.UniqueConstraint(fields=["room", "number", "reporter"], name="chat_report_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.room} {self.number}: {self.reason}"
+
+
+class AuditEntry(models.Model):
+    """Something that was done to a room or to somebody in it, and by whom. Written once, never changed."""
+
+    # The room's name too: the entry outlives the room.
+    room = models.ForeignKey(Room, on_delete=models.SET_NULL, null=True, related_name="audit", editable=False)
+    slug = models.CharField(_("room's name"), max_length=50)
+    actor = models.CharField(_("who (key)"), max_length=AUTHOR_LENGTH)
+    actor_name = models.CharField(_("who"), max_length=150)
+    action = models.CharField(_("what"), max_length=20)
+    target = models.CharField(_("to whom (key)"), max_length=AUTHOR_LENGTH, blank=True)
+    target_name = models.CharField(_("to whom"), max_length=150, blank=True)
+    number = models.BigIntegerField(_("message"), null=True)
+    detail = models.CharField(_("detail"), max_length=300, blank=True)
+    created = models.DateTimeField(_("when"), default=timezone.now, db_index=True)
+
+    class Meta:
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit log")
+        ordering = ("-created", "-pk")
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.actor_name}: {self.action} {self.target_name}".strip()
+
+
+class AccountName(models.Model):
+    """How an account's name looks (chat.protocol.name_key): no guest may look the same."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+    key = models.CharField(max_length=600, db_index=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Connection(models.Model):
+    """One open socket."""
+
+    id = models.CharField(primary_key=True, max_length=16)
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        permissions = [("disconnect_connection", _("Can disconnect a socket"))]
+        verbose_name = _("connection")
+        verbose_name_plural = _("connections: who is here now")
+
+    def __str__(self) -> str:
+        return self.id
