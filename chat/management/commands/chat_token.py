@@ -1,0 +1,84 @@
+"""``manage.py chat_token``: a token for an account, for a program that has no cookies."""
+
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from chat.auth import keys, tokens
+from chat.protocol import Invalid
+
+HOURS_LIMIT = 24 * 366
+"""The longest that a token lasts: nobody remembers it any longer."""
+
+
+class Command(BaseCommand):
+    help = (
+        "Print a token that lets a program in as USER. Who has it is USER, until it ends or the password changes."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("user", metavar="USER", help="the account's name")
+        parser.add_argument(
+            "--hours", type=float, default=24.0, help="how long it lasts (default: %(default)g hours)"
+        )
+        parser.add_argument(
+            "--key",
+            type=Path,
+            metavar="FILE",
+            help="the private key to sign with, in PEM; else the site's own secret",
+        )
+        parser.add_argument(
+            "--alg", choices=("RS256", "ES256", "EdDSA"), help="the algorithm that the key must be for"
+        )
+
+    def handle(self, *, user: str, hours: float, key: Path | None, alg: str | None, **_: Any) -> None:
+        if not 0 < hours <= HOURS_LIMIT:
+            raise CommandError(f"--hours must be more than 0 and at most {HOURS_LIMIT}, not {hours:g}.")
+        if alg and key is None:
+            raise CommandError("--alg needs --key: the site's own secret is for HS256.")
+        account = _account(user)
+        signing = None if key is None else _private(key, alg)
+        self.stdout.write(_token(account, hours, signing))
+
+
+def _account(name: str) -> AbstractBaseUser:
+    accounts: Any = get_user_model()._default_manager  # noqa: SLF001 Django's documented API
+    try:
+        user: AbstractBaseUser = accounts.get_by_natural_key(name)
+    except get_user_model().DoesNotExist:
+        raise CommandError(f"There is no account {name!r}.") from None
+    if not user.is_active:
+        raise CommandError(f"The account {name!r} is not active.")
+    return user
+
+
+def _token(account: AbstractBaseUser, hours: float, key: tuple[str, keys.Private] | None) -> str:
+    """A token that this site takes."""
+    try:
+        token = tokens.mint(account, hours, key)
+        found, _ = tokens.authenticate(token)
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from None
+    except Invalid:
+        raise CommandError(
+            "This site would refuse the token: look at JWT_KEY, JWT_JWKS, JWT_ALGORITHMS."
+        ) from None
+    if found != account:
+        raise CommandError("It would be another account's: JWT_USER_FIELD must be unique.")
+    return token
+
+
+def _private(path: Path, algorithm: str | None) -> tuple[str, keys.Private]:
+    try:
+        found, key = keys.private_key(path.read_bytes())
+    except OSError as error:
+        raise CommandError(f"--key: {path} can't be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise CommandError(f"--key: {path} {error}.") from None
+    if algorithm not in (None, found):
+        raise CommandError(f"--alg: {path} is a key for {found}, not for {algorithm}.")
+    return found, key
