@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import SyncToAsync
+from django.conf import settings
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
@@ -20,6 +21,9 @@ from servers import ROOT, Server, Start, running
 from chat import loops
 from chat.database import close_connections
 from chatsite.asgi import application
+
+# Tests say more in a second than people may. One that wants limits sets CHAT, or starts its server with CHAT_LIMITS.
+settings.CHAT["LIMITS"] = False
 
 # For tests that run a second time, on another database.
 hypothesis_settings.register_profile("few", max_examples=15)

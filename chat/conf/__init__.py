@@ -227,8 +227,7 @@ class ChatSettings:
         "How often one address, or one name, may try to sign in or sign up.",
     )
     SIGN_IN_BURST: float = kinds.number(10.0, 1, 1e6, "tries", "How many tries at once.")
-    PROXIES: tuple[str, ...] = kinds.texts(
-        (),
+    PROXIES: tuple[str, ...] = kinds.networks(
         "The networks of the proxies in front (`127.0.0.1`, `10.0.0.0/8`): only their X-Forwarded-For counts.",
     )
     # --- What is allowed ---

@@ -1,6 +1,7 @@
 """What a setting may be: a number in a range, a switch, one word of several, a text, a list of texts."""
 
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any
 
 WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -85,6 +86,23 @@ class Texts(Kind):
         return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+@dataclass(frozen=True, slots=True)
+class Networks(Texts):
+    """Texts that are each an address or a network."""
+
+    def accepts(self, value: Any) -> bool:
+        # Explicitly: a dataclass with slots is made anew, and a bare ``super()`` would mean the first.
+        return Texts.accepts(self, value) and all(_is_network(one) for one in value)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def number(default: float, least: float, most: float, unit: str, meaning: str) -> Any:
     """A whole number where the default is one."""
     whole = isinstance(default, int)
@@ -113,6 +131,11 @@ def texts(default: tuple[str, ...], meaning: str, choices: tuple[str, ...] = ())
     words = ", ".join(choices)
     right = f"a list of {words}" if choices else "a list of texts"
     return _setting(default, Texts(right, f"list of {words or 'texts'}", choices), meaning)
+
+
+def networks(meaning: str) -> Any:
+    right = "a list of networks, each like 127.0.0.1, 10.0.0.0/8 or fd00::/8"
+    return _setting((), Networks(right, "list of networks"), meaning)
 
 
 def _setting(default: Any, kind: Kind, meaning: str) -> Any:

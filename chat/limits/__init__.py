@@ -1,0 +1,190 @@
+"""How much anybody may ask for: token buckets of sockets, people and addresses, and counts of open sockets.
+
+    limits = of_this_loop(Limits)
+    refusal = limits.admit(address)            # a Refusal, or None
+    allowance = limits.allowance(address)      # one for each socket; no await between this and ``admit``
+    allowance.belongs_to("account:1")          # False: this person has too many sockets
+    wait = allowance.take(cost_of(command))    # milliseconds; 0: allowed, and paid
+    allowance.close()
+
+A command is paid from three buckets, the socket's, the person's and the address's, or from none of them.
+
+All is in memory and of one event loop: where N processes serve a site, somebody who spreads their sockets over
+them gets up to N times as much. A form that shares buckets (in Redis, say) has the same interface, for ``take``
+must answer at once: it takes from the local bucket as here, and in the background, a few times a second, each
+process tells the others what was taken from which key since the last time, and has that paid from its own bucket
+(``Bucket.pay``). What can be had too much is then what is taken in one such interval. The counts of open sockets
+are exchanged the same way.
+"""
+
+import asyncio
+import heapq
+import math
+from enum import StrEnum
+from itertools import chain
+from typing import NamedTuple
+
+from chat.conf import chat_settings
+from chat.limits.addresses import address_in, address_of, is_proxy, limited_as
+from chat.limits.buckets import KEPT, Bucket, Holder, Holders
+from chat.limits.costs import COST, COSTS, INVALID_FRAME, cost_of
+from chat.limits.sign_ins import SignIns, sign_ins
+
+SHOWN = 50
+"""How many rows a snapshot has."""
+
+
+class Refusal(StrEnum):
+    """Why a new socket is not taken; the value is a sentence for who asked."""
+
+    FULL = "The server has as many connections as it takes."
+    ADDRESS = "There are too many connections from your address."
+
+
+class Standing(NamedTuple):
+    """How somebody stands: a row of the snapshot."""
+
+    # "person" or "address".
+    kind: str
+    key: str
+    # Left now, and at most.
+    tokens: float
+    burst: float
+    sockets: int
+
+
+class Limits:
+    """What one event loop's sockets, people and addresses may do. Times are the loop's."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        # Open sockets.
+        self.sockets = 0
+        self.people = Holders(lambda: Bucket(chat_settings().PERSON_RATE, chat_settings().PERSON_BURST))
+        self.addresses = Holders(lambda: Bucket(chat_settings().ADDRESS_RATE, chat_settings().ADDRESS_BURST))
+        # Its holders have no sockets here: connections are counted as they come, not while they last.
+        self._connects = Holders(lambda: Bucket(chat_settings().CONNECT_RATE, chat_settings().CONNECT_BURST))
+
+    async def close(self) -> None:
+        """Nothing runs and nothing is held: there is nothing to end."""
+
+    def connect(self, address: str) -> float:
+        """Take one connection from an address. The seconds to wait; 0.0 where it may come in."""
+        if not address or not chat_settings().LIMITS:
+            return 0.0
+        now = self.loop.time()
+        return self._connects.find(limited_as(address), now).bucket.take(1, now)
+
+    def admit(self, address: str) -> Refusal | None:
+        """May one more socket come from this address? It counts only with its ``allowance``."""
+        settings = chat_settings()
+        if not settings.LIMITS:
+            return None
+        if self.sockets >= settings.SOCKETS:
+            return Refusal.FULL
+        if address and self.addresses.sockets(limited_as(address)) >= settings.SOCKETS_PER_ADDRESS:
+            return Refusal.ADDRESS
+        return None
+
+    def allowance(self, address: str) -> "Allowance":
+        """What one new socket may spend. ``address`` may be empty: nobody knows it, and it is not limited."""
+        return Allowance(self, address)
+
+    def snapshot(self, most: int = SHOWN) -> list[Standing]:
+        """The emptiest buckets first. Any thread may ask."""
+        now = self.loop.time()
+        standings = (
+            Standing(kind, holder.key, holder.bucket.tokens(now), holder.bucket.burst, holder.sockets)
+            for kind, holder in chain(
+                (("person", holder) for holder in self.people.all()),
+                (("address", holder) for holder in self.addresses.all()),
+            )
+        )
+        return heapq.nsmallest(most, standings, key=lambda standing: standing.tokens / standing.burst)
+
+
+class Allowance:
+    """What one socket may spend, from its own bucket, its person's and its address's."""
+
+    __slots__ = ("_address", "_buckets", "_limited", "_limits", "_loop", "_person", "_socket")
+
+    def __init__(self, limits: Limits, address: str) -> None:
+        settings = chat_settings()
+        self._limits = limits
+        self._loop = limits.loop
+        self._limited = settings.LIMITS
+        self._socket = Bucket(settings.SOCKET_RATE, settings.SOCKET_BURST)
+        # None where the address is not known, and after the end.
+        self._address = limits.addresses.enter(limited_as(address), limits.loop.time()) if address else None
+        # None before it is known whose socket it is, and after the end.
+        self._person: Holder | None = None
+        self._buckets: tuple[Bucket, ...] | None = None
+        self._limits.sockets += 1
+        self._gather()
+
+    def take(self, cost: float) -> int:
+        """Pay for something from every bucket. 0 where that went, else nothing is paid: milliseconds to wait."""
+        if not self._limited or self._buckets is None:
+            return 0
+        now = self._loop.time()
+        longest = 0.0
+        for bucket in self._buckets:
+            longest = max(longest, bucket.wait(cost, now))
+        if longest:
+            return math.ceil(longest * 1_000)
+        for bucket in self._buckets:
+            bucket.pay(cost, now)
+        return 0
+
+    def belongs_to(self, key: str) -> bool:
+        """Say whose socket it is, as often as that changes. False, and nothing changes: they have too many."""
+        if self._buckets is None or (self._person and self._person.key == key):
+            return True
+        people, settings = self._limits.people, chat_settings()
+        if self._limited and people.sockets(key) >= settings.SOCKETS_PER_PERSON:
+            return False
+        now = self._loop.time()
+        if self._person:
+            people.leave(self._person, now)
+        self._person = people.enter(key, now)
+        self._gather()
+        return True
+
+    def close(self) -> None:
+        """The socket is gone. Once more does nothing."""
+        if self._buckets is None:
+            return
+        self._buckets = None
+        now = self._loop.time()
+        self._limits.sockets -= 1
+        if self._person:
+            self._limits.people.leave(self._person, now)
+        if self._address:
+            self._limits.addresses.leave(self._address, now)
+        self._person = self._address = None
+
+    def _gather(self) -> None:
+        holders = [holder for holder in (self._person, self._address) if holder]
+        self._buckets = (self._socket, *(holder.bucket for holder in holders))
+
+
+__all__ = [
+    "COST",
+    "COSTS",
+    "INVALID_FRAME",
+    "KEPT",
+    "Allowance",
+    "Bucket",
+    "Holder",
+    "Holders",
+    "Limits",
+    "Refusal",
+    "SignIns",
+    "Standing",
+    "address_in",
+    "address_of",
+    "cost_of",
+    "is_proxy",
+    "limited_as",
+    "sign_ins",
+]
