@@ -132,7 +132,7 @@ def test_the_article_s_frames_are_read(text: str, command: AnyCommand) -> None:
         ("content", "x" * CONTENT_LIMIT),
         ("content", "\N{PILE OF POO}" * CONTENT_LIMIT),
         ("content", "two\nlines\r\n\tand a tab"),
-        ("content", "<b>not markup</b> & \u202eright to left"),
+        ("content", "<b>not markup</b> & \u202eright to left\u202c"),
         ("content", "type"),
         ("content", "content"),
         ("content", '"type"'),

@@ -94,7 +94,7 @@ from chat.protocol.outgoing import (
     Welcome,
 )
 from chat.protocol.reading import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame
-from chat.protocol.text import clean_name, is_emoji, name_key, visible
+from chat.protocol.text import clean_name, clean_title, is_emoji, name_key, visible
 
 
 def is_hidden(room: str) -> bool:
@@ -192,6 +192,7 @@ __all__ = [
     "UserList",
     "Welcome",
     "clean_name",
+    "clean_title",
     "decode",
     "decode_outgoing",
     "encode",

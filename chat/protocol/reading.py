@@ -2,7 +2,8 @@
 
 import json
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -24,7 +25,9 @@ from chat.protocol.commands import (
 )
 from chat.protocol.limits import FRAME_LIMIT, NAME_LIMIT
 from chat.protocol.outgoing import AnyOutgoing, Outgoing
-from chat.protocol.text import CONTROL, clean_name, is_emoji, visible
+from chat.protocol.text import CONTROL, check_text, clean_name, clean_title, is_emoji
+
+T = TypeVar("T")
 
 _TEXT = 0x81
 """The first byte of a text frame: FIN, opcode 1."""
@@ -168,18 +171,15 @@ def _checked(command: AnyCommand) -> AnyCommand:
         raise Invalid(ErrorCode.BAD_FIELD, "ref: must not have control characters", field="ref")
     match command:
         case Post(content=content) | Edit(content=content):
-            _check_text("content", content, ref)
+            _passed("content", check_text, content, ref)
         case Join(username=str(username)):
-            try:
-                return msgspec.structs.replace(command, username=clean_name(username))
-            except ValueError as error:
-                raise Invalid(ErrorCode.BAD_FIELD, f"username: {error}", field="username", ref=ref) from None
+            return msgspec.structs.replace(command, username=_passed("username", clean_name, username, ref))
         case React(emoji=emoji) if not is_emoji(emoji):
             raise Invalid(ErrorCode.BAD_FIELD, "emoji: must be one emoji", field="emoji", ref=ref)
         case Search(query=query):
-            _check_text("query", query, ref)
+            _passed("query", check_text, query, ref)
         case Create(title=str(title)) | Configure(title=str(title)) if title:
-            _check_line("title", title, ref)
+            return msgspec.structs.replace(command, title=_passed("title", clean_title, title, ref))
         case Kick(reason=reason) | Restrict(reason=reason) | Report(reason=reason) if reason:
             _check_line("reason", reason, ref)
         case GetHistory(before=before, after=after) if UNSET not in (before, after):
@@ -188,18 +188,18 @@ def _checked(command: AnyCommand) -> AnyCommand:
     return command
 
 
-def _check_text(field: str, text: str, ref: str | None) -> None:
-    if CONTROL.search(text):
-        message = f"{field}: must not have control characters other than line breaks and tabs"
-        raise Invalid(ErrorCode.BAD_FIELD, message, field=field, ref=ref)
-    if not any(visible(character) for character in text):
-        raise Invalid(ErrorCode.BAD_FIELD, f"{field}: must not be blank", field=field, ref=ref)
+def _passed(field: str, check: Callable[[str], T], text: str, ref: str | None) -> T:
+    """What ``check`` makes of a field's text. What is wrong with it, it says in a ValueError."""
+    try:
+        return check(text)
+    except ValueError as error:
+        raise Invalid(ErrorCode.BAD_FIELD, f"{field}: {error}", field=field, ref=ref) from None
 
 
 def _check_line(field: str, text: str, ref: str | None) -> None:
     if "\n" in text or "\t" in text:
         raise Invalid(ErrorCode.BAD_FIELD, f"{field}: must be one line", field=field, ref=ref)
-    _check_text(field, text, ref)
+    _passed(field, check_text, text, ref)
 
 
 def _tags(union: Any) -> dict[str, type[Struct]]:
