@@ -101,7 +101,7 @@ test("`busy` without a time is retried with back-off.", () => {
   }
 });
 
-test("Only `busy` is tried again, and a nonsensical time for it is bounded.", () => {
+test("A refusal for good is not tried again, and a nonsensical time for it is bounded.", () => {
   const {client, socket, clock} = joined();
   client.send("lobby", "hi");
   socket.refuse(socket.last("message"), "busy", {retryAfter: 1e12}); // longer than a timer can be

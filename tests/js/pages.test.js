@@ -53,14 +53,15 @@ test("Characters are counted as the server counts them.", () => {
 test("Every close code below 4400 comes back.", () => {
   assert.deepEqual(
     Object.entries(CLOSE).filter(([, code]) => !comesBack(code)).map(([name]) => name),
-    ["BAD_INPUT", "FORBIDDEN"],
+    ["BAD_INPUT", "NOT_SIGNED_IN", "FORBIDDEN"],
   );
   assert.deepEqual([comesBack(1006), comesBack(4399), comesBack(4400)], [true, true, false]);
 });
 
 test("The constants are plain.", () => {
   assert.equal(VERSION, 1);
-  assert.deepEqual(LIMIT, {NAME: 32, CONTENT: 4000, HISTORY: 100, QUERY: 200, EMOJI: 16});
+  const texts = {NAME: 32, CONTENT: 4000, QUERY: 200, EMOJI: 16, TITLE: 80, REASON: 200};
+  assert.deepEqual(LIMIT, {...texts, HISTORY: 100, SLOW: 3600});
   for (const [name, code] of Object.entries(ERROR)) assert.equal(code, name.toLowerCase());
 });
 

@@ -32,6 +32,11 @@ export class Backoff {
     return Math.floor(this.#random() * ceiling);
   }
 
+  /** A delay of at least `pause` milliseconds, for somebody who was sent away. */
+  after(pause) {
+    return pause + Math.floor(this.#random() * pause) + this.next();
+  }
+
   /** A delay for somebody who cannot hurry anything: about the cap, still spread. */
   slow() {
     return Math.floor(this.#cap * (0.5 + this.#random() / 2));

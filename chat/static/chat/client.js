@@ -10,6 +10,7 @@
  *     const {id} = await client.send("lobby", "hello");   // settles when the server has kept it
  *     await client.react("lobby", id, "👍", true);
  *     const {messages, more} = await client.history("lobby", {before: id, limit: 20});
+ *     await client.moderation.mute("lobby", "Bob", {seconds: 600}); // moderation.js
  *
  * It comes back by itself, with full-jitter back-off, and continues each room where it was left. What was not
  * acknowledged is sent again, in order and with the same ref, which the server takes once. With a store that
@@ -20,12 +21,18 @@
  * - `state`: {state, retryIn?, code?, reason?}. "connecting"; "open"; "waiting" and "offline" (next try in
  *   `retryIn` ms); "closed" (by `close()`, or for good by the server's close code; `connect()` starts anew)
  * - `welcome`, `join`, `leave`, `userList`, `message`, `edit`, `delete`, `react`, `read`, `typing`, `history`,
- *   `found`: the server's frame (protocol.md). A later kind of frame is passed on under its own `type`. Numbered
+ *   `found`, `members`, `invite`: the server's frame (protocol.md). A later kind of frame is passed on under its own `type`. Numbered
  *   frames come in order, once, and all of them: one that is missing is asked for. A `welcome` can come again at
  *   any time
+ * - `room`: the server's frame, when the room or what you are in it has changed; `aboutRoom` (protocol.js) fills in what
+ *   it leaves out, as of a `welcome`
+ * - `removed`: the server's frame. You are out of the room, and stay out until `join` is called again
+ * - `expiring`: {after}. The token expires in so many ms. With the option `token` a new one is shown by itself
  * - `reset`: {room}. What was missed can't be had: forget the room's messages and start from `history`
  * - `pending`: an entry as of `pending()`. A message of another tab that has ended was found after `restored`
  * - `sent`: {ref, room, content, replyTo, id, seq, timestamp}. A message was acknowledged
+ * - `later`: {ref, room, retryIn, error}. The server wants a message later (`slow_mode`, `too_many`, `busy`); it is sent
+ *   again in `retryIn` ms, and those behind it wait
  * - `refused`: {ref, room, content, replyTo, error}. A message will not be sent; `error` is a ChatError
  * - `error`: {code, message, field?, ref?, retryAfter?, room?, command?}. The server refused another command;
  *   `command` is its type. A refused join is not tried again until `join` is called again.
@@ -34,20 +41,25 @@
 import {isNumbered} from "./changes.js";
 import {systemClock} from "./clock.js";
 import {Connection} from "./connection.js";
+import {Credentials} from "./credentials.js";
 import {Dispatch} from "./dispatch.js";
 import {ChatError} from "./errors.js";
+import {Moderation} from "./moderation.js";
 import * as objections from "./objections.js";
-import {ERROR, LIMIT, wellFormed} from "./protocol.js";
+import {CLOSE, ERROR, LIMIT, comesBack, wellFormed} from "./protocol.js";
 import {Queries} from "./queries.js";
 import {newRef} from "./refs.js";
 import {Rooms} from "./rooms.js";
 import {Signals} from "./signals.js";
 
 /** Names of events that the client makes itself: no frame may pass for one of them. */
-const OWN_EVENTS = new Set(["state", "reset", "pending", "sent", "refused"]);
+const OWN_EVENTS = new Set(["state", "reset", "pending", "sent", "later", "refused"]);
 
 export class ChatClient extends EventTarget {
-  #tools; // {transmit, clock, random}
+  /** What moderators and owners do (moderation.js). */
+  moderation = new Moderation((command) => this.#ask(command));
+  #tools; // {transmit, clock, random, token}
+  #credentials;
   #connection;
   #dispatch;
   #queries;
@@ -62,11 +74,18 @@ export class ChatClient extends EventTarget {
    * @param {() => number} [options.random] like Math.random
    * @param {{window?: Window, document?: Document}} [options.environment] what tells about network and tab
    * @param {{load, put, delete}} [options.store] keeps unacknowledged messages beyond the page (store.js)
+   * @param {() => Promise<string>} [options.token] a JWT that says who this is, instead of a cookie: asked for at each
+   *   connection and before one expires
    * @param {number} [options.outboxLimit] what may wait for an acknowledgement, 100 by default
    */
-  constructor(url, {WebSocket, environment, store, outboxLimit, clock = systemClock, random = Math.random} = {}) {
+  constructor(
+    url,
+    {WebSocket, environment, store, token, outboxLimit, clock = systemClock, random = Math.random} = {},
+  ) {
     super();
-    this.#tools = {transmit: (command) => this.#connection.send(command), clock, random};
+    this.#credentials = new Credentials({token, clock, random});
+    const transmit = (command) => this.#connection.send(command);
+    this.#tools = {transmit, clock, random, token: () => this.#credentials.current};
     this.#connection = this.#newConnection(url, WebSocket, environment);
     const parts = {emit: (type, detail) => this.#emit(type, detail), tools: this.#tools};
     this.#rooms = new Rooms(parts);
@@ -108,7 +127,7 @@ export class ChatClient extends EventTarget {
    */
   join(room, place = {}) {
     this.#dispatch.open(room);
-    return this.#rooms.join(room, place, this.state === "open");
+    return this.#rooms.join(room, place);
   }
 
   /** Leave a room. What was not acknowledged there is given up. */
@@ -119,6 +138,20 @@ export class ChatClient extends EventTarget {
     if (told) this.#tools.transmit({type: "leave", room, ref: newRef()});
     this.#signals.leave(room);
     this.#dispatch.leave(room, error);
+  }
+
+  /**
+   * Make a room, and be its owner.
+   * @param {{kind?: "public" | "members" | "private", room?: string}} [options] room: its name, of a public one
+   * @returns {Promise<{room: string}>} where to `join`
+   */
+  create(title, {kind = "private", room} = {}) {
+    return this.#ask({type: "create", title, kind, room});
+  }
+
+  /** Talk with one other person. @returns {Promise<{room: string}>} where to `join` */
+  direct(username) {
+    return this.#ask({type: "direct", username});
   }
 
   // --- Messages ---
@@ -160,7 +193,7 @@ export class ChatClient extends EventTarget {
     return this.#change(room, {type: "edit", id, content: wellFormed(content)}, objections.toContent(content));
   }
 
-  /** Delete a message of one's own. */
+  /** Delete a message: one's own, and moderators those of others. */
   remove(room, id) {
     return this.#change(room, {type: "delete", id});
   }
@@ -225,10 +258,16 @@ export class ChatClient extends EventTarget {
   #newConnection(url, WebSocket = globalThis.WebSocket, {window, document} = globalThis) {
     return new Connection(
       url,
-      {WebSocket, clock: this.#tools.clock, random: this.#tools.random, environment: {window, document}},
+      {
+        WebSocket,
+        clock: this.#tools.clock,
+        random: this.#tools.random,
+        environment: {window, document},
+        comesBack: (code) => comesBack(code) || (code === CLOSE.NOT_SIGNED_IN && this.#credentials.given),
+      },
       {
         state: (detail) => this.#emit("state", detail),
-        open: () => this.#rooms.enter(),
+        open: () => this.#credentials.renew(() => this.#rooms.enter()),
         frame: (frame) => this.#received(frame),
         loss: () => this.#lost(),
       },
@@ -236,6 +275,7 @@ export class ChatClient extends EventTarget {
   }
 
   #lost() {
+    this.#credentials.lost();
     this.#rooms.lost();
     this.#dispatch.stop();
     this.#signals.lost();
@@ -256,10 +296,14 @@ export class ChatClient extends EventTarget {
 
   #handlers = new Map([
     ["welcome", (frame) => this.#welcomed(frame)],
-    ["ack", (frame) => this.#dispatch.acked(frame)],
+    ["ack", (frame) => this.#queries.acked(frame) || this.#dispatch.acked(frame)],
     ["error", (frame) => this.#errored(frame)],
     ["history", (frame) => this.#queries.answer(frame)],
     ["found", (frame) => this.#queries.answer(frame)],
+    ["members", (frame) => this.#queries.answer(frame)],
+    ["invite", (frame) => this.#queries.answer(frame)],
+    ["removed", (frame) => this.#removed(frame)],
+    ["expiring", (frame) => this.#expiring(frame)],
     ["read", (frame) => this.#readElsewhere(frame)],
     ["reconnect", ({after}) => Number.isFinite(after) && this.#connection.reconnectIn(after)],
     ["pong", () => {}], // the link has seen it
@@ -289,6 +333,22 @@ export class ChatClient extends EventTarget {
     if (this.#rooms.get(room) !== membership) return; // a listener left
     this.#signals.enter(room, read, startOver);
     this.#dispatch.start(room, epoch);
+  }
+
+  #removed(frame) {
+    if (!this.#rooms.removed(frame)) return;
+    for (const part of [this.#dispatch, this.#signals]) part.pause(frame.room);
+    this.#queries.removed(frame.room);
+    this.#emit("removed", frame);
+  }
+
+  #expiring(frame) {
+    if (this.#credentials.given) this.#credentials.renew(() => this.#showToken());
+    this.#emit("expiring", frame);
+  }
+
+  #showToken() {
+    this.#queries.ask({type: "token", token: this.#credentials.current});
   }
 
   #errored(frame) {

@@ -5,7 +5,7 @@
 
 import {Backoff} from "./backoff.js";
 import {Link} from "./link.js";
-import {CLOSE, comesBack} from "./protocol.js";
+import {CLOSE} from "./protocol.js";
 import {Surroundings} from "./surroundings.js";
 
 /**
@@ -13,6 +13,8 @@ import {Surroundings} from "./surroundings.js";
  * server that greets and falls over would be asked several times a second, by everybody.
  */
 const STABLE = 5_000;
+/** The shortest wait, in milliseconds, after the server said that it was too much. */
+const TOO_MANY_PAUSE = 5_000;
 /** The longest wait, in milliseconds, that the server may ask for. */
 const SLOT_LIMIT = 300_000;
 
@@ -20,6 +22,7 @@ export class Connection {
   #url;
   #WebSocket;
   #clock;
+  #comesBack;
   #on;
   #backoff;
   #surroundings;
@@ -32,16 +35,18 @@ export class Connection {
   /**
    * @param {string} url
    * @param {{WebSocket, clock, random, environment}} options as ChatClient has them
+   * @param {(code: number) => boolean} options.comesBack after the server has closed with this code?
    * @param {object} on
    * @param {(detail: {state, retryIn?, code?, reason?}) => void} on.state
    * @param {() => void} on.open a link is there
    * @param {(frame: object) => void} on.frame
    * @param {() => void} on.loss the link is gone; called before the state changes
    */
-  constructor(url, {WebSocket, clock, random, environment}, on) {
+  constructor(url, {WebSocket, clock, random, environment, comesBack}, on) {
     this.#url = url;
     this.#WebSocket = WebSocket;
     this.#clock = clock;
+    this.#comesBack = comesBack;
     this.#on = on;
     this.#backoff = new Backoff({random});
     this.#surroundings = new Surroundings(environment, {away: () => this.#away(), back: () => this.#back()});
@@ -107,7 +112,7 @@ export class Connection {
 
   #lost(code, reason) {
     this.#letGo();
-    if (comesBack(code)) this.#plan(code, reason);
+    if (this.#comesBack(code)) this.#plan(code, reason);
     else this.#end(code, reason);
   }
 
@@ -123,13 +128,14 @@ export class Connection {
 
   #plan(code, reason) {
     const online = this.#surroundings.online;
-    const retryIn = this.#delay(online);
+    const retryIn = this.#delay(online, code);
     this.#retry = this.#clock.setTimeout(() => this.#open(), retryIn);
     this.#become(online ? "waiting" : "offline", {retryIn, code, reason});
   }
 
-  #delay(online) {
+  #delay(online, code) {
     if (this.#slot !== null) return Math.max(0, this.#slot - this.#clock.now());
+    if (code === CLOSE.TOO_MANY) return this.#backoff.after(TOO_MANY_PAUSE);
     // "Offline" is sometimes a browser's mistake, so even then a try is made now and again.
     return online ? this.#backoff.next() : this.#backoff.slow();
   }

@@ -1,7 +1,7 @@
 import {Courier} from "./courier.js";
 import {ChatError} from "./errors.js";
 import {Outbox} from "./outbox.js";
-import {ERROR} from "./protocol.js";
+import {ERROR, isForLater} from "./protocol.js";
 
 /**
  * What the user says and changes, on its way: kept in the outbox, carried by a courier for each room, settled by the
@@ -63,6 +63,11 @@ export class Dispatch {
     this.#couriers.get(room)?.start(epoch);
   }
 
+  /** The user is out of the room, and may come back: what waits there waits on. */
+  pause(room) {
+    this.#couriers.get(room)?.stop();
+  }
+
   /** The link is gone. */
   stop() {
     for (const courier of this.#couriers.values()) courier.stop();
@@ -117,9 +122,14 @@ export class Dispatch {
   errored(frame) {
     const entry = this.#outbox.waiting(frame.ref);
     if (!entry) return false;
-    if (frame.code === ERROR.BUSY) this.#couriers.get(entry.room)?.busy(entry.ref, frame.retryAfter);
+    if (isForLater(frame.code)) this.#later(entry, frame);
     else this.#refusedByServer(entry, frame);
     return true;
+  }
+
+  #later({ref, room, change}, frame) {
+    const retryIn = this.#couriers.get(room)?.later(ref, frame) ?? null;
+    if (retryIn !== null && !change) this.#emit("later", {ref, room, retryIn, error: ChatError.of(frame)});
   }
 
   #refusedByServer(entry, frame) {

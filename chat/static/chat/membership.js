@@ -23,6 +23,7 @@ export class Membership {
   #gapAt = null; // lastSeq at the latest gap
   #startOver = false; // asking from lastSeq brought nothing on
   #username;
+  #token;
   #transmit;
   #clock;
   #busy;
@@ -33,12 +34,13 @@ export class Membership {
   /**
    * @param {string} room
    * @param {{username?: string, since?: number, epoch?: string | null}} place where the page stands in the log
-   * @param {{transmit: (command) => void, clock, random}} tools
+   * @param {{transmit: (command) => void, clock, random, token: () => string | undefined}} tools
    * @param {Membership} [former] the refused one that this follows: the log is read on from there
    */
-  constructor(room, {username, since = null, epoch = null}, {transmit, clock, random}, former) {
+  constructor(room, {username, since = null, epoch = null}, {transmit, clock, random, token}, former) {
     this.room = room;
     this.#username = username;
+    this.#token = token;
     this.#transmit = transmit;
     this.#clock = clock;
     this.#busy = new Backoff({random, ...JOIN_BUSY});
@@ -94,6 +96,12 @@ export class Membership {
     this.#reject(error);
   }
 
+  /** The server took the user out. */
+  removed(error) {
+    this.lost();
+    this.refuse(error);
+  }
+
   /**
    * Whether a numbered frame of the room is the next. It counts as seen from then on. On a gap all is asked for anew,
    * once: what comes before the welcome is dropped.
@@ -111,6 +119,8 @@ export class Membership {
   get #command() {
     const command = {type: "join", room: this.room, ref: this.ref};
     if (this.#username !== undefined) command.username = this.#username;
+    const token = this.#token();
+    if (token !== undefined) command.token = token;
     const known = this.lastSeq !== null && this.epoch !== null && !this.#startOver;
     if (known) Object.assign(command, {since: this.lastSeq, epoch: this.epoch});
     return command;

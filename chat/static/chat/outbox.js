@@ -58,8 +58,9 @@ export class Outbox {
   }
 
   /** The next to send: nothing while older messages may still come from the store. */
-  first(room) {
-    return this.#ready ? this.#entries.find((entry) => entry.room === room && waits(entry)) : undefined;
+  first(room, {changesOnly = false} = {}) {
+    if (!this.#ready) return undefined;
+    return this.#entries.find((entry) => entry.room === room && waits(entry) && (entry.change || !changesOnly));
   }
 
   /** Takes the place of a failed one with the same ref. */

@@ -12,11 +12,13 @@ export const CLOSE = {
   RESTART: 1012,
   TOO_SLOW: 4008,
   IDLE: 4009,
+  TOO_MANY: 4029,
   BAD_INPUT: 4400,
+  NOT_SIGNED_IN: 4401,
   FORBIDDEN: 4403,
 };
 
-/** Why a command was refused. The socket stays open. Only `busy` may be tried again, with the same ref. */
+/** Why a command was refused. The socket stays open. */
 export const ERROR = {
   BAD_JSON: "bad_json",
   UNKNOWN_TYPE: "unknown_type",
@@ -30,14 +32,56 @@ export const ERROR = {
   FORBIDDEN: "forbidden",
   TOO_MANY_EMOJI: "too_many_emoji",
   TOO_MANY_ROOMS: "too_many_rooms",
+  NAME_RESERVED: "name_reserved",
+  SIGN_IN: "sign_in",
+  NO_ROOM: "no_room",
+  BANNED: "banned",
+  MUTED: "muted",
+  READ_ONLY: "read_only",
+  SLOW_MODE: "slow_mode",
+  REFUSED: "refused",
+  NO_PERSON: "no_person",
+  ROOM_FULL: "room_full",
+  BAD_TOKEN: "bad_token",
+  TOKEN_EXPIRED: "token_expired",
+  TOO_MANY: "too_many",
   BUSY: "busy",
 };
 
+const FOR_LATER = new Set([ERROR.SLOW_MODE, ERROR.TOO_MANY, ERROR.BUSY]);
+
+/** Whether a command that was refused with this code may be sent again, with the same ref. */
+export function isForLater(code) {
+  return FOR_LATER.has(code);
+}
+
 /**
- * Characters (code points, not UTF-16 units) of a name, a message, what is searched for and an emoji; messages of a
- * page of history.
+ * Characters (code points, not UTF-16 units) of a name, a message, what is searched for, an emoji, a room's title and
+ * a reason; messages of a page of history; seconds of slow mode.
  */
-export const LIMIT = {NAME: 32, CONTENT: 4000, HISTORY: 100, QUERY: 200, EMOJI: 16};
+export const LIMIT = {
+  NAME: 32,
+  CONTENT: 4000,
+  HISTORY: 100,
+  QUERY: 200,
+  EMOJI: 16,
+  TITLE: 80,
+  REASON: 200,
+  SLOW: 3600,
+};
+
+/** What a `welcome` or a `room` event tells of the room, and of oneself in it; with what it leaves out. */
+export function aboutRoom({
+  role = "member",
+  title = "",
+  kind = "public",
+  readOnly = false,
+  slow = 0,
+  archived = false,
+  muted = null, // until when, in milliseconds since 1970; 0: for good
+}) {
+  return {role, title, kind, readOnly, slow, archived, muted};
+}
 
 /**
  * Whether a client returns after the server closed the socket with this code.

@@ -1,15 +1,15 @@
 import {Backoff} from "./backoff.js";
 import {changed} from "./changes.js";
 import {ChatError} from "./errors.js";
-import {ERROR} from "./protocol.js";
+import {isForLater} from "./protocol.js";
 import {newRef} from "./refs.js";
 
 /** Milliseconds that a question may stay open. */
 const TIMEOUT = 15_000;
 
 /**
- * Questions that have an answer each (`history`, `search`). They do not outlive their link: who still wants to know
- * asks again.
+ * Questions that have an answer each (`history`, `search`, `members`), and commands of moderators and owners, which
+ * have an `ack`. They do not outlive their link: who still wants to know asks again.
  *
  * A change of a message can overtake an answer that was read before it; who hears of it while the message is not on
  * the page yet can do nothing with it. So the changes that come while a question is open are put into its answer.
@@ -56,17 +56,24 @@ export class Queries {
   answer(frame) {
     const query = this.#take(frame.ref);
     if (!query) return;
-    const messages = frame.messages.map((message) => query.changes.reduce(changed, message));
-    const answer = {...frame, messages};
+    const messages = frame.messages?.map((message) => query.changes.reduce(changed, message));
+    const answer = messages ? {...frame, messages} : frame;
     this.#emit(frame.type, answer);
     query.resolve(answer);
+  }
+
+  /** Whether the ack was the answer to a command of ours. */
+  acked(frame) {
+    const query = this.#take(frame.ref);
+    query?.resolve(frame);
+    return query !== undefined;
   }
 
   /** Whether the error was an answer to a question. */
   errored(frame) {
     const query = this.#open.get(frame.ref);
     if (!query) return false;
-    if (frame.code === ERROR.BUSY) {
+    if (isForLater(frame.code)) {
       this.#again(query, frame.retryAfter);
     } else {
       this.#refuse(frame.ref, ChatError.of(frame));
@@ -83,6 +90,11 @@ export class Queries {
   /** The room starts over: an answer that is on its way may not have what was missed. */
   startOver(room) {
     this.#abandon("The room starts over.", ({command}) => command.room === room);
+  }
+
+  /** The user is out of the room. */
+  removed(room) {
+    this.#abandon("You are not in the room any more.", ({command}) => command.room === room);
   }
 
   #abandon(reason, which) {

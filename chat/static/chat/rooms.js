@@ -1,14 +1,15 @@
 import {ChatError} from "./errors.js";
 import {Membership} from "./membership.js";
-import {ERROR} from "./protocol.js";
+import {isForLater} from "./protocol.js";
 
 /** The rooms that the user wants to be in: entered with each new link, and told apart. */
 export class Rooms {
   #memberships = new Map(); // room → Membership
   #emit;
   #tools;
+  #open = false; // there is a link to ask over
 
-  /** @param {{emit: (type: string, detail: object) => void, tools: {transmit, clock, random}}} options */
+  /** @param {{emit: (type: string, detail: object) => void, tools: {transmit, clock, random, token}}} options */
   constructor({emit, tools}) {
     this.#emit = emit;
     this.#tools = tools;
@@ -27,26 +28,25 @@ export class Rooms {
     return this.get(room)?.epoch ?? undefined;
   }
 
-  /**
-   * @param {boolean} open there is a link to ask over
-   * @returns {Promise<object>} the first `welcome`
-   */
-  join(room, place, open) {
+  /** @returns {Promise<object>} the first `welcome` */
+  join(room, place) {
     const known = this.get(room);
     if (known && !known.refused) return known.welcome;
     const membership = new Membership(room, place, this.#tools, known);
     this.#memberships.set(room, membership);
-    if (open) membership.ask();
+    if (this.#open) membership.ask();
     return membership.welcome;
   }
 
   /** A link is there. */
   enter() {
+    this.#open = true;
     for (const membership of this.#memberships.values()) if (!membership.refused) membership.ask();
   }
 
   /** The link is gone. */
   lost() {
+    this.#open = false;
     for (const membership of this.#memberships.values()) membership.lost();
   }
 
@@ -56,6 +56,14 @@ export class Rooms {
     this.#memberships.delete(room);
     membership.refuse(error);
     return membership.joined;
+  }
+
+  /** The server took the user out: only another `join` asks again. Returns whether they were in. */
+  removed({room, ...frame}) {
+    const membership = this.get(room);
+    if (!membership || membership.refused) return false;
+    membership.removed(ChatError.of(frame));
+    return true;
   }
 
   close(error) {
@@ -71,7 +79,7 @@ export class Rooms {
   errored(frame) {
     const membership = [...this.#memberships.values()].find(({ref}) => ref === frame.ref);
     if (!membership) return false;
-    if (frame.code === ERROR.BUSY) {
+    if (isForLater(frame.code)) {
       membership.askLater(frame.retryAfter);
     } else {
       membership.refuse(ChatError.of(frame));

@@ -36,6 +36,13 @@ export class Signals {
     }
   }
 
+  /** The user is out of the room, and may come back. */
+  pause(room) {
+    const state = this.#of(room);
+    state.here = false;
+    this.#stopWaiting(state);
+  }
+
   leave(room) {
     const state = this.#rooms.get(room);
     if (state) this.#stopWaiting(state);
