@@ -127,7 +127,7 @@ def _header(token: str) -> tuple[str, str | None]:
     if "crit" in header:
         raise _Refusal("it wants an extension that must be understood")
     algorithm = header.get("alg")
-    if algorithm not in chat_settings().JWT_ALGORITHMS:
+    if algorithm not in trusted.algorithms():
         raise _Refusal("its algorithm is none of JWT_ALGORITHMS")
     return str(algorithm), header.get("kid")
 

@@ -15,6 +15,11 @@ from chat.auth.keys import HS256, KINDS, LEAST_SECRET, Key, is_pem, public_key
 from chat.conf import ChatSettings, chat_settings
 
 
+def algorithms() -> tuple[str, ...]:
+    """Those that a token may have. Raises ImproperlyConfigured where the settings are wrong."""
+    return _sound().JWT_ALGORITHMS
+
+
 def candidates(algorithm: str, kid: str | None) -> Iterator[Key]:
     """The keys that a token with this header may have been signed with.
 
