@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import unicodedata
 from typing import Any
 
 import msgspec
@@ -58,12 +57,9 @@ from chat.protocol import (
     TypingNow,
     UserList,
     Welcome,
-    clean_name,
     decode,
     decode_outgoing,
     encode,
-    is_emoji,
-    name_key,
 )
 
 
@@ -629,196 +625,6 @@ def test_an_error_code_has_a_meaning(code: ErrorCode) -> None:
     assert code.meaning.endswith(".")
     assert code.retry == (code is ErrorCode.BUSY)
     assert json.loads(encode(Error(code=code, message="x", timestamp=1)))["code"] == code.value
-
-
-# --- Emoji ---
-
-THUMB, SKIN, HEART, JOINED = "\N{THUMBS UP SIGN}", "\U0001f3fd", "\u2764", "\u200d"
-
-
-@pytest.mark.parametrize(
-    "emoji",
-    [
-        THUMB,
-        THUMB + SKIN,
-        HEART,
-        HEART + "\ufe0f",
-        HEART + "\ufe0f" + JOINED + "\N{FIRE}",
-        JOINED.join(["\N{MAN}", "\N{WOMAN}", "\N{GIRL}", "\N{BOY}"]),
-        "\U0001f1eb\U0001f1f7",
-        "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
-        "1\ufe0f\u20e3",
-        "\N{COPYRIGHT SIGN}",
-        "\N{DOUBLE EXCLAMATION MARK}",
-        "\N{INFORMATION SOURCE}\ufe0f",
-    ],
-    ids=ascii,
-)
-def test_an_emoji_is_one_picture(emoji: str) -> None:
-    """Also one of several code points: skin tones, families, flags, keycaps."""
-    assert is_emoji(emoji)
-    assert decode(frame(type="react", id=1, emoji=emoji)) == React(id=1, emoji=emoji)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "a",
-        "ok",
-        "1",
-        "#",
-        "!",
-        "<",
-        "\u00e9",
-        "\u4e2d",
-        " ",
-        THUMB * 2,
-        THUMB + " ",
-        THUMB + "a",
-        "a" + JOINED + THUMB,
-        SKIN,
-        "\ufe0f",
-        JOINED,
-        THUMB + "\n",
-        "\u202e" + THUMB,
-        "\ud83d",
-    ],
-    ids=ascii,
-)
-def test_what_is_no_picture_is_no_emoji(text: str) -> None:
-    """Words, two pictures and what is invisible are refused: an emoji is no way to say more."""
-    assert not is_emoji(text)
-
-
-# --- Names ---
-
-
-@pytest.mark.parametrize(
-    ("name", "clean"),
-    [
-        ("Alice", "Alice"),
-        ("  Alice  ", "Alice"),
-        ("Alice \u00a0 B.\u3000C", "Alice B. C"),
-        ("\uff21\uff4c\uff49\uff43\uff45", "Alice"),
-        ("e\u0301", "\u00e9"),
-        ("\u212b", "\u00c5"),
-        ("\ufb01sh", "fish"),
-        ("\u2460", "1"),
-        ("O'Brien-\u0141\u00f3d\u017a", "O'Brien-\u0141\u00f3d\u017a"),
-        ("\u05d0\u05dc\u05d9\u05e1", "\u05d0\u05dc\u05d9\u05e1"),
-        ("\u0905\u0932\u0940\u0938", "\u0905\u0932\u0940\u0938"),
-        ("\u30a2\u30ea\u30b9", "\u30a2\u30ea\u30b9"),
-        ("\uc568\ub9ac\uc2a4", "\uc568\ub9ac\uc2a4"),
-        ("\u1112\u1161\u11ab", "\ud55c"),
-        ("\N{CAT FACE}", "\N{CAT FACE}"),
-        ("x" * NAME_LIMIT, "x" * NAME_LIMIT),
-        ("a" + "\u0323\u0307\u0303\u0331", unicodedata.normalize("NFKC", "a\u0323\u0307\u0303\u0331")),
-    ],
-)
-def test_a_name_is_normalised(name: str, clean: str) -> None:
-    """NFKC, single inner spaces and none around: names that look the same become the same."""
-    assert clean_name(name) == clean
-
-
-HIDDEN_CHARACTERS = [
-    *"\x00\x01\x08\x0e\x1b\x7f\x80\x9f",  # controls
-    *"\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2064\ufeff\ufff9",  # format
-    *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",  # bidi
-    *"\u034f\u115f\u1160\u3164\uffa0\u17b4\u17b5\u2800\U00016fe4\U0001d159",  # drawn as nothing
-    *"\u180b\u180c\u180d\u180f\ufe00\ufe0e\ufe0f\U000e0100\U000e01ef",  # variation selectors
-    *"\U000e0001\U000e0041\U0001d173\U0001bca0",  # tags, musical and shorthand controls
-    *"\ue000\U000f0000\U0010ffff\ufffe\u0378\U000e0fff",  # private, unassigned, no characters
-    *"\ud800\udfff",  # surrogates
-]
-
-
-@pytest.mark.parametrize("hidden", HIDDEN_CHARACTERS, ids=lambda c: f"U+{ord(c):04X}")
-@pytest.mark.parametrize("around", ["Al{}ice", "{}Alice", "Alice{}", "{}"])
-def test_a_name_with_what_cannot_be_seen_is_refused(hidden: str, around: str) -> None:
-    """A character that draws nothing would make two names look equal; the error names it."""
-    with pytest.raises(ValueError, match=r"U\+[0-9A-F]{4}"):
-        clean_name(around.format(hidden))
-
-
-@pytest.mark.parametrize("space", [*"\t\n\r\x0b\x0c\x1c\x1f \x85\u1680\u2000\u2028\u2029\u202f\u205f\u3000"])
-def test_a_name_has_no_space_but_the_common_one(space: str) -> None:
-    """Whatever separates words becomes one space, and a name of nothing else is refused."""
-    assert clean_name(f"{space}Al{space}{space}ice{space}") == "Al ice"
-    with pytest.raises(ValueError, match=f"1 to {NAME_LIMIT}"):
-        clean_name(space)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Z" + "\u0301\u0302\u0303\u0304\u0305\u0306",
-        "a" + "\u0489" * 5,
-        "ok Z" + "\u0337" * 28,
-        "\u0915" + "\u0902" * 5,
-    ],
-)
-def test_zalgo_is_refused(name: str) -> None:
-    """More than four marks on one character run over the lines around."""
-    with pytest.raises(ValueError, match="more than 4 marks"):
-        clean_name(name)
-
-
-@pytest.mark.parametrize("name", ["\u0301", "\u0301Alice", "\u00b4Alice", " \u20e3", "\u0903"])
-def test_a_name_does_not_begin_with_a_mark(name: str) -> None:
-    """A mark first would sit on whatever a page shows before the name."""
-    with pytest.raises(ValueError, match="begin with a visible character"):
-        clean_name(name)
-
-
-@pytest.mark.parametrize("name", ["", "x" * 33, "\ufdfa" * 2, "\u3300" * 9])
-def test_a_name_s_length_is_what_nfkc_leaves(name: str) -> None:
-    """One character may become eighteen: the limit is on what others will see."""
-    with pytest.raises(
-        ValueError, match=f"1 to {NAME_LIMIT} characters, not {len(unicodedata.normalize('NFKC', name))}"
-    ):
-        clean_name(name)
-
-
-@settings(max_examples=500)
-@given(name=st.text(st.characters(), max_size=12) | names)
-def test_clean_name_is_idempotent_and_visible(name: str) -> None:
-    """A clean name is clean: 1-32 characters, NFKC, no space but single inner ones, nothing hidden."""
-    try:
-        clean = clean_name(name)
-    except ValueError:
-        return
-    assert clean_name(clean) == clean
-    assert 1 <= len(clean) <= NAME_LIMIT
-    assert unicodedata.is_normalized("NFKC", clean)
-    assert clean == clean.strip()
-    assert "  " not in clean
-    assert {unicodedata.category(c) for c in clean}.isdisjoint({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-    assert unicodedata.category(clean[0])[0] not in "MZ"
-    assert decode(frame(type="join", username=name)) == Join(username=clean)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("Alice", "ALICE"),
-        ("Alice", "alice"),
-        ("stra\u00dfe", "STRASSE"),
-        ("\u0395\u039b\u03a3", "\u03b5\u03bb\u03c2"),
-        ("\u0406\u0432\u0430\u043d", "\u0456\u0432\u0430\u043d"),
-        ("\uff21lice", "alice"),
-        ("caf\u00e9", "CAFE\u0301"),
-    ],
-)
-def test_case_makes_no_other_name(one: str, other: str) -> None:
-    """Names that differ in case alone are the same name to people."""
-    assert name_key(clean_name(one)) == name_key(clean_name(other))
-
-
-@pytest.mark.parametrize(("one", "other"), [("Alice", "Bob"), ("Al ice", "Alice"), ("resume", "r\u00e9sum\u00e9")])
-def test_other_names_stay_other(one: str, other: str) -> None:
-    """The key folds nothing that people tell apart."""
-    assert name_key(clean_name(one)) != name_key(clean_name(other))
 
 
 def test_the_protocol_needs_no_django() -> None:

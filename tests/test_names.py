@@ -1,0 +1,570 @@
+# ruff: noqa: RUF001 names as people write them, and others that look like them
+"""Names: what may be one, which ones look alike, and that no guest has one that looks like an account's."""
+
+import asyncio
+import json
+import unicodedata
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.test.utils import isolate_apps
+from doubles import Outage, until
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from chat import database, loops
+from chat.auth import names as account_names
+from chat.auth.names import Names, fill, keep, taken
+from chat.models import AUTHOR_LENGTH, AccountName
+from chat.protocol import NAME_LIMIT, ErrorCode, Invalid, Join, clean_name, decode, name_key
+from chat.protocol.confusables import TABLE
+
+names = st.text(
+    st.characters(min_codepoint=32, categories=["L", "N", "P", "S", "Zs", "Mn"]), min_size=1, max_size=8
+)
+
+# --- What may be a name ---
+
+
+@pytest.mark.parametrize(
+    ("name", "clean"),
+    [
+        ("Alice", "Alice"),
+        ("  Alice  ", "Alice"),
+        ("Alice \u00a0 B.\u3000C", "Alice B. C"),
+        ("\uff21\uff4c\uff49\uff43\uff45", "Alice"),
+        ("e\u0301", "\u00e9"),
+        ("\u212b", "\u00c5"),
+        ("\ufb01sh", "fish"),
+        ("\u2460", "1"),
+        ("O'Brien-\u0141\u00f3d\u017a", "O'Brien-\u0141\u00f3d\u017a"),
+        ("\u05d0\u05dc\u05d9\u05e1", "\u05d0\u05dc\u05d9\u05e1"),
+        ("\u0905\u0932\u0940\u0938", "\u0905\u0932\u0940\u0938"),
+        ("\u30a2\u30ea\u30b9", "\u30a2\u30ea\u30b9"),
+        ("\uc568\ub9ac\uc2a4", "\uc568\ub9ac\uc2a4"),
+        ("\u1112\u1161\u11ab", "\ud55c"),
+        ("\N{CAT FACE}", "\N{CAT FACE}"),
+        ("x" * NAME_LIMIT, "x" * NAME_LIMIT),
+        ("a" + "\u0323\u0307\u0303\u0331", unicodedata.normalize("NFKC", "a\u0323\u0307\u0303\u0331")),
+    ],
+)
+def test_a_name_is_normalised(name: str, clean: str) -> None:
+    """NFKC, single inner spaces and none around: names that look the same become the same."""
+    assert clean_name(name) == clean
+
+
+HIDDEN_CHARACTERS = [
+    *"\x00\x01\x08\x0e\x1b\x7f\x80\x9f",  # controls
+    *"\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2064\ufeff\ufff9",  # format
+    *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",  # bidi
+    *"\u034f\u115f\u1160\u3164\uffa0\u17b4\u17b5\u2800\U00016fe4\U0001d159",  # drawn as nothing
+    *"\u180b\u180c\u180d\u180f\ufe00\ufe0e\ufe0f\U000e0100\U000e01ef",  # variation selectors
+    *"\U000e0001\U000e0041\U0001d173\U0001bca0",  # tags, musical and shorthand controls
+    *"\ue000\U000f0000\U0010ffff\ufffe\u0378\U000e0fff",  # private, unassigned, no characters
+    *"\ud800\udfff",  # surrogates
+]
+
+
+@pytest.mark.parametrize("hidden", HIDDEN_CHARACTERS, ids=lambda c: f"U+{ord(c):04X}")
+@pytest.mark.parametrize("around", ["Al{}ice", "{}Alice", "Alice{}", "{}"])
+def test_a_name_with_what_cannot_be_seen_is_refused(hidden: str, around: str) -> None:
+    """A character that draws nothing would make two names look equal; the error names it."""
+    with pytest.raises(ValueError, match=r"U\+[0-9A-F]{4}"):
+        clean_name(around.format(hidden))
+
+
+@pytest.mark.parametrize("space", [*"\t\n\r\x0b\x0c\x1c\x1f \x85\u1680\u2000\u2028\u2029\u202f\u205f\u3000"])
+def test_a_name_has_no_space_but_the_common_one(space: str) -> None:
+    """Whatever separates words becomes one space, and a name of nothing else is refused."""
+    assert clean_name(f"{space}Al{space}{space}ice{space}") == "Al ice"
+    with pytest.raises(ValueError, match=f"1 to {NAME_LIMIT}"):
+        clean_name(space)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Z" + "\u0301\u0302\u0303\u0304\u0305\u0306",
+        "a" + "\u0489" * 5,
+        "ok Z" + "\u0337" * 28,
+        "\u0915" + "\u0902" * 5,
+    ],
+)
+def test_zalgo_is_refused(name: str) -> None:
+    """More than four marks on one character run over the lines around."""
+    with pytest.raises(ValueError, match="more than 4 marks"):
+        clean_name(name)
+
+
+@pytest.mark.parametrize("name", ["\u0301", "\u0301Alice", "\u00b4Alice", " \u20e3", "\u0903"])
+def test_a_name_does_not_begin_with_a_mark(name: str) -> None:
+    """A mark first would sit on whatever a page shows before the name."""
+    with pytest.raises(ValueError, match="begin with a visible character"):
+        clean_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 33, "\ufdfa" * 2, "\u3300" * 9])
+def test_a_name_s_length_is_what_nfkc_leaves(name: str) -> None:
+    """One character may become eighteen: the limit is on what others will see."""
+    with pytest.raises(
+        ValueError, match=f"1 to {NAME_LIMIT} characters, not {len(unicodedata.normalize('NFKC', name))}"
+    ):
+        clean_name(name)
+
+
+@settings(max_examples=500)
+@given(name=st.text(st.characters(), max_size=12) | names)
+def test_clean_name_is_idempotent_and_visible(name: str) -> None:
+    """A clean name is clean: 1-32 characters, NFKC, no space but single inner ones, nothing hidden."""
+    try:
+        clean = clean_name(name)
+    except ValueError:
+        return
+    assert clean_name(clean) == clean
+    assert 1 <= len(clean) <= NAME_LIMIT
+    assert unicodedata.is_normalized("NFKC", clean)
+    assert clean == clean.strip()
+    assert "  " not in clean
+    assert {unicodedata.category(c) for c in clean}.isdisjoint({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+    assert unicodedata.category(clean[0])[0] not in "MZ"
+    assert decode(json.dumps({"type": "join", "username": name})) == Join(username=clean)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Alice", "ALICE"),
+        ("Alice", "alice"),
+        ("stra\u00dfe", "STRASSE"),
+        ("\u0395\u039b\u03a3", "\u03b5\u03bb\u03c2"),
+        ("\u0406\u0432\u0430\u043d", "\u0456\u0432\u0430\u043d"),
+        ("\uff21lice", "alice"),
+        ("caf\u00e9", "CAFE\u0301"),
+    ],
+)
+def test_case_makes_no_other_name(one: str, other: str) -> None:
+    """Names that differ in case alone are the same name to people."""
+    assert name_key(clean_name(one)) == name_key(clean_name(other))
+
+
+@pytest.mark.parametrize(("one", "other"), [("Alice", "Bob"), ("Al ice", "Alice"), ("resume", "r\u00e9sum\u00e9")])
+def test_other_names_stay_other(one: str, other: str) -> None:
+    """The key folds nothing that people tell apart."""
+    assert name_key(clean_name(one)) != name_key(clean_name(other))
+
+
+# --- Names that look like another ---
+
+MATHEMATICAL = (0x1D41A, 0x1D44E, 0x1D482, 0x1D4EA, 0x1D51E, 0x1D552, 0x1D586, 0x1D5BA, 0x1D5EE, 0x1D622, 0x1D68A)
+"""Where alphabets of letters for formulas begin: bold, italic, script, Fraktur and so on."""
+IMPERSONATIONS = [
+    # Case, spaces, separators around it.
+    *[
+        "Admin",
+        "ADMIN",
+        "aDmIn",
+        " admin ",
+        "admin\u00a0",
+        "\u3000admin",
+        "admin\t\n",
+        "admin.",
+        "_admin_",
+        "-admin",
+    ],
+    # What ASCII has alike.
+    *["adm1n", "ADMlN", "Adm|n", "adrnin", "ADMLN", "AdrnIn"],
+    # One letter of Cyrillic, Greek, Armenian, Cherokee, Lisu, Canadian or Coptic script.
+    *[
+        "\u0430dmin",
+        "adm\u0456n",
+        "a\u0501min",
+        "adm\u04cfn",
+        "\u0391dmin",
+        "adm\u03b9n",
+        "admi\u0578",
+        "adm\u0406n",
+    ],
+    *[
+        "\u13aadmin",
+        "A\u13a0MIN",
+        "AD\ua4dfIN",
+        "\u15e9DMIN",
+        "AD\u15f0IN",
+        "\u2c81dmin",
+        "admi\u03b7",
+        "ad\u043cin",
+    ],
+    # Several, or all.
+    *[
+        "\u0430\u0501m\u0456n",
+        "\u15e9\u15ea\u15f0I\u144e",
+        "\ua4ee\ua4d3\ua4df\ua4f2\ua4e0",
+        "\u0430d\u043c\u0456\u0578",
+    ],
+    # Latin letters that are seldom seen: small capitals, no dot, one storey.
+    *["\u1d00\u1d05\u1d0d\u026a\u0274", "adm\u0131n", "\u0251dmin", "adm\u0269n", "ADM\u0130N", "adm\u01c0n"],
+    # Letters as signs.
+    "\uff41\uff44\uff4d\uff49\uff4e",
+    "\uff21\uff24\uff2d\uff29\uff2e",
+    "\u24d0\u24d3\u24dc\u24d8\u24dd",
+    "\u24b6\u24b9\u24c2\u24be\u24c3",
+    "ad\u217fin",
+    "adm\u2170n",
+    "\u1d43\u1d48\u1d50\u2071\u207f",
+    "".join(chr(0x1F170 + ord(letter) - 97) for letter in "admin"),
+    "".join(chr(0x1F150 + ord(letter) - 97) for letter in "admin"),
+    "".join(chr(0x1F130 + ord(letter) - 97) for letter in "admin"),
+    "".join(chr(0x1F1E6 + ord(letter) - 97) for letter in "admin"),
+    *["".join(chr(first + ord(letter) - 97) for letter in "admin") for first in MATHEMATICAL],
+    # What is not seen.
+    *["ad\u200bmin", "\u200dadmin", "admin\u200e", "ad\u00admin", "\ufeffadmin", "ad\u2060min", "admin\u3164"],
+    *["ad\u034fmin", "admin\ufe0f", "admin\U000e0061", "ad\u115fmin", "admin\u180e", "admin\x00", "a\x7fdmin"],
+    # What turns or stacks.
+    *["\u202enimda\u202c", "\u202dadmin", "\u2067nimda\u2069", "\u061cadmin", "admi\u0307n"],
+    *["admin" + "\u0301\u0302\u0303\u0304\u0305\u0306", "a" + "\u0489" * 9 + "dmin", "\u0301admin", "a" * 999],
+]
+
+
+@pytest.mark.parametrize("name", IMPERSONATIONS, ids=ascii)
+def test_nobody_looks_like_the_admin(name: str) -> None:
+    """A name that people would take for "admin" is refused, or has its key."""
+    try:
+        clean = clean_name(name)
+    except ValueError:
+        return
+    assert name_key(clean) == name_key("admin")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Bob Smith", "Bob_Smith"),
+        ("Bob Smith", "bob-smith."),
+        ("Bob Smith", "Bob \u2013 Smith"),
+        ("Bob Smith", "B0b\u00b7Srnith"),
+        ("O'Brien", "O\u2019Brien"),
+        ("Will", "vvill"),
+        ("paypal", "\u0440\u0430\u0443\u0440\u0430\u04cf"),
+        ("scope", "\u0455\u0441\u043e\u0440\u0435"),
+        ("NIKH", "\u039d\u0399\u039a\u0397"),
+        ("7000", "7\u041e\u0ae60"),
+        ("\u0639\u0644\u064a", "\u0639\u0644\u06cc"),
+        ("\u5de5\u85e4", "\u30a8\u85e4"),
+        ("\u4e00", "\u30fc"),
+        ("\u03c4\u1fb3", "\u03c4\u03b1"),
+        ("...", "_"),
+    ],
+    ids=ascii,
+)
+def test_what_looks_alike_has_one_key(one: str, other: str) -> None:
+    """Look-alikes of other scripts, of the same script, and of separators."""
+    assert name_key(one) == name_key(other)
+
+
+MIXED = [
+    ("\u0430dmin", "Latin and Cyrillic"),
+    ("adm\u03b9n", "Latin and Greek"),
+    ("\u0391\u0430", "Cyrillic and Greek"),
+    ("a\u0430\u03b1", "Latin, Cyrillic and Greek"),
+    ("\u0430\u4e2d", "Cyrillic and Han"),
+    ("\u3042\uac00", "Hangul and Hiragana"),
+    ("\u3105\u3042", "Bopomofo and Hiragana"),
+    ("Dan \u05d3\u05df", "Latin and Hebrew"),
+    ("a\u0902", "Latin and Devanagari"),
+]
+
+
+@pytest.mark.parametrize(("name", "scripts"), MIXED, ids=ascii)
+def test_scripts_are_not_mixed(name: str, scripts: str) -> None:
+    """What no language writes together (UTS 39: "highly restrictive") is refused; the error names the scripts."""
+    with pytest.raises(ValueError, match=f"^must not mix {scripts} letters$"):
+        clean_name(name)
+    with pytest.raises(Invalid, match="username: must not mix") as caught:
+        decode(json.dumps({"type": "join", "username": name}))
+    assert (caught.value.code, caught.value.field) == (ErrorCode.BAD_FIELD, "username")
+
+
+@pytest.mark.parametrize("name", ["a1\u0661", "\u0967\u09e8", "7\u0e57"])
+def test_digits_are_of_one_script(name: str) -> None:
+    """Digits of two numbering systems make numbers that nobody reads."""
+    with pytest.raises(ValueError, match="digits of several scripts"):
+        clean_name(name)
+
+
+HONEST = [
+    *["José", "Jose", "Zoë", "Łukasz", "Søren", "Soren", "Jürgen", "Jurgen", "Gürkan Işık", "Nguyễn Văn Ánh"],
+    *[
+        "Nguyễn Văn Anh",
+        "Šárka Dvořáková",
+        "Ægir Þór",
+        "Kateřina",
+        "Ţepeş",
+        "Anaïs",
+        "Naʻalehu",
+        "O'Brien",
+        "Çağrı",
+    ],
+    *["Ольга", "Олег", "Дмитрий", "Київ'янка", "Ђорђе", "Ұлан", "Ελένη", "Γιώργος", "Νίκος", "Արամ", "Անի"],
+    *["ნინო", "გიორგი", "דוד", "דינה", "علي", "محمد", "رضا", "پروین", "अनीता", "रवि", "অনন্যা", "ਗੁਰਪ੍ਰੀਤ", "பிரியா"],
+    *["లక్ష్మి", "ಅನಿತಾ", "അനിത", "සුනිල්", "สมชาย", "ສົມສັກ", "မောင်", "សុខា", "བསྟན་འཛིན", "ሰላም", "ᏍᏏᏉᏯ", "ᐃᓄᒃ"],
+    *[
+        "田中さくら",
+        "タナカ Sakura",
+        "王小明",
+        "김민준",
+        "金 민준",
+        "陳ㄇㄧㄥˊ",
+        "佐々木",
+        "〇一",
+        "Ali 2",
+        "Ali 3",
+        "٣علي",
+        "😀 Ann",
+    ],
+]
+
+
+def test_honest_names_are_names_and_stay_apart() -> None:
+    """People of more than 25 languages write their names, and none of them is another's."""
+    assert len({name_key(clean_name(name)) for name in HONEST}) == len(HONEST)
+
+
+def test_numbered_names_stay_apart() -> None:
+    """Ten digits are ten keys, though some of them look like letters."""
+    assert len({name_key(f"user{number}") for number in range(2_000)}) == 2_000
+
+
+@settings(max_examples=500)
+@given(name=st.text(st.characters(), max_size=12) | names)
+@example("\u0130\u0307")
+@example("\u1fa2" * NAME_LIMIT)
+@example("l\u034f\u0307")
+@example("")
+def test_a_key_is_its_own_key(name: str) -> None:
+    """Any text has a key, and the key of that is the same: it is never empty."""
+    key = name_key(name)
+    assert key
+    assert name_key(key) == key
+    assert key.isascii() or not name.isascii()
+
+
+@given(name=st.text(st.characters(max_codepoint=127), max_size=NAME_LIMIT))
+def test_a_key_has_no_case(name: str) -> None:
+    """Of ASCII names the fast way says what the careful way would."""
+    assert name_key(name.upper()) == name_key(name.lower()) == name_key(name.title())
+
+
+@settings(max_examples=500)
+@given(name=st.text(st.characters(), min_size=1, max_size=NAME_LIMIT) | names)
+@example("\u1f82" * NAME_LIMIT)
+@example("W\u0301" * (NAME_LIMIT // 2))
+@example("\u1e84" * NAME_LIMIT)
+def test_a_key_fits_where_authors_are_kept(name: str) -> None:
+    """An author is "name:" and the key of a name (chat.rooms); a database refuses one that is too long."""
+    try:
+        clean = clean_name(name)
+    except ValueError:
+        return
+    assert len("name:" + name_key(clean)) <= AUTHOR_LENGTH
+
+
+def test_the_table_of_look_alikes_is_done_in_one_step() -> None:
+    """What it yields it leaves as it is, and what stands in it is there after folding: each line has an effect."""
+    for character, prototype in TABLE.items():
+        assert prototype.translate(TABLE) == prototype
+        folded = unicodedata.normalize("NFKD", chr(character)).casefold()
+        assert folded == chr(character), f"U+{character:04X} never gets there"
+
+
+# --- Names of accounts ---
+
+
+@pytest.fixture
+def connected(rooms: None) -> None:
+    """The signal is connected, as the app does it when it is ready; and the database is there."""
+    account_names.connect()
+
+
+def account(username: str, **more: Any) -> User:
+    return User.objects.create_user(username, **more)
+
+
+def test_no_guest_takes_an_account_s_name(connected: None) -> None:
+    """Nor one that looks like it; of an account that is not active neither."""
+    account("Alice")
+    account("Bob", is_active=False)
+    for name in ("Alice", "alice", "AL1CE", "\u0391lice", "Bob", "b0b"):
+        assert taken(name), name
+    assert not taken("Charlie")
+    assert not taken("Alice B")
+
+
+def test_one_s_own_name_is_not_taken(connected: None) -> None:
+    """An account may have its own name; of two that look alike none may."""
+    alice = account("Alice")
+    assert not taken("al1ce", by=alice.pk)
+    account("AL1CE")
+    assert taken("Alice", by=alice.pk)
+
+
+def test_a_name_is_free_again(connected: None) -> None:
+    """After its account was renamed, or is gone."""
+    alice = account("Alice")
+    alice.username = "Alicia"
+    alice.save()
+    assert (taken("Alice"), taken("Alicia")) == (False, True)
+    alice.delete()
+    assert not taken("Alicia")
+
+
+def test_a_sign_in_writes_no_name(connected: None, statements: list[str]) -> None:
+    """Django saves `last_login` alone: that is no new name."""
+    alice = account("Alice")
+    statements.clear()
+    alice.save(update_fields=["last_login"])
+    assert not [sql for sql in statements if "accountname" in sql]
+    alice.save(update_fields=["username"])
+    assert [sql for sql in statements if "accountname" in sql]
+
+
+def test_what_no_signal_told_of_is_found(connected: None, statements: list[str]) -> None:
+    """`bulk_create` sends no signal: ``fill`` finds those accounts, and where there are none it asks once."""
+    User.objects.bulk_create(User(username=f"user{number}") for number in range(1_200))
+    assert not taken("user7")
+    assert fill() == 1_200
+    assert taken("user7")
+    statements.clear()
+    assert fill() == 0
+    assert len(statements) == 1
+
+
+def test_a_row_of_other_rules_is_made_anew(connected: None) -> None:
+    """After ``migrate`` keys are as this version makes them, also of accounts renamed by `update`."""
+    alice, bob = account("Alice"), account("Bob")
+    AccountName.objects.filter(user=alice).update(key="old")
+    User.objects.filter(pk=bob.pk).update(username="Robert")
+    assert fill() == 0
+    assert fill(stale=True) == 2
+    assert taken("Alice")
+    assert taken("Robert")
+    assert not taken("Bob")
+
+
+def test_keeping_twice_keeps_one(connected: None) -> None:
+    """A row is written over, not refused."""
+    alice = account("Alice")
+    keep(alice)
+    keep(alice)
+    assert AccountName.objects.count() == 1
+
+
+def test_a_proxy_of_an_account_is_an_account(connected: None) -> None:
+    """Signals come under the class that was saved."""
+    with isolate_apps("chat"):
+
+        class Colleague(User):
+            class Meta:
+                proxy = True
+                app_label = "chat"
+
+    Colleague(username="Carol").save()
+    assert taken("carol")
+
+
+def test_a_name_of_the_longest_kind_fits(connected: None) -> None:
+    """An account's name may have 150 characters, of which one may become eighteen."""
+    name = "\ufdfa" * 150
+    account(name)
+    assert taken(name)
+
+
+# --- Many guests at once ---
+
+
+async def crowd(asked: Names, count: int) -> list[bool]:
+    return list(await asyncio.gather(*(asked.is_taken(f"guest {number}") for number in range(count))))
+
+
+async def accounts(*usernames: str) -> None:
+    def make() -> None:
+        User.objects.bulk_create(User(username=username) for username in usernames)
+        fill()
+
+    await asyncio.to_thread(make)
+
+
+@pytest.fixture
+async def asked(rooms: None) -> AsyncIterator[Names]:
+    yield loops.of_this_loop(Names)
+    await loops.close_this_loop()
+
+
+async def test_who_asks_at_once_shares_queries(asked: Names, statements: list[str]) -> None:
+    """A thousand guests who come back together cost five queries at most, and each gets their own answer."""
+    await accounts("guest 7", "GUEST-500")
+    statements.clear()
+    answers = await crowd(asked, 1_000)
+    assert [number for number, answer in enumerate(answers) if answer] == [7, 500]
+    assert len([sql for sql in statements if "accountname" in sql]) <= 5
+
+
+async def test_an_answer_is_not_older_than_its_question(
+    asked: Names, monkeypatch: pytest.MonkeyPatch, statements: list[str]
+) -> None:
+    """Who asks while a query runs waits for the next: what was saved in between counts."""
+    running, ready = asyncio.Event(), asyncio.Event()
+    plain = database.reading
+
+    async def slow(call: Callable[[], Any]) -> Any:
+        answer = await plain(call)
+        running.set()
+        await ready.wait()
+        return answer
+
+    monkeypatch.setattr(account_names, "reading", slow)
+    first = asyncio.create_task(asked.is_taken("Alice"))
+    await running.wait()
+    await accounts("Alice")
+    second = asyncio.create_task(asked.is_taken("Alice"))
+    ready.set()
+    assert (await first, await second) == (False, True)
+
+
+async def test_one_who_goes_takes_no_answer_along(asked: Names) -> None:
+    """Two ask for the same name, one of them is cancelled: the other hears."""
+    await accounts("Alice")
+    one, other = (asyncio.create_task(asked.is_taken("Alice")) for _ in range(2))
+    await asyncio.sleep(0)
+    one.cancel()
+    assert await other
+    assert one.cancelled()
+
+
+async def test_who_asks_hears_of_a_database_that_is_away(asked: Names, outage: Outage) -> None:
+    """The error goes to all who asked, and the next question is asked again."""
+    with outage.begin():
+        answers = await asyncio.gather(*(asked.is_taken(f"g{n}") for n in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [OperationalError] * 3
+    assert not await asked.is_taken("g1")
+
+
+async def test_closing_ends_the_waiting(asked: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left that waits, or that would be asked later."""
+    running = asyncio.Event()
+
+    async def endless(call: Callable[[], Any]) -> Any:
+        running.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(account_names, "reading", endless)
+    first = asyncio.create_task(asked.is_taken("Alice"))
+    await running.wait()
+    second = asyncio.create_task(asked.is_taken("Bob"))
+    await asyncio.sleep(0)
+    await asked.close()
+    await until(lambda: first.done() and second.done())
+    assert first.cancelled()
+    assert second.cancelled()
