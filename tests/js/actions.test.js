@@ -7,7 +7,7 @@ import {Actions} from "../../chat/static/chat/actions.js";
 import {ChatError} from "../../chat/static/chat/errors.js";
 import {choices, has, MOST, PALETTE, toggled} from "../../chat/static/chat/reactions.js";
 import {Timeline} from "../../chat/static/chat/timeline.js";
-import {reactors, refusedWords} from "../../chat/static/chat/words.js";
+import {reactors, refusedWords, words} from "../../chat/static/chat/words.js";
 import {settle} from "./helpers.js";
 
 const BY_BOB = {type: "message", id: 1, seq: 1, username: "Bob", content: "hello", timestamp: 1};
@@ -126,12 +126,18 @@ test("An emoji is put on and taken off; the last one to go takes it along.", () 
 test("Of many only the first names are known; the count is true.", () => {
   const many = [{emoji: "👍", usernames: ["Bob", "Cy"], count: 70}];
   assert.deepEqual(toggled(many, "👍", "Ann", true), [{emoji: "👍", usernames: ["Bob", "Cy", "Ann"], count: 71}]);
-  assert.equal(reactors(many[0], "Cy"), "Bob, you and 68 others");
-  assert.equal(reactors(thumb("Bob")[0], "Ann"), "Bob");
-  assert.equal(reactors(thumb("Bob", "Ann")[0], "Ann"), "Bob and you");
-  assert.equal(reactors(thumb("Bob", "Ann", "Cy")[0], "Ann"), "Bob, you and Cy");
-  assert.match(reactors(thumb(..."abcdefghijkl")[0], "Ann"), /^a, b, c, d, e, f, g, h and 4 others$/);
-  assert.match(reactors(thumb(..."abcdefghi")[0], "Ann"), /h and i$/);
+  assert.equal(reactors(many[0], "Cy"), "\u2068Bob\u2069, you and 68 others");
+  assert.equal(reactors(thumb("Bob")[0], "Ann"), "\u2068Bob\u2069");
+  assert.equal(reactors(thumb("Bob", "Ann")[0], "Ann"), "\u2068Bob\u2069 and you");
+  assert.equal(reactors(thumb("Bob", "Ann", "Cy")[0], "Ann"), "\u2068Bob\u2069, you and \u2068Cy\u2069");
+  const plain = (reaction) => reactors(reaction, "Ann").replaceAll(/[\u2068\u2069]/g, "");
+  assert.equal(plain(thumb(..."abcdefghijkl")[0]), "a, b, c, d, e, f, g, h and 4 others");
+  assert.match(plain(thumb(..."abcdefghi")[0]), /h and i$/);
+});
+
+test("A name in a tooltip or a label keeps its direction to itself.", () => {
+  assert.equal(reactors(thumb("\u05d3\u05df", "Bob")[0], "Ann"), "\u2068\u05d3\u05df\u2069 and \u2068Bob\u2069");
+  assert.match(words.actionsFor("\u05d3\u05df"), /\u2068\u05d3\u05df\u2069$/);
 });
 
 test("The palette offers the usual ones and those that are there; a full message only its own.", () => {

@@ -11,6 +11,9 @@ const CLOSED = new Map([
   [4401, "you are not signed in any more. Choose your name again."],
 ]);
 
+/** A name in a text without elements (a tooltip, a label): U+2068 and U+2069 do there what <bdi> does. */
+const alone = (name) => `\u2068${name}\u2069`;
+
 export const words = {
   sending: "sending…",
   waiting: "waiting for connection",
@@ -33,7 +36,7 @@ export const words = {
   saving: "saving…",
   deleting: "deleting…",
 
-  actionsFor: (name) => `Actions for the message of ${name}`,
+  actionsFor: (name) => `Actions for the message of ${alone(name)}`,
   react: "React",
   reply: "Reply",
   edit: "Edit",
@@ -94,7 +97,7 @@ const TOLD = 8;
 
 /** Who has put an emoji on a message: "Ann, you and 3 others". The names may be fewer than the count. */
 export function reactors({usernames, count}, me) {
-  const known = usernames.map((name) => (name === me ? words.you : name));
+  const known = usernames.map((name) => (name === me ? words.you : alone(name)));
   const told = count <= TOLD + 1 ? known : known.slice(0, TOLD);
   const others = count - told.length;
   const all = others > 0 ? [...told, others === 1 ? "1 other" : `${others} others`] : told;
