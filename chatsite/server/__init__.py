@@ -20,6 +20,7 @@ when one of them changes its meaning.
 # First: it chooses the reactor, which what is imported below would do otherwise.
 import daphne.server  # noqa: F401 for what it does
 
+from chatsite.server.http import Deadlines
 from chatsite.server.inbox import INBOX, Inbox
 from chatsite.server.protocol import FAREWELL, ChatProtocol
 from chatsite.server.server import PING_INTERVAL, PING_TIMEOUT, ChatServer, endpoint
@@ -32,6 +33,7 @@ __all__ = [
     "PING_TIMEOUT",
     "ChatProtocol",
     "ChatServer",
+    "Deadlines",
     "Inbox",
     "Wire",
     "endpoint",

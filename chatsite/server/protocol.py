@@ -6,11 +6,20 @@ from typing import Any
 
 from daphne.ws_protocol import WebSocketProtocol
 
+from chat.conf import chat_settings
+from chat.limits import Bucket
 from chat.protocol import frame
 from chatsite.server.wire import Wire
 
 FAREWELL = 5.0
 """Seconds that a client has to answer a close: it may have to read what waits for it first."""
+
+FRAGMENTS = 1_000
+"""Frames that one message may come in."""
+CONTROL_RATE, CONTROL_BURST = 10, 100
+"""Pings and pongs that a client may send, in a second and at once: each costs as much CPU as five messages."""
+LINGER = 8 << 20
+"""Bytes that a client may still send when its connection was failed: what was under way. Past that it is cut."""
 
 # The head of a client's text frame (RFC 6455, section 5.2): FIN and opcode 1; the bit that says masked; the length
 # that says that two more bytes have it; and the bytes of the shortest one, which has no payload.
@@ -29,6 +38,16 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
     message_data: list[bytes] | None
     message_is_binary: bool
 
+    # What pings and pongs are paid from; None where there are no limits.
+    control: Bucket | None = None
+    # Frames of the message that is coming in.
+    fragments = 0
+    # Its inbox is full: what was read and not looked at yet stays in Autobahn's ``data``.
+    held = False
+    # It floods us: nothing that it sends is looked at any more.
+    deaf = False
+    # Bytes that came after its connection was failed.
+    lingering = 0
     # Bytes that were unread when the last ping was sent.
     unread = 0
     # Cuts a connection that is closed but does not end; None before that.
@@ -37,6 +56,8 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
     def onOpen(self) -> None:
         super().onOpen()
         self.wire.open()
+        if chat_settings().LIMITS:
+            self.control = Bucket(CONTROL_RATE, CONTROL_BURST)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: FBT001, N803 Autobahn's signature
         super().onClose(wasClean, code, reason)
@@ -77,11 +98,63 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
     def dataReceived(self, data: bytes) -> None:
         text = self._short_text(data)
         if text is None:
-            # As Autobahn's, without the arguments of a debug message, which it formats logged or not.
-            self._dataReceived(data)
+            self._other_data(data)
         else:
             self.last_ping = time.time()
             self.application_queue.put_nowait({"type": "websocket.receive", "text": text})
+
+    def _other_data(self, data: bytes) -> None:
+        if self.deaf or self.state == self.STATE_CLOSED:
+            # Autobahn would keep it all.
+            return
+        if self.failedByMe:
+            self.lingering += len(data)
+            if self.lingering > LINGER:
+                self.transport.abortConnection()
+                return
+        # As Autobahn's, without the arguments of a debug message, which it formats logged or not.
+        self._dataReceived(data)
+
+    def consumeData(self) -> None:
+        # As Autobahn's, which goes on though its application can take no more: one read may have 10,000 frames.
+        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
+            super().consumeData()
+        while not self.held and self.state in (self.STATE_OPEN, self.STATE_CLOSING) and self.processData():
+            pass
+
+    def pauseProducing(self) -> None:
+        """The inbox is full."""
+        self.held = True
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """There is space in it again: first for what was read already."""
+        self.held = False
+        self.consumeData()
+        if not self.held:
+            self.transport.resumeProducing()
+
+    def onMessageBegin(self, isBinary: bool) -> None:  # noqa: FBT001, N803 Autobahn's signature
+        super().onMessageBegin(isBinary)
+        self.fragments = 0
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        super().onMessageFrameBegin(length)
+        self.fragments += 1
+        if self.fragments > FRAGMENTS:
+            self._flooded(f"A message may come in {FRAGMENTS} fragments.")
+
+    def processControlFrame(self) -> bool:
+        if self.control and self.control.take(1, asyncio.get_running_loop().time()):
+            self._flooded(f"Pings and pongs: {CONTROL_RATE} a second, {CONTROL_BURST} at once.")
+            return False
+        return bool(super().processControlFrame())
+
+    def _flooded(self, reason: str) -> None:
+        """Fail the connection, and hear nothing more of it: not its answer either, which would be in the flood."""
+        self._fail_connection(self.CLOSE_STATUS_CODE_POLICY_VIOLATION, reason)
+        self.deaf = True
+        self.data = b""
 
     def _short_text(self, data: bytes) -> str | None:
         """Read a text of up to 64 KiB, where the data is its frame, no more and no less; else None.

@@ -14,6 +14,8 @@ from twisted.internet import defer
 from chat.hub import TICK
 from chat.lanes import WIRE
 from chat.protocol import FRAME_LIMIT, CloseCode, Reconnect, encode, frame, now
+from chatsite.server.guard import Door
+from chatsite.server.http import Deadlines, Factory
 from chatsite.server.inbox import INBOX_OF, Inbox, with_inbox
 from chatsite.server.protocol import FAREWELL, ChatProtocol
 from chatsite.server.wire import Wire
@@ -38,21 +40,27 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
     """Daphne's server with the above; ``listening`` is called with each address once it listens."""
 
     def __init__(
-        self, application: Any, *, listening: Callable[[str, int], None] | None = None, **options: Any
+        self,
+        application: Any,
+        *,
+        listening: Callable[[str, int], None] | None = None,
+        deadlines: Deadlines = Deadlines(),  # noqa: B008 it can't be changed
+        **options: Any,
     ) -> None:
         super().__init__(
             with_inbox(application),
             **{
+                "ping_interval": PING_INTERVAL,
+                "ping_timeout": PING_TIMEOUT,
                 **options,
                 "websocket_timeout": -1,
                 "websocket_max_message_size": FRAME_LIMIT,
                 "websocket_max_frame_size": FRAME_LIMIT,
-                "ping_interval": PING_INTERVAL,
-                "ping_timeout": PING_TIMEOUT,
                 "server_name": "",
             },
         )
         self._listening = listening
+        self._deadlines = deadlines
         self._ports: list[Any] = []
 
     @property
@@ -67,6 +75,15 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
         factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=FAREWELL)
         self._ws_factory = factory
 
+    @property
+    def http_factory(self) -> Factory:
+        return self._http_factory
+
+    @http_factory.setter
+    def http_factory(self, _: Any) -> None:
+        # As above: ``run`` makes one, and ours takes its place.
+        self._http_factory = Factory(self, self._deadlines)
+
     def run(self) -> None:
         # What is loaded by now stays: the collector need not look at it again and again. And of the rest a busy
         # server makes so much that the default thresholds have it walk through all sockets several times a second.
@@ -78,7 +95,7 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if not isinstance(protocol, ChatProtocol):
             return super().create_application(protocol, scope)
-        inbox = Inbox(protocol.transport)
+        inbox = Inbox(protocol)
         protocol.wire = Wire(protocol)
         scope.setdefault("extensions", {}).update({WIRE: protocol.wire, INBOX_OF: inbox})
         # None where the connection is gone already.
@@ -86,9 +103,13 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
+        port.factory = Door(port.factory)
         self._ports.append(port)
         if self._listening:
             self._listening(*self.listening_addresses[-1])
+
+    def log_action(self, protocol: str, action: str, details: dict[str, Any]) -> None:
+        super().log_action(protocol, action, {**details, "path": loggable(str(details["path"]))})
 
     def kill_all_applications(self) -> defer.Deferred[Any]:
         """Called by the reactor before it stops: the drain, then Daphne's own end."""
@@ -133,3 +154,9 @@ def endpoint(host: str, port: int) -> str:
     """A Twisted endpoint description for a TCP address."""
     escaped = host.strip("[]").replace(":", r"\:")
     return f"tcp:port={port}:interface={escaped}:backlog={BACKLOG}"
+
+
+def loggable(path: str) -> str:
+    """A path as the log may have it: no query, which may hold secrets, and nothing that steers a terminal."""
+    shown = path.partition("?")[0]
+    return shown if shown.isprintable() else repr(shown)

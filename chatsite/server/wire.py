@@ -4,7 +4,7 @@ import fcntl
 import sys
 import termios
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import interfaces
@@ -31,9 +31,8 @@ class Wire:
         self._protocol = protocol
         self._transport = protocol.transport
         # Over TLS the bytes must pass the TLS layer; what waits, waits below it.
-        plain = isinstance(self._transport, Connection)
-        self._tcp = self._transport if plain else self._transport.transport
-        self._socket = self._transport.socket if plain else None
+        self._tcp = _tcp_of(self._transport)
+        self._socket = self._tcp.socket if self._tcp is self._transport else None
         # Called when all that waited is written, where it was more than ``high``; set by the lane.
         self.drained: Callable[[], None] = _nothing
         # Twisted's bound, in bytes.
@@ -47,8 +46,7 @@ class Wire:
     @property
     def waiting(self) -> int:
         """Bytes that the operating system has not taken yet."""
-        tcp = self._tcp
-        return int(len(tcp.dataBuffer) - tcp.offset + tcp._tempDataLen)
+        return unsent(self._tcp)
 
     @property
     def unread(self) -> int:
@@ -90,3 +88,14 @@ class Wire:
 
 def _nothing() -> None:
     pass
+
+
+def unsent(transport: Any) -> int:
+    """Bytes that were written and that the operating system has not taken yet."""
+    tcp = _tcp_of(transport)
+    return int(len(tcp.dataBuffer) - tcp.offset + tcp._tempDataLen)
+
+
+def _tcp_of(transport: Any) -> Any:
+    """The connection itself: over TLS it is below what writes to it."""
+    return transport if isinstance(transport, Connection) else transport.transport

@@ -1,6 +1,7 @@
 """`serve` with a window: GET /probe tells what the process holds. For tests that count what is left over.
 
-PROBE_PING, in seconds, makes the server look for half-open sockets sooner.
+PROBE_PING, in seconds, makes the server look for half-open sockets sooner. PROBE_DEADLINES are those of requests:
+seconds for the head, for the body, and for an idle connection.
 """
 
 import asyncio
@@ -20,9 +21,6 @@ from chat.loops import of_this_loop  # noqa: E402
 from chat.presence import Presence  # noqa: E402
 from chatsite import server  # noqa: E402
 from chatsite.asgi import application  # noqa: E402
-
-if "PROBE_PING" in os.environ:
-    server.PING_INTERVAL = server.PING_TIMEOUT = float(os.environ["PROBE_PING"])  # type: ignore[assignment]
 
 
 async def probed(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -50,4 +48,9 @@ def _say(host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    server.ChatServer(probed, endpoints=[server.endpoint("127.0.0.1", 0)], listening=_say).run()
+    options: dict[str, Any] = {}
+    if "PROBE_PING" in os.environ:
+        options["ping_interval"] = options["ping_timeout"] = float(os.environ["PROBE_PING"])
+    if "PROBE_DEADLINES" in os.environ:
+        options["deadlines"] = server.Deadlines(*map(float, os.environ["PROBE_DEADLINES"].split()))
+    server.ChatServer(probed, endpoints=[server.endpoint("127.0.0.1", 0)], listening=_say, **options).run()

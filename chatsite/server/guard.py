@@ -1,0 +1,72 @@
+"""The door: how many connections come in from where, before a byte of them is read."""
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from twisted.internet.protocol import Factory
+
+from chat.conf import chat_settings
+from chat.limits import Limits, is_proxy, limited_as
+from chat.loops import of_this_loop
+
+logger = logging.getLogger("chatsite.server")
+
+MINUTE = 60.0
+LINES = 20
+"""Addresses that are named in the log each minute; the others are only counted."""
+
+
+class Door(Factory):  # type: ignore[misc]  # twisted ships no types
+    """A factory before another. Who connects too often gets no protocol: Twisted closes the connection at once.
+
+    It stands before TLS too, so a refusal costs no handshake.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._refusals = Refusals()
+
+    def buildProtocol(self, addr: Any) -> Any:
+        # A Unix socket's peers have no address.
+        address = getattr(addr, "host", "")
+        if wait(address):
+            self._refusals.add(address)
+            return None
+        return self._inner.buildProtocol(addr)
+
+    def doStart(self) -> None:
+        self._inner.doStart()
+
+    def doStop(self) -> None:
+        self._inner.doStop()
+
+
+def wait(address: str) -> float:
+    """Seconds that a connection from there has to wait; 0.0: it may come in. A proxy's clients are asked later."""
+    proxies = chat_settings().PROXIES
+    return 0.0 if proxies and is_proxy(address, proxies) else of_this_loop(Limits).connect(address)
+
+
+class Refusals:
+    """Tells the log who is refused: each address once a minute, and how many there were in all."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._since = -MINUTE
+        self._count = 0
+        # Who was told of, since then.
+        self._told: set[str] = set()
+
+    def add(self, address: str) -> None:
+        now, key = self._clock(), limited_as(address)
+        if now - self._since >= MINUTE:
+            if self._count:
+                logger.warning("refused %d connections in the minute before", self._count)
+            self._since, self._count = now, 0
+            self._told.clear()
+        self._count += 1
+        if key not in self._told and len(self._told) < LINES:
+            self._told.add(key)
+            logger.warning("too many connections from %s: refused until they come slower", key)

@@ -1,0 +1,173 @@
+"""HTTP connections and requests, within bounds of time and size.
+
+Twisted bounds a head's size: 16 KiB in all, 500 headers. Its timeout, 60 s, starts over with each byte.
+"""
+
+import dataclasses
+import math
+from io import BytesIO
+from typing import Any
+
+from daphne.http_protocol import HTTPFactory, WebRequest
+from twisted.protocols.basic import LineReceiver
+from twisted.web import http
+
+from chat.conf import chat_settings
+from chat.limits import Limits, address_of, is_proxy
+from chat.loops import of_this_loop
+from chatsite.server.wire import unsent
+
+BODY_LIMIT = 1 << 20
+"""Bytes of a body; where it comes in chunks, with their heads. Django takes a quarter of that in a form."""
+TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+ROOT_PATH = b"daphne-root-path"
+"""The header by which Daphne lets a proxy say where the site is. A client could too: links would lead there."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds."""
+
+    # For a request's head, from the connect or from its first byte. TLS's handshake is in it.
+    head: float = 10
+    # For its body, from the end of the head.
+    body: float = 30
+    # Without a request, or without the client's reading anything of the answer.
+    idle: float = 60
+
+
+class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
+    """One HTTP connection. Its timer is Twisted's; what sets it is not each byte, but how far the request is."""
+
+    deadlines = Deadlines()
+    # Between two requests, of which the next has not begun.
+    idle = False
+    # Answered before the end of the body: the rest is not looked at.
+    refused = False
+    # Bytes of this request's body, where it comes in chunks.
+    received = 0
+    # Bytes of answers that had not gone out when the timer was set last.
+    unsent = 0
+
+    def connectionMade(self) -> None:
+        self.timeOut = self.deadlines.head
+        super().connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.idle:
+            self.idle = False
+            self.setTimeout(self.deadlines.head)
+        # As Twisted's, which would start the timer anew.
+        LineReceiver.dataReceived(self, data)
+
+    def lineReceived(self, line: bytes) -> None:
+        if not self.refused:
+            super().lineReceived(line)
+
+    def allHeadersReceived(self) -> None:
+        self.received = 0
+        if self.length is not None and self.length > BODY_LIMIT:
+            self._refuse()
+            return
+        self.setTimeout(self.deadlines.body)
+        super().allHeadersReceived()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self.refused:
+            return
+        if self.length is None and not self._handlingRequest:
+            self.received += len(data)
+            if self.received > BODY_LIMIT:
+                self._refuse()
+                return
+        super().rawDataReceived(data)
+
+    def requestDone(self, request: Any) -> None:
+        self.idle = not self._dataBuffer
+        self.unsent = unsent(self.transport)
+        # What Twisted sets the timer to when it goes on with the connection.
+        self._savedTimeOut = self.deadlines.idle if self.idle else self.deadlines.head
+        if not self.persistent:
+            self.setTimeout(self.deadlines.idle)
+        super().requestDone(request)
+
+    def timeoutConnection(self) -> None:
+        """Cut it, unless it is the client that reads an answer slowly, and does read."""
+        left = unsent(self.transport)
+        if left and left < self.unsent:
+            self.unsent = left
+            self.setTimeout(self.deadlines.idle)
+        elif left:
+            self.transport.abortConnection()
+        else:
+            self.loseConnection()
+
+    def _refuse(self) -> None:
+        self.refused = True
+        self.setTimeout(self.deadlines.idle)
+        self.transport.write(TOO_LARGE)
+        self.loseConnection()
+
+
+class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
+    """One request."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # Forms are Django's to read. Twisted would do it before, without Django's limits.
+        self._parsePOSTFormSubmission = False
+
+    def __repr__(self) -> str:
+        # Twisted's has the query string, which may have secrets, and Daphne logs it.
+        return f"<Request from {self.client_addr!r}>"
+
+    def gotLength(self, _: int | None) -> None:
+        # Twisted's goes to the disk; BODY_LIMIT bounds this.
+        self.content = BytesIO()
+
+    def process(self) -> Any:
+        self.requestHeaders.removeHeader(ROOT_PATH)
+        wait = self._wait()
+        if wait:
+            self.setHeader(b"Retry-After", str(math.ceil(wait)).encode())
+            return self.basic_error(429, b"Too Many Requests", "Too many connections from your address.")
+        if not _is_ascii(self.requestHeaders.getRawHeaders(b"Sec-WebSocket-Protocol", ())):
+            # Daphne would log a traceback.
+            return self.basic_error(400, b"Bad Request", "Invalid header value")
+        return super().process()
+
+    def _wait(self) -> float:
+        """Seconds that a WebSocket's handshake has to wait, where it comes through a proxy of ours."""
+        proxies = chat_settings().PROXIES
+        peer = getattr(self.client, "host", "")
+        if not proxies or not is_proxy(peer, proxies) or not self.requestHeaders.hasHeader(b"Upgrade"):
+            return 0.0
+        named = [value.decode("latin-1") for value in self.requestHeaders.getRawHeaders(b"X-Forwarded-For", ())]
+        address = address_of(peer, named, proxies)
+        return 0.0 if address == peer else of_this_loop(Limits).connect(address)
+
+
+class Factory(HTTPFactory):  # type: ignore[misc]  # daphne ships no types
+    """Makes a channel for each connection."""
+
+    def __init__(self, server: Any, deadlines: Deadlines) -> None:
+        super().__init__(server)
+        self._deadlines = deadlines
+
+    def protocol(self) -> Any:
+        channel = Channel()
+        channel.deadlines = self._deadlines
+        return http._GenericHTTPChannelProtocol(channel)
+
+    def buildProtocol(self, addr: Any) -> Any:
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = Request
+        return protocol
+
+    def acceptableProtocols(self) -> list[bytes]:
+        # Never HTTP/2, even where its libraries are installed: the bounds above are not its.
+        return [b"http/1.1"]
+
+
+def _is_ascii(values: Any) -> bool:
+    return all(value.isascii() for value in values)
