@@ -13,7 +13,9 @@ class ChatAppConfig(AppConfig):
     def ready(self) -> None:
         # Registers the system checks.
         from chat import checks  # noqa: F401, PLC0415 importing it before the apps are ready would be too early
+        from chat.rooms import signals  # noqa: PLC0415 as above
 
+        signals.connect()
         post_migrate.connect(_prepare_search, sender=self, dispatch_uid="chat.search")
 
 

@@ -117,10 +117,14 @@ class Presence:
         room = self._rooms.get(slug)
         yield from list(room.people.values()) if room else ()
 
+    def person(self, slug: str, name: str) -> Person | None:
+        """Who is in the room under this name."""
+        room = self._rooms.get(slug)
+        return room.people.get(protocol.name_key(name)) if room else None
+
     def sockets(self, slug: str, name: str) -> set[str]:
         """The ids of the sockets that ``name`` is in the room with."""
-        room = self._rooms.get(slug)
-        person = room.people.get(protocol.name_key(name)) if room else None
+        person = self.person(slug, name)
         return set(person.sockets) if person else set()
 
     def _gone(self, slug: str, key: str) -> None:

@@ -1,6 +1,5 @@
 """Who is this socket, whether it may come from where it comes, and whether what it rests on still holds."""
 
-from chat.auth.headers import address
 from chat.auth.identity import GUEST_NAME, Identity, Proof, account, guest, identify, session_digest
 from chat.auth.origin import OriginCheck, refuse
 from chat.auth.renewal import renewed
@@ -11,7 +10,6 @@ __all__ = [
     "OriginCheck",
     "Proof",
     "account",
-    "address",
     "guest",
     "identify",
     "refuse",

@@ -18,9 +18,3 @@ def headers(scope: Scope, name: bytes) -> list[str]:
 
 def cookies(scope: Scope) -> dict[str, str]:
     return parse_cookie("; ".join(headers(scope, b"cookie")))
-
-
-def address(scope: Scope) -> str:
-    """The client's address; "" where the server doesn't tell it (a Unix socket, a test)."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""

@@ -34,6 +34,8 @@ class Proof:
     hash: str = field(default="", repr=False)
     # When the token expires, in seconds since 1970; None for sessions.
     expires: float | None = None
+    # The session's name that is no secret; "" without one.
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Identity:
     proof: Proof = field(default=Proof(), compare=False)
 
     @property
-    def account(self) -> int | str | None:
+    def account(self) -> Any:
         """The account's primary key; None for guests."""
         kind, _, pk = self.key.partition(":")
         return pk if kind == "account" else None
@@ -95,22 +97,29 @@ def _of_session(session_key: str) -> Identity | None:
     return guest(session.session_key, name)
 
 
-def account(user: AbstractBaseUser, *, session: str | None = None, expires: float | None = None) -> Identity:
-    """Somebody who is signed in, by a session or until a token expires."""
+def account(
+    user: AbstractBaseUser, *, session: str | None = None, expires: float | None = None, sealed: bool = True
+) -> Identity:
+    """Somebody who is signed in, by a session or until a token expires; ``sealed``: until the password changes."""
     return Identity(
         key=f"account:{user.pk}",
         name=user.get_username(),
         lasting=True,
         staff=getattr(user, "is_staff", False) and user.has_perm(MODERATE),  # type: ignore[attr-defined]  # staff have permissions
-        proof=Proof(session, user.get_session_auth_hash(), expires),
+        proof=Proof(
+            session=session,
+            hash=user.get_session_auth_hash() if sealed else "",
+            expires=expires,
+            digest=session_digest(session) if session else "",
+        ),
     )
 
 
 def guest(session_key: str, name: str) -> Identity:
     """Somebody without an account, known by the session of their browser."""
-    return Identity(
-        key=f"guest:{session_digest(session_key)}:{name}", name=name, lasting=True, proof=Proof(session_key)
-    )
+    digest = session_digest(session_key)
+    proof = Proof(session=session_key, digest=digest)
+    return Identity(key=f"guest:{digest}:{name}", name=name, lasting=True, proof=proof)
 
 
 def session_digest(session_key: str) -> str:

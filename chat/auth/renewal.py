@@ -11,7 +11,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.sessions.models import Session
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
@@ -37,7 +36,7 @@ def _renewed(who: Identity, users: dict[str, AbstractBaseUser], alive: set[str])
     user = users.get(str(who.account))
     if user is None or not user.is_active or user.get_username() != who.name:
         return None
-    now = account(user, session=proof.session, expires=proof.expires)
+    now = account(user, session=proof.session, expires=proof.expires, sealed=bool(proof.hash))
     return now if constant_time_compare(now.proof.hash, proof.hash) else None
 
 
@@ -54,6 +53,8 @@ def _alive(keys: set[str]) -> set[str]:
     if not keys:
         return set()
     if settings.SESSION_ENGINE in IN_TABLE:
+        from django.contrib.sessions.models import Session  # noqa: PLC0415 a project may do without that app
+
         rows = Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
         return set(rows.values_list("session_key", flat=True))
     store = import_module(settings.SESSION_ENGINE).SessionStore()

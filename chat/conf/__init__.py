@@ -132,12 +132,12 @@ class ChatSettings:
         1,
         86_400,
         "seconds",
-        "How often each socket's session or token is looked at again. What Django's signals tell reaches sockets at "
-        "once; this finds what went past them.",
+        "How often each socket's session or token is looked at again. What Django's signals tell reaches sockets "
+        "at once; this finds what went past them.",
     )
     JWT_KEY: str = kinds.secret(
-        "The key that tokens are signed with: a secret of at least 32 bytes for HS256, a public key in PEM for the "
-        "others. Where it is empty, and JWT_JWKS too, one is made from SECRET_KEY.",
+        "The key that tokens are signed with: a secret of at least 32 bytes for HS256, a public key in PEM for "
+        "the others. Where it is empty, and JWT_JWKS too, one is made from SECRET_KEY.",
     )
     JWT_JWKS: str = kinds.text(
         "", "The keys that tokens are signed with, as a JWK set: a file's path, or an https URL."

@@ -16,16 +16,20 @@ from the log. Nobody waits for it, and what is kept for it is a position. Who co
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
+from typing import Any
 
+from chat import policy
 from chat.conf import chat_settings
 from chat.hub.relay import Relay, group_name
 from chat.hub.room import RETRY, STRETCH, TICK, OpenRoom
-from chat.hub.sockets import Socket
-from chat.log import Change, Log, RoomLog
+from chat.hub.sockets import PLAIN, Socket
+from chat.log import Change, Log, RoomLog, answered
 from chat.loops import of_this_loop
-from chat.protocol import CloseCode, Invalid
+from chat.policy import Policy
+from chat.protocol import CloseCode, ErrorCode, Invalid
 
 __all__ = ["RETRY", "STRETCH", "TICK", "Hub", "OpenRoom", "Socket", "group_name"]
 
@@ -47,7 +51,11 @@ class Hub:
         self._rooms: dict[str, OpenRoom] = {}
         # Rooms that are being opened: whoever comes meanwhile waits for the same one.
         self._opening: dict[str, asyncio.Task[OpenRoom]] = {}
-        self._relay = Relay(self._deliver, self._is_subscribed)
+        # Called when a room's rules are loaded anew.
+        self.on_rules: Callable[[OpenRoom], None] = _nothing
+        # Called with people who may have lost something, and with sessions that ended (chat.auth.session_digest).
+        self.on_people: Callable[[list[str], list[str]], None] = _nothing
+        self._relay = Relay(self._deliver, self._hear_of_people, self._is_subscribed)
         self._tasks: list[asyncio.Task[None]] = []
         # Those that leave the groups of rooms that nobody is in any more.
         self._shutting: set[asyncio.Task[None]] = set()
@@ -75,12 +83,13 @@ class Hub:
 
     # --- Rooms open and close ---
 
-    async def open(self, slug: str) -> OpenRoom:
+    async def open(self, slug: str, *, make: bool = True, owner: int | str | None = None) -> OpenRoom:
         """Subscribe to a room and hold it open; every ``open`` needs its ``release``.
 
-        Raises Invalid (busy) where the database doesn't answer.
+        Where there is none it is made, for its owner. Raises Invalid: no_room where there is none and not
+        ``make``, busy where the database doesn't answer.
         """
-        room = self._rooms.get(slug) or await self._opened(slug)
+        room = self._rooms.get(slug) or await self._opened(slug, make=make, owner=owner)
         room.holders += 1
         try:
             await self._start()
@@ -94,15 +103,16 @@ class Hub:
             raise
         return room
 
-    async def _opened(self, slug: str) -> OpenRoom:
+    async def _opened(self, slug: str, *, make: bool, owner: int | str | None) -> OpenRoom:
         if slug not in self._opening:
-            self._opening[slug] = self._loop.create_task(self._open(slug))
+            self._opening[slug] = self._loop.create_task(self._open(slug, make=make, owner=owner))
             self._opening[slug].add_done_callback(lambda _: self._opening.pop(slug))
         # One who gives up must not take the room from those who wait too.
         return await asyncio.shield(self._opening[slug])
 
-    async def _open(self, slug: str) -> OpenRoom:
-        room = self._rooms[slug] = OpenRoom(self.log, await self.log.open(slug))
+    async def _open(self, slug: str, *, make: bool, owner: int | str | None) -> OpenRoom:
+        log = await self.log.open(slug, make=make, owner=owner)
+        room = self._rooms[slug] = OpenRoom(self.log, log, await self._policy(log))
         # Held until whoever asked for it has it: all of them may have given up.
         room.holders = 1
         self._loop.call_later(RECONCILE, self.release, room)
@@ -133,13 +143,13 @@ class Hub:
 
         A socket that is in the room already goes back to ``since``. Otherwise it takes over the caller's hold.
         """
-        if room.slug in socket.rooms:
+        if room.has(socket):
             self.release(room)
-        socket.rooms.add(room.slug)
+        socket.rooms.setdefault(room.slug, PLAIN)
         room.enter(socket, since)
 
     def exit(self, slug: str, socket: Socket) -> None:
-        socket.rooms.discard(slug)
+        socket.rooms.pop(slug, None)
         room = self._rooms.get(slug)
         if room and room.exit(socket):
             self.release(room)
@@ -156,6 +166,48 @@ class Hub:
         """How many sockets here are in the room."""
         room = self._rooms.get(slug)
         return room.audience if room else 0
+
+    # --- Rules ---
+
+    def rules_changed(self, slug: str) -> None:
+        """Have every process load the room's rules anew."""
+        self._relay.publish(slug, rules=True)
+
+    def all_rules_changed(self) -> None:
+        """Have the rules of all rooms that are open here loaded anew; other processes find out by comparing."""
+        for slug in self._rooms:
+            self.rules_changed(slug)
+
+    def people_changed(self, people: Sequence[str] = (), sessions: Sequence[str] = ()) -> None:
+        """Have every process look at these people's sockets again, and end those of these sessions."""
+        self._relay.publish_people(people, sessions)
+
+    def _hear_of_people(self, people: list[str], sessions: list[str]) -> None:
+        self.on_people(people, sessions)
+
+    async def _policy(self, log: RoomLog) -> Policy:
+        found = await answered(partial(policy.load, log.pk))
+        if found is None:
+            raise Invalid(ErrorCode.NO_ROOM, f"room: there is no room {log.slug!r} for you", field="room")
+        return found
+
+    def _reload(self, room: OpenRoom) -> None:
+        """Load the room's rules, soon; one that is asked for meanwhile comes after."""
+        room.stale = True
+        if room.loading is None:
+            room.loading = self._loop.create_task(self._load_rules(room))
+
+    async def _load_rules(self, room: OpenRoom) -> None:
+        try:
+            while room.stale and self._rooms.get(room.slug) is room:
+                room.stale = False
+                room.policy = await self._policy(room.log)
+                self.on_rules(room)
+        except Invalid:
+            # The database is away, or the room is gone: the comparison once a second comes back to it.
+            room.stale = False
+        finally:
+            room.loading = None
 
     # --- Slow readers ---
 
@@ -205,11 +257,14 @@ class Hub:
         changes: list[Change] | None = None,
         frame: str | None = None,
         latest: str | None = None,
+        rules: bool = False,
     ) -> None:
         room = self._rooms.get(slug)
         if room is None:
             return
-        if frame is not None:
+        if rules:
+            self._reload(room)
+        elif frame is not None:
             if latest:
                 room.latest[latest] = frame
             room.write((frame,))
@@ -243,6 +298,8 @@ class Hub:
                 if there is None or there.epoch != room.log.epoch or there.seq < position:
                     await self._start_over(room)
                     continue
+                if there.rules != room.policy.rules:
+                    self._reload(room)
                 room.compared(returned[room], there.seq)
                 room.pruned(there.pruned)
                 # Where something came since the last time, more is on its way: only what stands still is lost.
@@ -262,6 +319,8 @@ class Hub:
     async def _renew(self) -> None:
         for rounds in count(1):
             await asyncio.sleep(RECONCILE)
+            if rounds % RENEW == 0:
+                await self._relay.join_people()
             for room in list(self._rooms.values()):
                 if rounds % RENEW == 0 or room.subscribed is False:
                     async with room.turn:
@@ -277,9 +336,14 @@ class Hub:
             self.release(room)
         if self._shutting:
             await asyncio.wait(self._shutting, timeout=RECONCILE)
-        tasks = [*self._tasks, *self._shutting]
+        loading = [room.loading for room in self._rooms.values() if room.loading]
+        tasks = [*self._tasks, *self._shutting, *loading]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
         await self._relay.close()
+
+
+def _nothing(*_: Any) -> None:
+    pass

@@ -14,6 +14,8 @@ from chat.log import Change
 
 logger = logging.getLogger("chat.hub")
 
+PEOPLE = "chat.people"
+"""The group of all hubs."""
 TURN = 256
 """Messages from the layer after which the sockets' own tasks have a turn. Acks wait a moment for their message to
 leave with it (chat.lanes): with 64, of 500 messages in flight many acks left alone, for 12 % more CPU each."""
@@ -22,9 +24,16 @@ leave with it (chat.lanes): with 64, of 500 messages in flight many acks left al
 class Relay:
     """One per hub."""
 
-    def __init__(self, deliver: Callable[..., None], comes_back: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        deliver: Callable[..., None],
+        deliver_people: Callable[[list[str], list[str]], None],
+        comes_back: Callable[[str], bool],
+    ) -> None:
         # Hears what comes: a room's slug, and what ``publish`` was given for it.
         self._deliver = deliver
+        # Hears what ``publish_people`` was given.
+        self._deliver_people = deliver_people
         # Does the layer bring us what we send to this room?
         self._comes_back = comes_back
         self._layer = get_channel_layer()
@@ -36,6 +45,8 @@ class Relay:
         self._outgoing: deque[dict[str, Any]] = deque()
         self._publisher: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
+        # Are we in the group of all hubs?
+        self._with_people = False
 
     # --- Out ---
 
@@ -47,9 +58,10 @@ class Relay:
         changes: list[Change] | None = None,
         frame: str | None = None,
         latest: str | None = None,
+        rules: bool = False,
     ) -> None:
-        """Send a room's numbered changes, or one frame without a number, after what was published before."""
-        self._outgoing.append(
+        """Send a room's numbered changes, one frame without a number, or that its rules changed: in this order."""
+        self._put(
             {
                 "type": "hub.deliver",
                 "room": slug,
@@ -57,8 +69,16 @@ class Relay:
                 "changes": changes and tuple(map(_packed, changes)),
                 "frame": frame,
                 "latest": latest,
+                "rules": rules,
             }
         )
+
+    def publish_people(self, people: Sequence[str], sessions: Sequence[str]) -> None:
+        """Tell every hub of people who may have lost something, and of sessions that ended (chat.auth)."""
+        self._put({"type": "hub.people", "people": list(people), "sessions": list(sessions)})
+
+    def _put(self, message: dict[str, Any]) -> None:
+        self._outgoing.append(message)
         if self._publisher is None:
             self._publisher = asyncio.get_running_loop().create_task(self._publish_waiting())
 
@@ -66,9 +86,11 @@ class Relay:
         try:
             while self._outgoing:
                 message = self._outgoing.popleft()
-                carried = await self._guarded(self._layer.group_send(group_name(message["room"]), message))
+                slug = message.get("room")
+                group = PEOPLE if slug is None else group_name(slug)
+                carried = await self._guarded(self._layer.group_send(group, message))
                 # The layer is away, or does not know us yet: those in this process hear it all the same.
-                if not (carried and self._comes_back(message["room"])):
+                if not (carried and (self._with_people if slug is None else self._comes_back(slug))):
                     self._hand_over(message)
         finally:
             self._publisher = None
@@ -84,7 +106,15 @@ class Relay:
         async def ask() -> None:
             self._channel = await self._layer.new_channel("chat.hub")
 
-        return bool(self._channel) or await self._guarded(ask())
+        named = bool(self._channel) or await self._guarded(ask())
+        if named and not self._with_people:
+            await self.join_people()
+        return named
+
+    async def join_people(self) -> None:
+        """Join the group of all hubs, or renew that."""
+        if self._channel:
+            self._with_people = await self._guarded(self._layer.group_add(PEOPLE, self._channel))
 
     async def subscribe(self, slug: str) -> bool:
         """Join a room's group. Where the layer is away, the room works within this process until a renewal."""
@@ -111,6 +141,9 @@ class Relay:
                 await asyncio.sleep(0)
 
     def _hand_over(self, message: dict[str, Any]) -> None:
+        if "people" in message:
+            self._deliver_people(message["people"], message["sessions"])
+            return
         changes = message["changes"]
         self._deliver(
             message["room"],
@@ -118,6 +151,7 @@ class Relay:
             changes=changes and [_unpacked(change) for change in changes],
             frame=message["frame"],
             latest=message["latest"],
+            rules=message["rules"],
         )
 
     async def _guarded(self, call: Any) -> bool:

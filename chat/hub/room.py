@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from msgspec import UNSET
+from msgspec.structs import asdict
 
 from chat import protocol
 from chat.hub.ring import Ring
-from chat.hub.sockets import Socket
+from chat.hub.sockets import PLAIN, Socket
 from chat.lanes import Batch
 from chat.log import Change, Log, RoomLog, Stretch
+from chat.policy import Policy
 from chat.protocol import Invalid, Message, Ref, Welcome
 
 logger = logging.getLogger("chat.hub")
@@ -33,9 +35,15 @@ Piece: TypeAlias = tuple[int, Batch]
 class OpenRoom:
     """A room that somebody here is in, or is just coming into."""
 
-    def __init__(self, log: Log, room: RoomLog) -> None:
+    def __init__(self, log: Log, room: RoomLog, policy: Policy | None = None) -> None:
         self.slug = room.slug
         self.log = room
+        # Who may do what; and what loads it anew, None while nothing does; and is there a reason to?
+        self.policy = policy or Policy()
+        self.loading: asyncio.Task[None] | None = None
+        self.stale = False
+        # When each person last spoke, in the loop's time: for slow mode.
+        self.spoke: dict[str, float] = {}
         # The number of the last change that is on its way to the sockets here: written, or in ``_ready``.
         self.position = room.seq
         # The number of the last change that is written to all of ``sockets``.
@@ -130,6 +138,7 @@ class OpenRoom:
     def welcome(self, socket: Socket, *, resumed: bool, read: int | None = None, ref: Ref | None = None) -> None:
         """Tell a socket where in the room's log it is."""
         welcome = Welcome(
+            **asdict(socket.rooms.get(self.slug, PLAIN)),
             room=self.slug,
             username=socket.username or "",
             seq=self.written,
@@ -140,6 +149,9 @@ class OpenRoom:
             ref=ref or UNSET,
         )
         socket.lane.say(protocol.encode(welcome))
+
+    def has(self, socket: Socket) -> bool:
+        return socket in self.sockets or socket in self.behind
 
     def enter(self, socket: Socket, since: int | None) -> None:
         """Give a socket what came after ``since``, and then what is written in the room."""

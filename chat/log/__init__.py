@@ -10,17 +10,17 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
 
 from django.db import Error
 
 from chat.conf import chat_settings
-from chat.database import reading, writing
+from chat.database import writing
 from chat.log import queries
 from chat.log.changes import Change, Stretch, nothing
 from chat.log.commits import BATCH, Writer
 from chat.log.queries import Page, RoomLog, Standing
 from chat.log.search import search
+from chat.log.threads import answered, done
 from chat.log.writes import (
     EditText,
     Emoji,
@@ -54,10 +54,11 @@ __all__ = [
     "Write",
     "Writer",
     "Written",
+    "answered",
+    "done",
     "nothing",
+    "unavailable",
 ]
-
-T = TypeVar("T")
 
 logger = logging.getLogger("chat.log")
 
@@ -119,45 +120,42 @@ class Log:
 
     # --- Reading ---
 
-    async def open(self, slug: str) -> RoomLog:
-        """The room, made where there is none. This and what follows raise Invalid (busy) without the database."""
-        return await _read(partial(queries.open_room, slug))
+    async def open(self, slug: str, *, make: bool = True, owner: int | str | None = None) -> RoomLog:
+        """The room, made where there is none and ``make``. Raises Invalid (no_room) where there is none.
+
+        This and what follows raise Invalid (busy) without the database.
+        """
+        return await answered(partial(queries.open_room, slug, make=make, owner=owner))
 
     async def positions(self, rooms: list[RoomLog]) -> dict[int, Standing]:
         """How each stands now, by its key. One that is gone is not there."""
-        return await _read(partial(queries.positions, [room.pk for room in rooms]))
+        return await answered(partial(queries.positions, [room.pk for room in rooms]))
 
     async def since(self, room: RoomLog, position: int, limit: int) -> Stretch:
         """What changed after ``position``, in order, up to ``limit`` changes."""
-        return await _read(partial(queries.changes_since, room, position, limit))
+        return await answered(partial(queries.changes_since, room, position, limit))
 
     async def history(
         self, room: RoomLog, *, before: int | None, after: int | None, limit: int
     ) -> tuple[list[Message], bool]:
         """Messages, oldest first, and whether there are more that way (chat.log.queries)."""
-        return await _read(partial(queries.history, room.pk, room.slug, before=before, after=after, limit=limit))
+        return await answered(
+            partial(queries.history, room.pk, room.slug, before=before, after=after, limit=limit)
+        )
 
     async def search(
         self, room: RoomLog, query: str, *, before: int | None, limit: int
     ) -> tuple[list[Message], bool]:
         """The newest messages with these words, and whether there are older ones."""
-        return await _read(partial(search, room.pk, room.slug, query, before=before, limit=limit))
+        return await answered(partial(search, room.pk, room.slug, query, before=before, limit=limit))
 
     async def read_position(self, room: RoomLog, reader: str) -> int:
-        return await _read(partial(queries.read_position, room.pk, reader))
+        return await answered(partial(queries.read_position, room.pk, reader))
 
     async def close(self) -> None:
         """Write what waits, then no more."""
         if self._task:
             await self._task
-
-
-async def _read(call: Callable[[], T]) -> T:
-    try:
-        return await reading(call)
-    except Error as error:
-        logger.error("the database does not answer: %s", error)  # noqa: TRY400 as above
-        raise unavailable() from None
 
 
 def _nobody(room: RoomLog, changes: list[Change]) -> None:

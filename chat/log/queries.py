@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from django.db import transaction
 from django.db.models import F
 
 from chat import models
 from chat.log.changes import Stretch, of_messages, with_reactions
-from chat.protocol import Message
+from chat.protocol import ErrorCode, Invalid, Message
 
 PAGE = 131_072
 """Characters of a page of history: servers bound what they send in one frame too (stock Daphne: 1 MiB)."""
@@ -43,10 +44,22 @@ class Page:
     more: bool = False
 
 
-def open_room(slug: str) -> RoomLog:
-    """The room, made where there is none."""
-    room, _ = models.Room.objects.get_or_create(slug=slug)
+def open_room(slug: str, *, make: bool = True, owner: int | str | None = None) -> RoomLog:
+    """The room, made where there is none, for its owner. Raises Invalid (no_room) where it may not be made."""
+    room = models.Room.objects.filter(slug=slug).first()
+    if room is None and not make:
+        raise Invalid(ErrorCode.NO_ROOM, f"room: there is no room {slug!r} for you", field="room")
+    if room is None:
+        room = _made(slug, owner)
     return RoomLog(room.pk, slug, room.epoch, room.seq)
+
+
+def _made(slug: str, owner: int | str | None) -> models.Room:
+    with transaction.atomic():
+        room, new = models.Room.objects.get_or_create(slug=slug)
+        if new and owner is not None:
+            models.Membership.objects.create(room=room, user_id=owner, role=models.Membership.Role.OWNER)
+    return room
 
 
 class Standing(NamedTuple):
@@ -56,6 +69,8 @@ class Standing(NamedTuple):
     # The number of the last change, and how many numbers were pruned.
     seq: int
     pruned: int
+    # How often its settings, roles and restrictions changed.
+    rules: int = 0
 
 
 def positions(rooms: list[int]) -> dict[int, Standing]:
@@ -63,9 +78,9 @@ def positions(rooms: list[int]) -> dict[int, Standing]:
     found: dict[int, Standing] = {}
     for start in range(0, len(rooms), AT_ONCE):
         rows = models.Room.objects.filter(pk__in=rooms[start : start + AT_ONCE]).values_list(
-            "pk", "epoch", "seq", "pruned"
+            "pk", "epoch", "seq", "pruned", "rules"
         )
-        found |= {pk: Standing(epoch, seq, pruned) for pk, epoch, seq, pruned in rows}
+        found |= {pk: Standing(epoch, seq, pruned, rules) for pk, epoch, seq, pruned, rules in rows}
     return found
 
 

@@ -1,6 +1,8 @@
 """Rooms, and who may do what in them."""
 
 import secrets
+from collections.abc import Iterable
+from typing import Any
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, RegexValidator
@@ -11,6 +13,8 @@ from django.utils.translation import gettext_lazy as _
 
 from chat import protocol
 from chat.models.fields import AUTHOR_LENGTH
+
+COUNTERS = ("epoch", "seq", "pruned", "rules")
 
 
 def new_epoch() -> str:
@@ -90,6 +94,12 @@ class Room(models.Model):
 
     def __str__(self) -> str:
         return self.title or self.slug
+
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **options: Any) -> None:
+        """The counters go on while a form is open: they are changed by statements of their own, never saved."""
+        if update_fields is None and not self._state.adding:
+            update_fields = {field.name for field in self._meta.concrete_fields} - {"id", *COUNTERS}
+        super().save(*args, update_fields=update_fields, **options)
 
 
 class Membership(models.Model):

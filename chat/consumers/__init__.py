@@ -1,4 +1,4 @@
-"""One socket's conversation: decode, verb, reply. No rules, no SQL, no fan-out here.
+"""One socket's conversation: decode, limit, verb, reply. No rules, no SQL, no fan-out here.
 
 The consumer reads the socket in a loop of its own and has no channel in the layer: what it hears comes through
 the hub. Stock consumers hop to one shared thread for every message (Channels' ``dispatch``); this one never does.
@@ -16,10 +16,13 @@ from django.db import Error as DatabaseError
 from msgspec import UNSET
 
 from chat import protocol, rooms
-from chat.auth import Identity, identify
+from chat.auth import identify
 from chat.conf import chat_settings
+from chat.consumers.pace import Pace
+from chat.consumers.timers import Timers
 from chat.hub import Hub, Socket
 from chat.lanes import lane_for
+from chat.limits import INVALID_FRAME, Limits, address_in, cost_of
 from chat.log import Outcome
 from chat.loops import of_this_loop
 from chat.protocol import (
@@ -31,6 +34,7 @@ from chat.protocol import (
     Error,
     ErrorCode,
     GetHistory,
+    GetMembers,
     Invalid,
     Join,
     Leave,
@@ -41,6 +45,7 @@ from chat.protocol import (
     React,
     Read,
     Search,
+    ShowToken,
     Typing,
 )
 
@@ -69,27 +74,34 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     # They are there from the connect on.
     hub: Hub
     socket: Socket
-    identity: Identity
+    pace: Pace
+    timers: Timers
     # Invalid frames in a row.
     invalid = 0
     # Messages and other changes that wait for the database, and what waits until they are fewer.
     unanswered = 0
     slack: asyncio.Future[None] | None = None
-    # Closes a socket that is in no room; None before the connect.
-    patience: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         self.typed_at: dict[str, float] = {}
         await receive()
-        self.socket = Socket(lane_for(scope, send), address=_address(scope))
+        limits, address = of_this_loop(Limits), address_in(scope)
+        refusal = limits.admit(address)
+        self.socket = Socket(lane_for(scope, send), address)
+        self.socket.allowance = allowance = limits.allowance(address)
+        self.pace, self.timers = Pace(allowance), Timers(self.socket)
         log = logging.LoggerAdapter(logger, {"connection": self.socket.id})
         self.hub = of_this_loop(Hub)
+        of_this_loop(rooms.Warden)
         try:
-            self.identity = await identify(scope)
+            self.socket.on_put_out = self.timers.be_patient
+            identity = self.socket.identity if refusal else await identify(scope)
             await send({"type": "websocket.accept"})
             self.state = State.OPEN
             self.hub.add(self.socket)
-            self._be_patient()
+            if refusal or not self.socket.claim(identity):
+                self._turn_away(refusal or "You have as many sockets open as one person may have.")
+            self.timers.be_patient()
             await self._listen(receive)
         except asyncio.CancelledError:
             # The server stops and takes its applications down; it does not wait for farewells.
@@ -111,10 +123,10 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 await self.socket.lane.flushed()
         finally:
             self.state = State.CLOSED
-            if self.patience:
-                self.patience.cancel()
+            self.timers.cancel()
             self.socket.lane.abandon()
             self._leave_everything()
+            allowance.close()
 
     async def _listen(self, receive: Any) -> None:
         for heard in count(1):
@@ -123,6 +135,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 return
             # Who does not read what was said is not listened to either: answers would only pile up.
             await self.socket.lane.drained()
+            await self.pace.keep()
             if self.state is State.OPEN and self.socket.lane.closed_with is None:
                 await self._hear(message)
             if heard % TURN == 0:
@@ -132,38 +145,61 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         try:
             command = protocol.decode(_text(message))
         except Invalid as refusal:
-            self._refuse(refusal)
-            self.invalid += 1
-            if self.invalid >= chat_settings().INVALID_FRAMES:
-                self.close(CloseCode.BAD_INPUT)
+            self._hear_nonsense(refusal)
             return
         self.invalid = 0
         try:
+            self.pace.pay(cost_of(command))
             await self._handle(command)
         except Invalid as refusal:
             self._refuse(refusal, command.ref or None)
+        if self.pace.is_hopeless:
+            self.close(CloseCode.TOO_MANY)
+
+    def _hear_nonsense(self, refusal: Invalid) -> None:
+        self.invalid += 1
+        try:
+            self.pace.pay(INVALID_FRAME)
+        except Invalid as too_many:
+            refusal = too_many
+        self._refuse(refusal)
+        if self.invalid >= chat_settings().INVALID_FRAMES:
+            self.close(CloseCode.BAD_INPUT)
 
     async def _handle(self, command: AnyCommand) -> None:
         match command:
             case Post() | Edit() | Delete() | React():
                 await self._write(command)
-            case Join():
-                await rooms.join(self.hub, self.socket, self.identity, command)
-            case Leave():
-                rooms.leave(self.hub, self.socket, command.room, at_once=True)
-                self.typed_at.pop(command.room, None)
-                self._be_patient()
-                self.reply(Ack(room=command.room, timestamp=protocol.now(), ref=command.ref))
             case Typing():
                 self._typing(command.room)
             case Read():
-                rooms.read(self.hub, self.socket, self.identity, command)
+                rooms.read(self.hub, self.socket, command)
+            case Join():
+                await rooms.join(self.hub, self.socket, command)
+                self.timers.follow_token()
+            case _:
+                self.reply(await self._answer(command))
+
+    async def _answer(self, command: AnyCommand) -> Outgoing:
+        match command:
             case GetHistory():
-                self.reply(await rooms.history(self.hub, self.socket, command))
+                return await rooms.history(self.hub, self.socket, command)
             case Search():
-                self.reply(await rooms.search(self.hub, self.socket, command))
+                return await rooms.search(self.hub, self.socket, command)
+            case GetMembers():
+                return await rooms.members(self.hub, self.socket, command)
             case Ping():
-                self.reply(Pong(timestamp=protocol.now(), ref=command.ref))
+                return Pong(timestamp=protocol.now(), ref=command.ref)
+            case Leave():
+                rooms.leave(self.hub, self.socket, command.room, at_once=True)
+                self.typed_at.pop(command.room, None)
+                self.timers.be_patient()
+            case ShowToken():
+                await rooms.refresh(self.socket, command)
+                self.timers.follow_token()
+            case _:
+                return await rooms.manage(self.hub, self.socket, command)  # type: ignore[arg-type]  # all others
+        return Ack(room=command.room, timestamp=protocol.now(), ref=command.ref)
 
     async def _write(self, command: Post | Edit | Delete | React) -> None:
         """Have something kept. The answer comes when it is; the socket may say more meanwhile, up to a bound."""
@@ -175,11 +211,11 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             case Post():
                 rooms.post(self.hub, self.socket, command, done)
             case Edit():
-                rooms.edit(self.hub, self.socket, self.identity, command, done)
+                rooms.edit(self.hub, self.socket, command, done)
             case Delete():
-                rooms.delete(self.hub, self.socket, self.identity, command, done)
+                rooms.delete(self.hub, self.socket, command, done)
             case React():
-                rooms.react(self.hub, self.socket, self.identity, command, done)
+                rooms.react(self.hub, self.socket, command, done)
         self.unanswered += 1
 
     def _written(self, command: Post | Edit | Delete | React, outcome: Outcome) -> None:
@@ -224,16 +260,9 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.state = State.CLOSING
         self.socket.lane.close(code)
 
-    def _be_patient(self) -> None:
-        """A socket that is in no room may look for one for so long, from now."""
-        if self.patience:
-            self.patience.cancel()
-        loop = asyncio.get_running_loop()
-        self.patience = loop.call_later(chat_settings().JOIN_TIMEOUT, self._expect_join)
-
-    def _expect_join(self) -> None:
-        if not self.socket.rooms:
-            self.close(CloseCode.IDLE)
+    def _turn_away(self, why: str) -> None:
+        self._refuse(Invalid(ErrorCode.TOO_MANY, why))
+        self.close(CloseCode.TOO_MANY)
 
     def _leave_everything(self) -> None:
         for slug in list(self.socket.rooms):
@@ -246,8 +275,3 @@ def _text(message: Message) -> str:
     if text is None:
         raise Invalid(ErrorCode.BAD_JSON, "The frame must be text, not binary.")
     return text
-
-
-def _address(scope: Message) -> str:
-    client = scope.get("client")
-    return str(client[0]) if client else ""

@@ -1,0 +1,32 @@
+"""Work for the database's threads, whose errors become answers to a command."""
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db import Error
+
+from chat.database import reading, writing
+from chat.log.writes import unavailable
+
+T = TypeVar("T")
+
+logger = logging.getLogger("chat.log")
+
+
+async def answered(call: Callable[[], T]) -> T:
+    """What ``call`` reads. Raises what it raises, and Invalid (busy) where the database doesn't answer."""
+    try:
+        return await reading(call)
+    except Error as error:
+        logger.error("the database does not answer: %s", error)  # noqa: TRY400 no traceback: it is not ours
+        raise unavailable() from None
+
+
+async def done(call: Callable[[], T]) -> T:
+    """As ``answered``, for what ``call`` writes: after all that was to be written before."""
+    try:
+        return await writing(call)
+    except Error as error:
+        logger.error("the database refuses a change: %s", error)  # noqa: TRY400 as above
+        raise unavailable() from None

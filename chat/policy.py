@@ -1,0 +1,101 @@
+"""What the database says of who may do what in a room: its settings, the roles, who is muted or banned.
+
+Loaded when a room is opened, and again when its ``rules`` counter has moved. What follows from it is decided in
+chat.rooms.permissions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from chat import models
+
+
+@dataclass(frozen=True, slots=True)
+class Restricted:
+    """Until when something is not allowed, in seconds since 1970; None: for good."""
+
+    until: float | None = None
+
+    def left(self, now: float) -> float | None:
+        """Seconds from ``now``; None: for good. At most 0 where it is over."""
+        return None if self.until is None else self.until - now
+
+    def holds(self, now: float) -> bool:
+        return self.until is None or self.until > now
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A room's rules, as of the counter ``rules``."""
+
+    rules: int = 0
+    kind: str = models.Room.Kind.PUBLIC
+    title: str = ""
+    archived: bool = False
+    read_only: bool = False
+    # Seconds between two messages of one person.
+    slow: int = 0
+    # Roles by person: "account:<pk>".
+    roles: Mapping[str, str] = field(default_factory=dict)
+    # The account's names of a direct room's two.
+    pair: Mapping[str, str] = field(default_factory=dict)
+    # By person, and for guests by address too.
+    mutes: Mapping[str, Restricted] = field(default_factory=dict)
+    bans: Mapping[str, Restricted] = field(default_factory=dict)
+
+
+def load(room: int) -> Policy | None:
+    """The policy of the room with this key; None where it is gone. For a thread that may use the ORM."""
+    row = models.Room.objects.filter(pk=room).first()
+    return None if row is None else of_row(row)
+
+
+def of_row(row: models.Room) -> Policy:
+    memberships = list(row.memberships.values_list("user", "role", f"user__{_name_field()}"))
+    direct = row.kind == models.Room.Kind.DIRECT
+    restrictions = list(in_force(row))
+    return Policy(
+        rules=row.rules,
+        kind=row.kind,
+        title=row.title,
+        archived=row.archived is not None,
+        read_only=row.read_only,
+        slow=row.slow,
+        roles={f"account:{pk}": role for pk, role, _ in memberships},
+        pair={f"account:{pk}": name for pk, _, name in memberships} if direct else {},
+        mutes=_restricted(restrictions, models.Restriction.Kind.MUTE),
+        bans=_restricted(restrictions, models.Restriction.Kind.BAN),
+    )
+
+
+def _name_field() -> str:
+    return str(get_user_model().USERNAME_FIELD)
+
+
+def _restricted(restrictions: list[models.Restriction], kind: str) -> dict[str, Restricted]:
+    """Those of one kind, by person and by address; of several the one that lasts longest."""
+    found: dict[str, Restricted] = {}
+    for restriction in restrictions:
+        if restriction.kind != kind:
+            continue
+        new = Restricted(_seconds(restriction.until))
+        for whom in filter(None, (restriction.person, restriction.address)):
+            known = found.get(whom)
+            if known is None or (known.until is not None and (new.until is None or new.until > known.until)):
+                found[whom] = new
+    return found
+
+
+def in_force(row: models.Room) -> QuerySet[models.Restriction]:
+    """The restrictions that hold in the room now: its own, and those that hold everywhere."""
+    here = Q(room=row) | Q(room=None)
+    return models.Restriction.objects.filter(here, Q(until=None) | Q(until__gt=timezone.now())).order_by("-pk")
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()

@@ -1,0 +1,40 @@
+"""The verbs: what a person may do in a room, and what follows from it.
+
+Each door (the socket, the pages, a command) calls these; every rule stands in chat.rooms.permissions.
+"""
+
+from chat.rooms.asking import history, members, search
+from chat.rooms.coming import join, leave
+from chat.rooms.making import accept, create, direct, invitation
+from chat.rooms.managing import Managing, manage
+from chat.rooms.sight import banned, listed, titled, visible
+from chat.rooms.signing_in import refresh
+from chat.rooms.speaking import Done, delete, edit, post, react, read, typing
+from chat.rooms.warden import Warden
+
+__all__ = [
+    "Done",
+    "Managing",
+    "Warden",
+    "accept",
+    "banned",
+    "create",
+    "delete",
+    "direct",
+    "edit",
+    "history",
+    "invitation",
+    "join",
+    "leave",
+    "listed",
+    "manage",
+    "members",
+    "post",
+    "react",
+    "read",
+    "refresh",
+    "search",
+    "titled",
+    "typing",
+    "visible",
+]

@@ -1,0 +1,66 @@
+"""What is asked in a room."""
+
+from functools import partial
+
+from msgspec import UNSET
+
+from chat import models, policy, protocol
+from chat.hub import Hub, Socket
+from chat.log import answered
+from chat.protocol import Found, GetHistory, GetMembers, History, Member, Members, Restricted, Search
+from chat.rooms.permissions import RANKS, Verb, may
+from chat.rooms.standing import given, present
+
+SHOWN = 200
+"""Restrictions that a list has, the latest first."""
+
+
+async def history(hub: Hub, socket: Socket, command: GetHistory) -> History:
+    """A page of the room's messages before ``command.before``, after ``command.after``, or its latest."""
+    room, _ = present(hub, socket, command.room)
+    before, after = given(command.before), given(command.after)
+    messages, more = await room.history(before=before, after=after, limit=command.limit)
+    present(hub, socket, command.room)
+    return History(room=command.room, messages=messages, more=more, timestamp=protocol.now(), ref=command.ref)
+
+
+async def search(hub: Hub, socket: Socket, command: Search) -> Found:
+    """The room's messages with these words, the newest first."""
+    room, _ = present(hub, socket, command.room)
+    before = given(command.before)
+    messages, more = await hub.log.search(room.log, command.query, before=before, limit=command.limit)
+    present(hub, socket, command.room)
+    return Found(room=command.room, messages=messages, more=more, timestamp=protocol.now(), ref=command.ref)
+
+
+async def members(hub: Hub, socket: Socket, command: GetMembers) -> Members:
+    """Who has a role in the room; for its moderators also who is muted or banned."""
+    room, _ = present(hub, socket, command.room)
+    named = await answered(partial(_members, room.log.pk))
+    restricted: list[Restricted] = []
+    if may(room.policy, socket.identity, Verb.MODERATE):
+        restricted = await answered(partial(_restricted, room.log.pk))
+    present(hub, socket, command.room)
+    return Members(
+        room=command.room, members=named, restricted=restricted, timestamp=protocol.now(), ref=command.ref
+    )
+
+
+def _members(room: int) -> list[Member]:
+    rows = models.Membership.objects.filter(room=room).select_related("user")
+    found = [Member(row.user.get_username(), row.role) for row in rows]  # type: ignore[arg-type]  # the model's choices
+    return sorted(found, key=lambda member: (-RANKS[member.role], member.username))
+
+
+def _restricted(room: int) -> list[Restricted]:
+    row = models.Room.objects.filter(pk=room).first()
+    rows = policy.in_force(row)[:SHOWN] if row else ()
+    return [
+        Restricted(
+            username=found.username or "",
+            kind=found.kind,  # type: ignore[arg-type]  # the model's choices
+            until=UNSET if found.until is None else round(1_000 * found.until.timestamp()),
+            reason=found.reason,
+        )
+        for found in rows
+    ]

@@ -1,0 +1,34 @@
+"""A change of a room's rules: locked, permitted by the rules as they are now, and recorded, in one transaction.
+
+What is saved or deleted here, and in the admin, reaches the live sockets by signals (chat.rooms.signals).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connections, router, transaction
+
+from chat import models
+from chat.auth import Identity
+from chat.policy import Policy, of_row
+from chat.rooms.permissions import no_room, role_of
+
+
+@contextmanager
+def changing(slug: str, who: Identity) -> Iterator[tuple[models.Room, Policy]]:
+    """The room, locked, and its rules. Raises Invalid (no_room) where it is not there for them."""
+    with transaction.atomic(using=router.db_for_write(models.Room)):
+        row = locked(slug)
+        policy = of_row(row) if row else Policy()
+        if row is None or role_of(policy, who) is None:
+            raise no_room(slug)
+        yield row, policy
+
+
+def locked(slug: str) -> models.Room | None:
+    """The room's row, which nobody else changes until the transaction ends."""
+    using = router.db_for_write(models.Room)
+    rooms = models.Room.objects.using(using).filter(slug=slug)
+    if connections[using].features.has_select_for_update:
+        rooms = rooms.select_for_update()
+    return rooms.first()

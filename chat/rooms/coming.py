@@ -1,0 +1,105 @@
+"""Coming into a room, and leaving it."""
+
+from functools import partial
+
+from msgspec import UNSET
+
+from chat import protocol
+from chat.auth import Identity
+from chat.auth.names import Names
+from chat.conf import chat_settings
+from chat.hub import Hub, OpenRoom, Socket
+from chat.log import answered
+from chat.loops import of_this_loop
+from chat.presence import Presence
+from chat.protocol import ErrorCode, Invalid, Join
+from chat.rooms.permissions import about, check_entering, no_room, role_of
+from chat.rooms.sight import visible
+from chat.rooms.signing_in import show
+from chat.rooms.standing import given, present
+
+
+async def join(hub: Hub, socket: Socket, command: Join) -> None:
+    """Bring a socket into a room: `welcome`, `userList`, what was missed, then live.
+
+    Joining a room again is allowed: the socket goes back to `since`, or goes on from here, and nobody hears of it.
+    """
+    if command.token is not UNSET:
+        await show(socket, command.token)
+    name = await _name_for(socket, command)
+    slug, who = command.room, socket.identity
+    limit = chat_settings().ROOMS_PER_SOCKET
+    if slug not in socket.rooms and len(socket.rooms) >= limit:
+        raise Invalid(ErrorCode.TOO_MANY_ROOMS, f"room: one socket may be in at most {limit} rooms", field="room")
+    presence = of_this_loop(Presence)
+    room = await _open(hub, who, slug)
+    try:
+        check_entering(room.policy, who, socket.address, slug)
+        read = await _read_position(hub, room, who, command)
+        since = given(command.since)
+        resumed = await room.can_resume(since, given(command.epoch), chat_settings().CATCH_UP)
+        # No await from here on: nothing is delivered in between, and nobody is counted who does not get in. What
+        # was allowed before may not be any more.
+        check_entering(room.policy, socket.identity, socket.address, slug)
+        first = presence.enter(slug, who, name, socket.id)
+    except BaseException:
+        hub.release(room)
+        raise
+    socket.username, socket.author = name, _author(who, name)
+    socket.rooms[slug] = about(room.policy, who, socket.address)
+    room.welcome(socket, resumed=resumed, read=read, ref=given(command.ref))
+    socket.lane.say(protocol.encode(presence.user_list(slug)))
+    hub.enter(room, socket, since if resumed else None)
+    if first:
+        presence.announce(slug, name)
+
+
+def leave(hub: Hub, socket: Socket, slug: str, *, at_once: bool) -> None:
+    """Take a socket out of a room; ``at_once`` spares the person the grace of a lost connection."""
+    _, name = present(hub, socket, slug)
+    hub.exit(slug, socket)
+    of_this_loop(Presence).exit(slug, name, socket.id, at_once=at_once)
+
+
+async def _open(hub: Hub, who: Identity, slug: str) -> OpenRoom:
+    if not protocol.is_hidden(slug):
+        owner = who.account if slug != protocol.LOBBY else None
+        return await hub.open(slug, make=may_make(who, slug), owner=owner)
+    known = hub.room(slug)
+    # One query for everybody else, whether there is such a room or not: neither the answer nor its time tells.
+    if not (known and role_of(known.policy, who)) and not await answered(partial(visible, slug, who)):
+        raise no_room(slug)
+    return await hub.open(slug, make=False)
+
+
+def may_make(who: Identity, slug: str) -> bool:
+    """May they make a public room of this name by entering it?"""
+    allowed = {"anyone": True, "accounts": who.account is not None, "staff": who.staff}
+    return slug == protocol.LOBBY or allowed[chat_settings().CREATE_ROOMS]
+
+
+async def _read_position(hub: Hub, room: OpenRoom, who: Identity, command: Join) -> int | None:
+    """How far the person has read. Who comes back knows it: a crowd that does needs no query each."""
+    if not who.lasting or command.since is not UNSET:
+        return None
+    return await hub.log.read_position(room.log, who.key)
+
+
+async def _name_for(socket: Socket, command: Join) -> str:
+    """The session's name where there is one, else what the client says: once for the life of the socket."""
+    who = socket.identity
+    name = who.name or command.username or socket.username
+    if name is None:
+        raise Invalid(ErrorCode.NAME_NEEDED, "username: is required to join", field="username")
+    if socket.username and protocol.name_key(socket.username) != protocol.name_key(name):
+        message = f"username: this socket speaks as {socket.username!r} already"
+        raise Invalid(ErrorCode.NAME_FIXED, message, field="username")
+    if who.account is None and await of_this_loop(Names).is_taken(name):
+        message = f"username: an account is called {name!r}, or nearly so: sign in, or choose another"
+        raise Invalid(ErrorCode.NAME_RESERVED, message, field="username")
+    return socket.username or name
+
+
+def _author(who: Identity, name: str) -> str:
+    """Whose refs are compared. A guest without a session comes back as another identity, but under their name."""
+    return who.key if who.lasting else f"name:{protocol.name_key(name)}"

@@ -1,0 +1,91 @@
+"""The socket's way to what changes a room: the command, on the thread that writes, and its answer."""
+
+from functools import partial
+
+from django.urls import NoReverseMatch, reverse
+from msgspec import UNSET
+
+from chat import protocol
+from chat.auth import Identity
+from chat.hub import Hub, OpenRoom, Socket
+from chat.log import done
+from chat.loops import of_this_loop
+from chat.presence import Presence
+from chat.protocol import (
+    Ack,
+    Appoint,
+    Ban,
+    Configure,
+    Create,
+    Direct,
+    Invite,
+    Invited,
+    Kick,
+    Mute,
+    Outgoing,
+    Report,
+)
+from chat.rooms import making, moderating
+from chat.rooms.moderating import Found
+from chat.rooms.standing import given, known, present
+
+Managing = Appoint | Ban | Configure | Create | Direct | Invite | Kick | Mute | Report
+
+
+async def manage(hub: Hub, socket: Socket, command: Managing) -> Outgoing:
+    """Carry it out; the answer. Raises Invalid."""
+    who = socket.identity
+    here: Found | None = None
+    if not isinstance(command, Create | Direct):
+        room, _ = present(hub, socket, command.room)
+        if isinstance(command, Kick | Mute | Ban):
+            here = _here(hub, room, command.username)
+    if isinstance(command, Report):
+        known(hub, socket, command.room)
+    if isinstance(command, Invite) and command.username is UNSET:
+        return await _link(who, command)
+    slug = await done(partial(_carry_out, who, command, here))
+    return Ack(room=slug, timestamp=protocol.now(), ref=command.ref)
+
+
+def _carry_out(who: Identity, command: Managing, here: Found | None) -> str:
+    """The room that it is about."""
+    match command:
+        case Create():
+            return making.create(who, title=command.title, kind=command.kind, slug=given(command.room))
+        case Direct():
+            return making.direct(who, command.username)
+        case Configure():
+            making.configure(who, command)
+        case Appoint():
+            making.appoint(who, command)
+        case Invite(username=str(username)):
+            making.add(who, command.room, username)
+        case Kick():
+            moderating.kick(who, command, here)
+        case Mute() | Ban():
+            moderating.restrict(who, command, here)
+        case Report():
+            moderating.report(who, command)
+    return command.room or ""
+
+
+async def _link(who: Identity, command: Invite) -> Invited:
+    code, invitation = await done(partial(making.make_link, who, command.room))
+    try:
+        path = reverse("chat:invite", kwargs={"code": code})
+    except NoReverseMatch:
+        # A project that has no such page makes its own link.
+        path = code
+    expires = round(1_000 * invitation.expires.timestamp())
+    return Invited(room=command.room, path=path, expires=expires, timestamp=protocol.now(), ref=command.ref)
+
+
+def _here(hub: Hub, room: OpenRoom, username: str) -> Found | None:
+    """Whoever is in the room under this name."""
+    presence = of_this_loop(Presence)
+    person = presence.person(room.slug, username)
+    if person is None:
+        return None
+    sockets = [hub.sockets[name] for name in person.sockets if name in hub.sockets]
+    return Found(person.identity, person.name, frozenset(socket.address for socket in sockets if socket.address))

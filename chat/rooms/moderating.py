@@ -1,0 +1,121 @@
+"""Somebody is put out of a room, muted, or reported. Functions for a thread that may use the ORM."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from msgspec import UNSET
+
+from chat import models
+from chat.auth import Identity, account
+from chat.conf import chat_settings
+from chat.protocol import Ban, ErrorCode, Invalid, Kick, Mute, Report
+from chat.rooms.changing import changing
+from chat.rooms.permissions import Verb, check, check_over
+from chat.rooms.records import keep
+
+Kind = models.Restriction.Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Somebody who is in the room now: who they are, and where from."""
+
+    identity: Identity
+    name: str
+    addresses: frozenset[str] = frozenset()
+
+
+def kick(who: Identity, command: Kick, here: Found | None) -> None:
+    """Put somebody out for a while; of a room that is not public they are no member any more."""
+    with changing(command.room, who) as (room, policy):
+        check(policy, who, Verb.MODERATE)
+        target = here or _find(room, command.username)
+        check_over(policy, who, target.identity, Verb.MODERATE)
+        _end_membership(room, target.identity)
+        if seconds := chat_settings().KICK:
+            _restrict(room, Kind.BAN, who, target, seconds=seconds, reason=command.reason)
+        _record(room, who, "kick", target, command.reason)
+
+
+def restrict(who: Identity, command: Mute | Ban, here: Found | None) -> None:
+    """Mute or ban somebody, or lift that."""
+    kind = Kind.BAN if isinstance(command, Ban) else Kind.MUTE
+    with changing(command.room, who) as (room, policy):
+        check(policy, who, Verb.MODERATE)
+        if not command.on:
+            _lift(room, kind, who, command.username)
+            return
+        target = here or _find(room, command.username)
+        check_over(policy, who, target.identity, Verb.MODERATE)
+        seconds = None if command.seconds is UNSET else command.seconds
+        _restrict(room, kind, who, target, seconds=seconds, reason=command.reason)
+        if kind == Kind.BAN:
+            _end_membership(room, target.identity)
+        length = "for good" if seconds is None else f"{seconds} s"
+        _record(room, who, kind, target, f"{length} {command.reason}")
+
+
+def report(who: Identity, command: Report) -> None:
+    """Tell the staff of a message; once is enough of each person."""
+    with changing(command.room, who) as (room, _):
+        message = room.messages.filter(number=command.id, deleted=None, hidden=False).first()
+        if message is None:
+            raise Invalid(ErrorCode.NOT_FOUND, "id: there is no such message in this room", field="id")
+        room.reports.get_or_create(
+            number=command.id, reporter=who.key, defaults={"username": who.name or "", "reason": command.reason}
+        )
+
+
+def _find(room: models.Room, username: str) -> Found:
+    """Somebody who is not here now: an account of this name, or who last spoke under it. Raises Invalid."""
+    model = get_user_model()
+    user = model._default_manager.filter(**{model.USERNAME_FIELD: username}).first()  # noqa: SLF001 documented
+    if user is not None:
+        return Found(account(user), user.get_username())
+    said = room.messages.filter(username=username, author__startswith="guest:").order_by("-number").first()
+    if said is None:
+        message = f"username: nobody called {username!r} is or was here, as far as can be told"
+        raise Invalid(ErrorCode.NO_PERSON, message, field="username")
+    return Found(Identity(key=said.author, lasting=True), username)
+
+
+def _restrict(
+    room: models.Room, kind: Kind, who: Identity, target: Found, *, seconds: float | None, reason: str
+) -> None:
+    """One for the person, and for a guest one for each address; they take the place of the former ones."""
+    identity = target.identity
+    for former in room.restrictions.filter(kind=kind, person=identity.person):
+        former.delete()
+    addresses: list[str | None] = [*sorted(target.addresses)] if identity.account is None else []
+    for address in addresses or [None]:
+        models.Restriction.objects.create(
+            room=room,
+            kind=kind,
+            person=identity.person,
+            address=address,
+            username=target.name,
+            until=None if seconds is None else timezone.now() + timedelta(seconds=seconds),
+            reason=reason,
+            by=who.name or "",
+        )
+
+
+def _lift(room: models.Room, kind: Kind, who: Identity, username: str) -> None:
+    found = list(room.restrictions.filter(kind=kind, username=username))
+    if not found:
+        raise Invalid(ErrorCode.NO_PERSON, f"username: {username!r} is not {kind.label} here", field="username")
+    for restriction in found:
+        restriction.delete()
+    keep(room, who, f"un{kind}", target=found[0].person, target_name=username)
+
+
+def _end_membership(room: models.Room, identity: Identity) -> None:
+    if identity.account is not None:
+        for membership in room.memberships.filter(user=identity.account):
+            membership.delete()
+
+
+def _record(room: models.Room, who: Identity, action: str, target: Found, detail: str) -> None:
+    keep(room, who, action, target=target.identity.key, target_name=target.name, detail=detail.strip())

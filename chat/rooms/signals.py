@@ -1,0 +1,83 @@
+"""Django's signals, to every hub: whose sign-in or whose place in a room may be another now."""
+
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_out
+from django.db import transaction
+from django.db.models import F
+from django.db.models.signals import post_delete, post_save
+
+from chat import loops, models
+from chat.auth import session_digest
+from chat.hub import Hub
+
+
+def connect() -> None:
+    """Called when the apps are ready."""
+    for model, receiver in (
+        (models.Room, _room_saved),
+        (models.Membership, _part_changed),
+        (models.Restriction, _part_changed),
+        (get_user_model(), _account_changed),
+    ):
+        post_save.connect(receiver, sender=model, dispatch_uid=f"chat.{model.__name__}.saved")
+    for model, receiver in (
+        (models.Membership, _part_changed),
+        (models.Restriction, _part_changed),
+        (get_user_model(), _account_changed),
+    ):
+        post_delete.connect(receiver, sender=model, dispatch_uid=f"chat.{model.__name__}.deleted")
+    if "django.contrib.sessions" in settings.INSTALLED_APPS:
+        from django.contrib.sessions.models import Session  # noqa: PLC0415 a project may do without that app
+
+        post_delete.connect(_session_deleted, sender=Session, dispatch_uid="chat.Session.deleted")
+    user_logged_out.connect(_logged_out, dispatch_uid="chat.logged_out")
+
+
+def _room_saved(instance: models.Room, created: bool, using: str, **_: Any) -> None:  # noqa: FBT001 Django's signature
+    if not created:
+        _touch(instance.pk, instance.slug, using)
+
+
+def _part_changed(instance: models.Membership | models.Restriction, using: str, **_: Any) -> None:
+    if instance.room_id is None:
+        _touch_all(using)
+    elif (
+        slug := models.Room.objects.using(using).filter(pk=instance.room_id).values_list("slug", flat=True).first()
+    ):
+        _touch(instance.room_id, slug, using)
+
+
+def _touch(pk: int, slug: str, using: str) -> None:
+    models.Room.objects.using(using).filter(pk=pk).update(rules=F("rules") + 1)
+    transaction.on_commit(partial(_to_hubs, "rules_changed", slug), using=using)
+
+
+def _touch_all(using: str) -> None:
+    models.Room.objects.using(using).update(rules=F("rules") + 1)
+    transaction.on_commit(partial(_to_hubs, "all_rules_changed"), using=using)
+
+
+def _account_changed(instance: Any, using: str, **_: Any) -> None:
+    transaction.on_commit(partial(_to_hubs, "people_changed", [f"account:{instance.pk}"]), using=using)
+
+
+def _logged_out(request: Any, **_: Any) -> None:
+    key = getattr(getattr(request, "session", None), "session_key", None)
+    if key:
+        transaction.on_commit(partial(_to_hubs, "people_changed", [], [session_digest(key)]))
+
+
+def _session_deleted(instance: Any, using: str, **_: Any) -> None:
+    """It ended, or goes on under another key, which a page finds out."""
+    ended = [session_digest(instance.session_key)]
+    transaction.on_commit(partial(_to_hubs, "people_changed", [], ended), using=using)
+
+
+def _to_hubs(verb: str, *arguments: Any) -> None:
+    """Every event loop of this process; they tell the other processes."""
+    for loop, hub in loops.everywhere(Hub):
+        loop.call_soon_threadsafe(getattr(hub, verb), *arguments)

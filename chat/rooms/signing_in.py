@@ -1,0 +1,33 @@
+"""A token on a live socket: in its first `join`, and a newer one before that expires."""
+
+from functools import partial
+
+from chat.auth import Identity, account
+from chat.auth.tokens import authenticate
+from chat.hub import Socket
+from chat.log import answered
+from chat.protocol import ErrorCode, Invalid, ShowToken
+
+
+async def show(socket: Socket, token: str) -> None:
+    """The socket is from now on whose the token is. Raises Invalid: bad_token, token_expired, name_fixed.
+
+    A socket does not change hands: where it is an account's already, or in a room, the token must be of the same.
+    """
+    who = await answered(partial(_of_token, token))
+    now = socket.identity
+    if now.key != who.key and (now.account is not None or socket.username is not None):
+        message = f"token: this socket speaks as {now.name or socket.username!r} already"
+        raise Invalid(ErrorCode.NAME_FIXED, message, field="token")
+    if not socket.claim(who):
+        raise Invalid(ErrorCode.TOO_MANY, "This account has as many sockets open as it may have.")
+
+
+async def refresh(socket: Socket, command: ShowToken) -> None:
+    await show(socket, command.token)
+
+
+def _of_token(token: str) -> Identity:
+    user, claims = authenticate(token)
+    # Of another issuer's token it is that one's to say whether it outlives a change of password here.
+    return account(user, expires=claims.expires, sealed=claims.hash is not None)
