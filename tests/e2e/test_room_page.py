@@ -192,10 +192,10 @@ async def test_messages_are_edited_deleted_and_reacted_to(start: Start, visit: V
     await row(ann, "a mistake").get_by_role("button", name="Delete it").click()
     await do(bob, "no typo", "React")
     await row(bob, "no typo").get_by_role("button", name="React with 🎉").click()
-    chip = row(ann, "no typo").get_by_role("button", name="🎉 Bob")
+    chip = row(ann, "no typo").get_by_role("button", name="🎉 \u2068Bob\u2069")
     await chip.click()
     for _ in range(2):
-        for page, names in ((ann, "🎉 Bob and you"), (bob, "🎉 you and Ann")):
+        for page, names in ((ann, "🎉 \u2068Bob\u2069 and you"), (bob, "🎉 you and \u2068Ann\u2069")):
             await expect(row(page, "no typo").get_by_role("button", name=names)).to_have_attribute(
                 "aria-pressed", "true"
             )
