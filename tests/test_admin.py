@@ -26,7 +26,7 @@ async def page(client: AsyncClient, query: str = "") -> str:
 def id_of(name: str, html: str) -> str:
     """The connection's id in the row that shows the name."""
     row = next(part for part in html.split("<tr>") if f"<bdi>{name}</bdi>" in part)
-    return row.split("<code>")[1].split("</code>")[0]
+    return row.split("<code>")[-1].split("</code>")[0]
 
 
 async def test_it_shows_who_is_here(async_client: AsyncClient, alice: Persona, bob: Persona) -> None:

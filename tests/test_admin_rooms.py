@@ -56,27 +56,37 @@ def test_more_rooms_cost_no_more_queries(client: Client, django_assert_num_queri
         room = queries.open_room(f"room-{number}")
         Writer().write(posts(room, number))
         if number in {1, 19}:
-            # The session, the staff, her permissions and her groups', how many rooms there are, the rooms.
-            with django_assert_num_queries(6):
+            # The session, the staff, her permissions and her groups', how many rooms, the rooms, who owns them.
+            with django_assert_num_queries(7):
                 page(client)
 
 
 def test_a_title_is_the_staff_s_to_give(client: Client, tea: RoomLog, statements: list[str]) -> None:
     """Only what was changed is written: messages that come in the meantime keep their numbers."""
     olga(client, "view_room", "change_room")
-    fields = {"title": "Tea time", "kind": "public", "slug": "coffee", "seq": "1", "epoch": "e", "pruned": "1"}
+    fields = {
+        "title": "Tea time",
+        "kind": "public",
+        "slug": "coffee",
+        "seq": "1",
+        "epoch": "e",
+        "pruned": "1",
+        "slow": "0",
+    }
     assert client.post(f"{PAGE}{tea.pk}/change/", fields).status_code == 302
     row = models.Room.objects.get()
     assert (row.title, row.slug, row.seq, row.pruned, row.epoch) == ("Tea time", "tea", 4, 0, tea.epoch)
-    (update,) = [sql for sql in statements if sql.startswith('UPDATE "chat_room"')]
+    update, *others = [sql for sql in statements if sql.startswith('UPDATE "chat_room"')]
     assert update.startswith('UPDATE "chat_room" SET "title" = %s WHERE')
+    assert all('SET "rules" = ' in sql for sql in others), "it is counted that its rules changed"
 
 
 def test_a_room_may_be_made_before_anybody_comes(client: Client) -> None:
     """Under a name that fits an address."""
     olga(client, *EVERYTHING)
-    assert "Enter a valid value" in client.post(f"{PAGE}add/", {"slug": "Tea", "kind": "public"}).content.decode()
-    assert client.post(f"{PAGE}add/", {"slug": "tea", "title": "Tea", "kind": "public"}).status_code == 302
+    given = {"title": "Tea", "kind": "public", "slow": "0"}
+    assert "small letters" in client.post(f"{PAGE}add/", {**given, "slug": "Tea"}).content.decode()
+    assert client.post(f"{PAGE}add/", {**given, "slug": "tea"}).status_code == 302
     assert queries.open_room("tea").seq == 0
     assert "0 messages" in page(client, f"{PAGE}{models.Room.objects.get().pk}/change/")
 

@@ -19,7 +19,9 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from chat.admin.restrictions import ban_url
 from chat.hub import Hub, Socket
+from chat.limits import Limits, Standing, limited_as
 from chat.loops import everywhere
 from chat.models import Connection
 from chat.presence import Presence
@@ -27,6 +29,9 @@ from chat.protocol import CloseCode
 
 ROWS = 500
 """Sockets on the page; a search finds the others."""
+NEAR = 20
+"""People and addresses on the page: those with the least left of what they may ask for."""
+LEADING = ("owner", "moderator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +40,25 @@ class Row:
 
     id: str
     name: str
-    # Each room, and how many tabs the person has there.
-    rooms: list[tuple[str, int]]
+    # Whom limits and restrictions are for: "account:…", "guest:…" or "socket:…".
+    person: str
+    # Do they moderate everywhere?
+    staff: bool
+    # Each room, how many tabs the person has there, and their role where it is more than a member's.
+    rooms: list[tuple[str, int, str]]
     since: datetime
     address: str
     # Bytes that wait for it.
     queue: int
+    # Tokens that their person and their address have left; None where that is not among the emptiest.
+    person_tokens: float | None
+    address_tokens: float | None
+    # The forms to ban them, filled in; "" where there is nothing to know them by.
+    ban_person: str
+    ban_address: str
+
+
+Standings = dict[tuple[str, str], Standing]
 
 
 @admin.register(Connection)
@@ -68,17 +86,20 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
         if request.method == "POST":
             return self._disconnect(request)
         query = request.GET.get("q", "").strip()
-        found = sorted(_rows(query), key=lambda row: row.since, reverse=True)
+        standings = _standings()
+        found = sorted(_found(query), key=lambda found: found.since, reverse=True)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": _("Who is here now"),
             "query": query,
-            "rows": found[:ROWS],
+            "rows": _rows(found[:ROWS], standings),
             "found": len(found),
             "rooms": _rooms(),
             "process": f"{os_socket.gethostname()}, pid {os.getpid()}",
+            "standings": list(standings.values())[:NEAR],
             "may_disconnect": request.user.has_perm("chat.disconnect_connection"),
+            "may_ban": request.user.has_perm("chat.add_restriction"),
             **(extra_context or {}),
         }
         return TemplateResponse(request, self.change_list_template, context)
@@ -105,20 +126,56 @@ def _sockets() -> Iterator[tuple[Any, Hub, Socket]]:
             yield loop, hub, found
 
 
-def _rows(query: str) -> Iterator[Row]:
-    """The sockets whose name, room, address or id has ``query`` in it."""
+def _found(query: str) -> list[Socket]:
+    """The sockets whose name, room, address, person or id has ``query`` in it."""
+    return [found for _loop, _hub, found in _sockets() if query.casefold() in _words(found)]
+
+
+def _words(found: Socket) -> str:
+    known = [found.username or "", *found.rooms, found.address, found.identity.person, found.id]
+    return " ".join(known).casefold()
+
+
+def _rows(sockets: list[Socket], standings: Standings) -> list[Row]:
     tabs = _tabs()
-    for _loop, _hub, found in _sockets():
-        name, rooms = found.username or "", sorted(found.rooms)
-        if query.casefold() in " ".join([name, *rooms, found.address, found.id]).casefold():
-            yield Row(
-                id=found.id,
-                name=name,
-                rooms=[(room, tabs.get((room, name), 0)) for room in rooms],
-                since=datetime.fromtimestamp(found.since, UTC),
-                address=found.address,
-                queue=found.lane.waiting,
-            )
+    return [_row(found, tabs, standings) for found in sockets]
+
+
+def _row(found: Socket, tabs: dict[tuple[str, str], int], standings: Standings) -> Row:
+    name, person = found.username or "", found.identity.person
+    # A copy in one step: the loop goes on meanwhile.
+    rooms = sorted(dict(found.rooms).items())
+    return Row(
+        id=found.id,
+        name=name,
+        person=person,
+        staff=found.identity.staff,
+        rooms=[
+            (slug, tabs.get((slug, name), 0), about.role if about.role in LEADING else "") for slug, about in rooms
+        ],
+        since=datetime.fromtimestamp(found.since, UTC),
+        address=found.address,
+        queue=found.lane.waiting,
+        person_tokens=_tokens(standings, "person", person),
+        address_tokens=_tokens(standings, "address", limited_as(found.address)),
+        ban_person=ban_url(person, name=name),
+        ban_address=ban_url("", address=found.address, name=name) if found.identity.account is None else "",
+    )
+
+
+def _standings() -> Standings:
+    """Who has the least left of what they may ask for, the nearest to their limit first."""
+    standings = [standing for _loop, limits in everywhere(Limits) for standing in limits.snapshot(ROWS)]
+    standings.sort(key=lambda standing: standing.tokens / standing.burst)
+    emptiest: Standings = {}
+    for standing in standings:
+        emptiest.setdefault((standing.kind, standing.key), standing)
+    return emptiest
+
+
+def _tokens(standings: Standings, kind: str, key: str) -> float | None:
+    standing = standings.get((kind, key))
+    return standing.tokens if standing else None
 
 
 def _tabs() -> dict[tuple[str, str], int]:

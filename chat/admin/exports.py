@@ -15,7 +15,8 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 
 from chat import models
-from chat.admin.history import Entry, remember
+from chat.admin.history import Entry, audit, remember
+from chat.admin.inspection import PRIVATE
 from chat.database import reading
 from chat.log.changes import reactions_on
 from chat.log.upkeep import in_pieces
@@ -75,10 +76,13 @@ CSV = Form("csv", "text/csv; charset=utf-8", "\ufeff" + _lines([COLUMNS]), _csv)
 
 
 def response(request: HttpRequest, messages: QuerySet[models.Message], form: Form) -> StreamingHttpResponse:
-    """The messages as a download. The admin's history has it with each of their rooms."""
+    """The messages as a download. The admin's history has it with each room, of private ones the audit log too."""
     rooms = list(messages.order_by("room__slug").values_list("room", "room__slug").annotate(n=Count("pk")))
     told = [Entry(pk, slug, f"exported {n} messages as {form.suffix}") for pk, slug, n in rooms]
     remember(request, models.Room, told)
+    of = {entry.pk: entry.what for entry in told}
+    for room in models.Room.objects.filter(pk__in=of, kind__in=PRIVATE):
+        audit(request, "export", room, detail=of[room.pk])
     pieces = _pieces(messages, form)
     # A server of either kind would collect all of what is of the other kind before it sends any.
     stream = _from_threads(pieces) if isinstance(request, ASGIRequest) else pieces

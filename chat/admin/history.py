@@ -1,4 +1,4 @@
-"""The admin's own history: who of the staff did what."""
+"""The admin's own history, and the audit log: who of the staff did what."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,11 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest
+
+from chat import auth, models
+
+DETAIL = 300
+"""Characters of an audit entry's detail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +46,30 @@ def remember(request: HttpRequest, model: type[Model], entries: Sequence[Entry])
             change_message=entry.what,
         )
         for entry in entries
+    )
+
+
+def audit(
+    request: HttpRequest,
+    action: str,
+    room: models.Room | None = None,
+    *,
+    target: str = "",
+    target_name: str = "",
+    number: int | None = None,
+    detail: str = "",
+) -> models.AuditEntry:
+    """Write down what the request did to a room, or to somebody in it; without a room: everywhere."""
+    identity = auth.account(staff(request))
+    return models.AuditEntry.objects.create(
+        # It may have been deleted just now: the name stays.
+        room=room if room and room.pk else None,
+        slug=room.slug if room else "",
+        actor=identity.key,
+        actor_name=identity.name or "",
+        action=action,
+        target=target,
+        target_name=target_name,
+        number=number,
+        detail=detail[:DETAIL],
     )

@@ -1,4 +1,4 @@
-"""The rooms: their names are the staff's to change, their numbers nobody's."""
+"""The rooms: their settings are the staff's to change, their numbers nobody's."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.db import router, transaction
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, IntegerField, Manager, OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -19,31 +19,62 @@ from django.views.decorators.csrf import csrf_protect
 
 from chat import models
 from chat.admin import exports
+from chat.admin.forms import RoomForm
+from chat.admin.history import audit
+from chat.admin.inspection import is_private
+from chat.admin.memberships import MembershipInline, remember_members
 from chat.log import upkeep
+
+Kind = models.Room.Kind
+
+OWNERS = 3
+"""Names of owners in the list."""
 
 
 @admin.register(models.Room)
 class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
-    list_display = ("slug", "title", "kind", "seq", "messages", "created")
+    form = RoomForm
+    change_form_template = "admin/chat/room/change_form.html"
+    list_display = (
+        *("slug", "title", "kind", "owner", "members", "archived", "read_only", "slow"),
+        *("seq", "messages", "created"),
+    )
+    list_filter = ("kind", "read_only", ("archived", admin.EmptyFieldListFilter))
     list_per_page = 50
     search_fields = ("slug", "title")
     show_full_result_count = False
-    fields = ("slug", "title", "kind", "epoch", "seq", "pruned", "messages", "created")
-    readonly_fields = ("epoch", "seq", "pruned", "messages", "created")
+    show_facets = admin.ShowFacets.NEVER
+    fieldsets = (
+        (None, {"fields": ("slug", "title", "kind", "archived", "read_only", "slow")}),
+        (_("Numbers"), {"fields": ("epoch", "seq", "pruned", "messages", "members", "restrictions", "created")}),
+    )
+    readonly_fields = ("epoch", "seq", "pruned", "messages", "members", "restrictions", "created")
+    inlines = (MembershipInline,)
     actions = ("export_json_lines", "export_csv")
 
+    class Media:
+        css = {"all": ["chat/admin.css"]}
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.Room]:
-        # A subquery is asked for the rooms on the page only; a join would count the messages of all.
-        counts = (
-            models.Message.objects.filter(room=OuterRef("pk")).order_by().values("room").annotate(n=Count("pk"))
-        )
-        count = Coalesce(Subquery(counts.values("n")), 0, output_field=IntegerField())
+        owners = models.Membership.objects.filter(role=models.Membership.Role.OWNER).select_related("user")
         rooms: QuerySet[models.Room] = super().get_queryset(request)
-        return rooms.annotate(message_count=count)
+        return rooms.annotate(
+            message_count=_count(models.Message.objects), member_count=_count(models.Membership.objects)
+        ).prefetch_related(Prefetch("memberships", owners.order_by("pk"), to_attr="owners"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: models.Room | None = None) -> tuple[str, ...]:  # noqa: ARG002 the admin's signature
-        # Who is in a room knows it by its slug.
-        return ("slug", *self.readonly_fields) if obj else self.readonly_fields
+        if obj is None:
+            return self.readonly_fields
+        # Who is in a room knows it by its slug. A public one stays so, and so does one of two people.
+        fixed = ("slug", "kind") if obj.kind in {Kind.PUBLIC, Kind.DIRECT} else ("slug",)
+        return (*fixed, *self.readonly_fields)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *arguments: Any, **options: Any
+    ) -> HttpResponse:
+        room = options.get("obj")
+        context["private"] = bool(room and is_private(room))
+        return super().render_change_form(request, context, *arguments, **options)
 
     @admin.display(description=_("messages"))
     def messages(self, room: models.Room) -> SafeString | str:
@@ -52,22 +83,53 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
         if count is None:
             # The form of a new one.
             return self.get_empty_value_display()
-        url = f"{reverse('admin:chat_message_changelist')}?room={room.slug}"
         words = ngettext("%d message", "%d messages", count) % count
-        return format_html('<a href="{}">{}</a>', url, words)
+        return _link("message", f"room={room.slug}", words)
+
+    @admin.display(description=_("members"))
+    def members(self, room: models.Room) -> SafeString | str:
+        """How many have a role, as a link to them."""
+        count = getattr(room, "member_count", None)
+        if count is None:
+            return self.get_empty_value_display()
+        # Of a direct room they are not the staff's to change.
+        return str(count) if room.kind == Kind.DIRECT else _link("membership", f"room__slug={room.slug}", count)
+
+    @admin.display(description=_("restrictions"))
+    def restrictions(self, room: models.Room) -> SafeString | str:
+        return _link("restriction", f"q={room.slug}", _("Who is muted or banned")) if room.pk else "-"
+
+    @admin.display(description=_("owner"))
+    def owner(self, room: Any) -> SafeString:
+        names = ((owner.user.get_username(),) for owner in room.owners[:OWNERS])
+        return format_html_join(", ", "<bdi>{}</bdi>", names)
+
+    # --- What was done is written down ---
 
     def save_model(
         self,
-        request: HttpRequest,  # noqa: ARG002 as above
+        request: HttpRequest,
         obj: models.Room,
         form: Any,
         change: bool,  # noqa: FBT001 as above
     ) -> None:
         """Only what was changed: the numbers may have gone on since the form was read."""
-        if change:
-            obj.save(update_fields=form.changed_data)
-        else:
+        if not change:
             obj.save()
+            audit(request, "create", obj, detail=obj.kind)
+        elif form.changed_data:
+            obj.save(update_fields=form.changed_data)
+            audit(request, "change", obj, detail=_told(obj, form.changed_data))
+
+    def save_formset(
+        self,
+        request: HttpRequest,
+        form: Any,
+        formset: Any,
+        change: bool,  # noqa: FBT001 as above
+    ) -> None:
+        super().save_formset(request, form, formset, change)
+        remember_members(request, formset)
 
     # --- Deletion ---
 
@@ -104,6 +166,7 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
         with transaction.atomic(using=using):
             upkeep.lock(obj.pk, using)
             super().delete_model(request, obj)
+            audit(request, "delete", obj, detail="the room")
 
     def _empty(self, room: models.Room) -> None:
         for _gone in upkeep.prune(models.Message.objects.filter(room=room)):
@@ -127,3 +190,17 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
     ) -> StreamingHttpResponse:
         chosen = models.Message.objects.filter(room__in=list(rooms.values_list("pk", flat=True)))
         return exports.response(request, chosen, form)
+
+
+def _count(rows: Manager[Any]) -> Coalesce:
+    """How many rows each room has. A subquery is asked for the rooms on the page only; a join would count all."""
+    counts = rows.filter(room=OuterRef("pk")).order_by().values("room").annotate(n=Count("pk"))
+    return Coalesce(Subquery(counts.values("n")), 0, output_field=IntegerField())
+
+
+def _link(model: str, query: str, words: Any) -> SafeString:
+    return format_html('<a href="{}?{}">{}</a>', reverse(f"admin:chat_{model}_changelist"), query, words)
+
+
+def _told(room: models.Room, fields: Sequence[str]) -> str:
+    return ", ".join(f"{field}: {getattr(room, field)}" for field in fields)

@@ -1,0 +1,119 @@
+"""The audit log: to read and to search, and for nobody to change."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import SimpleListFilter
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from chat import models
+from chat.admin.filters import COUNTED, Calendar, CountedPages, Found, RoomFilter
+
+ACTIONS = {
+    "create": _("made the room"),
+    "change": _("changed the room"),
+    "role": _("gave a role"),
+    "invite": _("invited"),
+    "link": _("made a link that invites"),
+    "accept": _("came by a link"),
+    "kick": _("took out"),
+    "mute": _("muted"),
+    "unmute": _("lifted a mute"),
+    "ban": _("banned"),
+    "unban": _("lifted a ban"),
+    "lift": _("lifted a restriction (staff)"),
+    "delete": _("deleted"),
+    "hide": _("hid a message"),
+    "close": _("closed a report"),
+    "inspect": _("looked into a private room"),
+    "export": _("exported a private room"),
+}
+"""What there is to filter by. To ask the log itself would take all of it."""
+
+
+class ActionFilter(SimpleListFilter):
+    title = _("what")
+    parameter_name = "action"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:  # noqa: ARG002 the admin's signature
+        chosen = self.value()
+        others = {chosen: chosen} if chosen and chosen not in ACTIONS else {}
+        return list({**ACTIONS, **others}.items())
+
+    def queryset(
+        self,
+        request: HttpRequest,  # noqa: ARG002 as above
+        queryset: QuerySet[models.AuditEntry],
+    ) -> QuerySet[models.AuditEntry]:
+        return queryset.filter(action=self.value()) if self.value() else queryset
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+    """A list to look at. Not even a superuser may change it."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 as above
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002 as above
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002 as above
+        return False
+
+
+@admin.register(models.AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    list_display = ("created", "who", "action", "whom", "where", "message", "detail")
+    list_select_related = ("room",)
+    list_filter = (ActionFilter, RoomFilter)
+    list_per_page = 100
+    date_hierarchy = "created"
+    search_fields = ("actor_name", "target_name", "slug")
+    search_help_text = _("Names of people, or of a room. Pages lead to the %(n)d newest.") % {"n": COUNTED}
+    # With a million entries each count and each other order is felt.
+    paginator = CountedPages
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    fields = ("created", "who", "actor", "action", "whom", "target", "where", "slug", "message", "detail")
+    readonly_fields = fields
+
+    class Media:
+        css = {"all": ["chat/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> Calendar[models.AuditEntry]:
+        return Calendar(models.AuditEntry).order_by(*self.get_ordering(request))
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002 as above
+        return ("-created", "-pk")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[Found]:  # noqa: ARG002 as above
+        return Found
+
+    @admin.display(description=_("who"))
+    def who(self, entry: models.AuditEntry) -> SafeString:
+        return format_html("<bdi>{}</bdi>", entry.actor_name)
+
+    @admin.display(description=_("to whom"))
+    def whom(self, entry: models.AuditEntry) -> SafeString:
+        return format_html("<bdi>{}</bdi>", entry.target_name)
+
+    @admin.display(description=_("room"))
+    def where(self, entry: models.AuditEntry) -> SafeString | str:
+        if not entry.room:
+            return entry.slug or str(_("everywhere"))
+        url = reverse("admin:chat_room_change", args=[entry.room.pk])
+        return format_html('<a href="{}"><bdi>{}</bdi></a>', url, entry.room)
+
+    @admin.display(description=_("message"))
+    def message(self, entry: models.AuditEntry) -> SafeString | str:
+        """Its number, as a link while its room is there."""
+        if not entry.number or not entry.room:
+            return str(entry.number or "")
+        url = f"{reverse('admin:chat_message_changelist')}?room={entry.room.slug}&number={entry.number}"
+        return format_html('<a href="{}">{}</a>', url, entry.number)

@@ -1,0 +1,194 @@
+"""What people reported: the open ones first, each with what stands there now."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.views.main import ChangeList
+from django.db import router, transaction
+from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from chat import auth, models
+from chat.admin.audit import ReadOnlyAdmin
+from chat.admin.filters import CountedPages, RoomFilter
+from chat.admin.history import Entry, audit, remember, staff
+from chat.admin.inspection import inspected
+from chat.admin.messages import SHOWN
+from chat.admin.restrictions import ban_url
+from chat.log import upkeep
+
+SAID = ("pk", "author", "username", "content", "deleted", "hidden")
+"""What a report shows of its message, as ``said_…``."""
+
+
+class OpenFilter(SimpleListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:  # noqa: ARG002 the admin's signature
+        return [("open", _("Open")), ("closed", _("Closed"))]
+
+    def queryset(
+        self,
+        request: HttpRequest,  # noqa: ARG002 as above
+        queryset: QuerySet[models.Report],
+    ) -> QuerySet[models.Report]:
+        if self.value() not in {"open", "closed"}:
+            return queryset
+        return queryset.filter(closed__isnull=self.value() == "open")
+
+
+class ReportList(ChangeList):
+    """The list. What it shows of a private room is written down."""
+
+    private = False
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.private = inspected(request, (report.room for report in self.result_list))
+
+
+@admin.register(models.Report)
+class ReportAdmin(ReadOnlyAdmin):
+    change_list_template = "admin/chat/message/change_list.html"
+    list_select_related = ("room",)
+    list_filter = (OpenFilter, RoomFilter)
+    list_per_page = 100
+    search_fields = ("username", "reason", "closed_by")
+    paginator = CountedPages
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    fields = (
+        *("room", "message", "author", "text", "reason", "reported_by", "reporter", "created"),
+        *("closed", "closed_by"),
+    )
+    readonly_fields = fields
+    actions = ("hide_and_close", "close")
+
+    class Media:
+        css = {"all": ["chat/admin.css"]}
+
+    # --- The list ---
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[models.Report]:
+        of_it = models.Message.objects.filter(room=OuterRef("room"), number=OuterRef("number"))
+        said = {f"said_{field}": Subquery(of_it.values(field)[:1]) for field in SAID}
+        reports: QuerySet[models.Report] = super().get_queryset(request)
+        return reports.annotate(**said)
+
+    def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:  # noqa: ARG002 as above
+        return (F("closed").desc(nulls_first=True), "-created", "-pk")
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        ban = ("ban",) if request.user.has_perm("chat.add_restriction") else ()
+        return ("created", "room", "message", "author", "text", "reason", "reported_by", "state", *ban)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ReportList]:  # noqa: ARG002 as above
+        return ReportList
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> models.Report | None:
+        report: models.Report | None = super().get_object(request, object_id, from_field)
+        if report and self.has_view_permission(request, report):
+            inspected(request, [report.room])
+        return report
+
+    @admin.display(description=_("message"))
+    def message(self, report: Any) -> SafeString | str:
+        """Its number, as a link while it is there."""
+        if not report.said_pk:
+            return str(report.number)
+        return format_html(
+            '<a href="{}">{}</a>', reverse("admin:chat_message_change", args=[report.said_pk]), report.number
+        )
+
+    @admin.display(description=_("said by"))
+    def author(self, report: Any) -> SafeString:
+        return format_html("<bdi>{}</bdi>", report.said_username or "")
+
+    @admin.display(description=_("text"))
+    def text(self, report: Any) -> SafeString | str:
+        """As it is now; of a hidden one it is kept, and shown here."""
+        if not report.said_pk or report.said_deleted:
+            return str(_("(deleted)"))
+        return format_html("<bdi>{}</bdi>", Truncator(report.said_content).chars(SHOWN))
+
+    @admin.display(description=_("reported by"))
+    def reported_by(self, report: models.Report) -> SafeString:
+        return format_html("<bdi>{}</bdi>", report.username)
+
+    @admin.display(description=_("state"))
+    def state(self, report: Any) -> str:
+        if report.closed:
+            return str(_("closed by %(name)s") % {"name": report.closed_by})
+        return str(_("open, message hidden") if report.said_hidden else _("open"))
+
+    @admin.display(description=_("who said it"))
+    def ban(self, report: Any) -> SafeString | str:
+        url = ban_url(report.said_author or "", room=report.room.slug)
+        return format_html('<a href="{}">{}</a>', url, _("Ban…")) if url else ""
+
+    # --- Dealt with ---
+
+    def has_close_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("chat.change_report")
+
+    def has_hide_permission(self, request: HttpRequest) -> bool:
+        return self.has_close_permission(request) and request.user.has_perm("chat.hide_message")
+
+    @admin.action(description=_("Hide the message and close"), permissions=["hide"])
+    def hide_and_close(self, request: HttpRequest, queryset: QuerySet[models.Report]) -> None:
+        """All that was reported of these messages is dealt with."""
+        number = 0
+        for report in _open(queryset):
+            same = models.Report.objects.filter(room=report.room, number=report.number)
+            with transaction.atomic(using=router.db_for_write(models.Message)):
+                self._hide(request, report)
+                number += self._close(request, _open(same))
+        self._done(request, number)
+
+    def _hide(self, request: HttpRequest, report: models.Report) -> None:
+        there = models.Message.objects.filter(room=report.room, number=report.number, deleted=None, hidden=False)
+        for message in there.select_related("room"):
+            identity = auth.account(staff(request))
+            upkeep.hide([message], author=identity.key, username=identity.name or "", hidden=True)
+            name = f"{message.room.slug} {message.number}"
+            remember(request, models.Message, [Entry(message.pk, name, "hidden")])
+            by = {"target": message.author, "target_name": message.username}
+            audit(request, "hide", message.room, number=message.number, **by)
+
+    @admin.action(description=_("Close"), permissions=["close"])
+    def close(self, request: HttpRequest, queryset: QuerySet[models.Report]) -> None:
+        with transaction.atomic(using=router.db_for_write(models.Report)):
+            number = self._close(request, _open(queryset))
+        self._done(request, number)
+
+    def _close(self, request: HttpRequest, reports: Iterable[models.Report]) -> int:
+        """How many there were."""
+        number, name = 0, staff(request).get_username()
+        for report in reports:
+            report.closed, report.closed_by = timezone.now(), name
+            report.save(update_fields=["closed", "closed_by"])
+            remember(request, models.Report, [Entry(report.pk, f"{report.room.slug} {report.number}", "closed")])
+            by = {"target": report.reporter, "target_name": report.username}
+            audit(request, "close", report.room, number=report.number, **by)
+            number += 1
+        return number
+
+    def _done(self, request: HttpRequest, number: int) -> None:
+        messages.success(request, ngettext("%d report is closed.", "%d reports are closed.", number) % number)
+
+
+def _open(reports: QuerySet[models.Report]) -> list[models.Report]:
+    return list(reports.filter(closed=None).select_related("room"))

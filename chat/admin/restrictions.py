@@ -1,0 +1,144 @@
+"""Who may not speak, or not be here at all: in one room or everywhere."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.contrib.admin import SimpleListFilter
+from django.db import router, transaction
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from chat import models
+from chat.admin.filters import CountedPages
+from chat.admin.forms import GUEST_PATTERN, RestrictionForm, initial_of
+from chat.admin.history import audit, staff
+from chat.auth import Identity
+
+Restrictions = QuerySet[models.Restriction]
+
+
+class InForceFilter(SimpleListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:  # noqa: ARG002 the admin's signature
+        return [("on", _("In force")), ("over", _("Over"))]
+
+    def queryset(self, request: HttpRequest, queryset: Restrictions) -> Restrictions:  # noqa: ARG002 as above
+        over = Q(until__lte=timezone.now())
+        match self.value():
+            case "on":
+                return queryset.filter(Q(until=None) | ~over)
+            case "over":
+                return queryset.filter(over)
+            case _:
+                return queryset
+
+
+class PlaceFilter(SimpleListFilter):
+    title = _("where")
+    parameter_name = "where"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:  # noqa: ARG002 as above
+        return [("everywhere", _("Everywhere")), ("room", _("In a room"))]
+
+    def queryset(self, request: HttpRequest, queryset: Restrictions) -> Restrictions:  # noqa: ARG002 as above
+        if self.value() not in {"everywhere", "room"}:
+            return queryset
+        return queryset.filter(room__isnull=self.value() == "everywhere")
+
+
+@admin.register(models.Restriction)
+class RestrictionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+    form = RestrictionForm
+    list_display = ("who", "kind", "where", "address", "until", "state", "reason", "by", "created")
+    list_select_related = ("room",)
+    list_filter = (InForceFilter, "kind", PlaceFilter)
+    list_per_page = 100
+    search_fields = ("username", "person", "address", "reason", "by", "room__slug")
+    ordering = ("-created", "-pk")
+    paginator = CountedPages
+    show_full_result_count = False
+    fieldsets = (
+        (None, {"fields": ("kind", "room")}),
+        (_("Whom: an account, or a guest, an address, or both"), {"fields": ("account", "guest", "address")}),
+        (None, {"fields": ("username", "until", "reason", "person", "by", "created")}),
+    )
+    readonly_fields = ("person", "by", "created")
+
+    class Media:
+        css = {"all": ["chat/admin.css"]}
+
+    # --- The list ---
+
+    @admin.display(description=_("who"))
+    def who(self, restriction: models.Restriction) -> SafeString:
+        return format_html("<bdi>{}</bdi>", restriction.username or restriction.person or restriction.address)
+
+    @admin.display(description=_("where"))
+    def where(self, restriction: models.Restriction) -> SafeString | str:
+        return format_html("<bdi>{}</bdi>", restriction.room) if restriction.room else str(_("everywhere"))
+
+    @admin.display(description=_("in force"), boolean=True)
+    def state(self, restriction: models.Restriction) -> bool:
+        return restriction.until is None or restriction.until > timezone.now()
+
+    # --- The form ---
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """``person`` in the address is somebody's key, as messages and sockets have it."""
+        initial = dict(super().get_changeform_initial_data(request))
+        return {**initial, **initial_of(str(initial.get("person", "")))}
+
+    # --- What was done is written down ---
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: models.Restriction,
+        form: Any,
+        change: bool,  # noqa: FBT001 as above
+    ) -> None:
+        obj.by = staff(request).get_username()
+        super().save_model(request, obj, form, change)
+        _remember(request, obj.kind, obj, "changed" if change else "")
+
+    def delete_model(self, request: HttpRequest, obj: models.Restriction) -> None:
+        with transaction.atomic(using=router.db_for_write(models.Restriction)):
+            _remember(request, "lift", obj, obj.kind)
+            super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Restrictions) -> None:
+        """One by one: whoever is concerned hears of each."""
+        for restriction in queryset.select_related("room"):
+            self.delete_model(request, restriction)
+
+
+def _remember(request: HttpRequest, action: str, restriction: models.Restriction, what: str) -> None:
+    until = f"until {restriction.until:%Y-%m-%d %H:%M %Z}" if restriction.until else ""
+    address = f"address {restriction.address}" if restriction.address else ""
+    detail = ", ".join(part for part in (what, address, until, restriction.reason) if part)
+    audit(
+        request,
+        action,
+        restriction.room,
+        target=restriction.person,
+        target_name=restriction.username,
+        detail=detail,
+    )
+
+
+def ban_url(key: str, *, address: str = "", room: str = "", name: str = "") -> str:
+    """The form to ban somebody, filled in; "" where neither the key nor the address is of any use for that."""
+    known = Identity(key).account is not None or GUEST_PATTERN.fullmatch(key)
+    whom = {"person": key if known else "", "address": address, "username": name}
+    if not (whom["person"] or address):
+        return ""
+    given = {part: value for part, value in {"kind": "ban", "room": room, **whom}.items() if value}
+    return f"{reverse('admin:chat_restriction_add')}?{urlencode(given)}"
