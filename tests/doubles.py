@@ -12,6 +12,7 @@ from helpers import PATIENCE
 
 from chat import loops
 from chat.hub import Hub, Socket
+from chat.hub.relay import PEOPLE
 from chat.lanes import PortableLane
 from chat.log import Log, RoomLog, Standing, Stretch
 from chat.log.writes import unavailable
@@ -165,6 +166,8 @@ class FakeLayer:
 
     def __init__(self, seed: int = 0) -> None:
         self.groups: defaultdict[str, set[str]] = defaultdict(set)
+        # The members of the group of all hubs.
+        self.hubs: set[str] = set()
         self.queues: defaultdict[str, asyncio.Queue[Wire]] = defaultdict(asyncio.Queue)
         # What it was asked to do, in order, and the messages that it was given.
         self.calls: list[tuple[str, str]] = []
@@ -189,10 +192,13 @@ class FakeLayer:
 
     async def group_add(self, group: str, channel: str) -> None:
         await self._suffer("add", group)
-        self.groups[group].add(channel)
+        (self.hubs if group == PEOPLE else self.groups[group]).add(channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
         await self._suffer("discard", group)
+        if group == PEOPLE:
+            self.hubs.discard(channel)
+            return
         self.groups[group].discard(channel)
         if not self.groups[group]:
             del self.groups[group]
@@ -211,7 +217,7 @@ class FakeLayer:
 
     def carry(self, group: str, message: Wire) -> None:
         """Bring a message to the group's members, as another process's copy of it comes too."""
-        for channel in sorted(self.groups.get(group, ())):
+        for channel in sorted(self.hubs if group == PEOPLE else self.groups.get(group, ())):
             self.queues[channel].put_nowait(message)
 
     def release_held(self) -> None:
@@ -220,7 +226,8 @@ class FakeLayer:
             self.carry(*self._held.pop())
 
     async def _suffer(self, what: str, group: str) -> None:
-        self.calls.append((what, group))
+        if group != PEOPLE:
+            self.calls.append((what, group))
         await self.open.wait()
         for _ in range(self.random.randint(0, self.slowness)):
             await asyncio.sleep(0)

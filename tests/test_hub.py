@@ -448,6 +448,7 @@ async def test_while_the_layer_is_away_this_process_goes_on(
 ) -> None:
     """Those in this process hear each other, numbered or not; each failure is one warning."""
     visitor = await enter(hub)
+    await until(lambda: layer.hubs)
     layer.error = ConnectionError("no layer")
     hub.publish_soon(ROOM, note(1))
     await say(hub)
@@ -517,7 +518,7 @@ async def test_leaving_does_not_wait_for_the_layer(hub: Hub, layer: FakeLayer, c
     visitor = await enter(hub)
     layer.open.clear()
     hub.remove(visitor.socket)
-    assert (hub.audience(ROOM), hub.sockets, visitor.socket.rooms) == (0, {}, set())
+    assert (hub.audience(ROOM), hub.sockets, visitor.socket.rooms) == (0, {}, {})
     await clock.skip(RECONCILE)
     assert ROOM in hub.rooms()
     layer.open.set()
@@ -655,7 +656,7 @@ async def test_what_is_empty_is_forgotten(hub: Hub, layer: FakeLayer, clock: Clo
     assert (hub.audience(ROOM), hub.audience("never")) == (1, 0)
     hub.remove(visitor.socket)
     await emptied(hub, clock)
-    assert (hub.sockets, visitor.socket.rooms, dict(layer.groups)) == ({}, set(), {})
+    assert (hub.sockets, visitor.socket.rooms, dict(layer.groups)) == ({}, {}, {})
     assert hub.room(ROOM) is None
 
 

@@ -316,7 +316,7 @@ def conditions(turns: Turns, layer: FakeLayer) -> Iterator[None]:
         override_settings(CHAT={"RING": 3, "CATCH_UP": 30, "OUTBOX": 1_024}),
         pytest.MonkeyPatch.context() as patched,
     ):
-        patched.setattr("chat.log.reading", turns)
+        patched.setattr("chat.log.threads.reading", turns)
         patched.setattr("chat.log.writing", turns)
         patched.setattr("chat.hub.relay.get_channel_layer", lambda: layer)
         patched.setattr(room_module, "STRETCH", 3)

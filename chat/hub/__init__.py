@@ -318,9 +318,9 @@ class Hub:
 
     async def _renew(self) -> None:
         for rounds in count(1):
-            await asyncio.sleep(RECONCILE)
-            if rounds % RENEW == 0:
+            if rounds % RENEW == 0 or not self._relay.is_with_people:
                 await self._relay.join_people()
+            await asyncio.sleep(RECONCILE)
             for room in list(self._rooms.values()):
                 if rounds % RENEW == 0 or room.subscribed is False:
                     async with room.turn:

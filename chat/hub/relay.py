@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -106,10 +107,11 @@ class Relay:
         async def ask() -> None:
             self._channel = await self._layer.new_channel("chat.hub")
 
-        named = bool(self._channel) or await self._guarded(ask())
-        if named and not self._with_people:
-            await self.join_people()
-        return named
+        return bool(self._channel) or await self._guarded(ask())
+
+    @property
+    def is_with_people(self) -> bool:
+        return self._with_people
 
     async def join_people(self) -> None:
         """Join the group of all hubs, or renew that."""
@@ -168,6 +170,10 @@ class Relay:
         if self._publisher:
             self._publisher.cancel()
             await asyncio.gather(self._publisher, return_exceptions=True)
+        if self._with_people:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY):
+                    await self._guarded(self._layer.group_discard(PEOPLE, self._channel))
         self._outgoing.clear()
 
 
