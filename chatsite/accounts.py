@@ -1,0 +1,134 @@
+"""The pages of accounts: signing up, in and out, another password. Django's views and forms do the work.
+
+Tries of any of them are counted by address and by name, whether there is such an account or not.
+"""
+
+import math
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.contrib.auth import get_user_model, login
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.views import LoginView, PasswordChangeView, RedirectURLMixin
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import reverse_lazy
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.generic import FormView
+
+from chat import protocol
+from chat.auth.names import taken
+from chat.conf import chat_settings
+from chat.limits.addresses import address_of
+from chat.limits.sign_ins import sign_ins
+
+OWN_PAGES = ("/login/", "/sign-up/")
+"""Nobody is led back to them: who is signed in has nothing to do there."""
+TAKEN = _("This name is taken, or looks like one that is. Choose another.")
+
+
+class SignUpForm(UserCreationForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """A name and a password. The name must be one that the chat can show, and look like nobody else's."""
+
+    class Meta:
+        model = get_user_model()
+        fields = (get_user_model().USERNAME_FIELD,)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        name = self.fields["username"]
+        name.widget.attrs["maxlength"] = protocol.NAME_LIMIT
+        name.help_text = _("At most %(limit)s letters, digits and @ . + - _") % {"limit": protocol.NAME_LIMIT}
+        self.fields["password2"].help_text = ""
+
+    def clean_username(self) -> str:
+        try:
+            name = protocol.clean_name(self.cleaned_data["username"])
+        except ValueError as error:
+            raise forms.ValidationError(_("A name %(reason)s."), params={"reason": error}) from None
+        if taken(name):
+            raise forms.ValidationError(TAKEN, code="unique")
+        return name
+
+    def create(self) -> Any:
+        """The new account; None, with an error in the form, where somebody took the name a moment ago."""
+        try:
+            with transaction.atomic():
+                user: AbstractBaseUser = self.save()
+        except IntegrityError:
+            self.add_error("username", forms.ValidationError(TAKEN, code="unique"))
+            return None
+        return user
+
+
+class Counted(FormView):  # type: ignore[type-arg]  # as above
+    """A form that can be tried so often and no more; what is past that is answered without looking at it."""
+
+    def tried_name(self) -> str:
+        """Whose account is tried."""
+        return str(self.request.POST.get("username", ""))
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        wait = math.ceil(sign_ins.take(_address(request), self.tried_name()))
+        return self.too_many(wait) if wait else super().post(request, *args, **kwargs)
+
+    def too_many(self, wait: int) -> HttpResponse:
+        """The empty form once more, 429 (RFC 6585, section 4), and when to come back, in seconds."""
+        options = {k: v for k, v in self.get_form_kwargs().items() if k not in ("data", "files")}
+        form = self.get_form_class()(**options)
+        context = self.get_context_data(form=form, wait=wait)
+        return self.render_to_response(context, status=429, headers={"Retry-After": str(wait)})
+
+
+def _address(request: HttpRequest) -> str:
+    forwarded = [request.META.get("HTTP_X_FORWARDED_FOR", "")]
+    return address_of(request.META.get("REMOTE_ADDR") or "", forwarded, chat_settings().PROXIES)
+
+
+class Returning(RedirectURLMixin):
+    """Leads on to ``next``, where that is a page of ours and not one of these."""
+
+    def get_redirect_url(self, *args: Any) -> str:
+        url = super().get_redirect_url(*args)
+        return "" if urlsplit(url).path in OWN_PAGES else url
+
+
+class SignIn(Returning, Counted, LoginView):
+    redirect_authenticated_user = True
+
+
+@method_decorator([sensitive_post_parameters(), never_cache], name="dispatch")
+class SignUp(Returning, Counted):
+    form_class = SignUpForm
+    template_name = "registration/sign_up.html"
+    next_page = "chat:index"
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated:
+            return HttpResponseRedirect(self.get_success_url())
+        return super().dispatch(request, *args, **kwargs)
+
+    def form_valid(self, form: SignUpForm) -> HttpResponse:
+        user = form.create()
+        if user is None:
+            return self.form_invalid(form)
+        login(self.request, user, backend="django.contrib.auth.backends.ModelBackend")
+        return HttpResponseRedirect(self.get_success_url())
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(next=self.get_redirect_url(), **kwargs)
+
+
+class ChangePassword(Counted, PasswordChangeView):
+    """Ends the account's sessions in other browsers; this one goes on."""
+
+    template_name = "registration/change_password.html"
+    success_url = reverse_lazy("password_changed")
+
+    def tried_name(self) -> str:
+        return self.request.user.get_username()
