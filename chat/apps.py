@@ -1,7 +1,8 @@
 from typing import Any
 
 from django.apps import AppConfig
-from django.db import connections
+from django.contrib.auth import get_user_model
+from django.db import connections, router
 from django.db.models.signals import post_migrate
 
 
@@ -13,10 +14,21 @@ class ChatAppConfig(AppConfig):
     def ready(self) -> None:
         # Registers the system checks.
         from chat import checks  # noqa: F401, PLC0415 importing it before the apps are ready would be too early
+        from chat.auth import names  # noqa: PLC0415 as above
         from chat.rooms import signals  # noqa: PLC0415 as above
 
         signals.connect()
+        names.connect()
+        post_migrate.connect(_fill_names, sender=self, dispatch_uid="chat.names")
         post_migrate.connect(_prepare_search, sender=self, dispatch_uid="chat.search")
+
+
+def _fill_names(using: str, **_: Any) -> None:
+    from chat.auth.names import fill  # noqa: PLC0415 as above
+
+    tables = connections[using].introspection.table_names()
+    if "chat_accountname" in tables and router.db_for_write(get_user_model()) == using:
+        fill(stale=True)
 
 
 def _prepare_search(using: str, **_: Any) -> None:

@@ -146,7 +146,7 @@ class Story:
         self.tasks: set[asyncio.Task[None]] = set()
         # The third process.
         self.writer = Writer()
-        self.relay = Relay(lambda *_, **__: None, lambda _: True)
+        self.relay = Relay(lambda *_, **__: None, lambda *_: None, lambda _: True)
 
     def task(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)

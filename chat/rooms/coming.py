@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from django.db import Error
 from msgspec import UNSET
 
 from chat import protocol
@@ -9,7 +10,7 @@ from chat.auth import Identity
 from chat.auth.names import Names
 from chat.conf import chat_settings
 from chat.hub import Hub, OpenRoom, Socket
-from chat.log import answered
+from chat.log import answered, unavailable
 from chat.loops import of_this_loop
 from chat.presence import Presence
 from chat.protocol import ErrorCode, Invalid, Join
@@ -94,10 +95,17 @@ async def _name_for(socket: Socket, command: Join) -> str:
     if socket.username and protocol.name_key(socket.username) != protocol.name_key(name):
         message = f"username: this socket speaks as {socket.username!r} already"
         raise Invalid(ErrorCode.NAME_FIXED, message, field="username")
-    if who.account is None and await of_this_loop(Names).is_taken(name):
+    if who.account is None and await _is_accounts(name):
         message = f"username: an account is called {name!r}, or nearly so: sign in, or choose another"
         raise Invalid(ErrorCode.NAME_RESERVED, message, field="username")
     return socket.username or name
+
+
+async def _is_accounts(name: str) -> bool:
+    try:
+        return await of_this_loop(Names).is_taken(name)
+    except Error:
+        raise unavailable() from None
 
 
 def _author(who: Identity, name: str) -> str:

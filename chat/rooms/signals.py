@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
 from django.db.models import F
@@ -17,19 +18,12 @@ from chat.hub import Hub
 
 def connect() -> None:
     """Called when the apps are ready."""
-    for model, receiver in (
-        (models.Room, _room_saved),
-        (models.Membership, _part_changed),
-        (models.Restriction, _part_changed),
-        (get_user_model(), _account_changed),
-    ):
-        post_save.connect(receiver, sender=model, dispatch_uid=f"chat.{model.__name__}.saved")
-    for model, receiver in (
-        (models.Membership, _part_changed),
-        (models.Restriction, _part_changed),
-        (get_user_model(), _account_changed),
-    ):
-        post_delete.connect(receiver, sender=model, dispatch_uid=f"chat.{model.__name__}.deleted")
+    post_save.connect(_room_saved, sender=models.Room, dispatch_uid="chat.room")
+    for signal in (post_save, post_delete):
+        for model in (models.Membership, models.Restriction):
+            signal.connect(_part_changed, sender=model, dispatch_uid=f"chat.{model.__name__}")
+        # Not by the sender: proxies and subclasses of the user model are accounts too.
+        signal.connect(_account_changed, dispatch_uid="chat.account")
     if "django.contrib.sessions" in settings.INSTALLED_APPS:
         from django.contrib.sessions.models import Session  # noqa: PLC0415 a project may do without that app
 
@@ -61,8 +55,14 @@ def _touch_all(using: str) -> None:
     transaction.on_commit(partial(_to_hubs, "all_rules_changed"), using=using)
 
 
-def _account_changed(instance: Any, using: str, **_: Any) -> None:
-    transaction.on_commit(partial(_to_hubs, "people_changed", [f"account:{instance.pk}"]), using=using)
+def _account_changed(instance: object, using: str, update_fields: frozenset[str] | None = None, **_: Any) -> None:
+    # Each sign-in saves `last_login`.
+    if isinstance(instance, get_user_model()) and update_fields != frozenset({"last_login"}):
+        _tell_of(instance, using)
+
+
+def _tell_of(user: AbstractBaseUser, using: str) -> None:
+    transaction.on_commit(partial(_to_hubs, "people_changed", [f"account:{user.pk}"]), using=using)
 
 
 def _logged_out(request: Any, **_: Any) -> None:

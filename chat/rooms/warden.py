@@ -15,9 +15,10 @@ from msgspec.structs import asdict
 
 from chat import protocol
 from chat.auth import Identity, renewed
+from chat.auth.names import fill
 from chat.conf import chat_settings
 from chat.hub import Hub, OpenRoom, Socket
-from chat.log import answered
+from chat.log import answered, done
 from chat.loops import of_this_loop
 from chat.presence import Presence
 from chat.protocol import CloseCode, Invalid, Removed, RoomChanged
@@ -95,14 +96,23 @@ class Warden:
             task.add_done_callback(self._looking.discard)
 
     async def _look_at_all(self) -> None:
-        """Look at each socket once in RECHECK seconds, some each second."""
-        waiting: list[Socket] = []
+        """Look at each sign-in once in RECHECK seconds, some each second; and for accounts that no signal told of."""
         while True:
-            await asyncio.sleep(1)
-            waiting = waiting or [socket for socket in self._hub.sockets.values() if socket.identity.lasting]
+            ends = self._loop.time() + chat_settings().RECHECK
+            waiting = [socket for socket in self._hub.sockets.values() if socket.identity.lasting]
             share = math.ceil(len(waiting) / chat_settings().RECHECK)
-            now, waiting = waiting[:share], waiting[share:]
-            await self._look_at(now)
+            while waiting or self._loop.time() < ends:
+                await asyncio.sleep(1)
+                now, waiting = waiting[:share], waiting[share:]
+                await self._look_at(now)
+            await self._fill_names()
+
+    async def _fill_names(self) -> None:
+        try:
+            await done(fill)
+        except Invalid:
+            # The database is away: with the next round.
+            return
 
     async def _look_at(self, sockets: Sequence[Socket]) -> None:
         for start in range(0, len(sockets), TOGETHER):
