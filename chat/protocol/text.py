@@ -143,7 +143,7 @@ def check_text(text: str) -> None:
         blank = text.isspace() or not text
     else:
         _refuse_harm(text)
-        blank = not any(visible(character) for character in text)
+        blank = not any(map(visible, set(text)))
     if blank:
         raise ValueError("must not be blank")
 
