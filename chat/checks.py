@@ -1,18 +1,25 @@
 """System checks: what is wrong with a project's settings, before the first socket finds out."""
 
+import re
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 Django's own name
 from django.core.exceptions import ImproperlyConfigured
 
-from chat.conf import chat_settings
+from chat.auth import trusted
+from chat.conf import ChatSettings, chat_settings
 
 OURS = "chat.layers.ProcessChannelLayer"
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 # The capacity of each in-memory layer where none is set.
 CAPACITIES = {OURS: 10_000, IN_MEMORY: 100}
 LEAST_CAPACITY = 1_000
+
+FLOORS = {"django": (5, 2, 19), "daphne": (4, 2, 3), "autobahn": (26, 10, 1), "pyjwt": (2, 15)}
+"""What pyproject.toml asks for at least, for those who installed something else."""
+TOKENS = "See the settings JWT_* in chat/conf/; with JWT_ALGORITHMS = [] no token is let in."
 
 
 @register("chat")
@@ -65,3 +72,82 @@ def check_origins(**_: Any) -> list[CheckMessage]:
             id="chat.W003",
         )
     ]
+
+
+@register("chat")
+def check_tokens(**_: Any) -> list[CheckMessage]:
+    """chat.E003: a token could not be checked, or not safely. chat.W006: its `sub` may be several accounts'."""
+    given = _given()
+    if given is None or not given.JWT_ALGORITHMS:
+        return []
+    found: list[CheckMessage] = [Error(fault, hint=TOKENS, id="chat.E003") for fault in trusted.faults()]
+    name = given.JWT_USER_FIELD
+    if trusted.is_user_field(name) and not trusted.is_user_field(name, unique=True):
+        said = f"JWT_USER_FIELD is {name!r}, which several accounts may have: tokens let none of them in then."
+        hint = "Name a unique field, and one that people can't set to somebody else's."
+        found.append(Warning(said, hint=hint, id="chat.W006"))
+    return found
+
+
+@register("chat")
+def check_limits(**_: Any) -> list[CheckMessage]:
+    """chat.W004: the limits are off. Not for deployment only: each start says so."""
+    given = _given()
+    if given is None or given.LIMITS:
+        return []
+    said = "LIMITS is off: anybody may send, connect and try passwords as often as they like."
+    return [Warning(said, hint="Take LIMITS out of CHAT; it is for benchmarks.", id="chat.W004")]
+
+
+@register(Tags.security, deploy=True)
+def check_versions(**_: Any) -> list[CheckMessage]:
+    """chat.W005: something that reads what strangers send is older than its last security fix that we know of."""
+    return [
+        Warning(
+            f"{name} {found} has known security faults.",
+            hint=f"Install {name} {'.'.join(map(str, floor))} or newer.",
+            id="chat.W005",
+        )
+        for name, floor in FLOORS.items()
+        if (found := _installed(name)) and _numbers(found) < floor
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_sessions(**_: Any) -> list[CheckMessage]:
+    """chat.W007: a session that only the cookie holds can't be ended, so neither can its sockets."""
+    if settings.SESSION_ENGINE != "django.contrib.sessions.backends.signed_cookies":
+        return []
+    said = "Sessions are kept in signed cookies: signing out ends neither a copied session nor its sockets."
+    return [Warning(said, hint="Take the engine db, cached_db or cache for SESSION_ENGINE.", id="chat.W007")]
+
+
+@register(Tags.security, deploy=True)
+def check_hosts(**_: Any) -> list[CheckMessage]:
+    """chat.W008: the Origin must be the host that was asked for, and that may be any."""
+    if "*" not in settings.ALLOWED_HOSTS:
+        return []
+    said = 'ALLOWED_HOSTS has "*": a name that somebody else points at this server is then a host of ours too.'
+    return [Warning(said, hint="List the site's own names.", id="chat.W008")]
+
+
+def _given() -> ChatSettings | None:
+    """The settings; None where chat.E001 tells that they are wrong."""
+    try:
+        return chat_settings()
+    except ImproperlyConfigured:
+        return None
+
+
+def _installed(name: str) -> str | None:
+    """The version of a package; None where it is not there: another server may be in its place."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The leading numbers of a version: what comes after them is no fix."""
+    leading = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in leading[0].split(".")) if leading else ()

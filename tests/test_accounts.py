@@ -10,7 +10,6 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError
-from django.http import HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import clear_url_caches
 from pytest_django import Settings
@@ -50,7 +49,7 @@ def sign_in(client: Client, name: str, password: str = PASSWORD, **fields: str) 
 
 def name_of(client: Client) -> str:
     """Who is signed in, as the pages see it; empty for nobody."""
-    return client.get("/nowhere/").context["user"].get_username()
+    return str(client.get("/nowhere/").context["user"].get_username())
 
 
 def errors(response: Any) -> dict[str, list[str]]:
@@ -326,10 +325,10 @@ def test_nobody_has_no_password(client: Client, path: str) -> None:
 # --- Tries ---
 
 
-def tries(client: Client, path: str, fields: dict[str, str], most: int = 30, **options: Any) -> HttpResponse:
+def tries(client: Client, path: str, fields: dict[str, str], most: int = 30) -> Any:
     """Try until it is too many."""
     for _ in range(most):
-        response = client.post(path, fields, **options)
+        response = client.post(path, fields)
         if response.status_code == 429:
             return response
     raise AssertionError("never too many")
@@ -340,8 +339,7 @@ SMALL = {"SIGN_IN_RATE": 0.01, "SIGN_IN_BURST": 3}
 
 @pytest.mark.parametrize("name", ["Alice", "Nobody"])
 def test_too_many_tries_are_told_to_wait(client: Client, alice: User, settings: Settings, name: str) -> None:
-    sign_out = r'action="/logout/">\s*<input type="hidden" name="csrfmiddlewaretoken"'
-    assert re.search(sign_out, page)
+    """429, with the seconds in words and as a header, whether there is such an account or not."""
     settings.CHAT = SMALL
     response = tries(client, "/login/", {"username": name, "password": "wrong"})
     assert 95 <= int(response["Retry-After"]) <= 100

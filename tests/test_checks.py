@@ -1,10 +1,16 @@
 """The system checks: each finding by its id, none where all is right."""
 
+import os
+import re
+import subprocess
+import sys
+import tomllib
 from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage, Tags, run_checks
 from pytest_django import Settings
+from servers import ROOT
 
 from chat import checks
 
@@ -130,3 +136,145 @@ def test_our_own_layer_needs_no_configuration(settings: Settings) -> None:
     assert found() == []
     layer["CONFIG"] = {"capacity": 100}
     assert found() == ["chat.W001"]
+
+
+def deployed() -> list[str | None]:
+    """What ``check --deploy`` finds in chat besides, about security."""
+    found = run_checks(tags=[Tags.security], include_deployment_checks=True)
+    return [id_ for id_ in ids(list(found)) if id_ and id_.startswith("chat.")]
+
+
+@pytest.mark.parametrize(
+    ("chat", "said"),
+    [
+        ({"JWT_KEY": "short"}, "JWT_KEY must have at least 32 bytes"),
+        ({"JWT_KEY": "-----BEGIN PUBLIC KEY-----", "JWT_ALGORITHMS": ["RS256"]}, "JWT_KEY can't be read"),
+        ({"JWT_KEY": "-----BEGIN PUBLIC KEY-----"}, "JWT_ALGORITHMS has HS256"),
+        ({"JWT_JWKS": "/nowhere/jwks.json", "JWT_ALGORITHMS": ["RS256"]}, "JWT_JWKS: /nowhere/jwks.json can't be"),
+        ({"JWT_JWKS": "http://id.example.com/", "JWT_ALGORITHMS": ["RS256"]}, "JWT_JWKS must be an https URL"),
+        ({"JWT_ALGORITHMS": ["RS256"]}, "JWT_ALGORITHMS has RS256"),
+        ({"JWT_USER_FIELD": "nickname"}, "JWT_USER_FIELD must be a field"),
+    ],
+)
+def test_tokens_that_could_not_be_checked_are_an_error(
+    settings: Settings, chat: dict[str, Any], said: str
+) -> None:
+    """Before the first token comes; each names its setting."""
+    settings.CHAT = chat
+    assert set(found()) == {"chat.E003"}
+    assert any(message.msg.startswith(said) for message in checks.check_tokens())
+    assert all(message.hint for message in checks.check_tokens())
+
+
+def test_the_secret_key_is_no_key_of_tokens(settings: Settings) -> None:
+    """It signs sessions: another service must not have it."""
+    settings.CHAT = {"JWT_KEY": settings.SECRET_KEY}
+    assert found() == ["chat.E003"]
+    assert settings.SECRET_KEY not in str(checks.check_tokens())
+
+
+def test_without_tokens_nothing_about_them_is_wrong(settings: Settings) -> None:
+    """Who turned them off need not mend them."""
+    settings.CHAT = {"JWT_ALGORITHMS": [], "JWT_KEY": "short", "JWT_USER_FIELD": "email"}
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"), [("pk", []), ("id", []), ("username", []), ("email", ["chat.W006"])]
+)
+def test_a_field_that_several_may_have_is_a_warning(settings: Settings, field: str, expected: list[str]) -> None:
+    """Two accounts of one email would both be the token's."""
+    settings.CHAT = {"JWT_USER_FIELD": field}
+    assert found() == expected
+
+
+def test_limits_that_are_off_are_a_warning_at_each_start(settings: Settings) -> None:
+    """Not on deployment alone: a benchmark's setting is easily left behind."""
+    settings.CHAT = {"LIMITS": False}
+    assert found() == ["chat.W004"]
+
+
+def test_a_bad_setting_is_told_once(settings: Settings) -> None:
+    """Checks that need the settings are silent where these can't be read."""
+    settings.CHAT = {"LIMITS": False, "JWT_KEY": "short", "GRACE": -1}
+    assert found() == ["chat.E001"]
+
+
+@pytest.mark.parametrize(
+    ("name", "installed", "expected"),
+    [
+        ("django", "5.2.18", ["chat.W005"]),
+        ("django", "4.2", ["chat.W005"]),
+        ("django", "5.2.19", []),
+        ("django", "6.0", []),
+        ("daphne", "4.2.2", ["chat.W005"]),
+        ("daphne", "4.10.0", []),
+        ("autobahn", "26.10", ["chat.W005"]),
+        ("autobahn", "26.10.1rc1", []),
+        ("pyjwt", "2.14.9", ["chat.W005"]),
+        ("pyjwt", "unknown", ["chat.W005"]),
+        ("daphne", None, []),
+    ],
+)
+def test_an_old_version_is_a_warning_on_deployment(
+    monkeypatch: pytest.MonkeyPatch, name: str, installed: str | None, expected: list[str]
+) -> None:
+    """Below the floor by its numbers, not by its letters; what is not installed is not old."""
+    asked = checks._installed
+    monkeypatch.setattr(checks, "_installed", lambda other: installed if other == name else asked(other))
+    assert deployed() == expected
+
+
+def test_what_is_not_installed_has_no_version() -> None:
+    """Daphne may be missing where another server runs the site."""
+    assert checks._installed("no-such-package-of-ours") is None
+
+
+def test_the_floors_are_those_of_the_project() -> None:
+    """What the check asks for is what pyproject.toml asks for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    lines = [re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\d.]+).*", line) for line in project]
+    floors = {line[1]: checks._numbers(line[2]) for line in lines if line}
+    assert {name: floors[name] for name in checks.FLOORS} == checks.FLOORS
+
+
+@pytest.mark.parametrize(
+    ("engine", "expected"), [("signed_cookies", ["chat.W007"]), ("db", []), ("cached_db", []), ("cache", [])]
+)
+def test_sessions_in_cookies_are_a_warning_on_deployment(
+    settings: Settings, engine: str, expected: list[str]
+) -> None:
+    """Nobody can end what only the browser has."""
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    assert deployed() == expected
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"), [(["*"], ["chat.W008"]), (["a.example", "*"], ["chat.W008"]), ([".example.com"], [])]
+)
+def test_any_host_is_a_warning_on_deployment(settings: Settings, hosts: list[str], expected: list[str]) -> None:
+    """The Origin check compares with the host that was asked for."""
+    settings.ALLOWED_HOSTS = hosts
+    assert deployed() == expected
+
+
+def test_the_site_itself_is_fit_for_deployment() -> None:
+    """With HTTPS=1, `check --deploy` finds nothing in the settings as they come."""
+    environment = {**os.environ, "HTTPS": "1", "SECRET_KEY": "x" * 25 + "abcdefghijklmnopqrstuvwxyz"}
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_start_without_limits_says_so() -> None:
+    """Whatever command starts with CHAT_LIMITS=off has a line about it; `serve` is one."""
+    environment = {**os.environ, "CHAT_LIMITS": "off"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "(chat.W004) LIMITS is off" in done.stderr
