@@ -6,7 +6,7 @@ from chat import views
 class RoomConverter:
     """A room's slug, as the protocol has it."""
 
-    regex = "[a-z0-9][a-z0-9_-]{0,49}"
+    regex = "_?[a-z0-9][a-z0-9_-]{0,49}"
 
     def to_python(self, value: str) -> str:
         return value
@@ -21,5 +21,9 @@ app_name = "chat"
 urlpatterns = [
     path("", views.index, name="index"),
     path("room/<room:room>/", views.room, name="room"),
+    path("rooms/", views.create, name="create"),
+    path("direct/", views.direct, name="direct"),
+    path("invite/<str:code>/", views.invite, name="invite"),
+    path("whoami", views.whoami, name="whoami"),
     path("healthz", views.healthz, name="healthz"),
 ]

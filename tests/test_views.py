@@ -51,8 +51,16 @@ def test_a_name_is_kept_in_the_session(client: Client) -> None:
     assert config_of(client, "tea") == {
         "room": "tea",
         "username": "Ann Lee",
+        "account": False,
         "path": "/ws",
         "lasting": True,
+        "about": {},
+        "links": {
+            "index": "/?room=tea",
+            "room": "/room/room-name/",
+            "signIn": "/login/?next=%2Froom%2Ftea%2F",
+            "whoami": "/whoami",
+        },
         "page": {"messages": [], "more": False, "seq": 0, "epoch": None, "read": None},
     }
 
@@ -130,9 +138,9 @@ def test_the_page_s_messages_are_as_on_the_wire(client: Client, olga: User, tea:
 def test_a_page_of_a_room_costs_the_same_however_full_it_is(
     client: Client, olga: User, tea: RoomLog, django_assert_max_num_queries: Any
 ) -> None:
-    """The session, the account, the room, its messages, their emoji, how far one has read: no query for each."""
+    """The session, the account, the room and its rules, its messages, their emoji, how far one has read."""
     Writer().write([*posts(tea, 60), *(react(tea, number) for number in range(1, 60))])
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(9):
         config_of(client, "tea")
 
 

@@ -13,18 +13,28 @@ export class Company {
   /**
    * @param {object} options
    * @param {object} options.elements people (the panel), peopleList, peopleToggle, peopleClose, typing, counts
+   * @param {(name: string) => string[]} options.actionsWith what can be done with a person
+   * @param {(act: string, name: string) => void} options.act
    * @param {() => void} options.onChange the timeline has to be drawn
    */
-  constructor({client, timeline, elements, onChange}) {
+  constructor({client, timeline, elements, actionsWith, act, onChange}) {
     const {people, peopleList, peopleToggle, peopleClose, typing, counts} = elements;
     this.#timeline = timeline;
     this.#onChange = onChange;
-    this.#people = new PeopleView({panel: people, list: peopleList, toggle: peopleToggle, close: peopleClose, counts});
+    this.#people = new PeopleView({
+      ...{panel: people, list: peopleList, toggle: peopleToggle, close: peopleClose, counts},
+      ...{actionsWith, act},
+    });
     this.#typing = new TypingView(typing);
     client.addEventListener("userList", ({detail}) => this.#listed(detail));
     client.addEventListener("typing", ({detail}) => this.#typed(detail));
     client.addEventListener("join", ({detail}) => this.#moved("joined", detail));
     client.addEventListener("leave", ({detail}) => this.#moved("left", detail));
+  }
+
+  /** Nobody is to be seen any more. */
+  forget() {
+    this.#listed({users: [], count: 0});
   }
 
   /** Somebody has said something: that ends their typing. */

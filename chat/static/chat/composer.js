@@ -58,6 +58,13 @@ export class Composer {
     this.#field.focus();
   }
 
+  /** Whether anything can be written. What is written already stays. */
+  set enabled(enabled) {
+    if (this.#field.disabled === !enabled) return;
+    this.#field.disabled = !enabled;
+    this.#changed();
+  }
+
   #key(event) {
     // While an input method composes, Enter chooses its word; Safari tells it by the key code only.
     if (event.isComposing || event.keyCode === 229) return;
@@ -70,7 +77,7 @@ export class Composer {
 
   #send() {
     const text = cleaned(this.#field.value);
-    if (!text.trim() || characters(text) > LIMIT.CONTENT) return;
+    if (this.#field.disabled || !text.trim() || characters(text) > LIMIT.CONTENT) return;
     this.text = "";
     this.focus();
     this.#on.send(text);
@@ -82,7 +89,7 @@ export class Composer {
     this.#count.textContent = left < 0 ? words.over(-left) : left <= NEAR_LIMIT ? words.left(left) : "";
     this.#count.classList.toggle("over", left < 0);
     this.#field.setAttribute("aria-invalid", String(left < 0));
-    this.#button.disabled = left < 0;
+    this.#button.disabled = left < 0 || this.#field.disabled;
   }
 
   #grow() {

@@ -1,6 +1,9 @@
 import {ConnectionView} from "./connection-view.js";
-import {ERROR} from "./protocol.js";
+import {CLOSE, ERROR} from "./protocol.js";
 import {errorWords} from "./words.js";
+
+/** Why a join is refused to somebody who can choose another name. */
+const OF_NAMES = new Set([ERROR.NAME_TAKEN, ERROR.NAME_NEEDED, ERROR.NAME_RESERVED]);
 
 /** The way into the room: where the page stands in its log, the connection's state, and what a refusal means. */
 export class Entrance {
@@ -40,16 +43,23 @@ export class Entrance {
     this.#client.connect();
   }
 
+  /** It is certain now. */
+  signedOut() {
+    this.#view.draw({state: "signed out"});
+  }
+
   #changed(detail) {
     this.entered &&= detail.state === "open";
-    this.#view.draw(detail);
+    // Perhaps the browser has another cookie only: exits.js finds out.
+    const doubtful = detail.state === "closed" && detail.code === CLOSE.NOT_SIGNED_IN;
+    this.#view.draw(doubtful ? {state: "checking"} : detail);
   }
 
   #refused(error) {
     const reason = errorWords(error);
     this.#client.close(); // a socket without a room is of no use to anybody
     this.#view.draw({state: "closed", reason});
-    if (error.code === ERROR.NAME_TAKEN || error.code === ERROR.NAME_NEEDED) this.#askForName(reason);
+    if (OF_NAMES.has(error.code)) this.#askForName(reason);
   }
 
   #askForName(reason) {

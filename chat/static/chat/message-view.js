@@ -48,11 +48,14 @@ export function drawPending({entry, quote, continued}, {me}) {
       {className: "said"},
       quote && quotation(quote),
       text(entry),
-      entry.failed === null ? fate(words.sending) : failure(entry),
+      entry.failed === null ? fate(HELD[entry.held] ?? words.sending) : failure(entry),
     ),
     time(entry.at),
   );
 }
+
+/** What a message waits for, by the server's code. */
+const HELD = {slow_mode: words.slow, too_many: words.held};
 
 function author(name) {
   return make("span", {className: "author"}, make("bdi", {}, name));
@@ -136,5 +139,6 @@ function fate(doing) {
 function failure({ref, failed}) {
   const button = (act) =>
     make("button", {type: "button", className: "small", dataset: {act, ref, focus: act}}, words[act]);
-  return make("p", {className: "fate"}, words.notSent(failed), " ", button("retry"), " ", button("discard"));
+  const buttons = ["retry", "reword", "discard"].flatMap((act) => [" ", button(act)]);
+  return make("p", {className: "fate"}, words.notSent(failed), ...buttons);
 }

@@ -7,7 +7,9 @@ import {Company} from "./company.js";
 import {Composer} from "./composer.js";
 import {elements, onFrame} from "./dom.js";
 import {Entrance} from "./entrance.js";
+import {Exits} from "./exits.js";
 import {RowFocus} from "./focus.js";
+import {Governing} from "./governing.js";
 import {HistoryPages} from "./history.js";
 import {Intent} from "./intent.js";
 import {Journey} from "./journey.js";
@@ -26,7 +28,8 @@ import {Toolbar} from "./toolbar.js";
 import {errorWords} from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const {room, username, path, lasting, page} = JSON.parse($("chat-config").textContent);
+const config = JSON.parse($("chat-config").textContent);
+const {room, username, path, lasting, page} = config;
 
 // --- What is known ---
 
@@ -92,11 +95,12 @@ const rowFocus = new RowFocus({list: $("rows"), onLeave: () => composer.focus(),
 const toolbar = new Toolbar({
   list: $("rows"),
   rowOf: (node) => log.rowOf(node),
-  context: () => ({me: timeline.me, lasting}),
+  context: () => ({me: timeline.me, lasting, moderates: governing.moderates}),
   on: {
     reply: (message) => intent.reply(message),
     edit: (message) => intent.edit(message),
     remove: (message) => actions.remove(message),
+    report: (message) => governing.report(message),
     react: (message, emoji, on) => actions.react(message, emoji, on),
   },
 });
@@ -120,6 +124,18 @@ const intent = new Intent({
   onChange: () => drawLog(),
 });
 
+const governing = new Governing({
+  client,
+  config,
+  composer,
+  me: () => timeline.me,
+  tell: (sentence) => attention.tell(sentence),
+  onChange() {
+    company.draw();
+    drawLog();
+  },
+});
+
 const search = new SearchPanel({
   searching,
   elements: elements(
@@ -139,6 +155,8 @@ const company = new Company({
     ...elements("people", "peopleList", "peopleToggle", "peopleClose", "typing"),
     counts: document.querySelectorAll("[data-people-count]"),
   },
+  actionsWith: (name) => governing.actionsWith(name, timeline.me),
+  act: (act, name) => governing.act(act, name),
   onChange: () => drawLog(),
 });
 
@@ -151,6 +169,8 @@ const entrance = new Entrance({
     ...["rename", "renameReason"],
   ),
 });
+
+new Exits({client, config, entrance, governing, conceal});
 
 const drawLog = onFrame(drawNow);
 
@@ -208,6 +228,11 @@ const PRESSED = {
   retry(node, {ref}) {
     saying.retry(ref);
     composer.focus(); // the button that had the focus is going
+  },
+  reword(node, {ref}) {
+    const refused = saying.discard(ref);
+    composer.text = [refused.content, composer.text].filter(Boolean).join("\n");
+    composer.focus();
   },
   discard(node, {ref}) {
     saying.discard(ref);
@@ -273,11 +298,25 @@ client.addEventListener("welcome", ({detail}) => {
 });
 
 client.addEventListener("reset", () => {
-  for (const part of [quotes, reading, searching, history]) part.reset();
-  intent.end();
+  forget();
   journey.toLive();
   history.begin();
 });
+
+/** The log is of another life, or not for these eyes any more. */
+function forget() {
+  for (const part of [quotes, reading, searching, history]) part.reset();
+  intent.end();
+}
+
+/** The reader may not see the room any more. Who comes back starts over. */
+function conceal() {
+  document.querySelector(".room").dataset.concealed = "";
+  search.stepAside();
+  forget();
+  company.forget();
+  drawNow();
+}
 
 client.addEventListener("error", ({detail}) => {
   if (detail.command === undefined) attention.tell(errorWords(detail)); // the others have somebody who tells

@@ -108,7 +108,7 @@ function pendingRow(entry, {quote, continued}) {
   return {
     kind: "pending",
     key: `ref ${entry.ref}`,
-    version: [continued, quote?.version, entry.failed].join(" "),
+    version: [continued, quote?.version, entry.failed, entry.held].join(" "),
     entry,
     quote,
     continued,

@@ -17,6 +17,7 @@ export class Saying {
     this.#attention = attention;
     this.#onChange = onChange;
     client.addEventListener("sent", ({detail}) => this.#sent(detail));
+    client.addEventListener("later", ({detail}) => this.#later(detail));
     client.addEventListener("refused", ({detail}) => this.#refused(detail));
     client.addEventListener("pending", ({detail}) => this.#restore(detail));
   }
@@ -35,10 +36,12 @@ export class Saying {
     this.#onChange();
   }
 
+  /** Forget a refused one. Returns it. */
   discard(ref) {
-    this.#timeline.sending.take(ref);
+    const entry = this.#timeline.sending.take(ref);
     this.#client.discard(ref);
     this.#onChange();
+    return entry;
   }
 
   /** Show what an earlier life of this page left behind. */
@@ -56,6 +59,11 @@ export class Saying {
 
   #sent({ref, ...message}) {
     this.#timeline.confirm(ref, message);
+    this.#onChange();
+  }
+
+  #later({ref, error}) {
+    this.#timeline.sending.hold(ref, error.code);
     this.#onChange();
   }
 

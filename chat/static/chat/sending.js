@@ -3,7 +3,7 @@ const CLOCKS_APART = 60_000;
 
 /** Messages of ours on their way, in the order in which they will be said. Pure. */
 export class Sending {
-  #entries = []; // {ref, content, replyTo?, at, failed: reason or null, claim: id or null}
+  #entries = []; // {ref, content, replyTo?, at, failed: reason or null, held: code or null, claim: id or null}
 
   /** What is to be shown. An entry that has arrived already, by the look of it, is not shown twice. */
   get entries() {
@@ -12,7 +12,7 @@ export class Sending {
 
   add({ref, content, replyTo, at}) {
     if (this.#find(ref)) return;
-    this.#entries.push({ref, content, replyTo, at, failed: null, claim: null});
+    this.#entries.push({ref, content, replyTo, at, failed: null, held: null, claim: null});
   }
 
   /**
@@ -43,10 +43,16 @@ export class Sending {
     if (entry) Object.assign(entry, {failed: reason, claim: null});
   }
 
+  /** The server wants it later: why. */
+  hold(ref, code) {
+    const entry = this.#find(ref);
+    if (entry) entry.held = code;
+  }
+
   /** Try a failed one again: it moves to the end, where it will be. Returns it. */
   retry(ref) {
     const entry = this.take(ref);
-    if (entry) this.#entries.push(Object.assign(entry, {failed: null}));
+    if (entry) this.#entries.push(Object.assign(entry, {failed: null, held: null}));
     return entry;
   }
 

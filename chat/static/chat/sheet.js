@@ -34,13 +34,19 @@ export class Sheet {
   }
 
   #key(event) {
-    if (event.key !== "Escape" || event.defaultPrevented || !this.open) return;
+    if (event.key !== "Escape" || event.defaultPrevented || !this.open || ofDialog(event)) return;
     event.preventDefault();
     this.show(false);
   }
 
   #pressed(target) {
+    if (ofDialog({target})) return;
     const inside = this.#panel.contains(target) || this.#toggle.contains(target);
     if (this.open && !inside) this.show(false, {refocus: false});
   }
+}
+
+/** What happens in a dialog above the sheet is its own business. */
+function ofDialog({target}) {
+  return target.closest?.("dialog") != null;
 }

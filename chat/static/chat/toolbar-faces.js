@@ -6,17 +6,18 @@ import {choices, has} from "./reactions.js";
 import {words} from "./words.js";
 
 /**
- * Each takes {message, own, lasting, me} and gives {label, nodes}. A button's data-act says what it does, the name
+ * Each takes {message, own, lasting, moderates, me} and gives {label, nodes}. A button's data-act says what it does, the name
  * of another face turns to that.
  */
 export const FACES = {
-  actions: ({message, own, lasting}) => ({
+  actions: ({message, own, lasting, moderates}) => ({
     label: words.actionsFor(message.username),
     nodes: [
       lasting ? drawn("react", "emoji") : null,
       drawn("reply", "reply"),
       lasting && own ? drawn("edit", "edit") : null,
-      lasting && own ? drawn("delete", "question") : null,
+      (lasting && own) || moderates ? drawn("delete", "question") : null,
+      lasting && !own ? drawn("report", "report") : null,
     ],
   }),
 

@@ -23,8 +23,10 @@ export class Toolbar {
    * @param {object} options
    * @param {HTMLElement} options.list of the rows
    * @param {(element: Element) => object} options.rowOf
-   * @param {() => {me: string, lasting: boolean}} options.context lasting: whether messages can be changed
-   * @param {object} options.on {reply(message), edit(message), remove(message), react(message, emoji, on)}
+   * @param {() => {me: string, lasting: boolean, moderates: boolean}} options.context lasting: whether
+   *   messages can be changed; moderates: also those of others
+   * @param {object} options.on {reply(message), edit(message), remove(message), report(message), react(message, emoji,
+   *   on)}
    */
   constructor({list, rowOf, context, on}) {
     this.#list = list;
@@ -132,8 +134,9 @@ export class Toolbar {
   #draw() {
     this.#drawn = this.#rowOf(this.#row);
     const {message} = this.#drawn;
-    const {me, lasting} = this.#context();
-    const {label, nodes} = FACES[this.#face]({message, own: message.username === me, lasting, me});
+    const context = this.#context();
+    const own = message.username === context.me;
+    const {label, nodes} = FACES[this.#face]({message, own, ...context});
     const place = this.#bar.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
     this.#bar.ariaLabel = label;
     this.#bar.dataset.face = this.#face;

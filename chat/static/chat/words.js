@@ -8,7 +8,6 @@ import {CLOSE} from "./protocol.js";
 const CLOSED = new Map([
   [CLOSE.BAD_INPUT, "the server could not understand this page. Reload it."],
   [CLOSE.FORBIDDEN, "you were disconnected by the staff."],
-  [4401, "you are not signed in any more. Choose your name again."],
 ]);
 
 /** A name in a text without elements (a tooltip, a label): U+2068 and U+2069 do there what <bdi> does. */
@@ -19,7 +18,10 @@ export const words = {
   waiting: "waiting for connection",
   notSent: (reason) => `Not sent. ${reason}`,
   retry: "Retry",
+  reword: "Edit",
   discard: "Discard",
+  slow: "waiting: slow mode",
+  held: "waiting",
   unread: "New since you left",
   newMessages: (count) => (count === 1 ? "1 new message" : `${count} new messages`),
   latest: "Latest messages",
@@ -40,6 +42,7 @@ export const words = {
   react: "React",
   reply: "Reply",
   edit: "Edit",
+  report: "Report…",
   delete: "Delete",
   back: "Back",
   reactWith: (emoji) => `React with ${emoji}`,
@@ -114,6 +117,10 @@ export function connectionWords({state, code, reason}, seconds) {
       return ["Reconnecting", soon];
     case "offline":
       return ["Offline", ""];
+    case "checking":
+      return ["Checking who you are", "…"];
+    case "signed out":
+      return ["Signed out", ""];
     case "closed":
       return [`Disconnected: ${reason || CLOSED.get(code) || `the server closed the connection (${code}).`}`, ""];
     default:

@@ -1,0 +1,61 @@
+import {CLOSE, ERROR} from "./protocol.js";
+import {SignIn} from "./sign-in.js";
+import {errorWords} from "./words.js";
+
+/** Why a join is refused to somebody who is told so in the place of the field. */
+const OUT = new Set([ERROR.BANNED, ERROR.NO_ROOM, ERROR.SIGN_IN]);
+
+/** The ways out of the room that the reader did not choose: put out, not let in, signed out. */
+export class Exits {
+  #client;
+  #room;
+  #entrance;
+  #governing;
+  #conceal;
+  #signIn;
+
+  /**
+   * @param {object} options
+   * @param {object} options.config of the page
+   * @param {() => void} options.conceal take what was said out of sight
+   */
+  constructor({client, config, entrance, governing, conceal}) {
+    const {room, username, account, links} = config;
+    this.#client = client;
+    this.#room = room;
+    this.#entrance = entrance;
+    this.#governing = governing;
+    this.#conceal = conceal;
+    this.#signIn = new SignIn({
+      url: links.whoami,
+      me: {username, account},
+      on: {same: () => client.connect(), other: (who) => this.#signedOut(who)},
+    });
+    this.#listen();
+  }
+
+  #listen() {
+    this.#client.addEventListener("welcome", () => this.#signIn.settled());
+    this.#client.addEventListener("removed", ({detail}) => detail.room === this.#room && this.#putOut(detail));
+    this.#client.addEventListener("error", ({detail}) => {
+      if (detail.command === "join" && OUT.has(detail.code)) this.#putOut(detail);
+    });
+    this.#client.addEventListener("state", ({detail: {state, code}}) => {
+      if (state === "closed" && code === CLOSE.NOT_SIGNED_IN) this.#signIn.check();
+    });
+  }
+
+  #putOut(frame) {
+    this.#governing.close();
+    if (frame.code === ERROR.NO_ROOM || this.#governing.secret) this.#conceal();
+    this.#governing.out.removed({...frame, message: errorWords(frame)}, () => this.#entrance.enter());
+  }
+
+  #signedOut({username, account}) {
+    this.#governing.close();
+    if (this.#governing.secret) this.#conceal();
+    this.#entrance.signedOut();
+    if (username === null || !account) this.#governing.out.signedOut();
+    else this.#governing.out.somebodyElse(username);
+  }
+}

@@ -1,0 +1,121 @@
+import {AboutDialog} from "./about-dialog.js";
+import {Deciding} from "./deciding.js";
+import {elements} from "./dom.js";
+import {OutView} from "./out-view.js";
+import {PersonActions} from "./person-actions.js";
+import {Reporting} from "./reporting.js";
+import {SpeakingView} from "./speaking-view.js";
+import {Standing} from "./standing.js";
+import {StandingView} from "./standing-view.js";
+
+/** Who may do what in the room: what the server tells of it, what the page shows of it, and what one can do with it. */
+export class Governing {
+  out;
+  #client;
+  #room;
+  #standing;
+  #views;
+  #about;
+  #people;
+  #reporting;
+  #onChange;
+
+  /**
+   * @param {object} options
+   * @param {object} options.config of the page
+   * @param {() => string} options.me the reader's name
+   * @param {(sentence: string) => void} options.tell
+   * @param {() => void} options.onChange what the reader may do is another now
+   */
+  constructor({client, config, composer, me, tell, onChange}) {
+    const {room, about, account, links} = config;
+    this.#client = client;
+    this.#room = room;
+    this.#onChange = onChange;
+    this.#standing = new Standing({about, account});
+    const shared = {client, room, standing: this.#standing, tell};
+    this.out = new OutView({
+      page: document.querySelector(".room"),
+      links,
+      ...elements("out", "outTitle", "outHint", "outActions"),
+    });
+    this.#views = [
+      new StandingView({...shared, ...elements("roomName", "badges")}),
+      new SpeakingView({...shared, composer, ...elements("speaking", "speakingSaid", "speakingShown")}),
+    ];
+    this.#compose(shared, {me, links});
+    this.#listen();
+    this.#draw();
+  }
+
+  get moderates() {
+    return this.#standing.moderates;
+  }
+
+  actionsWith(name, me) {
+    return this.#standing.actionsWith(name, me);
+  }
+
+  act(act, name) {
+    this.#people.do(act, name);
+  }
+
+  report(message) {
+    this.#reporting.open(message);
+  }
+
+  #compose(shared, {me, links}) {
+    const deciding = new Deciding(
+      elements(
+        ...["decide", "decideForm", "decideTitle", "decideHint", "decideDo", "decideCancel"],
+        ...["decideLong", "decideLongBox", "decideReason", "decideReasonBox"],
+      ),
+    );
+    const visit = (room) => location.assign(links.room.replace("room-name", room));
+    this.#people = new PersonActions({...shared, deciding, visit});
+    this.#reporting = new Reporting({
+      ...shared,
+      ...elements("report", "reportForm", "reportText", "reportReason", "reportCancel"),
+    });
+    this.#about = new AboutDialog({
+      ...shared,
+      deciding,
+      me,
+      leave: () => location.assign(links.index),
+      ...elements(
+        ...["about", "aboutToggle", "aboutClose", "aboutKind", "aboutRole", "aboutStatus", "aboutLeave"],
+        ...["settings", "settingsTitle", "settingsTitleBox", "settingsReadOnly", "settingsSlow"],
+        ...["settingsArchived", "settingsArchivedBox", "membersBox", "membersList", "restrictedBox", "restrictedList"],
+        ...["invite", "inviteMake", "inviteLinkBox", "inviteLink", "inviteCopy", "inviteExpires"],
+        ...["inviteForm", "inviteName"],
+      ),
+    });
+  }
+
+  #listen() {
+    for (const type of ["welcome", "room"]) {
+      this.#client.addEventListener(type, ({detail}) => {
+        if (detail.room !== this.#room) return;
+        this.#standing.heard(detail);
+        this.#draw();
+        this.#onChange();
+      });
+    }
+    this.#client.addEventListener("welcome", () => this.out.hide());
+  }
+
+  /** The reader is out: nothing of this can be done any more. */
+  close() {
+    for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  }
+
+  /** Is what was said here for nobody else's eyes? */
+  get secret() {
+    return this.#standing.about.kind !== "public";
+  }
+
+  #draw() {
+    for (const view of this.#views) view.draw();
+    this.#about.draw();
+  }
+}

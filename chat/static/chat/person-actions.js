@@ -1,0 +1,86 @@
+import {errorWords} from "./words.js";
+import {roomWords} from "./room-words.js";
+
+/** What is done to people: asked first where it weighs, and told when it is done. */
+export class PersonActions {
+  #moderation;
+  #client;
+  #room;
+  #standing;
+  #deciding;
+  #tell;
+  #visit;
+
+  /**
+   * @param {object} options
+   * @param {import("./deciding.js").Deciding} options.deciding
+   * @param {(sentence: string) => void} options.tell
+   * @param {(room: string) => void} options.visit go to another room
+   */
+  constructor({client, room, standing, deciding, tell, visit}) {
+    this.#client = client;
+    this.#moderation = client.moderation;
+    this.#room = room;
+    this.#standing = standing;
+    this.#deciding = deciding;
+    this.#tell = tell;
+    this.#visit = visit;
+  }
+
+  /** @param {string} act one of `standing.actionsWith` */
+  async do(act, name) {
+    try {
+      const told = await this.#deeds[act](name);
+      if (told) this.#tell(told);
+    } catch (error) {
+      this.#tell(errorWords(error));
+    }
+  }
+
+  #deeds = {
+    direct: async (name) => this.#visit((await this.#client.direct(name)).room),
+    mute10: (name) => this.#mute(name, 600, "10 minutes"),
+    mute60: (name) => this.#mute(name, 3_600, "an hour"),
+    unmute: async (name) => {
+      await this.#moderation.unmute(this.#room, name);
+      return roomWords.unmuted(name);
+    },
+    kick: (name) => this.#kick(name),
+    ban: (name) => this.#ban(name),
+    moderator: (name) => this.#appoint(name, "moderator"),
+    owner: (name) => this.#makeOwner(name),
+  };
+
+  async #mute(name, seconds, time) {
+    await this.#moderation.mute(this.#room, name, {seconds});
+    return roomWords.muted(name, time);
+  }
+
+  async #kick(name) {
+    const hint = roomWords.kickHint(this.#standing.about.kind);
+    const question = {title: roomWords.sureToKick(name), hint, confirm: roomWords.reallyKick, reason: true};
+    const decided = await this.#deciding.ask(question);
+    if (!decided) return null;
+    await this.#moderation.kick(this.#room, name, {reason: decided.reason});
+    return roomWords.kicked(name);
+  }
+
+  async #ban(name) {
+    const {sureToBan, banHint: hint, reallyBan: confirm} = roomWords;
+    const decided = await this.#deciding.ask({title: sureToBan(name), hint, confirm, length: true, reason: true});
+    if (!decided) return null;
+    await this.#moderation.ban(this.#room, name, decided);
+    return roomWords.banned(name);
+  }
+
+  async #makeOwner(name) {
+    const {sureToMakeOwner, ownerHint: hint, reallyMakeOwner: confirm} = roomWords;
+    const decided = await this.#deciding.ask({title: sureToMakeOwner(name), hint, confirm});
+    return decided && this.#appoint(name, "owner");
+  }
+
+  async #appoint(name, role) {
+    await this.#moderation.setRole(this.#room, name, role);
+    return roomWords.appointed(name, role);
+  }
+}

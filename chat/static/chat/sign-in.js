@@ -1,0 +1,65 @@
+import {Backoff} from "./backoff.js";
+import {systemClock} from "./clock.js";
+
+/** Milliseconds before the question: the browser may just be getting a new cookie. */
+const PATIENCE = 1_500;
+/** Milliseconds between further questions: one that failed, or a server that closes again and again. */
+const AGAIN = {base: 2_000, cap: 30_000};
+
+/** Whether the reader is still who they were, when the server says that their sign-in has ended. */
+export class SignIn {
+  #url;
+  #me;
+  #on;
+  #fetch;
+  #clock;
+  #backoff;
+  #timer = null;
+  #asked = false; // since the reader was last in a room
+
+  /**
+   * @param {object} options
+   * @param {string} options.url answers {username, account}
+   * @param {{username: string, account: boolean}} options.me
+   * @param {object} options.on {same(), other({username, account}): username null: nobody}
+   */
+  constructor({url, me, on, fetch = globalThis.fetch.bind(globalThis), clock = systemClock, random = Math.random}) {
+    this.#url = url;
+    this.#me = me;
+    this.#on = on;
+    this.#fetch = fetch;
+    this.#clock = clock;
+    this.#backoff = new Backoff({random, ...AGAIN});
+  }
+
+  /** The server closed the socket with 4401. */
+  check() {
+    const delay = PATIENCE + (this.#asked ? this.#backoff.next() : 0);
+    this.#asked = true;
+    this.#clock.clearTimeout(this.#timer);
+    this.#timer = this.#clock.setTimeout(() => this.#ask(), delay);
+  }
+
+  /** The reader is in the room. */
+  settled() {
+    this.#asked = false;
+    this.#backoff.reset();
+  }
+
+  async #ask() {
+    const who = await this.#whoIsIt();
+    if (who === null) this.check();
+    else if (who.username === this.#me.username && who.account === this.#me.account) this.#on.same();
+    else this.#on.other(who);
+  }
+
+  /** Null where it can't be told. */
+  async #whoIsIt() {
+    try {
+      const response = await this.#fetch(this.#url, {cache: "no-store", credentials: "same-origin"});
+      return response.ok ? await response.json() : null;
+    } catch {
+      return null;
+    }
+  }
+}

@@ -1,0 +1,26 @@
+import {make, write} from "./dom.js";
+import {KINDS, ROLES, roomWords} from "./room-words.js";
+
+/** The room's title, and what kind of room it is. */
+export class StandingView {
+  #standing;
+  #room;
+  #name;
+  #badges;
+
+  /** @param {{standing, room: string, roomName: HTMLElement, badges: HTMLElement}} options */
+  constructor({standing, room, roomName, badges}) {
+    this.#standing = standing;
+    this.#room = room;
+    this.#name = roomName;
+    this.#badges = badges;
+  }
+
+  draw() {
+    const {title, kind, role, archived} = this.#standing.about;
+    write(this.#name, title || this.#room);
+    const special = this.#standing.known && (role === "owner" || role === "moderator");
+    const badges = [KINDS[kind].badge, archived ? roomWords.archived : "", special ? ROLES[role] : ""];
+    this.#badges.replaceChildren(...badges.filter(Boolean).map((badge) => make("span", {className: "badge"}, badge)));
+  }
+}

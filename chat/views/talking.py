@@ -1,0 +1,93 @@
+"""The room's page."""
+
+from typing import Any
+
+import msgspec
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from chat import policy, protocol, rooms
+from chat.auth import Identity
+from chat.conf import chat_settings
+from chat.log import queries as log
+from chat.protocol import Invalid
+from chat.rooms.permissions import about, check_entering
+from chat.views.forms import EntranceForm
+from chat.views.visitor import address, identity_of, no_room, sign_in, sign_in_link
+
+MESSAGES_SHOWN = 50
+"""Messages that a room's page has from the start."""
+
+
+@require_safe
+@never_cache
+def room(request: HttpRequest, room: str) -> HttpResponse:
+    """The room, with its latest messages: the socket goes on from there."""
+    identity = identity_of(request)
+    if identity is None:
+        return _ask_for_name(request, room)
+    found = rooms.visible(room, identity)
+    if found is None:
+        # A public one opens when somebody enters it.
+        return no_room(request) if protocol.is_hidden(room) else _page(request, room, identity, {})
+    rules = policy.of_row(found)
+    try:
+        check_entering(rules, identity, address(request), room)
+    except Invalid as refusal:
+        return render(request, "chat/closed.html", {"reason": refusal.message}, status=403)
+    return _page(request, room, identity, _told(about(rules, identity, address(request))))
+
+
+def _ask_for_name(request: HttpRequest, room: str) -> HttpResponse:
+    """Without a name nobody sees a room: what is not public is answered for as if it were not there."""
+    if protocol.is_hidden(room):
+        return no_room(request)
+    return redirect(_index(room)) if chat_settings().GUESTS else sign_in(request)
+
+
+def _told(standing: protocol.AboutRoom) -> dict[str, Any]:
+    told: dict[str, Any] = msgspec.to_builtins(standing)
+    told.pop("type", None)
+    return told
+
+
+def _page(request: HttpRequest, room: str, identity: Identity, standing: dict[str, Any]) -> HttpResponse:
+    config = {
+        "room": room,
+        "username": identity.name,
+        "account": identity.account is not None,
+        "path": "/ws",
+        "lasting": identity.lasting,
+        "about": standing,
+        "links": {
+            "index": _index(room),
+            "room": reverse("chat:room", kwargs={"room": "room-name"}),
+            "signIn": sign_in_link(request),
+            "whoami": reverse("chat:whoami"),
+        },
+        "page": _messages(room, identity),
+    }
+    form = EntranceForm(request=request, initial={"username": identity.name, "room": room})
+    context = {"config": config, "form": form, "room": room, "title": standing.get("title") or room}
+    return render(request, "chat/room.html", context)
+
+
+def _index(room: str) -> str:
+    """The first page, with this room's name in its form where others can know it."""
+    index = reverse("chat:index")
+    return index if protocol.is_hidden(room) else f"{index}?room={room}"
+
+
+def _messages(room: str, identity: Identity) -> dict[str, Any]:
+    """What the page shows at once."""
+    page = log.page(room, MESSAGES_SHOWN)
+    return {
+        "messages": [msgspec.to_builtins(message) for message in page.messages],
+        "more": page.more,
+        "seq": page.seq,
+        "epoch": page.epoch,
+        "read": log.read_position(page.room, identity.key) if page.room else None,
+    }
