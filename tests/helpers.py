@@ -179,13 +179,19 @@ Enter = Callable[..., Any]
 
 @asynccontextmanager
 async def over_communicator(
-    application: Application, name: str, headers: Mapping[str, str] | None = None, path: str = "/ws"
+    application: Application,
+    name: str,
+    headers: Mapping[str, str] | None = None,
+    path: str = "/ws",
+    client: tuple[str, int] | None = None,
 ) -> AsyncIterator[CommunicatorPersona]:
     """A persona on a communicator, gone at the end."""
     lines = [
         (key.lower().encode(), value.encode()) for key, value in {"host": "localhost", **(headers or {})}.items()
     ]
     communicator = WebsocketCommunicator(application, path, lines)
+    if client:
+        communicator.scope["client"] = client
     connected, code = await communicator.connect(timeout=PATIENCE)
     if not connected:
         raise Closed(code)

@@ -113,11 +113,13 @@ async def test_what_others_said_is_theirs(alice: Persona, bob: Persona, verb: st
     assert (await kept())[1].content == "hi"
 
 
-async def test_a_name_is_no_proof(person: Enter, alice: Persona) -> None:
-    """Who has Alice's name in a session, but is not signed in as her, does not have her messages."""
-    await alice.say("hi")
-    await does(alice, "leave")
-    impostor = await guest(person, "Alice")
+async def test_a_name_is_no_proof(person: Enter) -> None:
+    """Who has a guest's name in another browser's session does not have their messages."""
+    gina = await guest(person, "Gina")
+    await gina.join()
+    await gina.say("hi")
+    await does(gina, "leave")
+    impostor = await guest(person, "Gina")
     await impostor.join()
     assert await refusal(impostor, "edit", id=1, content="mine") == (ErrorCode.FORBIDDEN, "id")
     assert await refusal(impostor, "delete", id=1) == (ErrorCode.FORBIDDEN, "id")

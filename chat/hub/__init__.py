@@ -191,6 +191,14 @@ class Hub:
             raise Invalid(ErrorCode.NO_ROOM, f"room: there is no room {log.slug!r} for you", field="room")
         return found
 
+    async def reload(self, slug: str) -> None:
+        """Have the room's rules here as the database has them now."""
+        room = self._rooms.get(slug)
+        if room:
+            self._reload(room)
+            if room.loading:
+                await asyncio.shield(room.loading)
+
     def _reload(self, room: OpenRoom) -> None:
         """Load the room's rules, soon; one that is asked for meanwhile comes after."""
         room.stale = True

@@ -271,6 +271,10 @@ class _Careful(_Batch):
             case Hide(hidden=hidden):
                 changed, row.hidden = row.hidden != hidden, hidden
                 return changed
+            case Erase() if row.author != write.author:
+                # A moderator's: out of sight, and for the staff still there.
+                changed, row.hidden = not row.hidden and row.deleted is None, True
+                return changed
             case Erase():
                 return _erase(row, self.now)
         if row.deleted is not None or row.hidden:

@@ -54,7 +54,7 @@ class OfMessage(Write):
     """Something that changes the message ``id``."""
 
     id: int
-    # Raises Invalid where the author may not.
+    # Raises Invalid where the author may not. It may keep a record, in the same transaction.
     allowed: Callable[[models.Message], None]
 
 
@@ -65,7 +65,7 @@ class EditText(OfMessage):
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Erase(OfMessage):
-    """Delete: the text is gone, the number stays."""
+    """Delete: the text is gone, the number stays. A message of somebody else's is hidden instead."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

@@ -45,6 +45,8 @@ async def manage(hub: Hub, socket: Socket, command: Managing) -> Outgoing:
     if isinstance(command, Invite) and command.username is UNSET:
         return await _link(who, command)
     slug = await done(partial(_carry_out, who, command, here))
+    # Signals tell everybody of it; but what is acknowledged holds here from now on.
+    await hub.reload(slug)
     return Ack(room=slug, timestamp=protocol.now(), ref=command.ref)
 
 

@@ -96,7 +96,7 @@ class Warden:
             task.add_done_callback(self._looking.discard)
 
     async def _look_at_all(self) -> None:
-        """Look at each sign-in once in RECHECK seconds, some each second; and for accounts that no signal told of."""
+        """Look at each sign-in once in RECHECK seconds, some each second; then for accounts unknown so far."""
         while True:
             ends = self._loop.time() + chat_settings().RECHECK
             waiting = [socket for socket in self._hub.sockets.values() if socket.identity.lasting]
