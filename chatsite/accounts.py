@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from django import forms
 from django.contrib.auth import get_user_model, login
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.forms import PasswordChangeForm, UserCreationForm
 from django.contrib.auth.views import LoginView, PasswordChangeView, RedirectURLMixin
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -29,6 +29,8 @@ from chat.limits.sign_ins import sign_ins
 
 OWN_PAGES = ("/login/", "/sign-up/")
 """Nobody is led back to them: who is signed in has nothing to do there."""
+GOOD_PASSWORD = _("At least 10 characters: not your name, not a common password, not digits only.")
+"""AUTH_PASSWORD_VALIDATORS in one line."""
 TAKEN = _("This name is taken, or looks like one that is. Choose another.")
 
 
@@ -44,7 +46,7 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]  # generic in the 
         name = self.fields["username"]
         name.widget.attrs["maxlength"] = protocol.NAME_LIMIT
         name.help_text = _("At most %(limit)s letters, digits and @ . + - _") % {"limit": protocol.NAME_LIMIT}
-        self.fields["password2"].help_text = ""
+        self.fields["password1"].help_text, self.fields["password2"].help_text = GOOD_PASSWORD, ""
 
     def clean_username(self) -> str:
         try:
@@ -64,6 +66,12 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]  # generic in the 
             self.add_error("username", forms.ValidationError(TAKEN, code="unique"))
             return None
         return user
+
+
+class NewPasswordForm(PasswordChangeForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["new_password1"].help_text, self.fields["new_password2"].help_text = GOOD_PASSWORD, ""
 
 
 class Counted(FormView):  # type: ignore[type-arg]  # as above
@@ -127,6 +135,7 @@ class SignUp(Returning, Counted):
 class ChangePassword(Counted, PasswordChangeView):
     """Ends the account's sessions in other browsers; this one goes on."""
 
+    form_class = NewPasswordForm
     template_name = "registration/change_password.html"
     success_url = reverse_lazy("password_changed")
 

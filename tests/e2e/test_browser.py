@@ -245,7 +245,7 @@ async def test_the_pages_are_accessible(start: Start, visit: Visit, scheme: str,
         await say(page, "Hello Bob")
         await expect(log(page)).to_contain_text("Hello Bob")
         assert await violations(page) == []
-    for path in ("/", "/login/", "/nowhere/"):
+    for path in ("/", "/login/", "/sign-up/", "/nowhere/"):
         await page.goto(server.http + path)
         assert await violations(page) == []
 
