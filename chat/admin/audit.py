@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat import models
 from chat.admin.filters import COUNTED, Calendar, CountedPages, Found, RoomFilter
+from chat.admin.readonly import ReadOnlyAdmin
 
 ACTIONS = {
     "create": _("made the room"),
@@ -53,22 +54,9 @@ class ActionFilter(SimpleListFilter):
         return queryset.filter(action=self.value()) if self.value() else queryset
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
-    """A list to look at. Not even a superuser may change it."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 as above
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002 as above
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002 as above
-        return False
-
-
 @admin.register(models.AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    list_display = ("created", "who", "action", "whom", "where", "message", "detail")
+    list_display = ("created", "who", "what", "whom", "where", "message", "detail")
     list_select_related = ("room",)
     list_filter = (ActionFilter, RoomFilter)
     list_per_page = 100
@@ -80,7 +68,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
-    fields = ("created", "who", "actor", "action", "whom", "target", "where", "slug", "message", "detail")
+    fields = ("created", "who", "actor", "what", "whom", "target", "where", "slug", "message", "detail")
     readonly_fields = fields
 
     class Media:
@@ -98,6 +86,10 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=_("who"))
     def who(self, entry: models.AuditEntry) -> SafeString:
         return format_html("<bdi>{}</bdi>", entry.actor_name)
+
+    @admin.display(description=_("what"))
+    def what(self, entry: models.AuditEntry) -> str:
+        return str(ACTIONS.get(entry.action, entry.action))
 
     @admin.display(description=_("to whom"))
     def whom(self, entry: models.AuditEntry) -> SafeString:

@@ -97,7 +97,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
             "found": len(found),
             "rooms": _rooms(),
             "process": f"{os_socket.gethostname()}, pid {os.getpid()}",
-            "standings": list(standings.values())[:NEAR],
+            "standings": [near for near in standings.values() if near.tokens < near.burst][:NEAR],
             "may_disconnect": request.user.has_perm("chat.disconnect_connection"),
             "may_ban": request.user.has_perm("chat.add_restriction"),
             **(extra_context or {}),

@@ -27,11 +27,10 @@ class RoomFilter(SimpleListFilter):
     parameter_name = "room"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002 the admin's signature
-        slugs = list(models.Room.objects.order_by("-seq").values_list("slug", flat=True)[:ROOMS])
-        chosen = self.value()
-        if chosen and chosen not in slugs:
-            slugs.append(chosen)
-        return [(slug, slug) for slug in slugs]
+        rooms = dict(models.Room.objects.order_by("-seq").values_list("slug", "title")[:ROOMS])
+        if chosen := self.value():
+            rooms.setdefault(chosen, "")
+        return [(slug, title or slug) for slug, title in rooms.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AnyModel]) -> QuerySet[AnyModel]:  # noqa: ARG002 as above
         return queryset.filter(room__slug=self.value()) if self.value() else queryset

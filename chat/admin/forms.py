@@ -19,6 +19,9 @@ Kind = models.Room.Kind
 GUEST_PATTERN = re.compile(r"guest:[0-9a-f]{16}(?::.*)?", re.DOTALL)
 """A guest's key, as messages have it: with the name at its end, or without."""
 
+WHOM = {"account", "guest", "address"}
+"""The fields of whom a restriction is for."""
+
 
 class AccountField(forms.ModelChoiceField):  # type: ignore[type-arg]  # generic only in the stubs
     """An account, by its name."""
@@ -88,7 +91,7 @@ def hidden_slug() -> str:
 
 
 class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
-    user = AccountField(label=_("account's name"))
+    user = AccountField(label=_("Account's name"))
 
     class Meta:
         model = models.Membership
@@ -113,7 +116,7 @@ class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
 class MembershipOfRoomForm(MembershipForm):
     """The same, on a page of its own."""
 
-    room = RoomField(label=_("room"), help_text=_("Its name in addresses."))
+    room = RoomField(label=_("Room"), help_text=_("Its name in addresses."))
 
     class Meta:
         model = models.Membership
@@ -138,10 +141,10 @@ class MembershipOfRoomForm(MembershipForm):
 class RestrictionForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
     """Who it is for: an account, or a guest, or an address, or a guest and the address they come from."""
 
-    room = RoomField(label=_("room"), required=False, help_text=_("Its name in addresses; empty: everywhere."))
-    account = AccountField(label=_("account's name"), required=False)
+    room = RoomField(label=_("Room"), required=False, help_text=_("Its name in addresses; empty: everywhere."))
+    account = AccountField(label=_("Account's name"), required=False)
     guest = forms.CharField(
-        label=_("guest"),
+        label=_("Guest"),
         required=False,
         strip=True,
         max_length=models.AUTHOR_LENGTH,
@@ -152,6 +155,10 @@ class RestrictionForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
     class Meta:
         model = models.Restriction
         fields = ("room", "kind", "address", "username", "until", "reason")
+        help_texts = {
+            "username": _("How lists call them; an account is called by its own."),
+            "until": _("Empty: for good."),
+        }
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -171,12 +178,10 @@ class RestrictionForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
-        if self.errors:
-            return given
         account, guest, address = given.get("account"), given.get("guest"), given.get("address")
         if account and (guest or address):
             self.add_error("account", _("An account alone, or a guest or an address: make two restrictions."))
-        elif not (account or guest or address or self._kept):
+        elif not (account or guest or address or self._kept or WHOM & self.errors.keys()):
             self.add_error(None, _("Say whom: an account's name, a guest or an address."))
         until = given.get("until")
         if until and "until" in self.changed_data and until <= timezone.now():

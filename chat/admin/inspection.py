@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
-from django.http import HttpRequest
+from django.contrib.admin.views.main import ChangeList
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from chat import auth, models
 from chat.admin.history import audit, staff
+from chat.admin.readonly import ReadOnlyAdmin
 
 PRIVATE = (models.Room.Kind.PRIVATE, models.Room.Kind.DIRECT)
 """Kinds of rooms in which what is said is between those who were asked in."""
@@ -33,3 +36,37 @@ def inspected(request: HttpRequest, rooms: Iterable[models.Room]) -> bool:
     for pk in private.keys() - set(looked.values_list("room", flat=True)):
         audit(request, "inspect", private[pk])
     return True
+
+
+class InspectedList(ChangeList):
+    """A list of what is said in rooms, or reported. Each row has a ``room``."""
+
+    # Is some of it from a private room? The page says so.
+    private = False
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.private = inspected(request, (row.room for row in self.result_list))
+
+
+class InspectedAdmin(ReadOnlyAdmin):
+    """Pages of what is said in rooms, or reported."""
+
+    change_list_template = "admin/chat/inspected_list.html"
+    change_form_template = "admin/chat/inspected_form.html"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[InspectedList]:  # noqa: ARG002 the admin's signature
+        return InspectedList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        found: Any = super().get_object(request, object_id, from_field)
+        if found and self.has_view_permission(request, found):
+            inspected(request, [found.room])
+        return found
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *arguments: Any, **options: Any
+    ) -> HttpResponse:
+        shown = options.get("obj")
+        context["private"] = bool(shown and is_private(shown.room))
+        return super().render_change_form(request, context, *arguments, **options)

@@ -46,7 +46,8 @@ class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]  # as abo
 
     def get_queryset(self, request: HttpRequest) -> Memberships:
         memberships: Memberships = super().get_queryset(request)
-        return memberships.select_related("user").order_by("role", "pk")
+        # Owners, moderators, members.
+        return memberships.select_related("user").order_by("-role", "pk")
 
     # A direct room is of two, and of nobody else.
 

@@ -1,12 +1,11 @@
 """What was said: to find, to hide and to take out as a file. Nothing is written past the log."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from django.contrib import admin, messages
 from django.db import router, transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -17,7 +16,7 @@ from chat import auth, models
 from chat.admin import exports
 from chat.admin.filters import Calendar, Found, RoomFilter, StateFilter
 from chat.admin.history import Entry, remember, staff
-from chat.admin.inspection import inspected, is_private
+from chat.admin.inspection import InspectedAdmin, InspectedList
 from chat.log import upkeep
 from chat.log.changes import reactions_on
 from chat.log.search import with_words, words_of
@@ -26,20 +25,12 @@ SHOWN = 120
 """Characters of a message in the list."""
 
 
-class MessageList(Found):
+class MessageList(InspectedList, Found):
     """The list. What it shows of a private room is written down."""
-
-    private = False
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.private = inspected(request, (message.room for message in self.result_list))
 
 
 @admin.register(models.Message)
-class MessageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
-    change_list_template = "admin/chat/message/change_list.html"
-    change_form_template = "admin/chat/message/change_form.html"
+class MessageAdmin(InspectedAdmin):
     list_display = ("number", "room", "author", "name", "text", "created", "state")
     list_select_related = ("room",)
     list_filter = (RoomFilter, StateFilter)
@@ -61,39 +52,13 @@ class MessageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only 
     class Media:
         css = {"all": ["chat/admin.css"]}
 
-    # --- Nothing past the log ---
-
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 the admin's signature
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: models.Message | None = None) -> bool:  # noqa: ARG002
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: models.Message | None = None) -> bool:  # noqa: ARG002
-        return False
-
     # --- The list ---
 
     def get_queryset(self, request: HttpRequest) -> Calendar[models.Message]:
         return Calendar(models.Message).order_by(*self.get_ordering(request))
 
-    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[MessageList]:  # noqa: ARG002 as above
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[MessageList]:  # noqa: ARG002 the admin's signature
         return MessageList
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> models.Message | None:
-        message: models.Message | None = super().get_object(request, object_id, from_field)
-        if message and self.has_view_permission(request, message):
-            inspected(request, [message.room])
-        return message
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *arguments: Any, **options: Any
-    ) -> HttpResponse:
-        message = options.get("obj")
-        context["private"] = bool(message and is_private(message.room))
-        return super().render_change_form(request, context, *arguments, **options)
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         """The newest first, each time by an index."""

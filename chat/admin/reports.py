@@ -5,7 +5,6 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter
-from django.contrib.admin.views.main import ChangeList
 from django.db import router, transaction
 from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
@@ -18,10 +17,9 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from chat import auth, models
-from chat.admin.audit import ReadOnlyAdmin
 from chat.admin.filters import CountedPages, RoomFilter
 from chat.admin.history import Entry, audit, remember, staff
-from chat.admin.inspection import inspected
+from chat.admin.inspection import InspectedAdmin
 from chat.admin.messages import SHOWN
 from chat.admin.restrictions import ban_url
 from chat.log import upkeep
@@ -47,19 +45,8 @@ class OpenFilter(SimpleListFilter):
         return queryset.filter(closed__isnull=self.value() == "open")
 
 
-class ReportList(ChangeList):
-    """The list. What it shows of a private room is written down."""
-
-    private = False
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.private = inspected(request, (report.room for report in self.result_list))
-
-
 @admin.register(models.Report)
-class ReportAdmin(ReadOnlyAdmin):
-    change_list_template = "admin/chat/message/change_list.html"
+class ReportAdmin(InspectedAdmin):
     list_select_related = ("room",)
     list_filter = (OpenFilter, RoomFilter)
     list_per_page = 100
@@ -69,7 +56,7 @@ class ReportAdmin(ReadOnlyAdmin):
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
     fields = (
-        *("room", "message", "author", "text", "reason", "reported_by", "reporter", "created"),
+        *("room", "message", "author", "whole", "reason", "reported_by", "reporter", "created"),
         *("closed", "closed_by"),
     )
     readonly_fields = fields
@@ -91,18 +78,7 @@ class ReportAdmin(ReadOnlyAdmin):
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         ban = ("ban",) if request.user.has_perm("chat.add_restriction") else ()
-        return ("created", "room", "message", "author", "text", "reason", "reported_by", "state", *ban)
-
-    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ReportList]:  # noqa: ARG002 as above
-        return ReportList
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> models.Report | None:
-        report: models.Report | None = super().get_object(request, object_id, from_field)
-        if report and self.has_view_permission(request, report):
-            inspected(request, [report.room])
-        return report
+        return ("text", "author", "reason", "state", *ban, "room", "message", "reported_by", "created")
 
     @admin.display(description=_("message"))
     def message(self, report: Any) -> SafeString | str:
@@ -124,6 +100,10 @@ class ReportAdmin(ReadOnlyAdmin):
             return str(_("(deleted)"))
         return format_html("<bdi>{}</bdi>", Truncator(report.said_content).chars(SHOWN))
 
+    @admin.display(description=_("text"))
+    def whole(self, report: Any) -> str:
+        return report.said_content or str(_("(deleted)"))
+
     @admin.display(description=_("reported by"))
     def reported_by(self, report: models.Report) -> SafeString:
         return format_html("<bdi>{}</bdi>", report.username)
@@ -134,7 +114,7 @@ class ReportAdmin(ReadOnlyAdmin):
             return str(_("closed by %(name)s") % {"name": report.closed_by})
         return str(_("open, message hidden") if report.said_hidden else _("open"))
 
-    @admin.display(description=_("who said it"))
+    @admin.display(description=_("in this room"))
     def ban(self, report: Any) -> SafeString | str:
         url = ban_url(report.said_author or "", room=report.room.slug)
         return format_html('<a href="{}">{}</a>', url, _("Ban…")) if url else ""

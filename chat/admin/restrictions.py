@@ -65,11 +65,6 @@ class RestrictionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic o
     ordering = ("-created", "-pk")
     paginator = CountedPages
     show_full_result_count = False
-    fieldsets = (
-        (None, {"fields": ("kind", "room")}),
-        (_("Whom: an account, or a guest, an address, or both"), {"fields": ("account", "guest", "address")}),
-        (None, {"fields": ("username", "until", "reason", "person", "by", "created")}),
-    )
     readonly_fields = ("person", "by", "created")
 
     class Media:
@@ -90,6 +85,15 @@ class RestrictionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic o
         return restriction.until is None or restriction.until > timezone.now()
 
     # --- The form ---
+
+    def get_fieldsets(self, request: HttpRequest, obj: models.Restriction | None = None) -> list[Any]:  # noqa: ARG002 as above
+        whom = _("Whom: an account, or a guest, an address, or both")
+        known = self.readonly_fields if obj else ()
+        return [
+            (None, {"fields": ("kind", "room")}),
+            (whom, {"fields": ("account", "guest", "address", "username")}),
+            (_("How long, and why"), {"fields": ("until", "reason", *known)}),
+        ]
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """``person`` in the address is somebody's key, as messages and sockets have it."""

@@ -31,15 +31,28 @@ OWNERS = 3
 """Names of owners in the list."""
 
 
+class ArchivedFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:  # noqa: ARG002 the admin's signature
+        return [("open", _("Open")), ("archived", _("Archived"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[models.Room]) -> QuerySet[models.Room]:  # noqa: ARG002 as above
+        if self.value() not in {"open", "archived"}:
+            return queryset
+        return queryset.filter(archived__isnull=self.value() == "open")
+
+
 @admin.register(models.Room)
 class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
     form = RoomForm
     change_form_template = "admin/chat/room/change_form.html"
     list_display = (
-        *("slug", "title", "kind", "owner", "members", "archived", "read_only", "slow"),
+        *("slug", "title", "who_may_come", "owner", "members", "archived", "read_only", "slow"),
         *("seq", "messages", "created"),
     )
-    list_filter = ("kind", "read_only", ("archived", admin.EmptyFieldListFilter))
+    list_filter = ("kind", "read_only", ArchivedFilter)
     list_per_page = 50
     search_fields = ("slug", "title")
     show_full_result_count = False
@@ -75,6 +88,10 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
         room = options.get("obj")
         context["private"] = bool(room and is_private(room))
         return super().render_change_form(request, context, *arguments, **options)
+
+    @admin.display(description=_("kind"), ordering="kind")
+    def who_may_come(self, room: models.Room) -> str:
+        return room.kind
 
     @admin.display(description=_("messages"))
     def messages(self, room: models.Room) -> SafeString | str:
