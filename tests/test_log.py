@@ -494,7 +494,7 @@ def test_positions_tell_the_rooms_that_are_there(room: RoomLog, tea: RoomLog, wr
     gone = queries.open_room("gone")
     models.Room.objects.filter(pk=gone.pk).delete()
     asked = [room.pk, tea.pk, gone.pk]
-    assert queries.positions(asked) == {room.pk: (room.epoch, 3, 0), tea.pk: (tea.epoch, 0, 0)}
+    assert queries.positions(asked) == {room.pk: (room.epoch, 3, 0, 0), tea.pk: (tea.epoch, 0, 0, 0)}
     assert queries.positions([]) == {}
 
 

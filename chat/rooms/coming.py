@@ -67,9 +67,12 @@ async def _open(hub: Hub, who: Identity, slug: str) -> OpenRoom:
         owner = who.account if slug != protocol.LOBBY else None
         return await hub.open(slug, make=may_make(who, slug), owner=owner)
     known = hub.room(slug)
-    # One query for everybody else, whether there is such a room or not: neither the answer nor its time tells.
-    if not (known and role_of(known.policy, who)) and not await answered(partial(visible, slug, who)):
-        raise no_room(slug)
+    if not (known and role_of(known.policy, who)):
+        # One query, whether there is such a room or not: neither the answer nor its time tells.
+        if not await answered(partial(visible, slug, who)):
+            raise no_room(slug)
+        # They are so new in it that it is not known here.
+        await hub.reload(slug)
     return await hub.open(slug, make=False)
 
 
