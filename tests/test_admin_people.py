@@ -22,6 +22,7 @@ from chat.admin.inspection import ONCE_IN
 from chat.admin.restrictions import ban_url
 from chat.log import RoomLog, Writer, queries
 from chat.loops import of_this_loop
+from chat.protocol import ErrorCode, Removed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -112,6 +113,8 @@ def restriction(**fields: Any) -> models.Restriction:
 
 PAGES = {
     AUDIT: ("view_auditentry",),
+    CONNECTIONS: ("view_connection",),
+    MESSAGES: ("view_message",),
     REPORTS: ("view_report",),
     RESTRICTIONS: ("view_restriction",),
     ROOMS: ("view_room",),
@@ -569,6 +572,23 @@ def test_restrictions_can_be_narrowed(client: Client, tea: RoomLog, query: str, 
     restriction(username="Dora", room_id=tea.pk)
     olga(client, "view_restriction")
     assert cells(page(client, RESTRICTIONS + query), "who") == found
+
+
+async def test_a_ban_reaches_who_is_here(async_client: AsyncClient, person: Enter) -> None:
+    """Bob is taken out of the room at once, and can't come back until it is lifted; Alice stays."""
+    alice, bob = await member(person, "Alice"), await member(person, "Bob")
+    await alice.join()
+    await bob.join()
+    await staff(async_client, "view_restriction", "add_restriction", "delete_restriction")
+    response = await async_client.post(f"{RESTRICTIONS}add/", form(account="Bob", room="lobby"))
+    assert response.status_code == 302
+    await bob.expect(Removed, room="lobby")
+    await bob.send("join", room="lobby")
+    await bob.refused(ErrorCode.BANNED)
+    await alice.say("we are alone")
+    row = await models.Restriction.objects.aget()
+    await async_client.post(f"{RESTRICTIONS}{row.pk}/delete/", {"post": "yes"})
+    await bob.join()
 
 
 # --- Private conversations ---
