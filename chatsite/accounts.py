@@ -86,9 +86,9 @@ class Counted(FormView):  # type: ignore[type-arg]  # as above
         return self.too_many(wait) if wait else super().post(request, *args, **kwargs)
 
     def too_many(self, wait: int) -> HttpResponse:
-        """The empty form once more, 429 (RFC 6585, section 4), and when to come back, in seconds."""
+        """The form with nothing but the name, 429 (RFC 6585, section 4), and when to come back, in seconds."""
         options = {k: v for k, v in self.get_form_kwargs().items() if k not in ("data", "files")}
-        form = self.get_form_class()(**options)
+        form = self.get_form_class()(**{**options, "initial": {"username": self.tried_name()}})
         context = self.get_context_data(form=form, wait=wait)
         return self.render_to_response(context, status=429, headers={"Retry-After": str(wait)})
 

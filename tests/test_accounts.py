@@ -2,13 +2,13 @@
 
 import importlib
 import re
+import runpy
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError
 from django.test import AsyncClient, Client
 from django.urls import clear_url_caches
@@ -17,6 +17,7 @@ from pytest_django import Settings
 from chat.auth import GUEST_NAME, identify
 from chat.limits.sign_ins import sign_ins
 from chatsite import accounts, urls
+from chatsite import settings as site_settings
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -346,6 +347,7 @@ def test_too_many_tries_are_told_to_wait(client: Client, alice: User, settings: 
     page = response.content.decode()
     assert f"Too many tries; wait {response['Retry-After']} seconds." in page
     assert 'role="alert"' in page
+    assert f'value="{name}"' in page
     assert "wrong" not in page
     assert sign_in(client, name).status_code == 429, "the right password is not looked at either"
     assert name_of(client) == ""
@@ -466,18 +468,28 @@ def test_cookies(client: Client, alice: User) -> None:
 
 def test_a_password_is_hashed_by_argon2(settings: Settings, alice: User, client: Client) -> None:
     """New ones are; those of before are made anew when somebody signs in."""
-    settings.PASSWORD_HASHERS = [*FIRST, "django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.PASSWORD_HASHERS = [
+        *site_settings.PASSWORD_HASHERS[:1],
+        "django.contrib.auth.hashers.MD5PasswordHasher",
+    ]
     sign_in(client, "Alice")
     alice.refresh_from_db()
     assert alice.password.startswith("argon2$argon2id$")
 
 
-FIRST = importlib.import_module("chatsite.settings").PASSWORD_HASHERS[:1]
-
-
-@pytest.mark.parametrize("value", ["maybe", "2"])
-def test_a_bad_switch_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    """SIGN_UP is yes or no."""
-    monkeypatch.setenv("SIGN_UP", value)
-    with pytest.raises(ImproperlyConfigured, match="SIGN_UP must be"):
-        importlib.import_module("chatsite.environment").boolean("SIGN_UP", default=True)
+def test_by_https_cookies_are_the_host_s_alone(
+    client: Client, alice: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Secure, and of names that no neighbour's page can set; signing in works with them, and not without TLS."""
+    monkeypatch.setenv("HTTPS", "1")
+    site = runpy.run_path(str(site_settings.__file__))
+    for name in [name for name in site if "COOKIE" in name or name.startswith("SECURE_")]:
+        setattr(settings, name, site[name])
+    assert client.get("/login/").status_code == 301
+    response = client.post("/login/", {"username": "Alice", "password": PASSWORD}, secure=True)
+    assert "max-age=31536000" in response["Strict-Transport-Security"]
+    cookie = response.cookies["__Host-sessionid"]
+    assert (cookie["secure"], cookie["path"], cookie["domain"]) == (True, "/", "")
+    assert site["CSRF_COOKIE_NAME"] == "__Host-csrftoken"
+    assert site["CSRF_COOKIE_SECURE"] is True
+    assert client.get("/nowhere/", secure=True).context["user"] == alice

@@ -328,6 +328,7 @@ def test_the_command_is_known(monkeypatch: pytest.MonkeyPatch, arguments: list[s
     [
         ("DEBUG", "maybe"),
         ("HTTPS", "maybe"),
+        ("SIGN_UP", "maybe"),
         ("SECRET_KEY", "short"),
         ("TRUSTED_ORIGINS", "chat.example.com"),
         ("DATABASE_URL", "oracle://db/x"),
