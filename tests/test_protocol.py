@@ -25,22 +25,35 @@ from chat.protocol import (
     QUERY_LIMIT,
     Ack,
     AnyCommand,
+    Appoint,
+    Ban,
     CloseCode,
+    Configure,
+    Create,
     Delete,
     Deleted,
+    Direct,
     Edit,
     Edited,
     Error,
     ErrorCode,
+    Expiring,
     Found,
     GetHistory,
+    GetMembers,
     History,
     Invalid,
+    Invite,
+    Invited,
     Join,
     Joined,
+    Kick,
     Leave,
     Left,
+    Member,
+    Members,
     Message,
+    Mute,
     Outgoing,
     Ping,
     Pong,
@@ -52,7 +65,12 @@ from chat.protocol import (
     Read,
     ReadUpTo,
     Reconnect,
+    Removed,
+    Report,
+    Restricted,
+    RoomChanged,
     Search,
+    ShowToken,
     Typing,
     TypingNow,
     UserList,
@@ -253,7 +271,7 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
     ("room", {"type": "join", "room": "Lobby"}, "a-z"),
     ("room", {"type": "join", "room": "lobby\n"}, "a-z"),
     ("room", {"type": "join", "room": "-x"}, "letter or digit"),
-    ("room", {"type": "join", "room": "_x"}, "letter or digit"),
+    ("room", {"type": "join", "room": "__x"}, "letter or digit"),
     ("room", {"type": "leave", "room": "a b"}, "a-z"),
     ("room", {"type": "typing", "room": "r\u00e9"}, "a-z"),
     ("room", {"type": "message", "content": "hi", "room": "../etc"}, "a-z"),
@@ -442,6 +460,9 @@ names = st.text(
 )
 contents = st.text(st.characters(categories=["L", "N", "P", "S", "Zs", "Mn", "Cf"]), min_size=1, max_size=40)
 refs = st.just(UNSET) | st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=64)
+refs_given = st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=64)
+titles = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=40)
+seconds = st.just(UNSET) | st.integers(1, 100_000_000)
 rooms = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,49}", fullmatch=True)
 numbers = st.integers(0, BIGGEST)
 maybe_numbers = st.just(UNSET) | numbers
@@ -459,6 +480,25 @@ commands = st.one_of(
     st.builds(GetHistory, room=rooms, after=maybe_numbers, ref=refs),
     st.builds(Search, query=contents, room=rooms, before=maybe_numbers, ref=refs),
     st.builds(Ping, ref=refs),
+    st.builds(ShowToken, token=refs_given, ref=refs),
+    st.builds(Create, title=titles, kind=st.sampled_from(["private", "members", "public"]), ref=refs),
+    st.builds(Direct, username=refs_given, ref=refs),
+    st.builds(
+        Configure,
+        room=rooms,
+        title=titles | st.just(UNSET),
+        read_only=st.booleans() | st.just(UNSET),
+        slow=st.integers(0, 3_600) | st.just(UNSET),
+        archived=st.booleans() | st.just(UNSET),
+        ref=refs,
+    ),
+    st.builds(Invite, room=rooms, username=refs_given | st.just(UNSET), ref=refs),
+    st.builds(Appoint, room=rooms, username=refs_given, role=st.sampled_from(["owner", "none"]), ref=refs),
+    st.builds(GetMembers, room=rooms, ref=refs),
+    st.builds(Kick, room=rooms, username=refs_given, reason=titles, ref=refs),
+    st.builds(Mute, room=rooms, username=refs_given, on=st.booleans(), seconds=seconds, reason=titles, ref=refs),
+    st.builds(Ban, room=rooms, username=refs_given, on=st.booleans(), seconds=seconds, reason=titles, ref=refs),
+    st.builds(Report, room=rooms, id=numbers, reason=titles, ref=refs),
 )
 
 
@@ -469,7 +509,7 @@ def test_a_decoded_command_encodes_to_an_equal_one(command: AnyCommand) -> None:
         once = decode(msgspec.json.encode(command).decode())
     except Invalid as refused:
         # The strategies make some blank texts and some names that NFKC makes long or blank; nothing else.
-        assert refused.field in {"username", "content", "query"}  # noqa: PT017 which ones is the example's matter
+        assert refused.field in {"username", "content", "query", "title", "reason"}  # noqa: PT017 which ones is the example's matter
         return
     assert decode(msgspec.json.encode(once).decode()) == once
 
@@ -492,15 +532,46 @@ messages = st.builds(
     reply_to=maybe_numbers,
     deleted=st.booleans(),
 )
+about = {
+    "role": st.sampled_from(["owner", "moderator", "member", "guest"]),
+    "title": said_texts,
+    "kind": st.sampled_from(["public", "members", "private", "direct"]),
+    "read_only": st.booleans(),
+    "slow": st.integers(0, 3_600),
+    "archived": st.booleans(),
+    "muted": maybe_numbers,
+}
 SAID: dict[str, st.SearchStrategy[Outgoing]] = {
     "welcome": st.builds(
         Welcome,
         **stamps,
+        **about,
         username=said_texts,
         seq=numbers,
         epoch=st.text("abcdef", max_size=32),
         resumed=st.booleans(),
         read=maybe_numbers,
+        ref=refs,
+    ),
+    "room": st.builds(RoomChanged, **stamps, **about),
+    "removed": st.builds(
+        Removed, **stamps, code=st.sampled_from(ErrorCode), message=said_texts, retry_after=maybe_numbers
+    ),
+    "expiring": st.builds(Expiring, after=numbers, timestamp=numbers),
+    "invite": st.builds(Invited, **stamps, path=said_texts, expires=numbers, ref=refs),
+    "members": st.builds(
+        Members,
+        **stamps,
+        members=st.lists(st.builds(Member, username=said_texts, role=st.sampled_from(["owner", "member"]))),
+        restricted=st.lists(
+            st.builds(
+                Restricted,
+                username=said_texts,
+                kind=st.sampled_from(["mute", "ban"]),
+                until=maybe_numbers,
+                reason=said_texts,
+            )
+        ),
         ref=refs,
     ),
     "join": st.builds(Joined, **stamps, username=said_texts),
@@ -580,11 +651,17 @@ def test_names_on_the_wire_are_camel_case() -> None:
 def test_no_command_and_event_disagree_about_a_tag() -> None:
     """The tags are what docs and clients know: each of both tables once."""
     assert set(COMMANDS) == {
-        *("join", "leave", "message", "edit", "delete", "react", "read", "typing", "history", "search", "ping")
+        *("join", "leave", "message", "edit", "delete", "react", "read", "typing", "history", "search", "ping"),
+        *("token", "create", "direct", "room", "invite", "role", "members", "kick", "mute", "ban", "report"),
     }
     assert set(OUTGOING) == {
         *{
             "welcome",
+            "room",
+            "removed",
+            "expiring",
+            "invite",
+            "members",
             "join",
             "leave",
             "userList",
@@ -614,7 +691,7 @@ def test_now_is_whole_milliseconds() -> None:
 @pytest.mark.parametrize("code", CloseCode)
 def test_a_close_code_tells_who_comes_back(code: CloseCode) -> None:
     """Below 4400 a client comes back; from there on it does not."""
-    assert code.comes_back == (code in {1000, 1011, 1012, 4008, 4009})
+    assert code.comes_back == (code in {1000, 1011, 1012, 4008, 4009, 4029})
     assert code.meaning.endswith(".")
     assert code in {1000, 1011, 1012} or 3000 <= code <= 4999
 
@@ -623,7 +700,7 @@ def test_a_close_code_tells_who_comes_back(code: CloseCode) -> None:
 def test_an_error_code_has_a_meaning(code: ErrorCode) -> None:
     """Each code says in a sentence what it means; only those that time heals ask for a retry."""
     assert code.meaning.endswith(".")
-    assert code.retry == (code is ErrorCode.BUSY)
+    assert code.retry == (code in {ErrorCode.BUSY, ErrorCode.TOO_MANY, ErrorCode.SLOW_MODE})
     assert json.loads(encode(Error(code=code, message="x", timestamp=1)))["code"] == code.value
 
 

@@ -143,7 +143,10 @@ class Direct(Command, tag="direct"):
 
 
 class Configure(Command, tag="room"):
-    """Change a room: what is given is changed. For its owners; `slow` and `readOnly` for moderators too. `ack`."""
+    """Change a room: what is given is changed. For owners; `slow` and `readOnly` for moderators too.
+
+    Answered by `ack`.
+    """
 
     room: Room
     title: Title | UnsetType = UNSET
@@ -153,7 +156,7 @@ class Configure(Command, tag="room"):
 
 
 class Invite(Command, tag="invite"):
-    """Make `username` a member; without one, make a link that does. Answered by `ack`, or by `invite`."""
+    """Make `username` a member. Without one, make a link that does. Answered by `invite`; with a name by `ack`."""
 
     room: Room
     username: Person | UnsetType = UNSET
