@@ -423,6 +423,7 @@ def test_only_the_algorithms_that_are_set_count(settings: Settings, alice: User,
     trust(settings, JWKS=str(key_file), ALGORITHMS=["ES256"])
     assert tokens.authenticate(EC.sign(payload(sub=str(alice.pk))))[0] == alice
     assert refusal(RSA.sign(payload(sub=str(alice.pk)))).message == SENTENCE
+    assert list(trusted.candidates("RS256", "rsa-1")) == []
 
 
 def test_a_secret_and_a_set_may_be_trusted_together(settings: Settings, alice: User, key_file: Path) -> None:
