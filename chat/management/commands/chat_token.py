@@ -65,7 +65,7 @@ def _token(account: AbstractBaseUser, hours: float, key: tuple[str, keys.Private
         raise CommandError(str(error)) from None
     except Invalid:
         raise CommandError(
-            "This site would refuse the token: look at JWT_KEY, JWT_JWKS, JWT_ALGORITHMS."
+            "This site would refuse the token: look at JWT_KEY, JWT_JWKS, JWT_USER_FIELD."
         ) from None
     return token
 
