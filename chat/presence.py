@@ -36,8 +36,11 @@ class Person:
 class RoomPresence:
     """The people of one room, those who came last at the end."""
 
-    # By the name's key: what is the same name to people can be in the room once.
+    # By the name's key: what is the same name to people can be in the room once. Accounts keep their names whoever
+    # else is there: one whose name looks like another's is found by its identity's key.
     people: dict[str, Person] = field(default_factory=dict)
+    # Under which of these keys each socket is here.
+    keys: dict[str, str] = field(default_factory=dict)
     # Sends the next list; None while the list that everybody has is true.
     pending: asyncio.TimerHandle | None = None
     # The loop's time before which the next list does not go out.
@@ -61,6 +64,9 @@ class Presence:
         room = self._rooms.setdefault(slug, RoomPresence())
         key = protocol.name_key(name)
         person = room.people.get(key)
+        if person and identity.account is not None and person.identity != identity:
+            key = identity.key
+            person = room.people.get(key)
         if person and not _same(person, identity):
             message = f"username: {name!r} is taken in this room, choose another"
             raise Invalid(ErrorCode.NAME_TAKEN, message, field="username")
@@ -73,6 +79,7 @@ class Presence:
             self._changed(slug, room)
         person.identity = identity
         person.sockets.add(socket_id)
+        room.keys[socket_id] = key
         if person.leaving:
             person.leaving.cancel()
             person.leaving = None
@@ -86,13 +93,13 @@ class Presence:
             self._hub.publish_soon(slug, protocol.encode(event))
         self._changed(slug, room)
 
-    def exit(self, slug: str, name: str, socket_id: str, *, at_once: bool = False) -> None:
+    def exit(self, slug: str, socket_id: str, *, at_once: bool = False) -> None:
         """A socket left the room. With the person's last one they leave: now, or after the grace."""
         room = self._rooms.get(slug)
-        key = protocol.name_key(name)
-        person = room.people.get(key) if room else None
-        if room is None or person is None or socket_id not in person.sockets:
+        key = room.keys.pop(socket_id, None) if room else None
+        if room is None or key is None:
             return
+        person = room.people[key]
         person.sockets.discard(socket_id)
         if person.sockets:
             return
@@ -118,9 +125,14 @@ class Presence:
         yield from list(room.people.values()) if room else ()
 
     def person(self, slug: str, name: str) -> Person | None:
-        """Who is in the room under this name."""
+        """Who is in the room under this name; where nobody is, who has one that looks the same."""
         room = self._rooms.get(slug)
-        return room.people.get(protocol.name_key(name)) if room else None
+        if room is None:
+            return None
+        alike = room.people.get(protocol.name_key(name))
+        if alike is None or alike.name == name:
+            return alike
+        return next((person for person in room.people.values() if person.name == name), alike)
 
     def sockets(self, slug: str, name: str) -> set[str]:
         """The ids of the sockets that ``name`` is in the room with."""

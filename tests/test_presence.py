@@ -117,13 +117,13 @@ async def test_many_tabs_are_one_person(presence: Presence, hub: Recorder, clock
     assert not come(presence, BOB, "Bob", "2")
     assert not come(presence, BOB, "Bob", "3")
     assert presence.sockets(ROOM, "Bob") == {"1", "2", "3"}
-    presence.exit(ROOM, "Bob", "1")
-    presence.exit(ROOM, "Bob", "3", at_once=True)
+    presence.exit(ROOM, "1")
+    presence.exit(ROOM, "3", at_once=True)
     await clock.skip(GRACE * 2)
     assert hub.names(Joined) == ["Bob"]
     assert hub.names(Left) == []
     assert presence.user_list(ROOM).users == ["Bob"]
-    presence.exit(ROOM, "Bob", "2")
+    presence.exit(ROOM, "2")
     await clock.skip(GRACE)
     assert hub.names(Left) == ["Bob"]
 
@@ -131,7 +131,7 @@ async def test_many_tabs_are_one_person(presence: Presence, hub: Recorder, clock
 async def test_a_lost_person_leaves_after_the_grace(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """Not before: until then they are in the list."""
     come(presence, ALICE, "Alice")
-    presence.exit(ROOM, "Alice", "tab")
+    presence.exit(ROOM, "tab")
     await clock.skip(GRACE - 0.1)
     assert (hub.names(Left), presence.counts()) == ([], {ROOM: 1})
     await clock.skip(0.1)
@@ -141,11 +141,11 @@ async def test_a_lost_person_leaves_after_the_grace(presence: Presence, hub: Rec
 async def test_a_reconnect_cancels_the_leave(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """Who comes back within the grace was never gone; the next loss has a grace of its own."""
     come(presence, ALICE, "Alice", "1")
-    presence.exit(ROOM, "Alice", "1")
+    presence.exit(ROOM, "1")
     await clock.skip(GRACE - 0.1)
     assert not come(presence, ALICE, "Alice", "2")
     await clock.skip(GRACE * 3)
-    presence.exit(ROOM, "Alice", "2")
+    presence.exit(ROOM, "2")
     await clock.skip(GRACE - 0.1)
     assert (hub.names(Joined), hub.names(Left)) == (["Alice"], [])
     await clock.skip(0.1)
@@ -155,7 +155,7 @@ async def test_a_reconnect_cancels_the_leave(presence: Presence, hub: Recorder, 
 async def test_who_says_goodbye_leaves_at_once(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """Leaving is not a lost connection."""
     come(presence, ALICE, "Alice")
-    presence.exit(ROOM, "Alice", "tab", at_once=True)
+    presence.exit(ROOM, "tab", at_once=True)
     assert hub.names(Left) == ["Alice"]
     await clock.skip(GRACE * 2)
     assert hub.names(Left) == ["Alice"]
@@ -165,7 +165,7 @@ async def test_a_grace_of_nothing_is_at_once(presence: Presence, hub: Recorder, 
     """GRACE = 0 announces each lost connection."""
     settings.CHAT = {"GRACE": 0}
     come(presence, ALICE, "Alice")
-    presence.exit(ROOM, "Alice", "tab")
+    presence.exit(ROOM, "tab")
     assert hub.names(Left) == ["Alice"]
 
 
@@ -173,18 +173,17 @@ async def test_who_came_back_after_leaving_comes_anew(presence: Presence, hub: R
     """After the leave the next socket is a join again."""
     for _ in range(2):
         assert come(presence, ALICE, "Alice")
-        presence.exit(ROOM, "Alice", "tab", at_once=True)
+        presence.exit(ROOM, "tab", at_once=True)
     assert (hub.names(Joined), hub.names(Left)) == (["Alice", "Alice"], ["Alice", "Alice"])
 
 
 async def test_leaving_where_one_is_not_changes_nothing(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """An exit of an unknown room, person or tab, or a second one, is nobody's leave."""
     come(presence, ALICE, "Alice")
-    presence.exit("never", "Alice", "tab")
-    presence.exit(ROOM, "Bob", "tab")
-    presence.exit(ROOM, "Alice", "other tab", at_once=True)
-    presence.exit(ROOM, "Alice", "tab")
-    presence.exit(ROOM, "Alice", "tab", at_once=True)
+    presence.exit("never", "tab")
+    presence.exit(ROOM, "other tab", at_once=True)
+    presence.exit(ROOM, "tab")
+    presence.exit(ROOM, "tab", at_once=True)
     await clock.skip(GRACE - 0.1)
     assert hub.names(Left) == []
 
@@ -204,15 +203,29 @@ async def test_rooms_are_apart(presence: Presence, clock: Clock) -> None:
 # --- Names ---
 
 
+async def test_an_account_keeps_its_name_beside_others(presence: Presence, hub: Recorder) -> None:
+    """Two accounts whose names look the same are two people; each goes with their own last tab."""
+    other = Identity("account:2", "alice", lasting=True)
+    assert come(presence, ALICE, "Alice", "1")
+    assert come(presence, other, "alice", "2")
+    assert not come(presence, other, "alice", "3")
+    assert presence.user_list(ROOM).count == 2
+    assert presence.sockets(ROOM, "Alice") == {"1"}
+    assert presence.sockets(ROOM, "alice") == {"2", "3"}
+    presence.exit(ROOM, "2", at_once=True)
+    presence.exit(ROOM, "3", at_once=True)
+    assert (hub.names(Left), presence.sockets(ROOM, "Alice")) == (["alice"], {"1"})
+
+
 @pytest.mark.parametrize(
     ("holder", "comer", "expected"),
     [
         (ALICE, ALICE, False),
         (BOB, BOB, False),
-        (ALICE, Identity("account:2", "alice", lasting=True), True),
+        (ALICE, Identity("account:2", "alice", lasting=True), False),
         (BOB, Identity("guest:0ther:Bob", "Bob", lasting=True), True),
         (ALICE, passer_by(1), True),
-        (passer_by(1), ALICE, True),
+        (passer_by(1), ALICE, False),
         (passer_by(1), passer_by(2), True),
         (passer_by(1), passer_by(1), False),
     ],
@@ -223,7 +236,7 @@ async def test_a_name_is_one_person_s(
     comer: Identity,
     expected: bool,
 ) -> None:
-    """While its holder is here a name is taken by everybody else; the same session is the same person."""
+    """While its holder is here a name is taken for other guests; a session is one person; accounts come in."""
     come(presence, holder, "Same")
     assert taken(presence, comer, "Same") is expected
 
@@ -248,7 +261,7 @@ async def test_the_ghost_of_a_passer_by_gives_way_to_another(
 ) -> None:
     """In the grace of one who can prove nothing another such is taken for them; who can prove it keeps it."""
     come(presence, holder, "Same", "1")
-    presence.exit(ROOM, "Same", "1")
+    presence.exit(ROOM, "1")
     assert taken(presence, comer, "Same") is expected
     assert hub.names(Joined) == ["Same"]
 
@@ -265,7 +278,7 @@ async def test_a_refused_name_leaves_no_trace(presence: Presence, hub: Recorder,
     """The holder is neither counted twice nor gone when the other's socket is."""
     come(presence, ALICE, "Alice")
     assert taken(presence, passer_by(1), "Alice")
-    presence.exit(ROOM, "Alice", "another tab", at_once=True)
+    presence.exit(ROOM, "another tab", at_once=True)
     await clock.skip(1)
     assert presence.counts() == {ROOM: 1}
     assert hub.names(Left) == []
@@ -277,18 +290,18 @@ async def test_a_returning_passer_by_may_write_the_name_otherwise(
     """The list and the leave have the name that the person speaks under now."""
     come(presence, passer_by(1), "charlie", "1")
     await clock.skip(1)
-    presence.exit(ROOM, "charlie", "1")
+    presence.exit(ROOM, "1")
     come(presence, passer_by(2), "Charlie", "2")
     await clock.skip(1)
     assert hub.lists()[-1].users == ["Charlie"]
-    presence.exit(ROOM, "Charlie", "2", at_once=True)
+    presence.exit(ROOM, "2", at_once=True)
     assert hub.names(Left) == ["Charlie"]
 
 
 async def test_a_taken_name_is_free_after_the_leave(presence: Presence, clock: Clock) -> None:
     """Until the grace is over it is not."""
     come(presence, ALICE, "Alice")
-    presence.exit(ROOM, "Alice", "tab")
+    presence.exit(ROOM, "tab")
     assert taken(presence, passer_by(1), "Alice")
     await clock.skip(GRACE)
     assert not taken(presence, passer_by(1), "Alice")
@@ -301,7 +314,7 @@ async def test_the_list_names_the_latest_first(presence: Presence) -> None:
     """Who came last stands first; a reconnect changes nobody's place."""
     for number in range(3):
         come(presence, passer_by(number), f"u{number}", str(number))
-    presence.exit(ROOM, "u0", "0")
+    presence.exit(ROOM, "0")
     come(presence, passer_by(9), "u0", "9")
     assert presence.user_list(ROOM).users == ["u2", "u1", "u0"]
     assert presence.user_list("never").users == []
@@ -339,7 +352,7 @@ async def test_the_last_list_is_true(presence: Presence, hub: Recorder, clock: C
     for number in range(50):
         come(presence, passer_by(number), f"u{number}", str(number))
         if number % 3:
-            presence.exit(ROOM, f"u{number}", str(number), at_once=True)
+            presence.exit(ROOM, str(number), at_once=True)
         await clock.skip(0.02)
     await clock.skip(60)
     last = hub.lists()[-1]
@@ -357,7 +370,7 @@ async def test_the_list_is_capped_and_the_count_is_true(
     assert hub.names(Joined) == ["u0", "u1", "u2"]
     assert (hub.lists()[-1].users, hub.lists()[-1].count) == (["u4", "u3", "u2"], 5)
     for number in range(5):
-        presence.exit(ROOM, f"u{number}", str(number))
+        presence.exit(ROOM, str(number))
     assert hub.names(Left) == ["u2", "u3", "u4"]
 
 
@@ -400,7 +413,7 @@ async def test_joins_cost_in_proportion(presence: Presence, hub: Recorder, clock
 async def test_an_empty_room_is_forgotten(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """With the last person the room goes, after the list that nobody needs any more."""
     come(presence, ALICE, "Alice")
-    presence.exit(ROOM, "Alice", "tab")
+    presence.exit(ROOM, "tab")
     await clock.skip(GRACE)
     await clock.skip(INTERVAL)
     assert presence._rooms == {}
@@ -411,7 +424,7 @@ async def test_a_room_that_fills_again_in_time_goes_on(presence: Presence, hub: 
     """Who comes between the last leave and the list is in the list."""
     come(presence, ALICE, "Alice")
     await clock.skip(0)
-    presence.exit(ROOM, "Alice", "tab", at_once=True)
+    presence.exit(ROOM, "tab", at_once=True)
     come(presence, BOB, "Bob")
     await clock.skip(INTERVAL)
     assert [said.users for said in hub.lists()] == [["Alice"], ["Bob"]]
@@ -421,7 +434,7 @@ async def test_closing_stops_every_timer(presence: Presence, hub: Recorder, cloc
     """After the close no leave and no list comes."""
     come(presence, ALICE, "Alice")
     come(presence, BOB, "Bob")
-    presence.exit(ROOM, "Alice", "tab")
+    presence.exit(ROOM, "tab")
     said = len(hub.said)
     await presence.close()
     await clock.skip(GRACE * 2)

@@ -57,9 +57,9 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
 
 def leave(hub: Hub, socket: Socket, slug: str, *, at_once: bool) -> None:
     """Take a socket out of a room; ``at_once`` spares the person the grace of a lost connection."""
-    _, name = present(hub, socket, slug)
+    present(hub, socket, slug)
     hub.exit(slug, socket)
-    of_this_loop(Presence).exit(slug, name, socket.id, at_once=at_once)
+    of_this_loop(Presence).exit(slug, socket.id, at_once=at_once)
 
 
 async def _open(hub: Hub, who: Identity, slug: str) -> OpenRoom:

@@ -68,7 +68,7 @@ class Warden:
             socket.lane.say(protocol.encode(event))
 
     def put_out(self, slug: str, socket: Socket, refusal: Invalid) -> None:
-        self._presence.exit(slug, socket.username or "", socket.id, at_once=True)
+        self._presence.exit(slug, socket.id, at_once=True)
         self._hub.exit(slug, socket)
         event = Removed(
             room=slug,
@@ -141,6 +141,6 @@ class Warden:
     def end(self, socket: Socket) -> None:
         """The sign-in has ended: out of every room at once, and closed."""
         for slug in list(socket.rooms):
-            self._presence.exit(slug, socket.username or "", socket.id, at_once=True)
+            self._presence.exit(slug, socket.id, at_once=True)
             self._hub.exit(slug, socket)
         socket.lane.close(CloseCode.NOT_SIGNED_IN)
