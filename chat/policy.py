@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from chat import models
+from chat.limits import limited_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Policy:
     roles: Mapping[str, str] = field(default_factory=dict)
     # The account's names of a direct room's two.
     pair: Mapping[str, str] = field(default_factory=dict)
-    # By person, and for guests by address too.
+    # By person, and for guests by address too (an IPv6 address's network: chat.limits).
     mutes: Mapping[str, Restricted] = field(default_factory=dict)
     bans: Mapping[str, Restricted] = field(default_factory=dict)
 
@@ -84,7 +85,8 @@ def _restricted(restrictions: list[models.Restriction], kind: str) -> dict[str, 
         if restriction.kind != kind:
             continue
         new = Restricted(_seconds(restriction.until))
-        for whom in filter(None, (restriction.person, restriction.address)):
+        address = limited_as(restriction.address) if restriction.address else ""
+        for whom in filter(None, (restriction.person, address)):
             known = found.get(whom)
             if known is None or (known.until is not None and (new.until is None or new.until > known.until)):
                 found[whom] = new

@@ -121,6 +121,16 @@ async def test_a_guest_is_banned_with_their_address(person: Enter, alice: Person
     await elsewhere.join(ROOM)
 
 
+async def test_an_ipv6_guest_is_banned_with_their_network(person: Enter, alice: Persona) -> None:
+    """They have 2^64 addresses, and may take another for each connection."""
+    first = await person("Gina", client=("2001:db8::1", 1))
+    await first.join(ROOM)
+    await does(alice, "ban", username="Gina")
+    await first.expect(Removed)
+    again = await person("Ginevra", client=("2001:db8::2", 2))
+    assert await refusal(again, "join", username="Ginevra") == ErrorCode.BANNED
+
+
 async def test_who_is_put_out_may_come_back_after_a_while(
     alice: Persona, bob: Persona, settings: Settings
 ) -> None:

@@ -37,7 +37,9 @@ class AuditEntry(models.Model):
     """Something that was done to a room or to somebody in it, and by whom. Written once, never changed."""
 
     # The room's name too: the entry outlives the room.
-    room = models.ForeignKey(Room, on_delete=models.SET_NULL, null=True, related_name="audit", editable=False)
+    room = models.ForeignKey(
+        Room, on_delete=models.SET_NULL, null=True, related_name="audit", editable=False, db_index=False
+    )
     slug = models.CharField(_("room's name"), max_length=50)
     actor = models.CharField(_("who (key)"), max_length=AUTHOR_LENGTH)
     actor_name = models.CharField(_("who"), max_length=150)
@@ -50,9 +52,10 @@ class AuditEntry(models.Model):
 
     class Meta:
         verbose_name = _("audit entry")
-        verbose_name_plural = _("audit log")
+        verbose_name_plural = _("audit entries")
         ordering = ("-created", "-pk")
         default_permissions = ("view",)
+        indexes = [models.Index(fields=["room", "created"], name="chat_audit_room")]
 
     def __str__(self) -> str:
         return f"{self.actor_name}: {self.action} {self.target_name}".strip()

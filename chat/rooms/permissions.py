@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from chat.auth import Identity
 from chat.conf import chat_settings
+from chat.limits import limited_as
 from chat.policy import Policy, Restricted
 from chat.protocol import AboutRoom, ErrorCode, Invalid, Role
 
@@ -130,7 +131,7 @@ def _rank(policy: Policy, who: Identity) -> int:
 
 def _restricted(found: Mapping[str, Restricted], who: Identity, address: str) -> Restricted | None:
     """Accounts are restricted by who they are, guests also by where they come from."""
-    keys = (who.person,) if who.account is not None else (who.person, address)
+    keys = (who.person,) if who.account is not None else (who.person, limited_as(address))
     now = time.time()
     return next((found[key] for key in keys if key in found and found[key].holds(now)), None)
 
