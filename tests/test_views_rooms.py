@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.utils import timezone
 
@@ -54,7 +53,7 @@ def guest(name: str = "Ann") -> Client:
     return client
 
 
-def seen(response: HttpResponse, path: str) -> tuple[int, dict[str, str], bytes]:
+def seen(response: Any, path: str) -> tuple[int, dict[str, str], bytes]:
     """All that an answer tells, but for the path that was asked for and the form's token, always another."""
     body = response.content.replace(quote(path, safe="").encode(), b"PATH")
     return (

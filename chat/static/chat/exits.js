@@ -11,20 +11,23 @@ export class Exits {
   #room;
   #entrance;
   #governing;
+  #left;
   #conceal;
   #signIn;
 
   /**
    * @param {object} options
    * @param {object} options.config of the page
+   * @param {() => void} options.left the reader is out
    * @param {() => void} options.conceal take what was said out of sight
    */
-  constructor({client, config, entrance, governing, conceal}) {
+  constructor({client, config, entrance, governing, left, conceal}) {
     const {room, username, account, links} = config;
     this.#client = client;
     this.#room = room;
     this.#entrance = entrance;
     this.#governing = governing;
+    this.#left = left;
     this.#conceal = conceal;
     this.#signIn = new SignIn({
       url: links.whoami,
@@ -46,14 +49,18 @@ export class Exits {
   }
 
   #putOut(frame) {
-    this.#governing.close();
-    if (frame.code === ERROR.NO_ROOM || this.#governing.secret) this.#conceal();
+    this.#close(frame.code === ERROR.NO_ROOM);
     this.#governing.out.removed({...frame, message: errorWords(frame)}, () => this.#entrance.enter());
   }
 
-  #signedOut({username, account}) {
+  #close(secret = false) {
     this.#governing.close();
-    if (this.#governing.secret) this.#conceal();
+    this.#left();
+    if (secret || this.#governing.secret) this.#conceal();
+  }
+
+  #signedOut({username, account}) {
+    this.#close();
     this.#entrance.signedOut();
     if (username === null || !account) this.#governing.out.signedOut();
     else this.#governing.out.somebodyElse(username);

@@ -75,7 +75,7 @@ export const roomWords = {
   takeOut: "No member any more",
 
   signedOut: "You were signed out.",
-  signedOutHint: "What you were writing is kept. Sign in to go on.",
+  signedOutHint: "Sign in to go on here.",
   signIn: "Sign in",
   somebodyElse: (name) => `You are ${name} now.`,
   somebodyElseHint: "You came in under another name in another tab.",

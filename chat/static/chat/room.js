@@ -170,7 +170,7 @@ const entrance = new Entrance({
   ),
 });
 
-new Exits({client, config, entrance, governing, conceal});
+new Exits({client, config, entrance, governing, left: () => company.forget(), conceal});
 
 const drawLog = onFrame(drawNow);
 
@@ -314,7 +314,6 @@ function conceal() {
   document.querySelector(".room").dataset.concealed = "";
   search.stepAside();
   forget();
-  company.forget();
   drawNow();
 }
 

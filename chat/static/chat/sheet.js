@@ -19,7 +19,7 @@ export class Sheet {
     toggle.addEventListener("click", () => this.show(!this.open));
     close.addEventListener("click", () => this.show(false));
     document.addEventListener("keydown", (event) => this.#key(event));
-    if (modest) document.addEventListener("click", ({target}) => this.#pressed(target));
+    if (modest) document.addEventListener("click", (event) => this.#pressed(event));
   }
 
   get open() {
@@ -39,9 +39,11 @@ export class Sheet {
     this.show(false);
   }
 
-  #pressed(target) {
-    if (ofDialog({target})) return;
-    const inside = this.#panel.contains(target) || this.#toggle.contains(target);
+  #pressed(event) {
+    if (ofDialog(event)) return;
+    // As it was when it was pressed: what was pressed may be drawn anew already.
+    const path = event.composedPath();
+    const inside = path.includes(this.#panel) || path.includes(this.#toggle);
     if (this.open && !inside) this.show(false, {refocus: false});
   }
 }

@@ -20,7 +20,14 @@ export class StandingView {
     const {title, kind, role, archived} = this.#standing.about;
     write(this.#name, title || this.#room);
     const special = this.#standing.known && (role === "owner" || role === "moderator");
-    const badges = [KINDS[kind].badge, archived ? roomWords.archived : "", special ? ROLES[role] : ""];
-    this.#badges.replaceChildren(...badges.filter(Boolean).map((badge) => make("span", {className: "badge"}, badge)));
+    this.#badges.replaceChildren(
+      ...badge(KINDS[kind].badge),
+      ...badge(archived ? roomWords.archived : ""),
+      ...badge(special ? ROLES[role] : "", "role"),
+    );
   }
+}
+
+function badge(word, className = "") {
+  return word ? [make("span", {className: `badge ${className}`}, word)] : [];
 }

@@ -1,0 +1,204 @@
+/** What one may do in a room, why one can't speak, and whether one is still who one was. */
+
+import assert from "node:assert/strict";
+import {test} from "node:test";
+
+import {LENGTHS, ROLES, roomWords, span, speakingWords} from "../../chat/static/chat/room-words.js";
+import {Sending} from "../../chat/static/chat/sending.js";
+import {SignIn} from "../../chat/static/chat/sign-in.js";
+import {Speaking} from "../../chat/static/chat/speaking.js";
+import {Standing} from "../../chat/static/chat/standing.js";
+import {FakeClock, settle} from "./helpers.js";
+
+function standing(frame = {}, {account = true} = {}) {
+  const found = new Standing({about: {}, account});
+  found.heard(frame);
+  return found;
+}
+
+// --- What one may do ---
+
+test("Before the server has told the role nothing is offered.", () => {
+  const before = new Standing({about: {title: "Tea", role: "owner"}, account: true});
+  assert.deepEqual([before.moderates, before.owns, before.invites, before.leaves], [false, false, false, false]);
+  assert.deepEqual(before.actionsWith("Bob", "Ann"), []);
+  assert.equal(before.about.title, "Tea");
+});
+
+test("What can be done with a person depends on one's role and account.", () => {
+  const moderate = ["mute10", "mute60", "unmute", "kick", "ban"];
+  const cases = [
+    [{role: "guest"}, {account: false}, []],
+    [{role: "member"}, {}, ["direct"]],
+    [{role: "moderator"}, {}, ["direct", ...moderate]],
+    [{role: "owner"}, {}, ["direct", ...moderate, "moderator", "owner"]],
+    [{role: "member", kind: "direct"}, {}, []],
+  ];
+  for (const [frame, page, expected] of cases) {
+    assert.deepEqual(standing(frame, page).actionsWith("Bob", "Ann"), expected, frame.role);
+  }
+  assert.deepEqual(standing({role: "owner"}).actionsWith("Ann", "Ann"), []);
+});
+
+test("Each action has a word.", () => {
+  for (const act of standing({role: "owner"}).actionsWith("Bob", "Ann")) assert.equal(typeof roomWords[act], "string");
+  assert.deepEqual(Object.keys(ROLES), ["owner", "moderator", "member", "guest"]);
+  assert.deepEqual(LENGTHS.at(-1), [null, "For good"]);
+});
+
+test("Into a private room its moderators invite, and only of one can a membership be ended.", () => {
+  const {invites, leaves} = standing({role: "moderator", kind: "private"});
+  assert.deepEqual([invites, leaves], [true, true]);
+  for (const kind of ["public", "members", "direct"]) {
+    const other = standing({role: "owner", kind});
+    assert.deepEqual([other.invites, other.leaves], [false, false], kind);
+  }
+  assert.equal(standing({role: "member", kind: "private"}).invites, false);
+});
+
+test("A role that is taken away is gone with the next event.", () => {
+  const here = standing({role: "moderator"});
+  here.heard({});
+  assert.deepEqual([here.moderates, here.about.role], [false, "member"]);
+});
+
+// --- Whether one may speak ---
+
+const later = (code, retryIn) => ({ref: "r1", retryIn, error: {code}});
+
+test("What stands in the way of speaking, the weightiest first.", () => {
+  const speaking = new Speaking();
+  const why = (frame) => {
+    const state = speaking.state(standing(frame), 1_000);
+    return [state.why, state.can];
+  };
+  assert.deepEqual(why({}), [null, true]);
+  assert.deepEqual(why({slow: 30}), ["slow", true]);
+  assert.deepEqual(why({readOnly: true, slow: 30}), ["read_only", false]);
+  assert.deepEqual(why({readOnly: true, muted: 0}), ["muted", false]);
+  assert.deepEqual(why({readOnly: true, muted: 0, archived: true}), ["archived", false]);
+  assert.deepEqual(why({readOnly: true, slow: 30, role: "moderator"}), [null, true]);
+});
+
+test("A mute ends by itself at its time, one for good does not.", () => {
+  const speaking = new Speaking();
+  const muted = standing({muted: 5_000});
+  assert.deepEqual(speaking.state(muted, 4_999), {why: "muted", can: false, until: 5_000});
+  assert.equal(speaking.state(muted, 5_000).can, true);
+  assert.deepEqual(speaking.state(standing({muted: 0}), 1e15), {why: "muted", can: false, until: null});
+});
+
+test("In slow mode one is told when one can speak again, and when what waits is sent.", () => {
+  const speaking = new Speaking();
+  const slow = standing({slow: 30});
+  speaking.spoke(1_000);
+  assert.deepEqual(speaking.state(slow, 2_000), {why: "paused", can: true, until: 31_000, slow: 30});
+  speaking.later(later("slow_mode", 29_000), 2_000);
+  const {why, until} = speaking.state(slow, 3_000);
+  assert.deepEqual([why, until], ["waiting", 31_000]);
+  speaking.settled("another");
+  assert.equal(speaking.state(slow, 3_000).why, "waiting");
+  speaking.settled("r1");
+  speaking.spoke(31_100);
+  assert.equal(speaking.state(slow, 62_000).why, "slow");
+});
+
+test("What was too fast is told, a busy server is not: that passes.", () => {
+  const speaking = new Speaking();
+  speaking.later(later("busy", 500), 0);
+  assert.equal(speaking.state(standing(), 1).why, null);
+  speaking.later(later("too_many", 2_000), 0);
+  assert.equal(speaking.state(standing(), 1).why, "too_many");
+  assert.equal(speaking.state(standing(), 2_000).why, null);
+});
+
+test("Each reason has a sentence that is said and one that is shown.", () => {
+  assert.deepEqual(speakingWords({why: "waiting", seconds: 12}), [
+    "Slow mode: your message is sent in 12 s.",
+    "Slow mode: sends in 12 s",
+  ]);
+  assert.equal(speakingWords({why: "muted", time: "14:05"})[1], "You may not speak here until 14:05.");
+  assert.equal(speakingWords({why: "muted"})[1], "You may not speak here.");
+  for (const why of ["archived", "read_only", "paused", "slow", "too_many"]) assert.ok(speakingWords({why})[0], why);
+  assert.deepEqual(speakingWords({why: null}), ["", ""]);
+  assert.deepEqual([span(119), span(120), span(7_200)], ["119 s", "2 min", "2 h"]);
+});
+
+test("A message that is held says why, until it is tried again or refused.", () => {
+  const sending = new Sending();
+  sending.add({ref: "r1", content: "hi", at: 1});
+  sending.hold("r1", "slow_mode");
+  sending.hold("another", "slow_mode");
+  assert.equal(sending.entries[0].held, "slow_mode");
+  sending.fail("r1", "No.");
+  assert.equal(sending.retry("r1").held, null);
+});
+
+// --- Who one is ---
+
+const ANN = {username: "Ann", account: true};
+
+/** A sign-in whose questions are answered one after another; null: the network fails. */
+function doubted(...answers) {
+  const clock = new FakeClock();
+  const heard = [];
+  const asked = [];
+  const fetch = async (url) => {
+    asked.push([url, clock.now()]);
+    const answer = answers.length > 1 ? answers.shift() : answers[0];
+    if (answer === null) throw new TypeError("failed");
+    return typeof answer === "number" ? {ok: false, status: answer} : {ok: true, json: async () => answer};
+  };
+  const on = {same: () => heard.push("same"), other: ({username}) => heard.push(username)};
+  return {clock, heard, asked, signIn: new SignIn({url: "/whoami", me: ANN, on, fetch, clock, random: () => 0.5})};
+}
+
+test("After a second and a half the server is asked, once; the same person goes on.", async () => {
+  const {signIn, clock, heard, asked} = doubted(ANN);
+  signIn.check();
+  signIn.check(); // another sign of the same
+  clock.pass(1_499);
+  assert.deepEqual(asked, []);
+  clock.pass(1_501);
+  await settle();
+  assert.deepEqual([heard, asked.length], [["same"], 1]);
+});
+
+test("Nobody, somebody else, and a guest of one's name are others.", async () => {
+  for (const who of [{username: null, account: false}, {username: "Bob", account: true}, {username: "Ann", account: false}]) {
+    const {signIn, clock, heard} = doubted(who);
+    signIn.check();
+    clock.pass(1_500);
+    await settle();
+    assert.deepEqual(heard, [who.username]);
+  }
+});
+
+test("A question without an answer is asked again, later and later.", async () => {
+  const {signIn, clock, heard, asked} = doubted(null, 502, {username: null, account: false});
+  signIn.check();
+  for (let round = 0; round < 20; round += 1) {
+    clock.pass(500);
+    await settle();
+  }
+  assert.deepEqual(heard, [null]);
+  assert.deepEqual(asked.map(([, at]) => at), [1_500, 4_000, 7_500]);
+});
+
+test("A server that closes again and again is not asked in a circle; who was in the room begins anew.", async () => {
+  const {signIn, clock, asked} = doubted(ANN);
+  const closed = async (ms) => {
+    signIn.check();
+    clock.pass(ms);
+    await settle();
+  };
+  await closed(1_500);
+  await closed(1_500);
+  assert.equal(asked.length, 1);
+  clock.pass(1_000);
+  await settle();
+  assert.equal(asked.length, 2);
+  signIn.settled();
+  await closed(1_500);
+  assert.equal(asked.length, 3);
+});
