@@ -719,7 +719,7 @@ def test_a_private_room_gets_a_name_that_nobody_guesses(client: Client) -> None:
     sent |= {"memberships-0-user": "Alice", "memberships-0-role": "owner"}
     assert client.post(f"{ROOMS}add/", sent).status_code == 302
     room = models.Room.objects.get()
-    assert re.fullmatch("_[0-9a-f]{32}", room.slug)
+    assert re.fullmatch("_[0-9a-f]{24}", room.slug)
     assert [(m.user.username, m.role) for m in room.memberships.all()] == [("Alice", "owner")]
     assert [(action, whom) for _, action, whom, _ in audited()] == [("create", ""), ("role", "Alice")]
 

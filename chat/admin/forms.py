@@ -1,7 +1,6 @@
 """What the staff fills in: accounts and rooms by their names, as text, for there may be a million of each."""
 
 import re
-import secrets
 from typing import Any
 
 from django import forms
@@ -79,15 +78,10 @@ class RoomForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
         if kind != Kind.PUBLIC:
             if slug:
                 self.add_error("slug", _("Leave it empty: only public rooms have a name that people choose."))
-            given["slug"] = hidden_slug()
+            given["slug"] = models.new_hidden_slug()
         elif not re.match(protocol.PUBLIC_PATTERN, slug):
             self.add_error("slug", _("A public room needs one: small letters of English, digits, “-” and “_”."))
         return given
-
-
-def hidden_slug() -> str:
-    """A name that nobody can guess: 128 random bits."""
-    return protocol.HIDDEN + secrets.token_hex(16)
 
 
 class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]  # as above

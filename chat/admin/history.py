@@ -11,9 +11,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from chat import auth, models
-
-DETAIL = 300
-"""Characters of an audit entry's detail."""
+from chat.rooms.records import keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +56,14 @@ def audit(
     target_name: str = "",
     number: int | None = None,
     detail: str = "",
-) -> models.AuditEntry:
+) -> None:
     """Write down what the request did to a room, or to somebody in it; without a room: everywhere."""
-    identity = auth.account(staff(request))
-    return models.AuditEntry.objects.create(
-        # It may have been deleted just now: the name stays.
-        room=room if room and room.pk else None,
-        slug=room.slug if room else "",
-        actor=identity.key,
-        actor_name=identity.name or "",
-        action=action,
+    keep(
+        room,
+        auth.account(staff(request)),
+        action,
         target=target,
         target_name=target_name,
         number=number,
-        detail=detail[:DETAIL],
+        detail=detail,
     )

@@ -11,7 +11,7 @@ Who is connected lives in the processes that hold the sockets, not in rows that 
 
 from chat.models.fields import AUTHOR_LENGTH
 from chat.models.messages import Message, Reaction, ReadPosition
-from chat.models.rooms import Invitation, Membership, Restriction, Room, new_epoch
+from chat.models.rooms import Invitation, Membership, Restriction, Room, new_epoch, new_hidden_slug
 from chat.models.watch import AccountName, AuditEntry, Connection, Report
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "Restriction",
     "Room",
     "new_epoch",
+    "new_hidden_slug",
 ]

@@ -22,6 +22,11 @@ def new_epoch() -> str:
     return secrets.token_hex(4)
 
 
+def new_hidden_slug() -> str:
+    """The name of a room that is not public: 96 random bits, so nobody finds one by trying."""
+    return protocol.HIDDEN + secrets.token_hex(12)
+
+
 class Room(models.Model):
     """A place to talk.
 

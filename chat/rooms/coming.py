@@ -35,7 +35,7 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
     presence = of_this_loop(Presence)
     room = await _open(hub, who, slug)
     try:
-        check_entering(room.policy, who, socket.address, slug)
+        await _check_entering(hub, room, socket)
         read = await _read_position(hub, room, who, command)
         since = given(command.since)
         resumed = await room.can_resume(since, given(command.epoch), chat_settings().CATCH_UP)
@@ -55,6 +55,15 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
         presence.announce(slug, name)
 
 
+async def _check_entering(hub: Hub, room: OpenRoom, socket: Socket) -> None:
+    """Nobody is refused by rules that were changed a moment ago."""
+    try:
+        check_entering(room.policy, socket.identity, socket.address, room.slug)
+    except Invalid:
+        await hub.reload(room.slug)
+        check_entering(room.policy, socket.identity, socket.address, room.slug)
+
+
 def leave(hub: Hub, socket: Socket, slug: str, *, at_once: bool) -> None:
     """Take a socket out of a room; ``at_once`` spares the person the grace of a lost connection."""
     present(hub, socket, slug)
@@ -67,12 +76,10 @@ async def _open(hub: Hub, who: Identity, slug: str) -> OpenRoom:
         owner = who.account if slug != protocol.LOBBY else None
         return await hub.open(slug, make=may_make(who, slug), owner=owner)
     known = hub.room(slug)
-    if not (known and role_of(known.policy, who)):
-        # One query, whether there is such a room or not: neither the answer nor its time tells.
-        if not await answered(partial(visible, slug, who)):
-            raise no_room(slug)
-        # They are so new in it that it is not known here.
-        await hub.reload(slug)
+    # One query for all who are not known in it, whether there is such a room or not: neither the answer nor its
+    # time tells.
+    if not (known and role_of(known.policy, who)) and not await answered(partial(visible, slug, who)):
+        raise no_room(slug)
     return await hub.open(slug, make=False)
 
 

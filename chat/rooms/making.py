@@ -31,7 +31,7 @@ def create(who: Identity, *, title: str, kind: str, slug: str | None = None) -> 
     if kind == Kind.PUBLIC:
         return _create_public(who, pk, slug, title)
     with transaction.atomic():
-        return _make(_hidden_slug(), kind, title, {pk: Role.OWNER}, who=who)
+        return _make(models.new_hidden_slug(), kind, title, {pk: Role.OWNER}, who=who)
 
 
 def _create_public(who: Identity, pk: Any, slug: str | None, title: str) -> str:
@@ -64,7 +64,7 @@ def direct(who: Identity, username: str) -> str:
     try:
         with transaction.atomic():
             two = {pk: Role.MEMBER, other.pk: Role.MEMBER}
-            return _make(_hidden_slug(), Kind.DIRECT, "", two, who=who, pair=pair)
+            return _make(models.new_hidden_slug(), Kind.DIRECT, "", two, who=who, pair=pair)
     except IntegrityError:
         # The other one had the same thought.
         return models.Room.objects.get(pair=pair).slug
@@ -222,11 +222,6 @@ def _make(
         models.Membership.objects.create(room=room, user_id=pk, role=role)
     keep(room, who, "create", detail=kind)
     return slug
-
-
-def _hidden_slug() -> str:
-    """80 random bits: nobody finds a room by trying."""
-    return HIDDEN + secrets.token_hex(10)
 
 
 def _account(who: Identity) -> Any:

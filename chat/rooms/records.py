@@ -3,9 +3,12 @@
 from chat import models
 from chat.auth import Identity
 
+DETAIL = 300
+"""Characters of an entry's detail."""
+
 
 def keep(
-    room: models.Room,
+    room: models.Room | None,
     who: Identity,
     action: str,
     *,
@@ -14,15 +17,16 @@ def keep(
     number: int | None = None,
     detail: str = "",
 ) -> None:
-    """Write an entry, in the transaction of what it tells of."""
+    """Write an entry, in the transaction of what it tells of. Without a room it is about all of them."""
     models.AuditEntry.objects.create(
-        room=room,
-        slug=room.slug,
+        # It may have been deleted just now: its name stays.
+        room=room if room and room.pk else None,
+        slug=room.slug if room else "",
         actor=who.key,
         actor_name=who.name or "",
         action=action,
         target=target,
         target_name=target_name,
         number=number,
-        detail=detail[:300],
+        detail=detail[:DETAIL],
     )

@@ -287,13 +287,12 @@ def _properties(schema: Schema) -> str:
 
 def _words(facts: Schema) -> str:
     """A field's JSON type and its limits."""
+    if "enum" in facts:
+        return " or ".join(f"`{word}`" for word in facts["enum"])
     match facts:
-        case {"$ref": "ErrorCode"}:
-            return "string, one of the [error codes](#error-codes)"
         case {"$ref": name}:
-            return _link(getattr(protocol, name))
-        case {"enum": words}:
-            return " or ".join(f"`{word}`" for word in words)
+            of_codes = "string, one of the [error codes](#error-codes)"
+            return of_codes if name == "ErrorCode" else _link(getattr(protocol, name))
         case {"type": "array", "items": items}:
             return f"array: {_words(items)}"
         case {"type": "string", "maxLength": most}:
