@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, expect
-from servers import ROOT, Server, Start
-from test_browser import AXE, PHONE, breach, browser, connected, log, needs, say, violations
+from servers import ROOT, Server, Start, needs
+from test_browser import AXE, PHONE, breach, browser, connected, log, say, violations
 
 __all__ = ["browser"]
 
@@ -60,6 +60,11 @@ async def signed_in(browser: Browser, server: Server) -> AsyncIterator[SignedIn]
     assert not wrong
 
 
+def alone(name: str) -> str:
+    """A name in a label keeps its direction to itself."""
+    return f"\u2068{name}\u2069"
+
+
 async def private_room(page: Page, title: str = "The den") -> str:
     """Make a room by the first page's form. Its path."""
     await page.get_by_text("Make a room").click()
@@ -90,8 +95,8 @@ async def join_by(page: Page, link: str) -> None:
 
 async def do_to(page: Page, name: str, action: str) -> None:
     """Choose something in a person's menu."""
-    await page.get_by_role("button", name=f"Actions for {name}", exact=True).click()
-    await page.get_by_role("group", name=f"Actions for {name}").get_by_role("button", name=action).click()
+    await page.get_by_role("button", name=f"Actions for {alone(name)}", exact=True).click()
+    await page.get_by_role("group", name=f"Actions for {alone(name)}").get_by_role("button", name=action).click()
 
 
 async def decide(page: Page, action: str) -> None:
@@ -187,8 +192,8 @@ async def test_a_ban_puts_somebody_out_in_all_their_tabs(server: Server, signed_
     await alice.get_by_role("button", name="About").click()
     restricted = alice.locator("#restricted-list")
     await expect(restricted).to_contain_text("banned · for good · spam")
-    await restricted.get_by_role("button", name="Lift: Bob, banned").click()
-    await expect(alice.locator("#about-status")).to_have_text("Bob may come in again.")
+    await restricted.get_by_role("button", name=f"Lift: {alone('Bob')}, banned").click()
+    await expect(alice.locator("#about-status")).to_have_text(f"{alone('Bob')} may come in again.")
     await bob.reload()
     await connected(bob)
 
@@ -263,7 +268,7 @@ async def test_a_mute_and_a_read_only_room_are_told_at_the_field(server: Server,
     await connected(bob)
     await field(bob).fill("half a sentence")
     await do_to(alice, "Bob", "Mute for 10 minutes")
-    await expect(alice.locator("#toast")).to_have_text("Bob may not speak for 10 minutes.")
+    await expect(alice.locator("#toast")).to_have_text(f"{alone('Bob')} may not speak for 10 minutes.")
     await expect(field(bob)).to_be_disabled()
     await expect(bob.locator("#speaking-said")).to_contain_text("You may not speak here until")
     await expect(field(bob)).to_have_value("half a sentence")
@@ -310,13 +315,13 @@ async def test_a_new_moderator_sees_what_they_may_do_at_once(server: Server, sig
         await connected(page)
     await do_to(alice, "Bob", "Make a moderator")
     await expect(bob.locator("#badges")).to_have_text("Moderator")
-    await bob.get_by_role("button", name="Actions for Charlie").click()
-    menu = bob.get_by_role("group", name="Actions for Charlie")
+    await bob.get_by_role("button", name=f"Actions for {alone('Charlie')}").click()
+    menu = bob.get_by_role("group", name=f"Actions for {alone('Charlie')}")
     await expect(menu.get_by_role("button")).to_have_text(
         ["Write in private", "Mute for 10 minutes", "Mute for 1 hour", "Let speak again", "Take out…", "Ban…"]
     )
     await alice.get_by_role("button", name="About").click()
-    await alice.get_by_label("Role of Bob").select_option("Member")
+    await alice.get_by_label(f"Role of {alone('Bob')}").select_option("Member")
     await expect(menu.get_by_role("button")).to_have_text(["Write in private"])
     await expect(bob.locator("#badges")).to_have_text("")
 
@@ -353,7 +358,7 @@ async def test_two_talk_in_private(server: Server, signed_in: SignedIn) -> None:
     await expect(bob.get_by_role("heading", name="Alice", exact=True)).to_be_visible()
     await expect(log(bob)).to_contain_text("between us")
     await connected(bob)
-    await expect(bob.get_by_role("button", name="Actions for Alice")).to_have_count(0)
+    await expect(bob.get_by_role("button", name=f"Actions for {alone('Alice')}")).to_have_count(0)
 
 
 # --- For everybody ---
@@ -365,7 +370,7 @@ async def test_it_is_all_done_with_the_keyboard(server: Server, signed_in: Signe
     bob = await signed_in("Bob", "/room/tea/")
     await connected(alice)
     await connected(bob)
-    more = alice.get_by_role("button", name="Actions for Bob")
+    more = alice.get_by_role("button", name=f"Actions for {alone('Bob')}")
     await more.focus()
     await more.press("Enter")
     await expect(more).to_have_attribute("aria-expanded", "true")
@@ -377,7 +382,7 @@ async def test_it_is_all_done_with_the_keyboard(server: Server, signed_in: Signe
     await more.press("Enter")
     await alice.keyboard.press("ArrowUp")
     await alice.keyboard.press("Enter")
-    await expect(alice.get_by_role("dialog")).to_contain_text("Make Bob an owner?")
+    await expect(alice.get_by_role("dialog")).to_contain_text(f"Make {alone('Bob')} an owner?")
     await alice.keyboard.press("Escape")
     await expect(alice.get_by_role("dialog")).to_have_count(0)
     await expect(more).to_be_focused()
@@ -401,7 +406,7 @@ async def test_the_new_parts_have_no_violations(server: Server, signed_in: Signe
     await bob.goto(link)
     assert not await violations(bob)
     await join_by(bob, link)
-    await alice.get_by_role("button", name="Actions for Bob").click()
+    await alice.get_by_role("button", name=f"Actions for {alone('Bob')}").click()
     assert not await violations(alice)
     await alice.get_by_role("button", name="About").click()
     await expect(alice.locator("#members-list li")).to_have_count(2)

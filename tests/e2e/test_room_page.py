@@ -358,7 +358,7 @@ async def test_changes_offline_wait_for_the_network(start: Start, visit: Visit) 
     await expect(row(ann, "hello").locator(".chip.changing")).to_have_count(1)
     await ann.context.set_offline(False)
     await connected(ann)
-    await expect(row(bob, "hello").get_by_role("button", name="👍 Ann")).to_be_visible()
+    await expect(row(bob, "hello").get_by_role("button", name="👍 \u2068Ann\u2069")).to_be_visible()
     await expect(row(ann, "hello").locator(".chip.changing")).to_have_count(0)
 
 

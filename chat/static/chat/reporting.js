@@ -1,3 +1,4 @@
+import {make} from "./dom.js";
 import {roomWords} from "./room-words.js";
 import {beginning, errorWords} from "./words.js";
 
@@ -22,7 +23,7 @@ export class Reporting {
   open(message) {
     const {report, reportText, reportReason} = this.#parts;
     this.#message = message;
-    reportText.textContent = `${message.username}: ${beginning(message)}`;
+    reportText.replaceChildren(make("bdi", {}, message.username), `: ${beginning(message)}`);
     reportReason.value = "";
     report.showModal();
   }

@@ -1,4 +1,6 @@
-/** What the page says of roles, rules and what moderators do. Sentences as in words.js. */
+/** What the page says of roles, rules and what moderators do: plain sentences, in which names stand alone. */
+
+import {alone} from "./words.js";
 
 /** Seconds for which somebody may be muted or banned; none: for good. */
 export const LENGTHS = [
@@ -21,7 +23,7 @@ export const ROLES = {owner: "Owner", moderator: "Moderator", member: "Member", 
 export const roomWords = {
   archived: "Archived",
   you: (role) => `You are ${role === "owner" ? "an owner" : `a ${role}`} here.`,
-  actionsFor: (name) => `Actions for ${name}`,
+  actionsFor: (name) => `Actions for ${alone(name)}`,
 
   direct: "Write in private",
   mute10: "Mute for 10 minutes",
@@ -32,24 +34,24 @@ export const roomWords = {
   moderator: "Make a moderator",
   owner: "Make an owner…",
 
-  muted: (name, time) => `${name} may not speak for ${time}.`,
-  unmuted: (name) => `${name} may speak again.`,
-  kicked: (name) => `${name} was taken out.`,
-  banned: (name) => `${name} is banned.`,
-  unbanned: (name) => `${name} may come in again.`,
-  appointed: (name, role) => `${name} is ${role === "owner" ? "an owner" : `a ${role}`} now.`,
-  ended: (name) => `${name} is no member any more.`,
+  muted: (name, time) => `${alone(name)} may not speak for ${time}.`,
+  unmuted: (name) => `${alone(name)} may speak again.`,
+  kicked: (name) => `${alone(name)} was taken out.`,
+  banned: (name) => `${alone(name)} is banned.`,
+  unbanned: (name) => `${alone(name)} may come in again.`,
+  appointed: (name, role) => `${alone(name)} is ${role === "owner" ? "an owner" : `a ${role}`} now.`,
+  ended: (name) => `${alone(name)} is no member any more.`,
 
-  sureToKick: (name) => `Take ${name} out?`,
+  sureToKick: (name) => `Take ${alone(name)} out?`,
   kickHint: (kind) =>
     kind === "public" || kind === "members"
       ? "They can come back after a minute."
       : "They are no member any more, and need another invitation.",
   reallyKick: "Take out",
-  sureToBan: (name) => `Ban ${name}?`,
+  sureToBan: (name) => `Ban ${alone(name)}?`,
   banHint: "They are put out of the room on all their devices.",
   reallyBan: "Ban",
-  sureToMakeOwner: (name) => `Make ${name} an owner?`,
+  sureToMakeOwner: (name) => `Make ${alone(name)} an owner?`,
   ownerHint: "Owners can do all that you can, also to you.",
   reallyMakeOwner: "Make an owner",
   sureToLeave: "Leave this room for good?",
@@ -64,20 +66,20 @@ export const roomWords = {
   copied: "Copied.",
   copyYourself: "Select the link and copy it.",
   expires: (time) => `Whoever has it can become a member, until ${time}.`,
-  invited: (name) => `${name} is a member now.`,
+  invited: (name) => `${alone(name)} is a member now.`,
   forGood: "for good",
   until: (time) => `until ${time}`,
   isMuted: "muted",
   isBanned: "banned",
   lift: "Lift",
-  liftFor: (name, kind) => `Lift: ${name}, ${kind === "ban" ? "banned" : "muted"}`,
-  roleOf: (name) => `Role of ${name}`,
+  liftFor: (name, kind) => `Lift: ${alone(name)}, ${kind === "ban" ? "banned" : "muted"}`,
+  roleOf: (name) => `Role of ${alone(name)}`,
   takeOut: "No member any more",
 
   signedOut: "You were signed out.",
   signedOutHint: "Sign in to go on here.",
   signIn: "Sign in",
-  somebodyElse: (name) => `You are ${name} now.`,
+  somebodyElse: (name) => `You are ${alone(name)} now.`,
   somebodyElseHint: "You came in under another name in another tab.",
   reload: "Go on under this name",
   out: {

@@ -11,7 +11,7 @@ const CLOSED = new Map([
 ]);
 
 /** A name in a text without elements (a tooltip, a label): U+2068 and U+2069 do there what <bdi> does. */
-const alone = (name) => `\u2068${name}\u2069`;
+export const alone = (name) => `\u2068${name}\u2069`;
 
 export const words = {
   sending: "sending…",
