@@ -7,7 +7,7 @@ from chat.rooms.asking import history, members, search
 from chat.rooms.coming import join, leave
 from chat.rooms.making import accept, create, direct, invitation
 from chat.rooms.managing import Managing, manage
-from chat.rooms.sight import banned, listed, titled, visible
+from chat.rooms.sight import listed, visible
 from chat.rooms.signing_in import refresh
 from chat.rooms.speaking import Done, delete, edit, post, react, read, typing
 from chat.rooms.warden import Warden
@@ -17,7 +17,6 @@ __all__ = [
     "Managing",
     "Warden",
     "accept",
-    "banned",
     "create",
     "delete",
     "direct",
@@ -34,7 +33,6 @@ __all__ = [
     "read",
     "refresh",
     "search",
-    "titled",
     "typing",
     "visible",
 ]

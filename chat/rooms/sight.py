@@ -2,10 +2,8 @@
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from chat import models, policy
+from chat import models
 from chat.auth import Identity
-from chat.protocol import Invalid
-from chat.rooms.permissions import check_entering, title_for
 
 LISTED = 200
 """Rooms in a list."""
@@ -20,23 +18,10 @@ def listed(who: Identity) -> list[tuple[models.Room, str]]:
     """The rooms that are not public and that somebody may see, each with its title for them."""
     if who.account is None:
         return []
-    rooms = models.Room.objects.filter(_seen_by(who), archived=None).exclude(kind=models.Room.Kind.PUBLIC)
-    direct = [room for room in rooms[:LISTED] if room.kind == models.Room.Kind.DIRECT]
-    others = _others(direct, who)
-    return [(room, others.get(room.pk) or room.title or room.slug) for room in rooms[:LISTED]]
-
-
-def titled(room: models.Room, who: Identity) -> str:
-    return title_for(policy.of_row(room), who) or room.slug
-
-
-def banned(room: models.Room, who: Identity, address: str) -> bool:
-    """May somebody who can see the room not be in it?"""
-    try:
-        check_entering(policy.of_row(room), who, address, room.slug)
-    except Invalid:
-        return True
-    return False
+    seen = models.Room.objects.filter(_seen_by(who), archived=None).exclude(kind=models.Room.Kind.PUBLIC)
+    rooms = list(seen[:LISTED])
+    others = _others([room for room in rooms if room.kind == models.Room.Kind.DIRECT], who)
+    return [(room, others.get(room.pk) or room.title or room.slug) for room in rooms]
 
 
 def _seen_by(who: Identity) -> Q:
