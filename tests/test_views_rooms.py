@@ -171,6 +171,7 @@ def test_without_guests_the_pages_ask_to_sign_in(alice: tuple[User, Client]) -> 
     """The first page has no form; a room leads to the sign-in and back; a name in a session is no name."""
     client = guest()
     assert "Your name" not in client.get("/").content.decode()
+    assert "/login/?next=%2F" in client.get("/").content.decode()
     assert client.get("/room/tea/")["Location"] == "/login/?next=/room/tea/"
     assert client.post("/", {"username": "Ann", "room": "tea"})["Location"] == "/login/?next=/"
     assert client.get("/whoami").json() == {"username": None, "account": False}

@@ -18,7 +18,7 @@ from chat.log import queries as log
 from chat.presence import Presence
 from chat.protocol import ErrorCode, Invalid
 from chat.views.forms import DirectForm, EntranceForm, NewRoomForm
-from chat.views.visitor import identity_of, no_room, sign_in
+from chat.views.visitor import identity_of, no_room, sign_in, sign_in_link
 
 ROOMS_SHOWN = 50
 """Rooms on the first page: the fullest."""
@@ -110,6 +110,7 @@ def _first_page(request: HttpRequest, **forms: Form) -> HttpResponse:
         "new_room": NewRoomForm(auto_id="new_%s"),
         "direct": DirectForm(auto_id="direct_%s"),
         "guests": chat_settings().GUESTS,
+        "sign_in": sign_in_link(request),
         **_rooms(identity),
         **forms,
     }

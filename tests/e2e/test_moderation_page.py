@@ -212,7 +212,7 @@ async def test_who_was_taken_out_comes_back_by_a_button(server: Server, signed_i
     await expect(button).to_be_enabled()
     await expect(field(bob)).to_be_hidden()
     await button.click()
-    await expect(field(bob)).to_be_visible()
+    await expect(field(bob)).to_be_focused()
     await expect(log(bob)).to_contain_text("meanwhile")
 
 
@@ -341,6 +341,45 @@ async def test_an_invited_person_comes_in_and_an_outsider_does_not(server: Serve
     await expect(charlie.get_by_role("heading", name="No such room")).to_be_visible()
     await bob.goto(f"{server.http}/")
     await expect(bob.locator(".rooms").filter(has_text="Your rooms")).to_contain_text("The den")
+
+
+async def test_a_member_leaves_for_good(server: Server, signed_in: SignedIn) -> None:
+    """After a question; then the room is no room of theirs any more."""
+    alice, bob = await signed_in("Alice"), await signed_in("Bob")
+    await private_room(alice)
+    await join_by(bob, await link_into(alice))
+    await bob.get_by_role("button", name="About").click()
+    await bob.get_by_role("button", name="Leave this room for good").click()
+    await (
+        bob.get_by_role("dialog")
+        .filter(has_text="Leave this room for good?")
+        .get_by_role("button", name="Leave the room")
+        .click()
+    )
+    await expect(alice.locator("#people-list > li")).to_have_count(1)
+    await expect(
+        bob.get_by_text("You are not in this room any more.").or_(bob.get_by_text("None yet"))
+    ).to_be_visible()
+    await bob.goto(f"{server.http}/")
+    await expect(bob.locator(".rooms").filter(has_text="Your rooms")).to_contain_text("None yet")
+
+
+async def test_a_guest_whose_browser_signs_in_is_told_who_they_are_now(server: Server, browser: Browser) -> None:
+    """The guest's tab goes on under the account's name, once its reader wants it."""
+    page = await (await browser.new_context()).new_page()
+    await page.goto(f"{server.http}/?room=tea")
+    await page.get_by_label("Your name").fill("Ann")
+    await page.get_by_role("button", name="Enter the room").click()
+    await connected(page)
+    other = await page.context.new_page()
+    await other.goto(f"{server.http}/login/")
+    await other.get_by_label("Username").fill("Bob")
+    await other.get_by_label("Password").fill("a long passphrase")
+    await other.get_by_role("button", name="Sign in").click()
+    await expect(out(page)).to_contain_text(f"You are {alone('Bob')} now.")
+    await page.get_by_role("button", name="Go on under this name").click()
+    await connected(page)
+    await expect(page.locator("#people-list > li")).to_have_text("Bob you")
 
 
 async def test_two_talk_in_private(server: Server, signed_in: SignedIn) -> None:

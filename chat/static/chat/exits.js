@@ -9,6 +9,7 @@ const OUT = new Set([ERROR.BANNED, ERROR.NO_ROOM, ERROR.SIGN_IN]);
 export class Exits {
   #client;
   #room;
+  #account;
   #entrance;
   #governing;
   #left;
@@ -25,6 +26,7 @@ export class Exits {
     const {room, username, account, links} = config;
     this.#client = client;
     this.#room = room;
+    this.#account = account;
     this.#entrance = entrance;
     this.#governing = governing;
     this.#left = left;
@@ -59,10 +61,12 @@ export class Exits {
     if (secret || this.#governing.secret) this.#conceal();
   }
 
-  #signedOut({username, account}) {
+  #signedOut({username}) {
     this.#close();
     this.#entrance.signedOut();
-    if (username === null || !account) this.#governing.out.signedOut();
-    else this.#governing.out.somebodyElse(username);
+    const {out} = this.#governing;
+    if (username !== null) out.somebodyElse(username);
+    else if (this.#account) out.signedOut();
+    else out.unnamed();
   }
 }

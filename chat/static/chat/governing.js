@@ -44,7 +44,7 @@ export class Governing {
       new SpeakingView({...shared, composer, ...elements("speaking", "speakingSaid", "speakingShown")}),
     ];
     this.#compose(shared, {me, links});
-    this.#listen();
+    this.#listen(composer);
     this.#draw();
   }
 
@@ -92,7 +92,7 @@ export class Governing {
     });
   }
 
-  #listen() {
+  #listen(composer) {
     for (const type of ["welcome", "room"]) {
       this.#client.addEventListener(type, ({detail}) => {
         if (detail.room !== this.#room) return;
@@ -101,7 +101,7 @@ export class Governing {
         this.#onChange();
       });
     }
-    this.#client.addEventListener("welcome", () => this.out.hide());
+    this.#client.addEventListener("welcome", () => this.out.hide() && composer.focus());
   }
 
   /** The reader is out: nothing of this can be done any more. */

@@ -43,17 +43,25 @@ export class OutView {
     this.#show(signedOut, signedOutHint, this.#link(signIn, this.#links.signIn));
   }
 
+  /** A guest's name is not known any more. */
+  unnamed() {
+    this.#show(roomWords.unnamed, "", this.#link(roomWords.chooseName, this.#links.index));
+  }
+
   somebodyElse(name) {
     const reload = make("button", {type: "button", className: "primary"}, roomWords.reload);
     reload.addEventListener("click", () => location.reload());
     this.#show(roomWords.somebodyElse(name), roomWords.somebodyElseHint, reload);
   }
 
+  /** @returns {boolean} whether it had the focus */
   hide() {
     clearInterval(this.#ticking);
+    const focused = this.#box.contains(document.activeElement);
     this.#box.hidden = true;
     delete this.#page.dataset.out;
     delete this.#page.dataset.concealed;
+    return focused;
   }
 
   /** A button, once the time has come. */
@@ -87,5 +95,7 @@ export class OutView {
     write(this.#title, title);
     write(this.#hint, hint);
     this.#actions.replaceChildren(...actions);
+    // What had the focus may be hidden now.
+    if (!document.activeElement?.closest(".room-head")) this.#box.focus({preventScroll: true});
   }
 }

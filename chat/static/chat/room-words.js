@@ -79,6 +79,8 @@ export const roomWords = {
   signedOut: "You were signed out.",
   signedOutHint: "Sign in to go on here.",
   signIn: "Sign in",
+  unnamed: "Your name is not known here any more.",
+  chooseName: "Choose a name",
   somebodyElse: (name) => `You are ${alone(name)} now.`,
   somebodyElseHint: "You came in under another name in another tab.",
   reload: "Go on under this name",
