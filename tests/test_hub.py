@@ -429,7 +429,7 @@ async def test_a_room_that_cannot_start_over_yet_does_so_later(
     await visitor.reaches(1)
     await reading(lambda: models.Room.objects.all().delete())
 
-    async def away(slug: str) -> RoomLog:
+    async def away(slug: str, **_: object) -> RoomLog:
         raise Invalid(ErrorCode.BUSY, slug)
 
     with monkeypatch.context() as patched:

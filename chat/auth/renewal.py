@@ -19,6 +19,9 @@ from chat.auth.identity import Identity, account
 IN_TABLE = {"django.contrib.sessions.backends.db", "django.contrib.sessions.backends.cached_db"}
 """Session engines of which one query tells many."""
 
+IN_COOKIE = "django.contrib.sessions.backends.signed_cookies"
+"""The engine whose sessions are nowhere but in their cookies, so that none can be ended."""
+
 
 def renewed(identities: Sequence[Identity]) -> list[Identity | None]:
     """Each identity as it is now, None where it is lost. Two queries at most, where sessions are in a table."""
@@ -57,5 +60,9 @@ def _alive(keys: set[str]) -> set[str]:
 
         rows = Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
         return set(rows.values_list("session_key", flat=True))
-    store = import_module(settings.SESSION_ENGINE).SessionStore()
+    engine = import_module(settings.SESSION_ENGINE)
+    if settings.SESSION_ENGINE == IN_COOKIE:
+        # Its ``exists`` is always False. What is signed and not too old holds.
+        return {key for key in keys if engine.SessionStore(key).load()}
+    store = engine.SessionStore()
     return {key for key in keys if store.exists(key)}

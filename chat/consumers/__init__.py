@@ -92,7 +92,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.pace, self.timers = Pace(allowance), Timers(self.socket)
         log = logging.LoggerAdapter(logger, {"connection": self.socket.id})
         self.hub = of_this_loop(Hub)
-        of_this_loop(rooms.Warden)
+        warden = of_this_loop(rooms.Warden)
+        heard = warden.heard
         try:
             self.socket.on_put_out = self.timers.be_patient
             identity = self.socket.identity if refusal else await identify(scope)
@@ -101,6 +102,9 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             self.hub.add(self.socket)
             if refusal or not self.socket.claim(identity):
                 self._turn_away(refusal or "You have as many sockets open as one person may have.")
+            if warden.heard != heard:
+                # Somebody's sign-in ended while this one's was read.
+                warden.look([self.socket])
             self.timers.be_patient()
             await self._listen(receive)
         except asyncio.CancelledError:

@@ -6,7 +6,9 @@ import time
 from chat import protocol
 from chat.conf import chat_settings
 from chat.hub import Socket
+from chat.loops import of_this_loop
 from chat.protocol import CloseCode, Expiring
+from chat.rooms import Warden
 
 
 class Timers:
@@ -39,7 +41,7 @@ class Timers:
             warning = max(0.0, left - chat_settings().JWT_WARNING)
             self._expiry = [
                 self._loop.call_later(warning, self._warn),
-                self._loop.call_later(left, self._socket.lane.close, CloseCode.NOT_SIGNED_IN),
+                self._loop.call_later(left, of_this_loop(Warden).end, self._socket),
             ]
 
     def cancel(self) -> None:

@@ -18,10 +18,10 @@ from the log. Nobody waits for it, and what is kept for it is a position. Who co
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
-from chat import policy
+from chat import policy, protocol
 from chat.conf import chat_settings
 from chat.hub.relay import Relay, group_name
 from chat.hub.room import RETRY, STRETCH, TICK, OpenRoom
@@ -38,6 +38,8 @@ RECONCILE = 1.0
 RENEW = 60
 """Comparisons between two renewals of the group memberships. Layers end them: the in-memory one after 24 hours, or
 at once when a message waited for 60 s in a process that hung."""
+NOBODY_S = Policy(kind="private")
+"""The rules of a room that is gone: nobody may be in it."""
 
 
 class Hub:
@@ -73,6 +75,13 @@ class Hub:
         self.sockets.pop(socket.id, None)
         for slug in list(socket.rooms):
             self.exit(slug, socket)
+
+    def next_sockets(self, number: int) -> list[Socket]:
+        """So many sockets, those first that came, or were told here, longest ago."""
+        found = list(islice(self.sockets.values(), number))
+        for socket in found:
+            self.sockets[socket.id] = self.sockets.pop(socket.id)
+        return found
 
     def disconnect(self, socket_id: str, code: CloseCode) -> bool:
         """Close a socket of ours. False where it is not (or no longer) here."""
@@ -318,11 +327,16 @@ class Hub:
     async def _start_over(self, room: OpenRoom) -> None:
         """The room's row is gone or is another: the database was restored, or the staff deleted the room."""
         try:
-            log = await self.log.open(room.slug)
-        except Invalid:
+            # One that is not public comes back for nobody.
+            log = await self.log.open(room.slug, make=not protocol.is_hidden(room.slug))
+        except Invalid as refusal:
+            if refusal.code == ErrorCode.NO_ROOM:
+                room.policy = NOBODY_S
+                self.on_rules(room)
             return
         if log.epoch != room.log.epoch or log.seq < room.position:
             room.start_over(log)
+            self._reload(room)
 
     async def _renew(self) -> None:
         for rounds in count(1):

@@ -41,7 +41,9 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
         resumed = await room.can_resume(since, given(command.epoch), chat_settings().CATCH_UP)
         # No await from here on: nothing is delivered in between, and nobody is counted who does not get in. What
         # was allowed before may not be any more.
-        check_entering(room.policy, socket.identity, socket.address, slug)
+        who = socket.identity
+        check_entering(room.policy, who, socket.address, slug)
+        _check_open(socket)
         first = presence.enter(slug, who, name, socket.id)
     except BaseException:
         hub.release(room)
@@ -81,6 +83,12 @@ async def _open(hub: Hub, who: Identity, slug: str) -> OpenRoom:
     if not (known and role_of(known.policy, who)) and not await answered(partial(visible, slug, who)):
         raise no_room(slug)
     return await hub.open(slug, make=False)
+
+
+def _check_open(socket: Socket) -> None:
+    """A socket whose sign-in ended meanwhile comes in nowhere. The answer goes nowhere, too."""
+    if socket.lane.closed_with is not None:
+        raise Invalid(ErrorCode.NOT_JOINED, "This socket is being closed.")
 
 
 def may_make(who: Identity, slug: str) -> bool:

@@ -9,7 +9,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
 from django.db.models import F
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import post_delete, post_save, pre_save
 
 from chat import loops, models
 from chat.auth import session_digest
@@ -19,6 +19,8 @@ from chat.hub import Hub
 def connect() -> None:
     """Called when the apps are ready."""
     post_save.connect(_room_saved, sender=models.Room, dispatch_uid="chat.room")
+    for model in (models.Membership, models.Restriction):
+        pre_save.connect(_part_moves, sender=model, dispatch_uid=f"chat.{model.__name__}.before")
     for signal in (post_save, post_delete):
         for model in (models.Membership, models.Restriction):
             signal.connect(_part_changed, sender=model, dispatch_uid=f"chat.{model.__name__}")
@@ -36,13 +38,25 @@ def _room_saved(instance: models.Room, created: bool, using: str, **_: Any) -> N
         _touch(instance.pk, instance.slug, using)
 
 
-def _part_changed(instance: models.Membership | models.Restriction, using: str, **_: Any) -> None:
-    if instance.room_id is None:
+Part = models.Membership | models.Restriction
+
+
+def _part_moves(instance: Part, using: str, **_: Any) -> None:
+    """Note the room that a row was of, for after it is saved: where that is another, both rooms' rules change."""
+    rows = type(instance)._base_manager.using(using).filter(pk=instance.pk)  # noqa: SLF001 the documented one that leaves none out
+    instance._chat_rooms = set(rows.values_list("room", flat=True)) if instance.pk else set()  # type: ignore[union-attr]  # noqa: SLF001 ours
+
+
+def _part_changed(instance: Part, using: str, **_: Any) -> None:
+    for room in {instance.room_id, *instance.__dict__.pop("_chat_rooms", ())}:
+        _room_changed(room, using)
+
+
+def _room_changed(room: int | None, using: str) -> None:
+    if room is None:
         _touch_all(using)
-    elif (
-        slug := models.Room.objects.using(using).filter(pk=instance.room_id).values_list("slug", flat=True).first()
-    ):
-        _touch(instance.room_id, slug, using)
+    elif slug := models.Room.objects.using(using).filter(pk=room).values_list("slug", flat=True).first():
+        _touch(room, slug, using)
 
 
 def _touch(pk: int, slug: str, using: str) -> None:

@@ -6,7 +6,9 @@ from chat.auth import Identity, account
 from chat.auth.tokens import authenticate
 from chat.hub import Socket
 from chat.log import answered
+from chat.loops import of_this_loop
 from chat.protocol import ErrorCode, Invalid, ShowToken
+from chat.rooms.warden import Warden
 
 
 async def show(socket: Socket, token: str) -> None:
@@ -14,6 +16,8 @@ async def show(socket: Socket, token: str) -> None:
 
     A socket does not change hands: where it is an account's already, or in a room, the token must be of the same.
     """
+    warden = of_this_loop(Warden)
+    heard = warden.heard
     who = await answered(partial(_of_token, token))
     now = socket.identity
     if now.key != who.key and (now.account is not None or socket.username is not None):
@@ -21,6 +25,8 @@ async def show(socket: Socket, token: str) -> None:
         raise Invalid(ErrorCode.NAME_FIXED, message, field="token")
     if not socket.claim(who):
         raise Invalid(ErrorCode.TOO_MANY, "This account has as many sockets open as it may have.")
+    if warden.heard != heard:
+        warden.look([socket])
 
 
 async def refresh(socket: Socket, command: ShowToken) -> None:

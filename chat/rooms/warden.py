@@ -41,6 +41,8 @@ class Warden:
         self._loop = asyncio.get_running_loop()
         self._rounds = self._loop.create_task(self._look_at_all())
         self._looking: set[asyncio.Task[None]] = set()
+        # How often it was told of people or sessions: who was identified meanwhile is looked at again.
+        self.heard = 0
 
     async def close(self) -> None:
         tasks = [self._rounds, *self._looking]
@@ -83,6 +85,7 @@ class Warden:
     # --- Sign-ins ---
 
     def _hear(self, people: list[str], sessions: list[str]) -> None:
+        self.heard += 1
         changed, ended = set(people), set(sessions)
         found = []
         for socket in list(self._hub.sockets.values()):
@@ -91,21 +94,24 @@ class Warden:
             elif socket.identity.key in changed:
                 found.append(socket)
         if found:
-            task = self._loop.create_task(self._look_at(found))
-            self._looking.add(task)
-            task.add_done_callback(self._looking.discard)
+            self.look(found)
+
+    def look(self, sockets: Sequence[Socket]) -> None:
+        """Find out, soon, whether these sign-ins still hold."""
+        task = self._loop.create_task(self._look_at(sockets))
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
 
     async def _look_at_all(self) -> None:
-        """Look at each sign-in once in RECHECK seconds, some each second; then for accounts unknown so far."""
+        """Look at some sign-ins each second, at each once in RECHECK seconds; then for accounts unknown so far."""
+        fill_at = self._loop.time()
         while True:
-            ends = self._loop.time() + chat_settings().RECHECK
-            waiting = [socket for socket in self._hub.sockets.values() if socket.identity.lasting]
-            share = math.ceil(len(waiting) / chat_settings().RECHECK)
-            while waiting or self._loop.time() < ends:
-                await asyncio.sleep(1)
-                now, waiting = waiting[:share], waiting[share:]
-                await self._look_at(now)
-            await self._fill_names()
+            await asyncio.sleep(1)
+            share = math.ceil(len(self._hub.sockets) / chat_settings().RECHECK)
+            await self._look_at([socket for socket in self._hub.next_sockets(share) if socket.identity.lasting])
+            if self._loop.time() >= fill_at + chat_settings().RECHECK:
+                await self._fill_names()
+                fill_at = self._loop.time()
 
     async def _fill_names(self) -> None:
         try:
@@ -113,6 +119,8 @@ class Warden:
         except Invalid:
             # The database is away: with the next round.
             return
+        except Exception:
+            logger.exception("accounts' names could not be looked for")
 
     async def _look_at(self, sockets: Sequence[Socket]) -> None:
         for start in range(0, len(sockets), TOGETHER):

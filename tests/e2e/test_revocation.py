@@ -1,0 +1,173 @@
+"""A sign-in that ends over HTTP ends its sockets, on a real server, at once; the times are printed (-s)."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from html.parser import HTMLParser
+from http.cookiejar import CookieJar
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from asgiref.sync import sync_to_async
+from helpers import SocketPersona, over_socket
+from servers import ROOT, Server, Start
+
+from chat.protocol import Ack, CloseCode, ErrorCode, Left, Removed
+
+pytestmark = pytest.mark.e2e
+
+ROOM = "garden"
+PASSWORD = "a long passphrase"
+AT_ONCE = 1.0
+"""Seconds within which it must be over."""
+ACCOUNTS = f"""
+from django.contrib.auth.models import User
+for name in ("Alice", "Bob"):
+    User.objects.create_user(name, password={PASSWORD!r})
+User.objects.create_superuser("Sam", password={PASSWORD!r})
+"""
+
+
+class Form(HTMLParser):
+    """What a browser would send back of a page's fields, as they are."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.fields: dict[str, str] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        ticked = given.get("type") not in {"checkbox", "radio", "submit"} or "checked" in given
+        if tag == "input" and given.get("name") and ticked:
+            self.fields[str(given["name"])] = given.get("value") or ""
+
+
+class Browser:
+    """Keeps cookies, and fills in forms."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._jar = CookieJar()
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self._jar)
+        )
+
+    def get(self, path: str) -> str:
+        with self._opener.open(f"{self.server.http}{path}", timeout=30) as response:
+            return str(response.read().decode())
+
+    def post(self, path: str, form: str | None = None, **fields: str | None) -> str:
+        """Send the form of the page ``form`` to ``path``, with these fields; None: without."""
+        given = {**Form(self.get(form or path)).fields, **fields}
+        data = urlencode({name: value for name, value in given.items() if value is not None}).encode()
+        request = urllib.request.Request(f"{self.server.http}{path}", data, {"Origin": self.server.http})  # noqa: S310 a server of ours
+        with self._opener.open(request, timeout=30) as response:
+            return str(response.read().decode())
+
+    def sign_in(self, name: str) -> "Browser":
+        self.post("/login/", username=name, password=PASSWORD)
+        assert f"{name}" in self.get("/")
+        return self
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What comes with a socket that a page of ours opens."""
+        cookie = "; ".join(f"{one.name}={one.value}" for one in self._jar)
+        return {"Cookie": cookie, "Origin": self.server.http}
+
+
+@pytest.fixture(params=["daphne", "uvicorn"])
+def site(request: pytest.FixtureRequest, start: Start) -> Server:
+    """A server with accounts; who leaves after the grace of a lost connection does not leave in a test."""
+    server = start(request.param, CHAT_GRACE="300")
+    subprocess.run(
+        [sys.executable, "manage.py", "shell", "-v0", "-c", ACCOUNTS],
+        cwd=ROOT,
+        env={**os.environ, **server.variables},
+        check=True,
+    )
+    return server
+
+
+OpenSocket = Callable[..., Any]
+
+
+@pytest.fixture
+async def socket(site: Server) -> AsyncIterator[OpenSocket]:
+    """Open a socket as a page in this browser does, and join."""
+    async with AsyncExitStack() as stack:
+
+        async def socket(name: str, browser: Browser) -> SocketPersona:
+            opened = over_socket(site.ws, name, additional_headers=browser.headers)
+            persona = await stack.enter_async_context(opened)
+            await persona.join(ROOM)
+            return persona
+
+        yield socket
+
+
+async def signed_in(site: Server, name: str) -> Browser:
+    return await sync_to_async(Browser(site).sign_in)(name)
+
+
+async def ends(what: str, act: Any, *sockets: SocketPersona) -> None:
+    """What is done over HTTP ends these sockets, before a second has gone since it was answered."""
+    began = time.perf_counter()
+    await sync_to_async(act, thread_sensitive=False)()
+    answered = time.perf_counter()
+    for one in sockets:
+        assert await one.closed() == CloseCode.NOT_SIGNED_IN
+    ended = time.perf_counter()
+    print(
+        f"\n{what}: request {1e3 * (answered - began):.0f} ms, closed {1e3 * (ended - answered):.1f} ms after it"
+    )
+    assert ended - answered < AT_ONCE
+
+
+async def test_signing_out_ends_this_browser_s_socket(site: Server, socket: OpenSocket) -> None:
+    """The other browser's stays; when that signs out too, the person has left, at once."""
+    one, two, bob_s = [await signed_in(site, name) for name in ("Alice", "Alice", "Bob")]
+    first, second, bob = await socket("Alice", one), await socket("Alice", two), await socket("Bob", bob_s)
+    await ends("signed out", lambda: one.post("/logout/", form="/"), first)
+    await second.say("still here", ROOM)
+    await bob.silence()
+    assert not bob.count(Left)
+    await ends("signed out", lambda: two.post("/logout/", form="/"), second)
+    await bob.expect(Left, username="Alice")
+
+
+async def test_who_is_deactivated_in_the_admin_is_out(site: Server, socket: OpenSocket) -> None:
+    """With all browsers; and can't sign in again."""
+    one, two, sam = [await signed_in(site, name) for name in ("Alice", "Alice", "Sam")]
+    sockets = [await socket("Alice", one), await socket("Alice", two)]
+    users = await sync_to_async(sam.get)("/admin/auth/user/")
+    found = re.search(r'href="(/admin/auth/user/\d+/change/)[^"]*">Alice<', users)
+    assert found
+    await ends("deactivated", lambda: sam.post(found[1], is_active=None), *sockets)
+    with pytest.raises(AssertionError):
+        await signed_in(site, "Alice")
+
+
+async def test_a_ban_reaches_both_sockets(site: Server, socket: OpenSocket) -> None:
+    """When it is acknowledged, nothing of the room reaches them any more; they stay open."""
+    alice_s, one, two = [await signed_in(site, name) for name in ("Alice", "Bob", "Bob")]
+    alice, first, second = await socket("Alice", alice_s), await socket("Bob", one), await socket("Bob", two)
+    began = time.perf_counter()
+    await alice.send("ban", room=ROOM, username="Bob", ref="ban")
+    await alice.expect(Ack, ref="ban")
+    acknowledged = time.perf_counter()
+    await alice.say("only us", ROOM)
+    for his in (first, second):
+        removed = await his.expect(Removed, room=ROOM)
+        assert removed.code == ErrorCode.BANNED
+        assert [heard for heard in await his.silence() if getattr(heard, "room", None) == ROOM] == []
+    both = time.perf_counter()
+    print(f"\nban: acknowledged {1e3 * (acknowledged - began):.1f} ms, both told {1e3 * (both - began):.1f} ms")
+    assert both - began < AT_ONCE
