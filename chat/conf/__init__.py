@@ -210,14 +210,16 @@ class ChatSettings:
         1,
         1_000,
         "commands",
-        "How many commands in a row are refused for too many before the socket is read slowly.",
+        "How many commands are refused for too many (one that is not makes one good) before the socket is read "
+        "slowly.",
     )
     REFUSALS_CLOSE: int = kinds.number(
         30,
         1,
         10_000,
         "commands",
-        "How many commands in a row are refused for too many before the socket is closed, with 4029.",
+        "How many commands are refused for too many (one that is not makes one good) before the socket is "
+        "closed, with 4029.",
     )
     SIGN_IN_RATE: float = kinds.number(
         0.1,

@@ -15,14 +15,14 @@ class Pace:
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
-        # Commands in a row that were refused for too many.
+        # Commands that were refused for too many; each that was not makes one good.
         self.refused = 0
 
     def pay(self, cost: float) -> None:
         """Raises Invalid (too_many), with the time after which it may be tried again."""
         wait = self._allowance.take(cost)
         if not wait:
-            self.refused = 0
+            self.refused = max(0, self.refused - 1)
             return
         self.refused += 1
         message = "Too many commands for now: wait a little."
