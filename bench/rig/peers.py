@@ -64,7 +64,16 @@ def _install_errors() -> str:
 
 
 # The product as it is deployed: its own defaults, all features on. GRACE: nobody waits for those who are gone.
-OURS = {"SECRET_KEY": secrets.token_hex(32), "CHAT_GRACE": "0"}
+# The limits are on, and above what the load generator asks for: it is one address, which says more than people do.
+HIGH = "1000000"
+LIMITS = {
+    f"CHAT_{name}": HIGH
+    for name in (
+        *("SOCKET_RATE", "SOCKET_BURST", "PERSON_RATE", "PERSON_BURST", "ADDRESS_RATE", "ADDRESS_BURST"),
+        *("CONNECT_RATE", "CONNECT_BURST", "SOCKETS", "SOCKETS_PER_PERSON", "SOCKETS_PER_ADDRESS"),
+    )
+}
+OURS = {"SECRET_KEY": secrets.token_hex(32), "CHAT_GRACE": "0", **LIMITS}
 
 
 def _node(program: str) -> list[str]:
