@@ -127,20 +127,25 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
 
     def process(self) -> Any:
         self.requestHeaders.removeHeader(ROOT_PATH)
-        wait = self._wait()
+        upgrade = self.requestHeaders.hasHeader(b"Upgrade")
+        wait = self._wait() if upgrade else 0.0
         if wait:
             self.setHeader(b"Retry-After", str(math.ceil(wait)).encode())
             return self.basic_error(429, b"Too Many Requests", "Too many connections from your address.")
-        if not _is_ascii(self.requestHeaders.getRawHeaders(b"Sec-WebSocket-Protocol", ())):
-            # Daphne would log a traceback.
-            return self.basic_error(400, b"Bad Request", "Invalid header value")
+        if upgrade and not self._can_be_upgraded():
+            return self.basic_error(400, b"Bad Request", "Not a WebSocket handshake.")
         return super().process()
+
+    def _can_be_upgraded(self) -> bool:
+        """Is there nothing that Daphne would miss (HTTP/1.0: RFC 6455, section 4.1), or log a traceback of?"""
+        protocols = self.requestHeaders.getRawHeaders(b"Sec-WebSocket-Protocol", ())
+        return self.clientproto == b"HTTP/1.1" and all(value.isascii() for value in protocols)
 
     def _wait(self) -> float:
         """Seconds that a WebSocket's handshake has to wait, where it comes through a proxy of ours."""
         proxies = chat_settings().PROXIES
         peer = getattr(self.client, "host", "")
-        if not proxies or not is_proxy(peer, proxies) or not self.requestHeaders.hasHeader(b"Upgrade"):
+        if not proxies or not is_proxy(peer, proxies):
             return 0.0
         named = [value.decode("latin-1") for value in self.requestHeaders.getRawHeaders(b"X-Forwarded-For", ())]
         address = address_of(peer, named, proxies)
@@ -167,7 +172,3 @@ class Factory(HTTPFactory):  # type: ignore[misc]  # daphne ships no types
     def acceptableProtocols(self) -> list[bytes]:
         # Never HTTP/2, even where its libraries are installed: the bounds above are not its.
         return [b"http/1.1"]
-
-
-def _is_ascii(values: Any) -> bool:
-    return all(value.isascii() for value in values)

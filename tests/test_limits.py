@@ -1,0 +1,597 @@
+"""Token buckets, who holds them, what a socket may spend; whose address it is behind proxies."""
+
+import asyncio
+import math
+import random
+import threading
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+from doubles import Clock
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from chat import limits, protocol
+from chat.conf import chat_settings
+from chat.limits import (
+    COST,
+    COSTS,
+    Allowance,
+    Bucket,
+    Holders,
+    Limits,
+    Refusal,
+    SignIns,
+    address_in,
+    address_of,
+    buckets,
+    cost_of,
+    is_proxy,
+    limited_as,
+)
+
+HOME, OFFICE = "192.0.2.1", "192.0.2.2"
+SMALL = {
+    "SOCKET_RATE": 1.0,
+    "SOCKET_BURST": 5.0,
+    "PERSON_RATE": 2.0,
+    "PERSON_BURST": 8.0,
+    "ADDRESS_RATE": 4.0,
+    "ADDRESS_BURST": 12.0,
+    "CONNECT_RATE": 1.0,
+    "CONNECT_BURST": 3.0,
+    "SOCKETS_PER_PERSON": 2,
+    "SOCKETS_PER_ADDRESS": 3,
+    "SOCKETS": 4,
+    "SIGN_IN_RATE": 0.5,
+    "SIGN_IN_BURST": 3.0,
+}
+
+
+@pytest.fixture
+def _small(settings: Settings) -> None:
+    settings.CHAT = SMALL
+
+
+@pytest.fixture
+async def clock() -> Any:
+    clock = Clock()
+    clock.stop()
+    yield clock
+    clock.start()
+
+
+@pytest.fixture
+async def kept(_small: None, clock: Clock) -> Limits:
+    return Limits()
+
+
+def spend(allowance: Allowance, cost: float = 1) -> float:
+    """Spend until it is refused; how much went."""
+    spent = 0.0
+    while not allowance.take(cost):
+        spent += cost
+    return spent
+
+
+# --- Buckets ---
+
+
+def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
+    """Five at once, then one for each half second."""
+    bucket = Bucket(rate=2, burst=5)
+    assert [bucket.take(1, 100.0) for _ in range(6)] == [0, 0, 0, 0, 0, 0.5]
+    assert bucket.take(1, 100.5) == 0
+    assert bucket.take(1, 100.5) == 0.5
+    assert bucket.tokens(101.0) == 1
+    # It is never fuller than full.
+    assert bucket.tokens(1e6) == bucket.burst == 5
+
+
+def test_what_is_refused_costs_nothing() -> None:
+    """However often it is asked for."""
+    bucket = Bucket(1, 2)
+    assert bucket.take(2, 0) == 0
+    assert {bucket.take(1, 0.5) for _ in range(100)} == {0.5}
+    assert bucket.take(1, 1.0) == 0
+
+
+def test_what_costs_more_than_the_burst_takes_a_full_bucket_and_a_debt() -> None:
+    """Else it would never be possible."""
+    bucket = Bucket(1, 2)
+    assert bucket.take(5, 0) == 0
+    assert bucket.tokens(0) == 0
+    assert bucket.take(1, 0) == 4
+    assert bucket.take(5, 1) == 4
+
+
+AMOUNTS = st.floats(0.05, 5)
+
+
+@given(
+    rate=st.floats(0.01, 1_000),
+    burst=st.floats(5, 1_000),
+    steps=st.lists(st.tuples(st.floats(0, 10), AMOUNTS), max_size=60),
+    start=st.floats(0, 1e7),
+)
+def test_no_schedule_gets_more_than_the_burst_and_the_rate(
+    rate: float, burst: float, steps: list[tuple[float, float]], start: float
+) -> None:
+    """Within any stretch of time; and who waits as long as told is let through."""
+    bucket, now = Bucket(rate, burst), start
+    accepted: list[tuple[float, float]] = []
+    for pause, cost in steps:
+        now += pause
+        wait = bucket.take(cost, now)
+        if wait:
+            now += math.ceil(wait * 1_000) / 1_000
+            assert bucket.take(cost, now) == 0
+        accepted.append((now, cost))
+    for first, (since, _) in enumerate(accepted):
+        spent = 0.0
+        for until, cost in accepted[first:]:
+            spent += cost
+            # Moments are doubles: at 1e7 seconds they are 2e-9 apart, and each step rounds.
+            assert spent <= burst + rate * (until - since + 1e-6) + 1e-6
+
+
+# --- Who holds them ---
+
+
+def holders() -> Holders:
+    return Holders(lambda: Bucket(1, 10))
+
+
+def test_who_is_gone_and_has_all_tokens_is_forgotten() -> None:
+    """A new bucket would be the same."""
+    known = holders()
+    for number in range(100):
+        known.find(f"p{number}", 0).bucket.take(5, 0)
+    assert len(known) == 100
+    known.find("late", 6)
+    assert [holder.key for holder in known.all()] == ["late"]
+
+
+def test_who_is_gone_and_lacks_tokens_is_kept() -> None:
+    """Or going and coming back would fill a bucket."""
+    known = holders()
+    holder = known.enter("alice", 0)
+    assert holder.bucket.take(10, 0) == 0
+    known.leave(holder, 0)
+    known.find("bob", 1)
+    assert known.enter("alice", 1).bucket.tokens(1) == 1
+
+
+def test_who_has_a_socket_keeps_their_bucket_even_a_full_one() -> None:
+    """Two sockets of one person share one bucket, whatever happened between them."""
+    known = holders()
+    first = known.enter("alice", 0)
+    for number in range(10):
+        known.find(f"p{number}", 1_000 * number)
+    assert known.enter("alice", 1e6) is first
+    assert known.sockets("alice") == first.sockets == 2
+
+
+def test_past_the_bound_who_was_away_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not who came last, nor who has a socket."""
+    monkeypatch.setattr(buckets, "KEPT", 3)
+    known = holders()
+    stays = known.enter("stays", 0)
+    for key in "abcd":
+        known.find(key, 0).bucket.take(10, 0)
+        known.find("a", 0)
+    assert [holder.key for holder in known.all()] == [stays.key, "c", "d", "a"]
+
+
+# --- One socket ---
+
+
+async def test_a_socket_spends_its_own(kept: Limits) -> None:
+    """Then it is told how many milliseconds to wait, and that is true."""
+    alice = kept.allowance(HOME)
+    assert spend(alice) == SMALL["SOCKET_BURST"]
+    assert alice.take(1) == 1_000
+    assert alice.take(0.5) == 500
+
+
+async def test_waiting_helps(kept: Limits, clock: Clock) -> None:
+    """After the time that it was told a socket may go on."""
+    alice = kept.allowance(HOME)
+    spend(alice)
+    await clock.skip(alice.take(1) / 1_000)
+    assert spend(alice) == 1
+
+
+async def test_a_person_s_sockets_share_their_person_s_tokens(kept: Limits) -> None:
+    """However many they open."""
+    first, second = kept.allowance(HOME), kept.allowance(OFFICE)
+    assert first.belongs_to("account:1")
+    assert second.belongs_to("account:1")
+    assert spend(first) + spend(second) == SMALL["PERSON_BURST"]
+
+
+async def test_an_address_s_people_share_its_tokens(kept: Limits) -> None:
+    """However many they are."""
+    sockets = [kept.allowance(HOME) for _ in range(4)]
+    assert sum(map(spend, sockets)) == SMALL["ADDRESS_BURST"]
+    assert spend(kept.allowance(OFFICE)) == SMALL["SOCKET_BURST"]
+
+
+async def test_a_reconnect_fills_the_socket_s_bucket_only(kept: Limits) -> None:
+    """Its person and its address are remembered."""
+    spent = 0.0
+    for _ in range(5):
+        alice = kept.allowance(HOME)
+        alice.belongs_to("account:1")
+        spent += spend(alice)
+        alice.close()
+    assert spent == SMALL["PERSON_BURST"]
+
+
+async def test_all_buckets_pay_or_none(kept: Limits) -> None:
+    """What the person lacks is not taken from the socket or the address."""
+    first, second = kept.allowance(HOME), kept.allowance(HOME)
+    first.belongs_to("account:1")
+    second.belongs_to("account:1")
+    spend(first)
+    spend(second)
+    before = tokens(kept)
+    assert second.take(4) > 0
+    assert tokens(kept) == before
+    # Its own bucket has the two that the person's had not.
+    assert second.belongs_to("account:2")
+    assert spend(second) == 2
+
+
+def tokens(kept: Limits) -> dict[tuple[str, str], float]:
+    return {(kind, key): left for kind, key, left, _, _ in kept.snapshot()}
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), AMOUNTS, st.floats(0, 2)), max_size=50))
+def test_whoever_spends_in_whatever_order_no_bucket_gives_too_much(
+    steps: list[tuple[int, float, float]],
+) -> None:
+    """Two people with two sockets each at two addresses: each sum stays within its burst and rate."""
+
+    async def run() -> None:
+        clock = Clock()
+        clock.stop()
+        kept, loop = Limits(), asyncio.get_running_loop()
+        start = loop.time()
+        sockets = [kept.allowance(address) for address in (HOME, OFFICE, HOME, OFFICE)]
+        people = ["ann", "ann", "ben", "ben"]
+        for allowance, person in zip(sockets, people, strict=True):
+            assert allowance.belongs_to(person)
+        spent = [0.0] * 4
+        for number, cost, pause in steps:
+            await clock.skip(pause)
+            before = tokens(kept)
+            if sockets[number].take(cost):
+                assert tokens(kept) == before
+            else:
+                spent[number] += cost
+        passed = loop.time() - start
+        for burst, rate, groups in (
+            (5, 1, [(0,), (1,), (2,), (3,)]),
+            (8, 2, [(0, 1), (2, 3)]),
+            (12, 4, [(0, 2), (1, 3)]),
+        ):
+            for group in groups:
+                assert sum(spent[number] for number in group) <= burst + rate * passed + 1e-6
+        clock.start()
+
+    with override_settings(CHAT=SMALL):
+        asyncio.run(run())
+
+
+async def test_a_socket_without_an_address_has_the_other_two(kept: Limits) -> None:
+    """Where a server can't tell the address, as on a Unix socket, all would share one."""
+    assert [spend(kept.allowance("")) for _ in range(4)] == [SMALL["SOCKET_BURST"]] * 4
+    assert kept.admit("") is Refusal.FULL
+
+
+async def test_without_limits_everything_is_allowed(settings: Settings) -> None:
+    """But counted: the admin shows who has how many sockets."""
+    settings.CHAT = {**SMALL, "LIMITS": False}
+    kept = Limits()
+    sockets = [kept.allowance(HOME) for _ in range(10)]
+    assert all(allowance.belongs_to("account:1") for allowance in sockets)
+    assert not any(sockets[0].take(5) for _ in range(100))
+    assert kept.admit(HOME) is None
+    assert not any(kept.connect(HOME) for _ in range(100))
+    assert {(row.key, row.sockets) for row in kept.snapshot()} == {("account:1", 10), (HOME, 10)}
+
+
+async def test_other_settings_hold_for_who_comes_then(kept: Limits, settings: Settings) -> None:
+    """A bucket keeps the size that it was made with."""
+    alice = kept.allowance(HOME)
+    settings.CHAT = {**SMALL, "SOCKET_BURST": 2.0}
+    assert spend(kept.allowance(OFFICE)) == 2
+    assert spend(alice) == SMALL["SOCKET_BURST"]
+
+
+# --- How many sockets ---
+
+
+async def test_an_address_has_so_many_sockets(kept: Limits) -> None:
+    """One that is closed makes room for another."""
+    sockets = [kept.allowance(HOME) for _ in range(3)]
+    assert kept.admit(HOME) is Refusal.ADDRESS
+    assert kept.admit(OFFICE) is None
+    sockets[0].close()
+    assert kept.admit(HOME) is None
+
+
+async def test_the_process_has_so_many_sockets(kept: Limits) -> None:
+    """Whoever they are of."""
+    for number in range(4):
+        assert kept.admit(f"192.0.2.{number}") is None
+        kept.allowance(f"192.0.2.{number}")
+    assert kept.admit("192.0.2.9") is Refusal.FULL
+
+
+async def test_a_person_has_so_many_sockets(kept: Limits) -> None:
+    """One too many is told so, and belongs to nobody; one that ends makes room."""
+    first, second, third = (kept.allowance(HOME) for _ in range(3))
+    assert first.belongs_to("account:1")
+    assert second.belongs_to("account:1")
+    assert not third.belongs_to("account:1")
+    assert third.belongs_to("account:2")
+    # Once more counts once.
+    assert first.belongs_to("account:1")
+    first.close()
+    assert third.belongs_to("account:1")
+    assert (kept.people.sockets("account:1"), kept.people.sockets("account:2")) == (2, 0)
+
+
+async def test_closing_twice_counts_once(kept: Limits) -> None:
+    """And nothing of a closed socket is left, nor can it be brought back."""
+    alice, bob = kept.allowance(HOME), kept.allowance(HOME)
+    alice.belongs_to("account:1")
+    bob.belongs_to("account:1")
+    for _ in range(3):
+        alice.close()
+    assert (kept.sockets, kept.people.sockets("account:1"), kept.addresses.sockets(HOME)) == (1, 1, 1)
+    assert alice.belongs_to("account:1")
+    assert alice.take(1_000) == 0
+    assert kept.people.sockets("account:1") == 1
+    bob.close()
+    assert (kept.sockets, kept.people.sockets("account:1"), kept.addresses.sockets(HOME)) == (0, 0, 0)
+
+
+async def test_whatever_sockets_come_and_go_nothing_is_left(settings: Settings) -> None:
+    """A thousand of them, in any order."""
+    settings.CHAT = {}
+    kept, chance = Limits(), random.Random(7)
+    sockets: list[Allowance] = []
+    for _ in range(1_000):
+        if sockets and chance.random() < 0.5:
+            sockets.pop(chance.randrange(len(sockets))).close()
+        else:
+            sockets.append(kept.allowance(f"192.0.2.{chance.randrange(20)}"))
+            sockets[-1].belongs_to(f"account:{chance.randrange(100)}")
+        assert kept.sockets == len(sockets)
+        assert sum(row.sockets for row in kept.snapshot(1_000) if row.kind == "address") == len(sockets)
+    for allowance in sockets:
+        allowance.close()
+    # Nobody spent anything: they need not be remembered, but for who left last.
+    assert (len(kept.people), len(kept.addresses)) == (1, 1)
+
+
+async def test_connections_of_an_address_are_counted_as_they_come(kept: Limits, clock: Clock) -> None:
+    """Three at once, then one a second; another address has its own."""
+    assert [kept.connect(HOME) for _ in range(4)] == [0, 0, 0, pytest.approx(1)]
+    assert kept.connect(OFFICE) == 0
+    assert kept.connect("") == 0
+    await clock.skip(1)
+    assert kept.connect(HOME) == 0
+    assert kept.connect(HOME) > 0
+
+
+async def test_an_ipv6_network_is_one_address(kept: Limits) -> None:
+    """Who has one address of a /64 has all of them."""
+    assert [kept.connect(f"2001:db8::{number:x}") for number in range(4)][-1] > 0
+    assert kept.connect("2001:db8:0:1::1") == 0
+
+
+async def test_a_snapshot_has_the_emptiest_first(kept: Limits) -> None:
+    """With what is left, of how much, and how many sockets share it; another thread may ask."""
+    busy, quiet = kept.allowance(HOME), kept.allowance(OFFICE)
+    busy.belongs_to("account:1")
+    quiet.belongs_to("account:2")
+    busy.take(4)
+    quiet.take(1)
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.extend(kept.snapshot(3)))
+    thread.start()
+    thread.join()
+    assert [tuple(row) for row in found] == [
+        ("person", "account:1", pytest.approx(4), pytest.approx(8), 1),
+        ("address", HOME, pytest.approx(8), pytest.approx(12), 1),
+        ("person", "account:2", pytest.approx(7), pytest.approx(8), 1),
+    ]
+
+
+async def test_closing_the_limits_is_nothing_to_wait_for(kept: Limits) -> None:
+    """They are of a loop, which closes what it keeps."""
+    await kept.close()
+
+
+# --- Costs ---
+
+
+def test_every_command_has_a_cost() -> None:
+    """One that is not listed has that of the unlisted."""
+    assert cost_of(protocol.Ping()) < cost_of(protocol.Post(content="hi")) < cost_of(protocol.Search(query="hi"))
+
+    class Unheard(protocol.Command, tag="unheard"):
+        pass
+
+    assert cost_of(Unheard()) == COST
+    # Else a socket could never do it with what it has.
+    assert max(*COSTS.values(), COST) <= chat_settings().SOCKET_BURST
+
+
+# --- Signing in ---
+
+
+@pytest.fixture
+def tries(_small: None) -> tuple[SignIns, list[float]]:
+    now = [0.0]
+    return SignIns(lambda: now[0]), now
+
+
+def test_a_name_is_tried_so_often_from_everywhere(tries: tuple[SignIns, list[float]]) -> None:
+    """However it is written: who has many addresses guesses one password no faster."""
+    sign_ins, now = tries
+    names = ["Alice", "ALICE", "alice", "\uff41lice"]
+    assert [sign_ins.take(f"192.0.2.{n}", name) for n, name in enumerate(names)] == [0, 0, 0, pytest.approx(2)]
+    now[0] += 2
+    assert sign_ins.take(HOME, "Alice") == 0
+
+
+def test_an_address_tries_so_often_whatever_the_names(tries: tuple[SignIns, list[float]]) -> None:
+    """And a try that its address may not make is not counted for the name."""
+    sign_ins, _ = tries
+    assert [sign_ins.take(HOME, f"name {n}") for n in range(4)][-1] > 0
+    for _ in range(10):
+        assert sign_ins.take(HOME, "Bob") > 0
+    assert [sign_ins.take(f"192.0.2.{n}", "Bob") for n in range(10, 13)] == [0, 0, 0]
+
+
+def test_a_name_of_any_length_costs_little(tries: tuple[SignIns, list[float]]) -> None:
+    """Only its beginning is kept."""
+    sign_ins, _ = tries
+    assert [sign_ins.take("", "x" * 1_000_000 + str(n)) for n in range(4)][-1] > 0
+    assert sign_ins.take("", "") == 0
+
+
+def test_without_limits_everybody_may_try(settings: Settings) -> None:
+    """As often as they like."""
+    settings.CHAT = {**SMALL, "LIMITS": False}
+    sign_ins = SignIns()
+    assert not any(sign_ins.take(HOME, "Alice") for _ in range(100))
+
+
+def test_threads_share_the_tries(settings: Settings) -> None:
+    """Eight threads at once get no more than one would."""
+    settings.CHAT = {"SIGN_IN_RATE": 0.001, "SIGN_IN_BURST": 100.0}
+    allowed: list[bool] = []
+    sign_ins = SignIns(lambda: 0.0)
+
+    def try_often() -> None:
+        allowed.extend(not sign_ins.take(HOME, "Alice") for _ in range(50))
+
+    threads = [threading.Thread(target=try_often) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(allowed) == 100
+
+
+@pytest.mark.usefixtures("_small")
+def test_tries_can_be_forgotten() -> None:
+    """Between tests, for the process has one count."""
+    for _ in range(5):
+        limits.sign_ins.take(HOME, "Alice")
+    assert limits.sign_ins.take(HOME, "Alice") > 0
+    limits.sign_ins.clear()
+    assert limits.sign_ins.take(HOME, "Alice") == 0
+    limits.sign_ins.clear()
+
+
+# --- Addresses ---
+
+PROXIES = ("127.0.0.1", "10.0.0.0/8", "fd00::/8")
+
+
+@pytest.mark.parametrize(
+    ("peer", "lines", "address"),
+    [
+        # The peer is no proxy: what it says of itself is nothing.
+        (HOME, ["198.51.100.7"], HOME),
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", [HOME], HOME),
+        # What the client made up stands before what our proxy saw.
+        ("127.0.0.1", [f"203.0.113.66, {HOME}"], HOME),
+        ("127.0.0.1", [f"made up, {HOME}"], HOME),
+        # A proxy before a proxy.
+        ("127.0.0.1", [f"203.0.113.66, {HOME}, 10.1.2.3"], HOME),
+        # Several lines are one, in order.
+        ("127.0.0.1", ["203.0.113.66", HOME, "10.1.2.3"], HOME),
+        # Only proxies.
+        ("127.0.0.1", ["10.9.9.9, 10.1.2.3"], "127.0.0.1"),
+        # No address.
+        ("127.0.0.1", [f"{HOME}, unknown"], "127.0.0.1"),
+        ("127.0.0.1", [""], "127.0.0.1"),
+        ("127.0.0.1", [f"{HOME}, "], "127.0.0.1"),
+        ("127.0.0.1", ["fe80::1%\x1b[31m"], "127.0.0.1"),
+        ("127.0.0.1", [f"{HOME}:4711"], "127.0.0.1"),
+        # Too long to be a proxy's.
+        ("127.0.0.1", ["203.0.113.66, " * 1_000 + HOME], "127.0.0.1"),
+        # IPv6, and IPv4 in its clothes.
+        ("fd00::1", ["2001:db8::1"], "2001:db8::1"),
+        ("::ffff:127.0.0.1", [HOME], HOME),
+        ("127.0.0.1", [f"::ffff:{HOME}, ::ffff:10.0.0.1"], HOME),
+        # Not known.
+        ("", [HOME], ""),
+    ],
+)
+def test_only_our_proxies_say_who_a_client_is(peer: str, lines: list[str], address: str) -> None:
+    """The last address that they name and that is none of theirs."""
+    assert address_of(peer, lines, PROXIES) == address
+
+
+def test_without_proxies_nobody_says_who_a_client_is() -> None:
+    """Not even this machine."""
+    assert address_of("127.0.0.1", [HOME], ()) == "127.0.0.1"
+
+
+@given(st.lists(st.text(max_size=60), max_size=5), st.sampled_from(["127.0.0.1", HOME, "", "fd00::1"]))
+def test_whatever_a_header_says_an_address_comes_out(lines: list[str], peer: str) -> None:
+    """The peer's, or one that is spelt as addresses are."""
+    address = address_of(peer, lines, PROXIES)
+    assert address == peer or (limited_as(address).split("/")[0] and not is_proxy(address, PROXIES))
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        (HOME, HOME),
+        (f"::ffff:{HOME}", HOME),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:0DB8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("", ""),
+        ("unix", "unix"),
+    ],
+)
+def test_what_is_limited_is_a_network_of_ipv6(address: str, key: str) -> None:
+    """A /64 is what one customer has at least."""
+    assert limited_as(address) == key
+
+
+def test_a_scope_tells_the_address(settings: Settings) -> None:
+    """As the proxies say, where there are any."""
+    scope = {
+        "client": ["127.0.0.1", 1],
+        "headers": [(b"X-Forwarded-For", b"203.0.113.66"), (b"x-forwarded-for", b"192.0.2.1")],
+    }
+    settings.CHAT = {}
+    assert address_in(scope) == "127.0.0.1"
+    settings.CHAT = {"PROXIES": ["127.0.0.0/8"]}
+    assert address_in(scope) == HOME
+    assert address_in({"client": None}) == address_in({}) == ""
+
+
+@pytest.mark.parametrize("proxies", [["10.0.0.0/33"], ["proxy.example"], [""], ["127.0.0.1", "x"], "127.0.0.1"])
+def test_a_network_that_is_none_stops_with_the_setting_s_name(proxies: Any, settings: Settings) -> None:
+    """And says what would be right."""
+    settings.CHAT = {"PROXIES": proxies}
+    with pytest.raises(ImproperlyConfigured, match=r"CHAT\['PROXIES'\] must be .*10\.0\.0\.0/8"):
+        chat_settings()
