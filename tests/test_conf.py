@@ -90,14 +90,18 @@ def test_what_is_counted_is_a_whole_number(name: str, settings: Settings) -> Non
         chat_settings()
 
 
-@pytest.mark.parametrize("key", ["GRAZE", "grace", "", 1, None])
-def test_an_unknown_key_is_named_with_those_that_exist(key: object, settings: Settings) -> None:
-    """A misspelt key stops, and the error lists what there is."""
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("GRAZE", "GRACE"), ("grace", "GRACE"), ("SOCKET_RATES", "SOCKET_RATE"), ("", ""), (1, ""), (None, "")],
+)
+def test_an_unknown_key_is_named_with_the_one_that_is_meant(key: object, meant: str, settings: Settings) -> None:
+    """A misspelt key stops, and the error says what it may be, and where all are."""
     settings.CHAT = {key: 1}
     with pytest.raises(ImproperlyConfigured) as caught:
         chat_settings()
     assert f"CHAT[{key!r}]" in str(caught.value)
-    assert all(name in str(caught.value) for name in NAMES)
+    assert (f"Do you mean {meant}?" in str(caught.value)) == bool(meant)
+    assert "chat/conf" in str(caught.value)
 
 
 @pytest.mark.parametrize("given", [None, [], "GRACE=5", 5])

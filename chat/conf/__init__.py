@@ -8,6 +8,7 @@ raises ImproperlyConfigured with the key's name and what is right; chat.checks m
 
 import dataclasses
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -267,7 +268,8 @@ def _checked() -> ChatSettings:
 def _value(name: str, value: object, shown: str) -> Any:
     """``value`` if it is right for the setting ``name``; ``shown`` is what the user wrote it as."""
     if name not in FIELDS:
-        raise ImproperlyConfigured(f"{shown} is not a setting of chat. Known: {', '.join(FIELDS)}.")
+        near = "".join(f" Do you mean {one}?" for one in get_close_matches(str(name).upper(), FIELDS, n=1))
+        raise ImproperlyConfigured(f"{shown} is not a setting of chat.{near} chat/conf lists them.")
     kind = kind_of(name)
     if not kind.accepts(value):
         written = "what it is" if isinstance(kind, kinds.Secret) else repr(value)
