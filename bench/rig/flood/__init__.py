@@ -1,0 +1,1 @@
+"""What a flood from one address costs everybody else."""
