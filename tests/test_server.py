@@ -9,6 +9,8 @@ from doubles import until
 from websockets.frames import Frame, Opcode
 
 from chatsite.server import INBOX, ChatProtocol, Inbox, endpoint
+from chatsite.server.guard import LINES, MINUTE, Refusals
+from chatsite.server.server import loggable
 
 
 class Between:
@@ -128,3 +130,42 @@ async def test_a_receive_that_was_given_up_loses_nothing() -> None:
 )
 def test_an_address_is_told_to_twisted_in_its_words(host: str, shown: str) -> None:
     assert endpoint(host, 80) == f"tcp:port=80:interface={shown}:backlog=4096"
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/ws", "/ws"),
+        ("/ws?token=secret", "/ws"),
+        ("/?", "/"),
+        ("/r\u00e4ume", "/r\u00e4ume"),
+        ("/a\r\nb", r"'/a\r\nb'"),
+        ("/\x1b[31m?\n", r"'/\x1b[31m'"),
+    ],
+)
+def test_a_path_in_the_log_has_no_query_and_no_control_characters(path: str, shown: str) -> None:
+    """Queries hold secrets, and control characters make lines and colours."""
+    assert loggable(path) == shown
+
+
+def test_who_is_refused_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """However often; an IPv6 network is one."""
+    now = [100.0]
+    refusals = Refusals(lambda: now[0])
+    for _ in range(1_000):
+        refusals.add("192.0.2.1")
+        refusals.add("2001:db8::1")
+        refusals.add("2001:db8::2")
+    assert [record.args for record in caplog.records] == [("192.0.2.1",), ("2001:db8::/64",)]
+    now[0] += MINUTE
+    caplog.clear()
+    refusals.add("192.0.2.1")
+    assert [record.args for record in caplog.records] == [(3_000,), ("192.0.2.1",)]
+
+
+def test_many_addresses_are_not_all_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A flood from everywhere fills no log, and what is kept of it is bounded."""
+    refusals = Refusals(lambda: 100.0)
+    for number in range(10_000):
+        refusals.add(f"192.0.{number // 250}.{number % 250}")
+    assert len(caplog.records) == LINES
