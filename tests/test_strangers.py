@@ -298,13 +298,31 @@ class Story:
 
     async def shut_out(self, client: Client, whom: str) -> None:
         """And often somebody speaks right after that."""
+        await self._shut_out(client, whom)
+        if self.chance.random() < 0.7:
+            await self._speak_without()
+
+    async def _shut_out(self, client: Client, whom: str) -> None:
         verb = self.chance.choice(["ban", "kick", "role"])
         await client.send(verb, whom, **({"role": "none"} if verb == "role" else {}))
-        if self.chance.random() < 0.7:
-            await spin(60)
-            self.follow()
-            for _ in range(3):
-                await self.chance.choice(self.clients[:3]).send("message", content="without you")
+
+    async def _speak_without(self) -> None:
+        await spin(60)
+        self.follow()
+        for _ in range(3):
+            await self.chance.choice(self.clients[:3]).send("message", content="without you")
+
+    async def shut_out_at_the_door(self, client: Client, whom: str) -> None:
+        """Just as they come in again, if they may."""
+        theirs = [one for one in self.clients if one.name == whom]
+        for one in theirs:
+            await one.send("leave")
+        await spin(30)
+        await self._shut_out(client, whom)
+        for one in theirs:
+            await spin(self.chance.randint(0, 12))
+            await one.send("join")
+        await self._speak_without()
 
     async def let_in(self, client: Client, whom: str) -> None:
         verb = self.chance.choice(["ban", "invite"])
@@ -398,7 +416,8 @@ class Story:
         allowed = self.truth.allowed[-1]
         assert all(client.name in allowed for client in self.clients if client.inside)
         for client in self.clients:
-            await client.send("join", **({"since": client.seq, "epoch": client.epoch} if client.epoch else {}))
+            where: dict[str, Any] = {"since": client.seq, "epoch": client.epoch} if client.epoch else {}
+            await client.send("join", **where)
         for _ in range(3):
             await self.a_second(self.clients[0], "")
         assert {client.name for client in self.clients if client.inside} == allowed
@@ -459,7 +478,16 @@ async def tell(seed: int, acts: list[Act]) -> None:
 
 ACTS = [
     *["join", "join", "come_back", "leave", "look", "look", *["post"] * 6],
-    *["shut_out", "shut_out", "shut_out", "let_in", "let_in", "save_rows", "save_rows", "write_sql"],
+    *[
+        "shut_out",
+        "shut_out",
+        *["shut_out_at_the_door"] * 2,
+        "let_in",
+        "let_in",
+        "save_rows",
+        "save_rows",
+        "write_sql",
+    ],
     *["wait", "wait", "a_tick", "a_second", "a_second", "weather"],
 ]
 
