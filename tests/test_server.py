@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from itertools import count
 from typing import Any
 
 import pytest
@@ -62,6 +63,8 @@ def test_a_whole_text_frame_is_read_at_once(size: int) -> None:
         # 127 says that eight bytes follow; it is no length.
         b"\x81\xff" + bytes(4) + b"x" * 127,
     ],
+    # Their masks are random: they are no names.
+    ids=count(),
 )
 def test_everything_else_is_left_to_the_parser(data: bytes) -> None:
     """Fragments, control frames, several frames, parts and errors of any kind are not read here."""

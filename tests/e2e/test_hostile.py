@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from shutil import copy
 
@@ -394,6 +395,8 @@ CONT = Opcode.CONT
         (frame(b"", Opcode.PING) * 150, 1008),
         (frame(b"", Opcode.PONG) * 150, 1008),
     ],
+    # Their masks are random: they are no names.
+    ids=count(),
 )
 def test_what_breaks_the_protocol_is_told_its_code(site: Server, frames: bytes, code: int) -> None:
     """And nothing else happens."""
