@@ -22,7 +22,7 @@ from chat import loops
 from chat.database import close_connections
 from chatsite.asgi import application
 
-# Tests say more in a second than people may. One that wants limits sets CHAT, or starts its server with CHAT_LIMITS.
+# Tests say more in a second than people may. One that wants limits sets CHAT, or starts its server with them.
 settings.CHAT["LIMITS"] = False
 
 # For tests that run a second time, on another database.

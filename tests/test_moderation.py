@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 from channels.db import database_sync_to_async as in_a_thread
 from django.contrib.auth.models import User
-from doubles import until
 from helpers import CommunicatorPersona, Enter
 from members import guest, member
 from pytest_django import Settings
 
 from chat import models
-from chat.hub import Hub
 from chat.loops import of_this_loop
 from chat.protocol import (
     Ack,

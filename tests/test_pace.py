@@ -1,6 +1,5 @@
 """Too much, over sockets: what is refused, who is slowed down, who is closed."""
 
-from typing import Any
 
 import pytest
 from doubles import Clock
@@ -18,9 +17,8 @@ LIMITED = {"LIMITS": True, "SOCKET_RATE": 1, "SOCKET_BURST": 5, "REFUSALS": 3, "
 
 
 @pytest.fixture(autouse=True)
-def limited(settings: Settings) -> dict[str, Any]:
+def limited(settings: Settings) -> None:
     settings.CHAT = {**settings.CHAT, **LIMITED}
-    return settings.CHAT
 
 
 @pytest.fixture

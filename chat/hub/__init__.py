@@ -17,6 +17,8 @@ from the log. Nobody waits for it, and what is kept for it is a position. Who co
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import count, islice
 from typing import Any
@@ -217,12 +219,13 @@ class Hub:
     async def _load_rules(self, room: OpenRoom) -> None:
         try:
             while room.stale and self._rooms.get(room.slug) is room:
-                room.stale = False
-                room.policy = await self._policy(room.log)
-                self.on_rules(room)
-        except Invalid:
-            # The database is away, or the room is gone: the comparison once a second comes back to it.
-            room.stale = False
+                room.stale, log = False, room.log
+                with suppress(Invalid):
+                    # Where the database is away, or the room is gone, the comparison each second comes back.
+                    found = await self._policy(log)
+                    if log is room.log:
+                        room.policy = found
+                        self.on_rules(room)
         finally:
             room.loading = None
 
@@ -336,6 +339,8 @@ class Hub:
             return
         if log.epoch != room.log.epoch or log.seq < room.position:
             room.start_over(log)
+            # Another life's: until its own are loaded, no comparison may find them right.
+            room.policy = replace(room.policy, rules=-1)
             self._reload(room)
 
     async def _renew(self) -> None:

@@ -1,15 +1,16 @@
 """The short form of the torture: a few rounds against a real server, at each `make test`."""
 
-import asyncio
 import os
 import random
 from pathlib import Path
 
 import pytest
+from doubles import until
 
 from torture.again import many_times
 from torture.database import Database
 from torture.faults import SHORT, Scene
+from torture.records import Row
 from torture.report import dump
 from torture.run import Plan, torture
 from torture.site import a_file, migrated
@@ -45,8 +46,11 @@ async def test_a_server_that_loses_what_it_acknowledged_does_not_pass(kept: Data
     """The torture sees a real server's loss: here a message is taken out of its database behind its back."""
 
     async def steal(scene: Scene) -> str:
-        await asyncio.sleep(0.5)
-        last = next(row for row in reversed(kept.log(scene.crowd.room).rows) if not row.reactors)
+        def plain() -> list[Row]:
+            return [row for row in kept.log(scene.crowd.room).rows if not row.reactors]
+
+        await until(plain)
+        last = plain()[-1]
         kept.query(
             "DELETE FROM chat_message WHERE number = ? AND room_id IN (SELECT id FROM chat_room WHERE slug = ?)",
             (last.state.id, scene.crowd.room),
