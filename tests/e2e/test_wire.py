@@ -129,9 +129,9 @@ def test_no_frame_is_cut_into(start: Start, tmp_path: Path, tls: bool) -> None:
         assert [int(text.split(b" ")[0]) for text in texts] == list(range(FRAMES))
         assert all(set(text.split(b" ", 1)[1]) <= set(b"x ") for text in texts)
         pongs = [int(frame.data) for frame in reader.frames if frame.opcode is Opcode.PONG]
-        # Who reads slowly gets not every pong, but those that come are in order.
+        # Who reads slowly gets not every pong, over TLS perhaps none; but those that come are in order.
         assert pongs == sorted(set(pongs))
-        assert pongs
+        assert pongs or tls
         close = reader.frames[-1]
         assert (close.opcode, close.data) == (Opcode.CLOSE, (4_000).to_bytes(2, "big") + b"the end")
 
