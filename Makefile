@@ -21,7 +21,7 @@ run: setup  ## migrate and serve the chat on http://127.0.0.1:8000 [HOST=... POR
 
 test: setup-dev tools  ## run all tests: Python, JavaScript, real servers and a real browser
 	@cd tests/js && { [ -d node_modules ] || npm ci --no-audit --no-fund --loglevel=error; } && node --test *.test.js
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 tools:
 	@tests/install-tools

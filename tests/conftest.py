@@ -1,3 +1,4 @@
+import fcntl
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from asgiref.sync import SyncToAsync
 from django.conf import settings
 from django.db import connection, connections
@@ -16,7 +18,9 @@ from django.db.backends.utils import CursorWrapper
 from doubles import Outage
 from helpers import CommunicatorPersona, Enter, over_communicator
 from hypothesis import settings as hypothesis_settings
-from servers import ROOT, Server, Start, running
+from playwright.async_api import Browser, Page, async_playwright, expect
+from servers import ROOT, Server, Start, needs, running
+from visits import FLAGS, Visit, breach
 
 from chat import loops
 from chat.database import close_connections
@@ -24,6 +28,8 @@ from chatsite.asgi import application
 
 # Tests say more in a second than people may. One that wants limits sets CHAT, or starts its server with them.
 settings.CHAT["LIMITS"] = False
+
+expect.set_options(timeout=20_000)
 
 # For tests that run a second time, on another database.
 hypothesis_settings.register_profile("few", max_examples=15)
@@ -132,10 +138,21 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file, and the static files collected, as `make run` does it."""
     path = tmp_path_factory.mktemp("database") / "db.sqlite3"
     environment = {**os.environ, "DATABASE_URL": f"sqlite:///{path}"}
-    for command in (["migrate"], ["collectstatic", "--noinput"]):
+
+    def manage(*command: str) -> None:
         subprocess.run(
             [sys.executable, "manage.py", *command, "--verbosity", "0"], cwd=ROOT, env=environment, check=True
         )
+
+    manage("migrate")
+    # Once for all processes of a run: their servers read these files.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", tmp_path_factory.getbasetemp().name)
+    shared = tmp_path_factory.getbasetemp().parent
+    with (shared / "static.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (done := shared / f"static-{run}").exists():
+            manage("collectstatic", "--noinput")
+            done.touch()
     return path
 
 
@@ -159,3 +176,47 @@ def start(tmp_path: Path, database: Path) -> Iterator[Start]:
 
 def _copy(database: Path, folder: Path) -> Path:
     return Path(shutil.copy(database, folder / "copy.sqlite3"))
+
+
+# --- Real Chromium ---
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    program = shutil.which("chromium")
+    needs(program, "chromium: apt-get install chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(chromium: Browser) -> AsyncIterator[Browser]:
+    """Whatever a test leaves open is closed after it."""
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visit(browser: Browser) -> AsyncIterator[Visit]:
+    """Bring people into a room's page, each in a browser of their own.
+
+    A script error or a breach of the CSP on any page fails the test.
+    """
+    wrong: list[str] = []
+
+    async def enter(server: Server, name: str, room: str = "lobby", **options: object) -> Page:
+        context = await browser.new_context(**options)  # type: ignore[arg-type]  # Playwright's own options
+        page = await context.new_page()
+        page.on("pageerror", lambda error: wrong.append(f"{name}: {error}"))
+        page.on("console", lambda line: wrong.append(f"{name}: {line.text}") if breach(line.text) else None)
+        await page.goto(f"{server.http}/?room={room}")
+        await page.get_by_label("Your name").fill(name)
+        await page.get_by_role("button", name="Enter the room").click()
+        await page.wait_for_url(f"**/room/{room}/")
+        return page
+
+    yield enter
+    assert not wrong

@@ -1,6 +1,5 @@
 """Too much, over sockets: what is refused, who is slowed down, who is closed."""
 
-
 import pytest
 from doubles import Clock
 from helpers import CommunicatorPersona, Enter

@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 from servers import ROOT, Server, Start
-from test_browser import PHONE, breach, browser
+from visits import PHONE, breach
 
-__all__ = ["browser"]
-
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 PASSWORD, ANOTHER = "correct horse 99", "another horse 77"
 MAKE_OLGA = "from django.contrib.auth.models import User; User.objects.create_superuser('Olga', password={!r})"

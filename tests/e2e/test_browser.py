@@ -1,88 +1,19 @@
 """Real Chromium against the real server: two people, each with a page."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import over_socket
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import expect
 from servers import ROOT, Server, Start, free_port, needs
+from visits import AXE, PHONE, Visit, connected, log, say, violations
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-AXE = ROOT / "tests/js/node_modules/axe-core/axe.min.js"
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-
-expect.set_options(timeout=20_000)
-
-Visit = Callable[..., Awaitable[Page]]
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium")
-    needs(chromium, "chromium: apt-get install chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
-async def visit(browser: Browser, tmp_path: Path) -> AsyncIterator[Visit]:
-    """Bring people into a room's page, each in a browser of their own.
-
-    A script error or a breach of the CSP on any page fails the test.
-    """
-    wrong: list[str] = []
-
-    async def enter(server: Server, name: str, room: str = "lobby", **options: Any) -> Page:
-        context = await browser.new_context(**options)
-        page = await context.new_page()
-        page.on("pageerror", lambda error: wrong.append(f"{name}: {error}"))
-        page.on("console", lambda line: wrong.append(f"{name}: {line.text}") if breach(line.text) else None)
-        await page.goto(f"{server.http}/?room={room}")
-        await page.get_by_label("Your name").fill(name)
-        await page.get_by_role("button", name="Enter the room").click()
-        await page.wait_for_url(f"**/room/{room}/")
-        return page
-
-    yield enter
-    assert not wrong
-
-
-def breach(text: str) -> bool:
-    return "Content Security Policy" in text or "Uncaught" in text
-
-
-async def connected(page: Page) -> None:
-    await expect(page.get_by_role("status").filter(has_text="Connected")).to_be_visible()
-
-
-async def say(page: Page, text: str) -> None:
-    await page.get_by_label("Message", exact=True).fill(text)
-    await page.get_by_label("Message", exact=True).press("Enter")
-
-
-def log(page: Page) -> Any:
-    return page.get_by_role("log")
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_two_people_talk(start: Start, visit: Visit) -> None:
@@ -248,15 +179,6 @@ async def test_the_pages_are_accessible(start: Start, visit: Visit, scheme: str,
     for path in ("/", "/login/", "/sign-up/", "/nowhere/"):
         await page.goto(server.http + path)
         assert await violations(page) == []
-
-
-async def violations(page: Page) -> list[str]:
-    # The CSP lets no script of ours be injected; the debugging protocol is above it.
-    await page.evaluate(AXE.read_text())
-    result = await page.evaluate(
-        "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']})"
-    )
-    return [f"{v['id']}: {v['nodes'][0]['html']}" for v in result["violations"]]
 
 
 async def test_the_room_works_by_keyboard(start: Start, visit: Visit) -> None:

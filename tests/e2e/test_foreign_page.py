@@ -7,11 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.async_api import Browser, Page
 from servers import Server, Start
-from test_browser import browser, connected
+from visits import connected
 
-__all__ = ["browser"]
-
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 OPEN = """url => new Promise(resolve => {
   const socket = new WebSocket(url);

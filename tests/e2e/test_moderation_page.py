@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from servers import ROOT, Server, Start, needs
-from test_browser import AXE, PHONE, breach, browser, connected, log, say, violations
+from visits import AXE, PHONE, breach, connected, log, say, violations
 
-__all__ = ["browser"]
-
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 SignedIn = Callable[..., Awaitable[Page]]
 
@@ -26,20 +26,29 @@ for name in ("Alice", "Bob", "Charlie"):
 """
 
 
-@pytest.fixture
-def server(start: Start, database: Path) -> Server:
-    """A server with three accounts."""
-    server = start("daphne", CHAT_KICK="3")
+@pytest.fixture(scope="session")
+def with_accounts(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with three accounts."""
+    path = tmp_path_factory.mktemp("accounts") / "db.sqlite3"
+    shutil.copy(database, path)
     subprocess.run(
         [sys.executable, "manage.py", "shell", "-v0", "-c", ACCOUNTS],
         cwd=ROOT,
-        env={**os.environ, **server.variables},
+        env={**os.environ, "DATABASE_URL": f"sqlite:///{path}"},
         check=True,
     )
-    return server
+    return path
 
 
 @pytest.fixture
+def server(start: Start, with_accounts: Path, tmp_path: Path) -> Server:
+    """A server of a few people."""
+    path = tmp_path / "accounts.sqlite3"
+    shutil.copy(with_accounts, path)
+    return start("daphne", CHAT_KICK="3", DATABASE_URL=f"sqlite:///{path}")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def signed_in(browser: Browser, server: Server) -> AsyncIterator[SignedIn]:
     """Sign people in, each in a browser of their own; a script error or a breach of the CSP fails the test."""
     wrong: list[str] = []

@@ -11,14 +11,12 @@ import pytest
 from helpers import over_socket
 from playwright.async_api import Page, expect
 from servers import ROOT, Server, Start
-from test_browser import Visit, browser, connected, log, visit
 from test_room_page import do, row
+from visits import Visit, connected, log
 
 from chat.protocol import Ack, clean_name
 
-__all__ = ["browser", "visit"]
-
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 MESSAGES_SHOWN = 50
 """That a room's page has from the start (chat.views)."""

@@ -9,13 +9,11 @@ import pytest
 from helpers import PATIENCE, SocketPersona, over_socket
 from playwright.async_api import Error, Locator, Page, WebSocketRoute, expect
 from servers import Start, needs
-from test_browser import AXE, PHONE, Visit, browser, connected, log, say, violations, visit
+from visits import AXE, PHONE, Visit, connected, log, say, violations
 
 from chat.protocol import Ack
 
-__all__ = ["browser", "visit"]
-
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
 def row(page: Page, text: str) -> Locator:
