@@ -151,7 +151,8 @@ def _refuse_repeated_fields(text: str) -> None:
     The full parse runs only where a field's name stands twice in the text, or may be written with an escape: the
     common frame does not pay.
     """
-    if "\\u" in text or any(text.count(quoted) > 1 for quoted in _QUOTED_FIELDS):
+    named = _FIELDS.findall(text)
+    if len(named) != len(set(named)) or "\\u" in text:
         # Numbers stay text: Python refuses to convert those of more than 4,300 digits.
         json.loads(text, object_pairs_hook=_unique, parse_int=str)
 
@@ -211,3 +212,4 @@ OUTGOING: dict[str, type[Struct]] = _tags(AnyOutgoing)
 _QUOTED_FIELDS = frozenset(
     {'"type"'} | {f'"{f}"' for kind in COMMANDS.values() for f in kind.__struct_encode_fields__}
 )
+_FIELDS = re.compile("|".join(sorted(_QUOTED_FIELDS)))
