@@ -604,6 +604,17 @@ async def test_a_room_has_one_subscription(hub: Hub, layer: FakeLayer, clock: Cl
     assert layer.calls == [("add", GROUP), ("discard", GROUP)]
 
 
+async def test_a_room_is_made_for_who_may_beside_who_may_not(hub: Hub) -> None:
+    """Both wait for the same question; the one who may not make a room does not spoil it for the other."""
+    one = asyncio.create_task(hub.open("new", make=False))
+    await asyncio.sleep(0)
+    other = asyncio.create_task(hub.open("new", make=True))
+    with pytest.raises(Invalid) as refused:
+        await one
+    assert refused.value.code == ErrorCode.NO_ROOM
+    hub.release(await other)
+
+
 async def test_a_room_is_opened_once_for_all_who_come(hub: Hub, statements: list[str], clock: Clock) -> None:
     """A crowd that comes at once is one question to the database, and one room."""
     await enter(hub)

@@ -456,6 +456,16 @@ def _later(seconds: float, clock: Callable[[], float]) -> float:
     return clock() + seconds
 
 
+async def test_a_token_expires_where_its_join_was_refused_too(person: Enter, clock: Clock) -> None:
+    """The socket is the account's, and ends with the token, whether the room was there or not."""
+    tina = await person("Tina")
+    await tina.send("join", room="_nowhere", token=await in_a_thread(token_of)("Tina"))
+    await tina.refused(ErrorCode.NO_ROOM)
+    await tina.join(ROOM)
+    await clock.skip(3_601)
+    assert await tina.closed() == CloseCode.NOT_SIGNED_IN
+
+
 async def test_a_newer_token_takes_its_place(with_token: Any, clock: Clock) -> None:
     """Neither warning nor end comes when the first one expires."""
     tina = await with_token("Tina")

@@ -179,8 +179,11 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             case Read():
                 rooms.read(self.hub, self.socket, command)
             case Join():
-                await rooms.join(self.hub, self.socket, command)
-                self.timers.follow_token()
+                try:
+                    await rooms.join(self.hub, self.socket, command)
+                finally:
+                    # The token may be right where the room is not.
+                    self.timers.follow_token()
             case _:
                 self.reply(await self._answer(command))
 

@@ -115,11 +115,18 @@ class Hub:
         return room
 
     async def _opened(self, slug: str, *, make: bool, owner: int | str | None) -> OpenRoom:
-        if slug not in self._opening:
+        others = slug in self._opening
+        if not others:
             self._opening[slug] = self._loop.create_task(self._open(slug, make=make, owner=owner))
             self._opening[slug].add_done_callback(lambda _: self._opening.pop(slug))
-        # One who gives up must not take the room from those who wait too.
-        return await asyncio.shield(self._opening[slug])
+        try:
+            # One who gives up must not take the room from those who wait too.
+            return await asyncio.shield(self._opening[slug])
+        except Invalid as refusal:
+            if not (others and make and refusal.code == ErrorCode.NO_ROOM):
+                raise
+        # It was opened for somebody who may not make rooms.
+        return self._rooms.get(slug) or await self._opened(slug, make=make, owner=owner)
 
     async def _open(self, slug: str, *, make: bool, owner: int | str | None) -> OpenRoom:
         log = await self.log.open(slug, make=make, owner=owner)
