@@ -3,6 +3,8 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
+# Tests wait as much as they work.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test tools check format lock docs bench torture clean
@@ -21,7 +23,7 @@ run: setup  ## migrate and serve the chat on http://127.0.0.1:8000 [HOST=... POR
 
 test: setup-dev tools  ## run all tests: Python, JavaScript, real servers and a real browser
 	@cd tests/js && { [ -d node_modules ] || npm ci --no-audit --no-fund --loglevel=error; } && node --test *.test.js
-	@$(BIN)/python -m pytest -n auto --dist worksteal
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 tools:
 	@tests/install-tools
