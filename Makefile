@@ -34,7 +34,7 @@ check: setup-dev  ## formatting, lint, types, import contracts, migrations, depl
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo > .venv/contracts 2>&1 || { cat .venv/contracts; exit 1; }
 	@$(BIN)/python manage.py makemigrations --check --dry-run --verbosity 0
-	@HTTPS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
+	@HTTPS=1 CHAT_PROXIES=127.0.0.1 $(BIN)/python manage.py check --deploy --fail-level WARNING
 	@$(BIN)/python manage.py chat_protocol --check
 
 format: setup-dev  ## format the code and mend what the linter can

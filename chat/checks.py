@@ -131,6 +131,17 @@ def check_hosts(**_: Any) -> list[CheckMessage]:
     return [Warning(said, hint="List the site's own names.", id="chat.W008")]
 
 
+@register(Tags.security, deploy=True)
+def check_proxies(**_: Any) -> list[CheckMessage]:
+    """chat.W009: behind a proxy that is not named all people come from one address, and share its limits."""
+    given = _given()
+    if given is None or given.PROXIES or not given.LIMITS or not settings.SECURE_PROXY_SSL_HEADER:
+        return []
+    said = "There is a proxy in front (SECURE_PROXY_SSL_HEADER), and its address is not in CHAT['PROXIES']."
+    hint = "Name its network there (127.0.0.1), or everybody shares the limits of the proxy's address."
+    return [Warning(said, hint=hint, id="chat.W009")]
+
+
 def _given() -> ChatSettings | None:
     """The settings; None where chat.E001 tells that they are wrong."""
     try:

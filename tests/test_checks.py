@@ -258,9 +258,30 @@ def test_any_host_is_a_warning_on_deployment(settings: Settings, hosts: list[str
     assert deployed() == expected
 
 
+@pytest.mark.parametrize(
+    ("header", "chat", "expected"),
+    [
+        (("HTTP_X_FORWARDED_PROTO", "https"), {"LIMITS": True}, ["chat.W009"]),
+        (("HTTP_X_FORWARDED_PROTO", "https"), {"LIMITS": True, "PROXIES": ["127.0.0.1"]}, []),
+        (None, {"LIMITS": True}, []),
+    ],
+)
+def test_a_proxy_that_is_not_named_is_a_warning_on_deployment(
+    settings: Settings, header: tuple[str, str] | None, chat: dict[str, object], expected: list[str]
+) -> None:
+    """All people would share the limits of one address."""
+    settings.SECURE_PROXY_SSL_HEADER, settings.CHAT = header, chat
+    assert deployed() == expected
+
+
 def test_the_site_itself_is_fit_for_deployment() -> None:
-    """With HTTPS=1, `check --deploy` finds nothing in the settings as they come."""
-    environment = {**os.environ, "HTTPS": "1", "SECRET_KEY": "x" * 25 + "abcdefghijklmnopqrstuvwxyz"}
+    """With HTTPS=1 and the proxy's address, `check --deploy` finds nothing in the settings as they come."""
+    environment = {
+        **os.environ,
+        "HTTPS": "1",
+        "CHAT_PROXIES": "127.0.0.1",
+        "SECRET_KEY": "x" * 25 + "abcdefghijklmnopqrstuvwxyz",
+    }
     command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
