@@ -28,6 +28,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "websocket.send", "text": ""})
     if scope["path"] == "/deaf":
         await asyncio.Event().wait()
+    # The client's word: until then nothing waits, and a ping of before has its pong.
+    await receive()
     wire, chance = scope["extensions"][WIRE], random.Random(int(sys.argv[1]))
     for number in range(int(sys.argv[2])):
         text = f"{number} ".ljust(chance.choice(SIZES), "x")
