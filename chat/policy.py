@@ -67,8 +67,8 @@ def of_row(row: models.Room) -> Policy:
         archived=row.archived is not None,
         read_only=row.read_only,
         slow=row.slow,
-        roles={f"account:{pk}": role for pk, role, _ in memberships},
-        pair={f"account:{pk}": name for pk, _, name in memberships} if direct else {},
+        roles={models.account_key(pk): role for pk, role, _ in memberships},
+        pair={models.account_key(pk): name for pk, _, name in memberships} if direct else {},
         mutes=_restricted(restrictions, models.Restriction.Kind.MUTE),
         bans=_restricted(restrictions, models.Restriction.Kind.BAN),
     )

@@ -23,8 +23,7 @@ from django.views.generic import FormView
 
 from chat import protocol
 from chat.auth.names import taken
-from chat.conf import chat_settings
-from chat.limits.addresses import address_of
+from chat.limits import address_asking
 from chat.limits.sign_ins import sign_ins
 
 OWN_PAGES = ("/login/", "/sign-up/")
@@ -82,7 +81,7 @@ class Counted(FormView):  # type: ignore[type-arg]  # as above
         return str(self.request.POST.get("username", ""))
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        wait = math.ceil(sign_ins.take(_address(request), self.tried_name()))
+        wait = math.ceil(sign_ins.take(address_asking(request.META), self.tried_name()))
         return self.too_many(wait) if wait else super().post(request, *args, **kwargs)
 
     def too_many(self, wait: int) -> HttpResponse:
@@ -91,11 +90,6 @@ class Counted(FormView):  # type: ignore[type-arg]  # as above
         form = self.get_form_class()(**{**options, "initial": {"username": self.tried_name()}})
         context = self.get_context_data(form=form, wait=wait)
         return self.render_to_response(context, status=429, headers={"Retry-After": str(wait)})
-
-
-def _address(request: HttpRequest) -> str:
-    forwarded = [request.META.get("HTTP_X_FORWARDED_FOR", "")]
-    return address_of(request.META.get("REMOTE_ADDR") or "", forwarded, chat_settings().PROXIES)
 
 
 class Returning(RedirectURLMixin):

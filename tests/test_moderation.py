@@ -25,12 +25,11 @@ from chat.protocol import (
     RoomChanged,
     TypingNow,
 )
-from chat.rooms import Warden
+from chat.rooms import Warden, accept
 
 Persona = CommunicatorPersona
 
 ROOM = "garden"
-HIDDEN_ROOM = "_nobodyguessesthis"
 
 
 async def does(who: Persona, verb: str, **fields: Any) -> Ack:
@@ -314,8 +313,6 @@ async def test_a_private_room(person: Enter, alice: Persona, bob: Persona) -> No
 
 async def test_an_invitation_s_link(person: Enter, alice: Persona, bob: Persona) -> None:
     """The code lets in an account, until it expires; what is kept is its digest."""
-    from chat.rooms import accept  # noqa: PLC0415 a function for threads
-
     slug = await private(alice)
     await alice.join(slug)
     await alice.send("invite", room=slug, ref="link")

@@ -187,7 +187,7 @@ class RestrictionForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
     def _name(self, given: dict[str, Any]) -> None:
         """Whom it is for, as the chat knows them."""
         account, guest = given.get("account"), given.get("guest")
-        who = Identity(f"account:{account.pk}") if account else Identity(guest or self._kept)
+        who = Identity(models.account_key(account.pk)) if account else Identity(guest or self._kept)
         self.instance.person = who.person
         if account:
             given["username"] = account.get_username()

@@ -130,7 +130,7 @@ def _remember(request: HttpRequest, membership: models.Membership, role: str) ->
         request,
         "role",
         membership.room,
-        target=f"account:{user.pk}",
+        target=models.account_key(user.pk),
         target_name=user.get_username(),
         detail=role,
     )

@@ -17,6 +17,7 @@ from django.utils.crypto import salted_hmac
 
 from chat.auth.headers import Scope, cookies
 from chat.database import reading
+from chat.models import account_key
 
 GUEST_NAME = "chat_name"
 """The session's key for the name that a guest chose on the page."""
@@ -102,7 +103,7 @@ def account(
 ) -> Identity:
     """Somebody who is signed in, by a session or until a token expires; ``sealed``: until the password changes."""
     return Identity(
-        key=f"account:{user.pk}",
+        key=account_key(user.pk),
         name=user.get_username(),
         lasting=True,
         staff=getattr(user, "is_staff", False) and user.has_perm(MODERATE),  # type: ignore[attr-defined]  # staff have permissions

@@ -25,6 +25,15 @@ _KEY_LENGTH = 600
 """The column's: most keys are shorter, and no guest's is as long."""
 
 
+def account_named(username: str) -> AbstractBaseUser | None:
+    """The account of exactly this name, active or not."""
+    accounts = get_user_model()
+    found: AbstractBaseUser | None = accounts._default_manager.filter(  # noqa: SLF001 Django's documented name for it
+        **{accounts.USERNAME_FIELD: username}
+    ).first()
+    return found
+
+
 def taken(name: str, by: Any = None) -> bool:
     """Does an account, active or not, other than ``by`` (its primary key) have a name that looks like this one?"""
     return AccountName.objects.filter(key=_key(name)).exclude(user=by).exists()

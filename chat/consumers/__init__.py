@@ -157,8 +157,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             await self._handle(command)
         except Invalid as refusal:
             self._refuse(refusal, command.ref or None)
-        if self.pace.is_hopeless:
-            self.close(CloseCode.TOO_MANY)
+            if self.pace.is_hopeless:
+                self.close(CloseCode.TOO_MANY)
 
     def _hear_nonsense(self, refusal: Invalid) -> None:
         self.invalid += 1
@@ -202,7 +202,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 self.typed_at.pop(command.room, None)
                 self.timers.be_patient()
             case ShowToken():
-                await rooms.refresh(self.socket, command)
+                await rooms.show(self.socket, command.token)
                 self.timers.follow_token()
             case _:
                 return await rooms.manage(self.hub, self.socket, command)  # type: ignore[arg-type]  # all others

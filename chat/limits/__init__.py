@@ -25,8 +25,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from chat.conf import chat_settings
-from chat.limits.addresses import address_in, address_of, is_proxy, limited_as
-from chat.limits.buckets import KEPT, Bucket, Holder, Holders
+from chat.limits.addresses import address_asking, address_in, address_of, is_proxy, limited_as
+from chat.limits.buckets import KEPT, Bucket, Holder, Holders, take_all
 from chat.limits.costs import COST, COSTS, INVALID_FRAME, cost_of
 from chat.limits.sign_ins import SignIns, sign_ins
 
@@ -126,15 +126,7 @@ class Allowance:
         """Pay for something from every bucket. 0 where that went, else nothing is paid: milliseconds to wait."""
         if not self._limited or self._buckets is None:
             return 0
-        now = self._loop.time()
-        longest = 0.0
-        for bucket in self._buckets:
-            longest = max(longest, bucket.wait(cost, now))
-        if longest:
-            return math.ceil(longest * 1_000)
-        for bucket in self._buckets:
-            bucket.pay(cost, now)
-        return 0
+        return math.ceil(take_all(self._buckets, cost, self._loop.time()) * 1_000)
 
     def belongs_to(self, key: str) -> bool:
         """Say whose socket it is, as often as that changes. False, and nothing changes: they have too many."""
@@ -181,6 +173,7 @@ __all__ = [
     "Refusal",
     "SignIns",
     "Standing",
+    "address_asking",
     "address_in",
     "address_of",
     "cost_of",

@@ -65,6 +65,12 @@ def address_in(scope: Mapping[str, Any]) -> str:
     return address_of(str(client[0]), forwarded_for(scope.get("headers", ())), proxies)
 
 
+def address_asking(meta: Mapping[str, Any]) -> str:
+    """The same of a Django request, by its ``META``."""
+    named = meta.get("HTTP_X_FORWARDED_FOR", "")
+    return address_of(meta.get("REMOTE_ADDR") or "", [named], chat_settings().PROXIES)
+
+
 def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     return [value.decode("latin-1") for name, value in headers if name.lower() == FORWARDED_FOR]
 

@@ -4,7 +4,7 @@ A bucket is kept as one number: the moment at which it will be full again (the g
 ITU-T I.371). What is left follows from the time, so nothing has to be filled and no timer runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 KEPT = 100_000
 """How many holders without sockets are kept, of each kind: some 30 MB. Past that, who was away longest is
@@ -51,6 +51,17 @@ class Bucket:
 
     def tokens(self, now: float) -> float:
         return max(0.0, self._depth - max(0.0, self.full_at - now)) / self._price
+
+
+def take_all(buckets: Collection[Bucket], cost: float, now: float) -> float:
+    """Take from every bucket, or from none: 0.0, or the seconds to wait for the one that lacks most."""
+    longest = 0.0
+    for bucket in buckets:
+        longest = max(longest, bucket.wait(cost, now))
+    if not longest:
+        for bucket in buckets:
+            bucket.pay(cost, now)
+    return longest
 
 
 class Holder:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from chat.conf import chat_settings
 from chat.limits.addresses import limited_as
-from chat.limits.buckets import Bucket, Holders
+from chat.limits.buckets import Bucket, Holders, take_all
 from chat.protocol import name_key
 
 NAMED = 150
@@ -39,11 +39,7 @@ class SignIns:
                 buckets.append(self._addresses.find(limited_as(address), now).bucket)
             if name:
                 buckets.append(self._names.find(name_key(name[:NAMED]), now).bucket)
-            wait = max((bucket.wait(1, now) for bucket in buckets), default=0.0)
-            if not wait:
-                for bucket in buckets:
-                    bucket.pay(1, now)
-            return wait
+            return take_all(buckets, 1, now)
 
 
 def _bucket() -> Bucket:

@@ -8,7 +8,7 @@ from chat.rooms.coming import join, leave
 from chat.rooms.making import accept, create, direct, invitation
 from chat.rooms.managing import Managing, manage
 from chat.rooms.sight import listed, visible
-from chat.rooms.signing_in import refresh
+from chat.rooms.signing_in import show
 from chat.rooms.speaking import Done, delete, edit, post, react, read, typing
 from chat.rooms.warden import Warden
 
@@ -31,8 +31,8 @@ __all__ = [
     "post",
     "react",
     "read",
-    "refresh",
     "search",
+    "show",
     "typing",
     "visible",
 ]

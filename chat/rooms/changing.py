@@ -5,6 +5,7 @@ What is saved or deleted here, and in the admin, reaches the live sockets by sig
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import connections, router, transaction
 
@@ -23,6 +24,12 @@ def changing(slug: str, who: Identity) -> Iterator[tuple[models.Room, Policy]]:
         if row is None or role_of(policy, who) is None:
             raise no_room(slug)
         yield row, policy
+
+
+def end_membership(room: models.Room, account: Any) -> None:
+    """Take somebody's role in the room, if they have one: by the row itself, so that signals tell of it."""
+    for membership in room.memberships.filter(user=account):
+        membership.delete()
 
 
 def locked(slug: str) -> models.Room | None:

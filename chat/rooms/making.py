@@ -5,7 +5,6 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -13,10 +12,11 @@ from msgspec import UNSET
 
 from chat import models
 from chat.auth import Identity, account
+from chat.auth.names import account_named
 from chat.conf import chat_settings
 from chat.policy import in_force
-from chat.protocol import HIDDEN, LOBBY, Appoint, Configure, ErrorCode, Invalid
-from chat.rooms.changing import changing, locked
+from chat.protocol import LOBBY, Appoint, Configure, ErrorCode, Invalid, is_hidden
+from chat.rooms.changing import changing, end_membership, locked
 from chat.rooms.coming import may_make
 from chat.rooms.permissions import Verb, check, check_over, no_room
 from chat.rooms.records import keep
@@ -37,7 +37,7 @@ def create(who: Identity, *, title: str, kind: str, slug: str | None = None) -> 
 def _create_public(who: Identity, pk: Any, slug: str | None, title: str) -> str:
     if slug == LOBBY:
         raise _known_already(slug)
-    if slug is None or slug.startswith(HIDDEN):
+    if slug is None or is_hidden(slug):
         raise Invalid(ErrorCode.BAD_FIELD, "room: a public room needs a name, not starting with _", field="room")
     if not may_make(who, slug):
         raise Invalid(ErrorCode.FORBIDDEN, "Only the staff makes public rooms here.")
@@ -110,7 +110,7 @@ def appoint(who: Identity, command: Appoint) -> None:
             check(policy, who, Verb.APPOINT)
         _keep_an_owner(room, user, command.role)
         if command.role == "none" or (command.role == "member" and room.kind in {Kind.PUBLIC, Kind.MEMBERS}):
-            _end(room, user)
+            end_membership(room, user.pk)
         elif not _set_role(room, user, command.role):
             raise Invalid(ErrorCode.NO_PERSON, "username: must be a member first: invite them", field="username")
         keep(room, who, "role", target=other.key, target_name=other.name or "", detail=command.role)
@@ -134,11 +134,6 @@ def _keep_an_owner(room: models.Room, user: AbstractBaseUser, role: str) -> None
         raise Invalid(ErrorCode.FORBIDDEN, message, field="username")
 
 
-def _end(room: models.Room, user: AbstractBaseUser) -> None:
-    for membership in room.memberships.filter(user=user.pk):
-        membership.delete()
-
-
 # --- Invitations ---
 
 
@@ -149,7 +144,7 @@ def add(who: Identity, slug: str, username: str) -> None:
         _check_invites(room)
         user = _account_named(username)
         _let_in(room, user.pk)
-        keep(room, who, "invite", target=f"account:{user.pk}", target_name=user.get_username())
+        keep(room, who, "invite", target=models.account_key(user.pk), target_name=user.get_username())
 
 
 def make_link(who: Identity, slug: str) -> tuple[str, models.Invitation]:
@@ -187,7 +182,7 @@ def accept(who: Identity, code: str) -> str:
         if _let_in(room, pk):
             found.used += 1
             found.save(update_fields=["used"])
-            keep(room, who, "accept", target=f"account:{found.by_id}", target_name=found.by.get_username())
+            keep(room, who, "accept", target=models.account_key(found.by_id), target_name=found.by.get_username())
     return room.slug
 
 
@@ -232,8 +227,7 @@ def _account(who: Identity) -> Any:
 
 def _account_named(username: str) -> AbstractBaseUser:
     """Raises Invalid (no_person)."""
-    model = get_user_model()
-    user = model._default_manager.filter(**{model.USERNAME_FIELD: username}, is_active=True).first()  # noqa: SLF001 documented
-    if user is None:
+    user = account_named(username)
+    if user is None or not user.is_active:
         raise Invalid(ErrorCode.NO_PERSON, f"username: nobody here has an account {username!r}", field="username")
     return user

@@ -42,6 +42,8 @@ async def manage(hub: Hub, socket: Socket, command: Managing) -> Outgoing:
             here = _here(hub, room, command.username)
     if isinstance(command, Report):
         known(hub, socket, command.room)
+        await done(partial(moderating.report, who, command))
+        return Ack(room=command.room, timestamp=protocol.now(), ref=command.ref)
     if isinstance(command, Invite) and command.username is UNSET:
         return await _link(who, command)
     slug = await done(partial(_carry_out, who, command, here))
@@ -67,8 +69,6 @@ def _carry_out(who: Identity, command: Managing, here: Found | None) -> str:
             moderating.kick(who, command, here)
         case Mute() | Ban():
             moderating.restrict(who, command, here)
-        case Report():
-            moderating.report(who, command)
     return command.room or ""
 
 

@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.contrib.auth import get_user_model
 from django.utils import timezone
-from msgspec import UNSET
 
 from chat import models
 from chat.auth import Identity, account
+from chat.auth.names import account_named
 from chat.conf import chat_settings
+from chat.policy import Policy
 from chat.protocol import Ban, ErrorCode, Invalid, Kick, Mute, Report
-from chat.rooms.changing import changing
+from chat.rooms.changing import changing, end_membership
 from chat.rooms.permissions import Verb, check, check_over
 from chat.rooms.records import keep
+from chat.rooms.standing import given
 
 Kind = models.Restriction.Kind
 
@@ -31,9 +32,8 @@ def kick(who: Identity, command: Kick, here: Found | None) -> None:
     """Put somebody out for a while; of a room that is not public they are no member any more."""
     with changing(command.room, who) as (room, policy):
         check(policy, who, Verb.MODERATE)
-        target = here or _find(room, command.username)
-        check_over(policy, who, target.identity, Verb.MODERATE)
-        _end_membership(room, target.identity)
+        target = _target(room, policy, who, command, here)
+        _put_out(room, target)
         if seconds := chat_settings().KICK:
             _restrict(room, Kind.BAN, who, target, seconds=seconds, reason=command.reason)
         _record(room, who, "kick", target, command.reason)
@@ -47,12 +47,11 @@ def restrict(who: Identity, command: Mute | Ban, here: Found | None) -> None:
         if not command.on:
             _lift(room, kind, who, command.username)
             return
-        target = here or _find(room, command.username)
-        check_over(policy, who, target.identity, Verb.MODERATE)
-        seconds = None if command.seconds is UNSET else command.seconds
+        target = _target(room, policy, who, command, here)
+        seconds = given(command.seconds)
         _restrict(room, kind, who, target, seconds=seconds, reason=command.reason)
         if kind == Kind.BAN:
-            _end_membership(room, target.identity)
+            _put_out(room, target)
         length = "for good" if seconds is None else f"{seconds} s"
         _record(room, who, kind, target, f"{length} {command.reason}")
 
@@ -68,10 +67,23 @@ def report(who: Identity, command: Report) -> None:
         )
 
 
+def _target(
+    room: models.Room, policy: Policy, who: Identity, command: Kick | Mute | Ban, here: Found | None
+) -> Found:
+    """Whom the command names, if it may be done to them."""
+    target = here or _find(room, command.username)
+    check_over(policy, who, target.identity, Verb.MODERATE)
+    return target
+
+
+def _put_out(room: models.Room, target: Found) -> None:
+    if target.identity.account is not None:
+        end_membership(room, target.identity.account)
+
+
 def _find(room: models.Room, username: str) -> Found:
     """Somebody who is not here now: an account of this name, or who last spoke under it. Raises Invalid."""
-    model = get_user_model()
-    user = model._default_manager.filter(**{model.USERNAME_FIELD: username}).first()  # noqa: SLF001 documented
+    user = account_named(username)
     if user is not None:
         return Found(account(user), user.get_username())
     said = room.messages.filter(username=username, author__startswith="guest:").order_by("-number").first()
@@ -109,12 +121,6 @@ def _lift(room: models.Room, kind: Kind, who: Identity, username: str) -> None:
     for restriction in found:
         restriction.delete()
     keep(room, who, f"un{kind}", target=found[0].person, target_name=username)
-
-
-def _end_membership(room: models.Room, identity: Identity) -> None:
-    if identity.account is not None:
-        for membership in room.memberships.filter(user=identity.account):
-            membership.delete()
 
 
 def _record(room: models.Room, who: Identity, action: str, target: Found, detail: str) -> None:

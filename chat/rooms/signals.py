@@ -76,7 +76,7 @@ def _account_changed(instance: object, using: str, update_fields: frozenset[str]
 
 
 def _tell_of(user: AbstractBaseUser, using: str) -> None:
-    transaction.on_commit(partial(_to_hubs, "people_changed", [f"account:{user.pk}"]), using=using)
+    transaction.on_commit(partial(_to_hubs, "people_changed", [models.account_key(user.pk)]), using=using)
 
 
 def _logged_out(request: Any, **_: Any) -> None:

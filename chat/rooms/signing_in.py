@@ -7,7 +7,7 @@ from chat.auth.tokens import authenticate
 from chat.hub import Socket
 from chat.log import answered
 from chat.loops import of_this_loop
-from chat.protocol import ErrorCode, Invalid, ShowToken
+from chat.protocol import ErrorCode, Invalid
 from chat.rooms.warden import Warden
 
 
@@ -27,10 +27,6 @@ async def show(socket: Socket, token: str) -> None:
         raise Invalid(ErrorCode.TOO_MANY, "This account has as many sockets open as it may have.")
     if warden.heard != heard:
         warden.look([socket])
-
-
-async def refresh(socket: Socket, command: ShowToken) -> None:
-    await show(socket, command.token)
 
 
 def _of_token(token: str) -> Identity:

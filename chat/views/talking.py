@@ -12,11 +12,12 @@ from django.views.decorators.http import require_safe
 from chat import policy, protocol, rooms
 from chat.auth import Identity
 from chat.conf import chat_settings
+from chat.limits import address_asking
 from chat.log import queries as log
 from chat.protocol import Invalid
 from chat.rooms.permissions import about, check_entering
 from chat.views.forms import EntranceForm
-from chat.views.visitor import address, identity_of, no_room, sign_in, sign_in_link
+from chat.views.visitor import identity_of, no_room, sign_in, sign_in_link
 
 MESSAGES_SHOWN = 50
 """Messages that a room's page has from the start."""
@@ -33,12 +34,12 @@ def room(request: HttpRequest, room: str) -> HttpResponse:
     if found is None:
         # A public one opens when somebody enters it.
         return no_room(request) if protocol.is_hidden(room) else _page(request, room, identity, {})
-    rules = policy.of_row(found)
+    rules, address = policy.of_row(found), address_asking(request.META)
     try:
-        check_entering(rules, identity, address(request), room)
+        check_entering(rules, identity, address, room)
     except Invalid as refusal:
         return render(request, "chat/closed.html", {"reason": refusal.message}, status=403)
-    return _page(request, room, identity, _told(about(rules, identity, address(request))))
+    return _page(request, room, identity, _told(about(rules, identity, address)))
 
 
 def _ask_for_name(request: HttpRequest, room: str) -> HttpResponse:

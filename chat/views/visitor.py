@@ -8,7 +8,6 @@ from django.utils.http import urlencode
 
 from chat.auth import GUEST_NAME, Identity, account, guest
 from chat.conf import chat_settings
-from chat.limits import address_of
 
 
 def identity_of(request: HttpRequest) -> Identity | None:
@@ -17,12 +16,6 @@ def identity_of(request: HttpRequest) -> Identity | None:
         return account(request.user)
     key, name = request.session.session_key, request.session.get(GUEST_NAME)
     return guest(key, name) if key and name and chat_settings().GUESTS else None
-
-
-def address(request: HttpRequest) -> str:
-    """Where they come from; "" where the server does not know."""
-    forwarded = [value for value in [request.META.get("HTTP_X_FORWARDED_FOR")] if value]
-    return address_of(request.META.get("REMOTE_ADDR") or "", forwarded, chat_settings().PROXIES)
 
 
 def sign_in_link(request: HttpRequest) -> str:

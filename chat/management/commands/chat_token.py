@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chat.auth import keys, tokens
+from chat.auth.names import account_named
 from chat.protocol import Invalid
 
 HOURS_LIMIT = 24 * 366
@@ -46,11 +46,9 @@ class Command(BaseCommand):
 
 
 def _account(name: str) -> AbstractBaseUser:
-    accounts: Any = get_user_model()._default_manager  # noqa: SLF001 Django's documented API
-    try:
-        user: AbstractBaseUser = accounts.get_by_natural_key(name)
-    except get_user_model().DoesNotExist:
-        raise CommandError(f"There is no account {name!r}.") from None
+    user = account_named(name)
+    if user is None:
+        raise CommandError(f"There is no account {name!r}.")
     if not user.is_active:
         raise CommandError(f"The account {name!r} is not active.")
     return user
