@@ -59,11 +59,18 @@ class Hub:
         self.on_rules: Callable[[OpenRoom], None] = _nothing
         # Called with people who may have lost something, and with sessions that ended (chat.auth.session_digest).
         self.on_people: Callable[[list[str], list[str]], None] = _nothing
+        # Set by a server that is stopping: it takes nobody any more.
+        self.draining = False
         self._relay = Relay(self._deliver, self._hear_of_people, self._is_subscribed)
         self._tasks: list[asyncio.Task[None]] = []
         # Those that leave the groups of rooms that nobody is in any more.
         self._shutting: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def is_alone(self) -> bool:
+        """Is the channel layer away? Then what is said in other processes comes by the comparison, a little late."""
+        return self._relay.is_away
 
     # --- Sockets come and go ---
 

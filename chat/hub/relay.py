@@ -46,6 +46,8 @@ class Relay:
         self._outgoing: deque[dict[str, Any]] = deque()
         self._publisher: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
+        # Did the layer fail when it was last asked?
+        self.is_away = False
         # Are we in the group of all hubs?
         self._with_people = False
 
@@ -163,7 +165,9 @@ class Relay:
         except Exception:
             # Each layer raises its own library's errors, and they share no base.
             logger.warning("the channel layer failed", exc_info=True)
+            self.is_away = True
             return False
+        self.is_away = False
         return True
 
     async def close(self) -> None:
