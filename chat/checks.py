@@ -10,9 +10,12 @@ from django.core.exceptions import ImproperlyConfigured
 
 from chat.auth import trusted
 from chat.conf import ChatSettings, chat_settings
+from chat.presence.registry import is_shared
 
 OURS = "chat.layers.ProcessChannelLayer"
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
+PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
+CORE = "channels_redis.core.RedisChannelLayer"
 # The capacity of each in-memory layer where none is set.
 CAPACITIES = {OURS: 10_000, IN_MEMORY: 100}
 LEAST_CAPACITY = 1_000
@@ -34,21 +37,29 @@ def check_chat_settings(**_: Any) -> list[CheckMessage]:
 
 @register("chat")
 def check_channel_layer(**_: Any) -> list[CheckMessage]:
-    """chat.E002: there is no layer to broadcast through. chat.W001: it drops early. chat.W002: see below."""
+    """chat.E002: there is no layer. chat.W001, chat.W010: it drops early. chat.W002: it is not for presence."""
     layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default")
     if not layer:
         hint = f'Set CHANNEL_LAYERS = {{"default": {{"BACKEND": "{OURS}"}}}}.'
         return [Error("CHANNEL_LAYERS has no default layer.", hint=hint, id="chat.E002")]
     backend = layer["BACKEND"]
-    if backend not in CAPACITIES:
+    if backend not in CAPACITIES and not is_shared(layer):
         return [
             Warning(
-                "Who is here is kept in each process's memory: run one process, whatever the channel layer.",
-                hint="Silence chat.W002 if you do.",
+                f"Who is here can't be shared through {backend}: run one process.",
+                hint=f"Several need {PUBSUB}. Silence chat.W002 if you run one.",
                 id="chat.W002",
             )
         ]
-    if layer.get("CONFIG", {}).get("capacity", CAPACITIES[backend]) < LEAST_CAPACITY:
+    if backend == CORE:
+        return [
+            Warning(
+                f"{backend} drops what comes in a burst: others hear it late, from the database.",
+                hint=f"Take {PUBSUB}.",
+                id="chat.W010",
+            )
+        ]
+    if backend in CAPACITIES and layer.get("CONFIG", {}).get("capacity", CAPACITIES[backend]) < LEAST_CAPACITY:
         return [
             Warning(
                 f"The in-memory channel layer drops what comes past its capacity, here under {LEAST_CAPACITY}.",

@@ -116,6 +116,7 @@ async def test_a_gap_is_read_from_the_log(room: OpenRoom, log: SlowLog) -> None:
     await elsewhere(*posts(room.log, 3))
     log.meanwhile.append(partial(tell, room, *posts(room.log, 2)))
     await tell(room, post(room.log))
+    await until(lambda: room.position == 7)
     await assert_knows_all(room, visitor)
     assert numbers(visitor) == list(range(1, 8))
     assert len(log.asked) <= 3

@@ -31,7 +31,7 @@ from chat import database, loops, models, policy, rooms
 from chat.auth import Identity, account
 from chat.consumers import ChatConsumer
 from chat.hub import RECONCILE, TICK
-from chat.protocol import Ack, AnyOutgoing, Error, Invalid, Message, Removed, Welcome, decode_outgoing
+from chat.protocol import Ack, AnyOutgoing, Error, Invalid, Late, Message, Removed, Welcome, decode_outgoing
 from chat.rooms.permissions import check_entering
 
 T = TypeVar("T")
@@ -198,6 +198,9 @@ class Client:
             case Removed():
                 assert any(self.name not in allowed for allowed in self.story.truth.allowed[self.since :]), said
                 self.inside = False
+            case Late():
+                # It tells of the server, and of no room.
+                pass
             case _:
                 assert self.inside, f"{self.name} hears {said}"
         if isinstance(said, Message):

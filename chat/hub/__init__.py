@@ -353,7 +353,7 @@ class Hub:
     def _hear(self, origin: str, part: Part) -> None:
         match part:
             case "people", people, sessions:
-                self.on_people(people, sessions)
+                self.on_people(list(people), list(sessions))
             case "limits", news:
                 if origin != self._relay.name:
                     self._limits.hear(origin, news)

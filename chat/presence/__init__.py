@@ -12,7 +12,7 @@ together. A name is had by asking Redis, in one step; all else happens in memory
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -31,6 +31,9 @@ from chat.protocol import ErrorCode, Invalid, Joined, Left, UserList
 __all__ = ["Away", "Claim", "Comer", "Entry", "Person", "Presence", "RoomPresence"]
 
 logger = logging.getLogger("chat.presence")
+
+LATEST = 1 << 62
+"""A version after all others."""
 
 
 class Comer(NamedTuple):
@@ -136,6 +139,9 @@ class Presence:
         since = person.since if person else time.time()
         entry = Person(comer.name, comer.identity, since, {comer.socket: comer.address}).entry
         answer = await self._ask_for(comer.slug, key, entry)
+        if self._registry.is_away and person and person.is_open and person.identity.key != comer.identity.key:
+            # Nobody can say that they are gone.
+            return None
         if answer and room.known is None:
             with suppress(Away):
                 await self._read(comer.slug, room)
@@ -156,7 +162,9 @@ class Presence:
         if person and person.is_ours:
             return
         if self._registry:
-            self._spawn(self._take_out(slug, key, "", told=False))
+            self._spawn(
+                self._tell_that_went, slug, key, "", self._registry.exit(slug, key, last=not room.is_wanted)
+            )
         if not room.is_wanted:
             self._changed(slug, room)
 
@@ -167,6 +175,8 @@ class Presence:
         claim.first = person is None
         if person is None:
             person = room.people[claim.key] = Person(comer.name, comer.identity)
+        for node in claim.took:
+            person.elsewhere.pop(node, None)
         if person.name != comer.name and not person.is_open:
             # A guest who comes back may write the name in another way.
             person.name = comer.name
@@ -177,8 +187,6 @@ class Presence:
         if person.leaving:
             person.leaving.cancel()
             person.leaving = None
-        for node in claim.took:
-            person.elsewhere.pop(node, None)
 
     def announce(self, claim: Claim) -> None:
         """Tell all processes that somebody came in; where it is a person's first socket, the room hears it."""
@@ -218,27 +226,27 @@ class Presence:
         name = room.people[key].name
         told = room.end_ours(key) is not None
         if self._registry:
-            self._spawn(self._take_out(slug, key, name, told=told))
+            version = self._registry.exit(slug, key, last=not room.is_wanted)
+            self._spawn(self._tell_that_went, slug, key, name, version, told=told)
         else:
             self._tell(slug, 0, "gone", key, name, told)
         if not room.is_wanted:
             self._changed(slug, room)
 
-    async def _take_out(self, slug: str, key: str, name: str, *, told: bool) -> None:
-        assert self._registry  # noqa: S101 as above
-        room, version = self._rooms.get(slug), 0
-        last = room is None or not room.is_wanted
+    async def _tell_that_went(
+        self, slug: str, key: str, name: str, version: Awaitable[int], *, told: bool = False
+    ) -> None:
         try:
-            version = await self._registry.exit(slug, key, last=last)
+            number = await version
         except Away:
-            self._dirty = True
-        if version or told:
-            self._tell(slug, version, "gone", key, name, told)
+            number, self._dirty = 0, True
+        if number or told:
+            self._tell(slug, number, "gone", key, name, told)
 
     def _say_again(self, slug: str, key: str) -> None:
         """Tell the registry, and all processes, how somebody is here now."""
         if self._registry:
-            self._spawn(self._update(slug, key))
+            self._spawn(self._update, slug, key)
 
     async def _update(self, slug: str, key: str) -> None:
         room = self._rooms.get(slug)
@@ -329,12 +337,13 @@ class Presence:
                 entry = Entry(*entry)
                 self._say(slug, room, [entry.name] if room.came(node, version, key, entry) else [], [])
             case "gone", (key, _, _):
-                gone = room.went(node, version, key)
+                # Without a version it comes from one that could not ask: it is the newest all the same.
+                gone = room.went(node, version or LATEST, key)
                 self._say(slug, room, [], [gone.name] if gone else [])
             case "buried", (dead,):
                 self._hear_of_death(slug, room, version, dead)
             case "restated", _:
-                self._spawn(self._read(slug, room))
+                self._spawn(self._read, slug, room)
 
     def _give_way(self, room: RoomPresence, version: int, node: str, key: str) -> None:
         """Somebody took over what was left of one who only said a name: nobody hears of that."""
@@ -384,7 +393,7 @@ class Presence:
 
     async def _follow(self) -> None:
         while True:
-            await self._guarded(self._look_around())
+            await self._guarded(self._look_around)
             self._begun.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(registry.BEAT):
@@ -401,20 +410,25 @@ class Presence:
         before = {slug: room.known.version if room.known else 0 for slug, room in self._rooms.items()}
         pulse = await self._registry.beat([*before])
         self._counts = pulse.counts
-        if self._life not in ("", pulse.life):
-            self._patient_until = self._loop.time() + 2 * registry.BEAT
-        self._life = pulse.life
+        self._note_life(pulse.life)
         if self._dirty or not pulse.known:
-            self._dirty = False
-            self._restated += 1
-            await self._each(self._restate(slug) for slug in before)
+            await self._restate_all(before)
         await self._each(self._bury(node) for node in pulse.dead if node != self._node)
         await self._each(self._read(*found) for found in self._behind(before, pulse))
 
+    def _note_life(self, life: str) -> None:
+        if self._life not in ("", life):
+            self._patient_until = self._loop.time() + 2 * registry.BEAT
+        self._life = life
+
     def _behind(self, before: dict[str, int], pulse: Pulse) -> Iterator[tuple[str, RoomPresence]]:
+        # What was kept although it was not there: others have had the time to say it anew.
+        over = 0 < self._patient_until <= self._loop.time()
+        if over:
+            self._patient_until = 0.0
         for slug, version in pulse.versions.items():
             room = self._rooms.get(slug)
-            if room and (room.known is None or version < before[slug] or room.known.is_behind(version)):
+            if room and (over or room.known is None or version < before[slug] or room.known.is_behind(version)):
                 yield slug, room
 
     async def _each(self, work: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -422,6 +436,15 @@ class Presence:
         for found in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(found, BaseException):
                 raise found
+
+    async def _restate_all(self, slugs: Iterable[str]) -> None:
+        self._dirty = False
+        self._restated += 1
+        try:
+            await self._each(self._restate(slug) for slug in slugs)
+        except BaseException:
+            self._dirty = True
+            raise
 
     async def _restate(self, slug: str) -> None:
         """Say who of this process is in the room. Who came under somebody's name while Redis was away is out."""
@@ -454,7 +477,8 @@ class Presence:
         assert self._registry  # noqa: S101 as above
         first = room.known is None
         room.known = room.known or Known(0)
-        version, places = await self._registry.read(slug)
+        life, version, places = await self._registry.read(slug)
+        self._note_life(life)
         there = {(node, key) for node, key, _ in places}
         if any((self._node, key) not in there for key, person in room.ours if person.sockets):
             # It lost them, and nothing else.
@@ -463,7 +487,7 @@ class Presence:
         for node, key, entry in sorted_by_arrival(places):
             if node != self._node and room.came(node, version, key, entry):
                 came.append(entry.name)
-        if self._loop.time() >= self._patient_until:
+        if not self._patient_until:
             lost = [room.went(node, version, key) for node, key in room.places() if (node, key) not in there]
             gone = [person.name for person in lost if person]
         room.known.read(version)
@@ -477,25 +501,25 @@ class Presence:
         """A process of this machine has ended: its people have the grace to be somewhere else."""
         if self._registry:
             self.follow()
-            self._spawn(self._report_death(pid))
+            self._spawn(self._report_death, pid)
 
     async def _report_death(self, pid: int) -> None:
         assert self._registry  # noqa: S101 as above
         for node in await self._registry.nodes(f"{registry.machine()}.{pid}."):
             await self._registry.stopped(node, chat_settings().GRACE)
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, work: Callable[..., Awaitable[None]], *arguments: Any, **options: Any) -> None:
         """Have it done. What fails is said anew when Redis is there again."""
         try:
-            await work
+            await work(*arguments, **options)
         except Away:
             self._dirty = True
         except Exception:
             self._dirty = True
             logger.exception("who is here elsewhere could not be found out")
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(self._guarded(work))
+    def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: Any, **options: Any) -> None:
+        task = self._loop.create_task(self._guarded(work, *arguments, **options))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 
@@ -531,7 +555,8 @@ def _same(person: Person, identity: Identity) -> bool:
     """
     if person.identity.key == identity.key:
         return True
-    return not person.is_open and not (person.identity.lasting or identity.lasting)
+    # Of one who is in another process the registry knows whether they are gone.
+    return not person.sockets and not (person.identity.lasting or identity.lasting)
 
 
 def _nothing(*_: Any) -> None:

@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -60,7 +60,9 @@ class Registry:
     def __init__(self, host: dict[str, Any], prefix: str) -> None:
         from channels_redis.utils import create_pool  # noqa: PLC0415 an extra that only several processes need
         from redis import asyncio as redis  # noqa: PLC0415 as above
+        from redis.exceptions import NoScriptError  # noqa: PLC0415 as above
 
+        self._no_script = NoScriptError
         self._redis = redis.Redis(connection_pool=create_pool(host))
         # In braces: in a cluster all of it would be on one node.
         self._prefix = f"{{{prefix}}}:chat:"
@@ -79,15 +81,18 @@ class Registry:
         answer = await self._ask(scripts.ENTER, self.node, slug, key, msgspec.json.encode(entry))
         return (answer[0], [_text(node) for node in answer[1:]]) if answer else None
 
-    async def exit(self, slug: str, key: str, *, last: bool) -> int:
-        """Take somebody out; ``last``: nobody of this process is in the room any more. The version."""
-        return int(await self._ask(scripts.EXIT, self.node, slug, key, int(last)))
+    def exit(self, slug: str, key: str, *, last: bool) -> Awaitable[int]:
+        """Take somebody out; ``last``: nobody of this process is in the room any more. The version, 0 for none.
 
-    async def read(self, slug: str) -> tuple[int, list[tuple[str, str, Entry]]]:
-        """The version, and (node, key, entry) of all who are in the room."""
-        version, found = await self._ask(scripts.READ, slug)
+        Asked when it is called, not when it is awaited: who comes in after that comes in after that.
+        """
+        return self._ask(scripts.EXIT, self.node, slug, key, int(last))
+
+    async def read(self, slug: str) -> tuple[str, int, list[tuple[str, str, Entry]]]:
+        """The life, the version, and (node, key, entry) of all who are in the room."""
+        life, version, found = await self._ask(scripts.READ, slug)
         places = [(*_text(name).split(" ", 1), _entry.decode(entry)) for name, entry in _pairs(found)]
-        return int(version), places  # type: ignore[return-value]  # a node's name has no space
+        return _text(life), int(version), places  # type: ignore[return-value]  # a node's name has no space
 
     async def restate(self, slug: str, people: Iterable[tuple[str, Entry]]) -> tuple[int, list[str]]:
         """Say who of this process is in the room: exactly these. The version, and the keys that others have."""
@@ -161,14 +166,19 @@ class Registry:
 
     # --- Asking ---
 
-    async def _ask(self, script: str, *arguments: Any) -> Any:
+    def _ask(self, script: str, *arguments: Any) -> asyncio.Future[Any]:
+        """The answer is Away where there is none."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        # Not everybody waits for theirs.
+        answer.add_done_callback(_looked_at)
         if self.is_away:
-            raise Away
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            answer.set_exception(Away())
+            return answer
         self._waiting.append((script, arguments, answer))
         if self._asking is None:
-            self._asking = asyncio.get_running_loop().create_task(self._ask_all())
-        return await answer
+            self._asking = loop.create_task(self._ask_all())
+        return answer
 
     async def _ask_all(self) -> None:
         try:
@@ -210,7 +220,7 @@ class Registry:
 
     def _forgot(self, found: Sequence[Any]) -> bool:
         """Redis was started anew: it has no script of ours any more."""
-        if any("NOSCRIPT" in str(one) for one in found if isinstance(one, Exception)):
+        if any(isinstance(one, self._no_script) for one in found):
             self._digests.clear()
             return True
         return False
@@ -227,6 +237,11 @@ class Registry:
             _, _, answer = self._waiting.popleft()
             if not answer.done():
                 answer.set_exception(Away())
+
+
+def _looked_at(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()
 
 
 def shared() -> Registry | None:

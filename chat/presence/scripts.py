@@ -99,9 +99,10 @@ return version
 """(prefix, node, room, key, "1" where it was the process's last) -> version, 0 where nothing was there"""
 
 READ = """
-return {redis.call('HGET', P .. 'versions', ARGV[2]) or 0, redis.call('HGETALL', P .. 'here:' .. ARGV[2])}
+return {redis.call('GET', P .. 'life') or '', redis.call('HGET', P .. 'versions', ARGV[2]) or 0,
+  redis.call('HGETALL', P .. 'here:' .. ARGV[2])}
 """
-"""(prefix, room) -> [version, [name, entry, name, entry ...]]"""
+"""(prefix, room) -> [life, version, [name, entry, name, entry ...]]"""
 
 RESTATE = """
 local node, slug = ARGV[2], ARGV[3]

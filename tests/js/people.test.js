@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import {test} from "node:test";
 
 import {Announcing} from "../../chat/static/chat/announcing.js";
+import {ConnectionView} from "../../chat/static/chat/connection-view.js";
 import {hueOf, whoIsHere} from "../../chat/static/chat/presence.js";
 import {TypingPeople} from "../../chat/static/chat/typing.js";
 import {comings, connectionWords, errorWords, names, typingWords} from "../../chat/static/chat/words.js";
@@ -62,6 +63,7 @@ test("The connection is told in words.", () => {
   const words = (detail, seconds) => connectionWords(detail, seconds).join("");
   assert.equal(words({state: "connecting"}), "Connecting…");
   assert.equal(words({state: "open"}), "Connected");
+  assert.equal(words({state: "late"}), "Connected; some messages may come late");
   assert.equal(words({state: "waiting"}, 4), "Reconnecting in 4 s…");
   assert.equal(words({state: "waiting"}, 0), "Reconnecting…");
   assert.equal(words({state: "offline"}), "Offline");
@@ -87,4 +89,19 @@ test("A few messages are read out; a flood is counted.", () => {
   assert.equal(announcing.summary(), 21);
   assert.equal(announcing.summary(), 0);
   assert.equal(announcing.readsOut(1, 4_100), true);
+});
+
+test("Who may hear others late is told so, until the server says otherwise or the connection is lost.", () => {
+  const element = () => ({dataset: {}, textContent: "", addEventListener() {}});
+  const [box, said, shown, button] = [element(), element(), element(), element()];
+  const view = new ConnectionView({box, said, shown, button, onTry() {}});
+  view.draw({state: "open"});
+  view.late(true);
+  assert.deepEqual([box.dataset.state, said.textContent], ["late", "Connected; some messages may come late"]);
+  view.late(false);
+  assert.deepEqual([box.dataset.state, said.textContent], ["open", "Connected"]);
+  view.late(true);
+  view.draw({state: "offline"});
+  view.draw({state: "open"});
+  assert.equal(box.dataset.state, "open");
 });

@@ -27,6 +27,7 @@
  * - `room`: the server's frame, when the room or what you are in it has changed; `aboutRoom` (protocol.js) fills in what
  *   it leaves out, as of a `welcome`
  * - `removed`: the server's frame. You are out of the room, and stay out until `join` is called again
+ * - `late`: {late}. The server is cut off from the site's others, or not any more: what people say there may come late
  * - `expiring`: {after}. The token expires in so many ms. With the option `token` a new one is shown by itself
  * - `reset`: {room}. What was missed can't be had: forget the room's messages and start from `history`
  * - `pending`: an entry as of `pending()`. A message of another tab that has ended was found after `restored`

@@ -8,6 +8,8 @@ export class ConnectionView {
   #shown;
   #button;
   #ticking = null;
+  #detail = {state: "connecting"};
+  #late = false;
 
   /**
    * @param {object} options
@@ -27,6 +29,20 @@ export class ConnectionView {
 
   /** @param {{state, retryIn?, code?, reason?}} detail of the client's `state` event */
   draw(detail) {
+    // Whether others may be late is a server's to say; the next one says it after its welcome.
+    if (detail.state !== "open") this.#late = false;
+    this.#detail = detail;
+    this.#draw();
+  }
+
+  /** The server is cut off from the others, or not any more: what people say there may come late. */
+  late(late) {
+    this.#late = late;
+    this.#draw();
+  }
+
+  #draw() {
+    const detail = this.#late ? {...this.#detail, state: "late"} : this.#detail;
     clearInterval(this.#ticking);
     this.#box.dataset.state = detail.state;
     this.#button.hidden = !["waiting", "offline", "closed"].includes(detail.state);

@@ -34,6 +34,7 @@ export class Entrance {
       onTry: () => this.enter(),
     });
     client.addEventListener("state", ({detail}) => this.#changed(detail));
+    client.addEventListener("late", ({detail}) => this.#view.late(detail.late === true));
     client.addEventListener("welcome", () => (this.entered = true));
     client.addEventListener("error", ({detail}) => detail.command === "join" && this.#refused(detail));
   }

@@ -113,6 +113,8 @@ export function connectionWords({state, code, reason}, seconds) {
   switch (state) {
     case "open":
       return ["Connected", ""];
+    case "late":
+      return ["Connected; some messages may come late", ""];
     case "waiting":
       return ["Reconnecting", soon];
     case "offline":
