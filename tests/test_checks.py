@@ -15,7 +15,6 @@ from servers import ROOT
 from chat import checks
 
 IN_MEMORY = {"BACKEND": checks.IN_MEMORY, "CONFIG": {"capacity": 10_000}}
-REDIS = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": ["redis://localhost"]}}
 
 
 def ids(messages: list[CheckMessage]) -> list[str | None]:
@@ -87,10 +86,20 @@ def test_a_small_in_memory_layer_is_a_warning(
     assert found() == expected
 
 
-def test_another_layer_is_a_warning(settings: Settings) -> None:
-    """A layer between processes looks as if several could serve one room: they can't yet."""
-    settings.CHANNEL_LAYERS = {"default": REDIS}
-    assert found() == ["chat.W002"]
+@pytest.mark.parametrize(
+    ("backend", "expected"),
+    [
+        (checks.PUBSUB, []),
+        (checks.CORE, ["chat.W010"]),
+        ("channels_postgres.core.PostgresChannelLayer", ["chat.W002"]),
+    ],
+)
+def test_a_layer_that_is_not_for_several_processes_is_a_warning(
+    settings: Settings, backend: str, expected: list[str]
+) -> None:
+    """Who is here is shared through Redis only, and the layer that loses a burst is not the one to take."""
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
+    assert found() == expected
 
 
 @pytest.mark.parametrize(
@@ -122,10 +131,11 @@ def test_every_finding_has_a_hint(settings: Settings) -> None:
     settings.CHAT = {"GRACE": -1}
     settings.SESSION_COOKIE_SECURE = False
     messages = [*checks.check_chat_settings(), *checks.check_origins()]
-    for layers in ({}, {"default": REDIS}, {"default": {"BACKEND": checks.IN_MEMORY}}):
+    for backend in ("", "elsewhere.Layer", checks.CORE, checks.IN_MEMORY):
+        layers = {"default": {"BACKEND": backend}} if backend else {}
         settings.CHANNEL_LAYERS = layers
         messages += checks.check_channel_layer()
-    assert ids(messages) == ["chat.E001", "chat.W003", "chat.E002", "chat.W002", "chat.W001"]
+    assert ids(messages) == ["chat.E001", "chat.W003", "chat.E002", "chat.W002", "chat.W010", "chat.W001"]
     assert all(message.hint for message in messages)
 
 

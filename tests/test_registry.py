@@ -94,7 +94,9 @@ class Node:
         self.presence._hub = self.ear  # type: ignore[assignment]  # what presence needs of it
         self.ear.on_presence = self.presence.hear
         self.ear.is_open = lambda slug: slug in self.presence._rooms and bool(self.presence._rooms[slug].keys)
-        self.presence._registry = Registry({"address": f"redis://127.0.0.1:{port}"}, "test")
+        self.others = self.presence.others = self.presence._with_others(
+            Registry({"address": f"redis://127.0.0.1:{port}"}, "test")
+        )
         self.ousted: list[str] = []
         self.presence.on_ousted = self._oust
         self._sockets = iter(range(10**9))
@@ -134,11 +136,12 @@ class Node:
         """As a process that is killed: Redis hears no word of it."""
         self.ear.bus.hubs.remove(self.ear)
         self.ear.is_open = lambda _: False
-        store = self.presence._registry
-        self.presence._registry = None
+        self.presence.others = None
         await self.presence.close()
-        assert store
-        await store.close()
+        self.others._follower, follower = None, self.others._follower
+        if follower:
+            follower.cancel()
+        await self.others.close()
 
 
 class Redis:
@@ -387,9 +390,7 @@ async def test_a_process_that_is_known_to_have_died_is_not_waited_for(
     await there.come(BOB, "Bob")
     await all_see([here], "Alice", "Bob")
     await there.die()
-    store = here.presence._registry
-    assert store
-    other = next(node for node in await store.nodes("") if node != store.node)
+    other = next(node for node in await here.others.registry.nodes("") if node != here.others.node)
     here.presence.process_died(int(other.split(".")[1]))
     # In this test all processes are one: it is reported too, and says with its next beat that it lives.
     await all_see([here], "Alice")
@@ -414,14 +415,14 @@ async def test_a_process_that_was_taken_for_dead_says_who_is_with_it(start: Star
 @asynccontextmanager
 async def frozen(node: Node) -> AsyncIterator[None]:
     """The process hears nothing and gives no sign of life."""
-    follower = node.presence._follower
+    follower = node.others._follower
     assert follower
     follower.cancel()
     await asyncio.gather(follower, return_exceptions=True)
     node.ear.bus.hubs.remove(node.ear)
     yield
     node.ear.bus.hubs.append(node.ear)
-    node.presence._follower = None
+    node.others._follower = None
     node.presence.follow()
 
 
@@ -467,7 +468,7 @@ async def test_a_redis_that_lost_everything_is_told_anew(start: Start, store: Re
     await all_see(nodes, "Alice", "Bob", "Charlie")
     before = [list(node.ear.said) for node in nodes]
     store.empty()
-    await until_soon(lambda: all(node.presence._restated > 1 for node in nodes))
+    await until_soon(lambda: all(node.others.restated > 1 for node in nodes))
     await asyncio.sleep(5 * registry.BEAT)
     await all_see(nodes, "Alice", "Bob", "Charlie")
     for node, said in zip(nodes, before, strict=True):
@@ -484,8 +485,7 @@ async def test_a_frozen_redis_holds_up_one_join(
     """The first waits for as long as Redis may take, and is in; those after it are in at once."""
     here = start()
     await here.come(ALICE, "Alice")
-    keeper = here.presence._registry
-    assert keeper
+    keeper = here.others.registry
 
     async def never(*_: object) -> Any:
         await asyncio.Event().wait()
@@ -523,8 +523,7 @@ async def test_when_all_are_gone_redis_keeps_nothing_of_them(start: Start) -> No
     for number in range(20):
         node = nodes[number % 2]
         node.leave(await node.come(passer_by(number), f"u{number}", f"r{number % 5}"), room=f"r{number % 5}")
-    keeper = nodes[0].presence._registry
-    assert keeper
+    keeper = nodes[0].others.registry
 
     async def is_clean() -> bool:
         names = {name.decode().rpartition(":chat:")[2] for name in await keeper._redis.keys("*")}

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 from chat.auth import Identity
+from chat.protocol import name_key
 
 
 class Entry(NamedTuple):
@@ -28,6 +29,33 @@ class Entry(NamedTuple):
         return Identity(
             key=self.identity, name=self.name if self.lasting else None, lasting=self.lasting, staff=self.staff
         )
+
+
+class Comer(NamedTuple):
+    """A socket that comes into a room."""
+
+    slug: str
+    identity: Identity
+    name: str
+    # The socket's id, and where it comes from.
+    socket: str
+    address: str = ""
+
+
+@dataclass(slots=True)
+class Claim:
+    """A name in a room that somebody may come in under."""
+
+    comer: Comer
+    key: str
+    # The registry's version of the room with them; 0 where it was not asked.
+    version: int = 0
+    # Processes where a ghost had the name.
+    took: Sequence[str] = ()
+    # How often all was said anew when it was asked; None where it was not.
+    restated: int | None = None
+    # Are they the person's first socket? Known when they have entered.
+    first: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -55,6 +83,12 @@ class Person:
         """Have they a socket anywhere, as far as is known?"""
         return bool(self.sockets) or any(not entry.leaving for _, entry in self.elsewhere.values())
 
+    def stay(self) -> None:
+        """The grace is over: they came back, or it is not for us to end it."""
+        if self.leaving:
+            self.leaving.cancel()
+            self.leaving = None
+
     @property
     def addresses(self) -> frozenset[str]:
         far = (address for _, entry in self.elsewhere.values() for address in entry.addresses)
@@ -76,9 +110,11 @@ class Person:
 class RoomPresence:
     """The people of one room, those who came last at the end."""
 
-    # By the name's key: what is the same name to people can be in the room once. Accounts keep their names whoever
-    # else is there: one whose name looks like another's is found by its identity's key.
+    # Accounts by their identity's key, others by the name's: what is the same name to people can be in the room
+    # once, but accounts keep their names whoever else is there.
     people: dict[str, Person] = field(default_factory=dict)
+    # The accounts, by the keys of their names.
+    accounts: dict[str, set[str]] = field(default_factory=dict)
     # Under which of these keys each of our sockets is here.
     keys: dict[str, str] = field(default_factory=dict)
     # How many are coming in under each key, and wait for the registry.
@@ -99,6 +135,26 @@ class RoomPresence:
         """Is or comes anybody here in this process?"""
         return bool(self.keys) or bool(self.coming) or any(True for _ in self.ours)
 
+    def named(self, key: str) -> list[Person]:
+        """Who is here under a name with this key."""
+        keys = [key, *self.accounts.get(key, ())]
+        return [person for each in keys if (person := self.people.get(each))]
+
+    def add(self, key: str, person: Person) -> Person:
+        self.people[key] = person
+        if person.identity.account is not None:
+            self.accounts.setdefault(name_key(person.name), set()).add(key)
+        return person
+
+    def _remove(self, key: str) -> Person:
+        person = self.people.pop(key)
+        if person.identity.account is not None:
+            alike = self.accounts[name_key(person.name)]
+            alike.discard(key)
+            if not alike:
+                del self.accounts[name_key(person.name)]
+        return person
+
     # --- Other processes ---
 
     def came(self, node: str, version: int, key: str, entry: Entry) -> bool:
@@ -106,12 +162,22 @@ class RoomPresence:
         person = self.people.get(key)
         new = person is None
         if person is None:
-            person = self.people[key] = Person.far(entry)
+            person = self.add(key, Person.far(entry))
         elif not person.is_ours and person.identity.key != entry.identity:
             # Another took the name over; the news that the first one is gone are on their way.
             person.name, person.identity = entry.name, entry.who
         person.elsewhere[node] = (version, entry)
         return new
+
+    def give_way(self, key: str, took: Sequence[str], *, ours: str) -> None:
+        """Somebody took over what was left, in these processes, of one who only said the name: nobody hears it."""
+        person = self.people.get(key)
+        if person is None:
+            return
+        for node in took:
+            person.elsewhere.pop(node, None)
+        if ours in took:
+            person.stay()
 
     def went(self, node: str, version: int, key: str) -> Person | None:
         """Somebody is not in that process any more. Who is nowhere now is out of the room, and returned."""
@@ -124,7 +190,7 @@ class RoomPresence:
     def _out(self, key: str, person: Person) -> Person | None:
         if person.is_ours or person.elsewhere:
             return None
-        return self.people.pop(key)
+        return self._remove(key)
 
     def end_ours(self, key: str) -> Person | None:
         """Somebody is not in this process any more. Who is nowhere now is out of the room, and returned."""

@@ -1,0 +1,279 @@
+"""The people of other processes: a copy of what the registry has, kept in step.
+
+What changes is told through the channel layer, with the version that the registry gave it. Every BEAT the versions
+are compared, and what is not known is read; so is everything when another life of the registry begins.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from chat.conf import chat_settings
+from chat.presence import registry
+from chat.presence.people import Claim, Comer, Entry, Known, Person, RoomPresence, sorted_by_arrival
+from chat.presence.registry import Away, Pulse, Registry
+
+logger = logging.getLogger("chat.presence")
+
+LATEST = 1 << 62
+"""A version after all others."""
+
+
+class Others:
+    """One per Presence, whose rooms they are."""
+
+    def __init__(
+        self,
+        store: Registry,
+        rooms: dict[str, RoomPresence],
+        *,
+        tell: Callable[..., None],
+        say: Callable[[str, RoomPresence, Sequence[str], Sequence[str]], None],
+        lose: Callable[[str, str], None],
+    ) -> None:
+        self.registry = store
+        self._rooms = rooms
+        # Tells all processes something of a room; tells our sockets there who came and went; takes a name from
+        # somebody of ours.
+        self._tell, self._say, self._lose = tell, say, lose
+        self._loop = asyncio.get_running_loop()
+        # How many people are in which room, of all processes.
+        self.counts: dict[str, int] = {}
+        self._follower: asyncio.Task[None] | None = None
+        self._work: set[asyncio.Task[None]] = set()
+        # Set, the registry is looked at now.
+        self._look = asyncio.Event()
+        # Set when the registry was asked for the first time: from then on others know of this process.
+        self._begun = asyncio.Event()
+        # May the registry lack something of ours? How often all was said anew.
+        self._dirty = True
+        self.restated = 0
+        # Which life of the registry is known; and after another one began, until when the others may still say
+        # anew who is with them; 0.0 else.
+        self._life = ""
+        self._patient_until = 0.0
+
+    @property
+    def node(self) -> str:
+        return self.registry.node
+
+    # --- People of ours ---
+
+    async def claim(self, room: RoomPresence, key: str, comer: Comer) -> Claim | None:
+        """Have a name there. None where somebody else has it. While Redis is away, what is known here decides."""
+        self.follow()
+        await self._begun.wait()
+        person, restated = room.people.get(key), self.restated
+        since = person.since if person else time.time()
+        entry = Person(comer.name, comer.identity, since, {comer.socket: comer.address}).entry
+        answer = await self._ask_for(comer.slug, key, entry)
+        if answer is None or (not answer[0] and _is_another(person, comer)):
+            return None
+        if room.known is None:
+            with suppress(Away):
+                await self._read(comer.slug, room)
+        return Claim(comer, key, *answer, restated=restated)
+
+    async def _ask_for(self, slug: str, key: str, entry: Entry) -> tuple[int, list[str]] | None:
+        """The version with them, and where they were taken from; None where somebody else has the name."""
+        try:
+            return await self.registry.enter(slug, key, entry)
+        except Away:
+            self._dirty = True
+            return 0, []
+
+    def confirm(self, claim: Claim) -> None:
+        """They came in. What was said anew while they waited was without them."""
+        if claim.restated not in (None, self.restated):
+            self.say_again(claim.comer.slug, claim.key)
+
+    def went(self, slug: str, key: str, name: str = "", *, told: bool = False) -> None:
+        """Somebody is not in this process any more; ``told``: nor in another, so our room hears it."""
+        room = self._rooms.get(slug)
+        # Asked for now: who comes in after that comes in after that.
+        version = self.registry.exit(slug, key, last=room is None or not room.is_wanted)
+        self._spawn(self._tell_that_went, slug, key, name, version, told)
+
+    async def _tell_that_went(self, slug: str, key: str, name: str, version: Awaitable[int], told: bool) -> None:  # noqa: FBT001 as it is told
+        try:
+            number = await version
+        except Away:
+            number, self._dirty = 0, True
+        if number or told:
+            self._tell(slug, number, "gone", key, name, told)
+
+    def say_again(self, slug: str, key: str) -> None:
+        """Tell the registry, and all processes, how somebody is here now."""
+        self._spawn(self._update, slug, key)
+
+    async def _update(self, slug: str, key: str) -> None:
+        room = self._rooms.get(slug)
+        person = room.people.get(key) if room else None
+        if person and person.is_ours:
+            entry = person.entry
+            answer = await self._ask_for(slug, key, entry)
+            if answer and answer[0]:
+                self._tell(slug, answer[0], "came", key, tuple(entry), tuple(answer[1]), False)  # noqa: FBT003 as it is told
+
+    # --- What others tell ---
+
+    def hear(self, slug: str, room: RoomPresence, node: str, version: int, what: str, *rest: Any) -> None:
+        if room.known is None or (version and not room.known.note(version)):
+            return
+        match what, rest:
+            case "came", (key, entry, took, _):
+                room.give_way(key, took, ours=self.node)
+                new = room.came(node, version, key, Entry(*entry))
+                self._say(slug, room, [entry[1]] if new else [], [])
+            case "gone", (key, _, _):
+                # Without a version it comes from one that could not ask: it is the newest all the same.
+                gone = room.went(node, version or LATEST, key)
+                self._say(slug, room, [], [gone.name] if gone else [])
+            case "buried", (dead,):
+                out = [room.went(dead, version, key) for key in room.of_node(dead)]
+                self._say(slug, room, [], [person.name for person in out if person])
+            case "restated", _:
+                self._spawn(self._read, slug, room)
+
+    # --- Following the registry ---
+
+    def follow(self) -> None:
+        if self._follower is None:
+            self._follower = self._loop.create_task(self._follow())
+
+    def look_now(self) -> None:
+        self._look.set()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._guarded(self._look_around)
+            self._begun.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(registry.BEAT):
+                    await self._look.wait()
+            self._look.clear()
+
+    async def _look_around(self) -> None:
+        before = {slug: room.known.version if room.known else 0 for slug, room in self._rooms.items()}
+        pulse = await self.registry.beat([*before])
+        self.counts = pulse.counts
+        self._note_life(pulse.life)
+        if self._dirty or not pulse.known:
+            await self._restate_all(before)
+        await self._each(self._bury(node) for node in pulse.dead if node != self.node)
+        await self._each(self._read(*found) for found in self._behind(before, pulse))
+
+    def _note_life(self, life: str) -> None:
+        if self._life not in ("", life):
+            self._patient_until = self._loop.time() + 2 * registry.BEAT
+        self._life = life
+
+    def _behind(self, before: dict[str, int], pulse: Pulse) -> Iterator[tuple[str, RoomPresence]]:
+        """The rooms that have to be read."""
+        # What was kept although it was not there: the others have had the time to say it anew.
+        over = 0 < self._patient_until <= self._loop.time()
+        if over:
+            self._patient_until = 0.0
+        for slug, version in pulse.versions.items():
+            room = self._rooms.get(slug)
+            if room and (over or room.known is None or version < before[slug] or room.known.is_behind(version)):
+                yield slug, room
+
+    async def _read(self, slug: str, room: RoomPresence) -> None:
+        """Take over who is in the room elsewhere, as the registry has it."""
+        first = room.known is None
+        room.known = room.known or Known(0)
+        life, version, places = await self.registry.read(slug)
+        self._note_life(life)
+        there = {(node, key) for node, key, _ in places}
+        if any((self.node, key) not in there for key, person in room.ours if person.sockets):
+            # It lost them, and nothing else.
+            self._dirty = True
+        came = [
+            entry.name
+            for node, key, entry in sorted_by_arrival(places)
+            if node != self.node and room.came(node, version, key, entry)
+        ]
+        lost = [] if self._patient_until else [place for place in room.places() if place not in there]
+        gone = [person.name for node, key in lost if (person := room.went(node, version, key))]
+        room.known.read(version)
+        # Who was here before anybody of ours is in the list, and nobody is told that they came.
+        self._say(slug, room, [] if first else came, [] if first else gone)
+
+    async def _restate_all(self, slugs: Iterable[str]) -> None:
+        self._dirty = False
+        self.restated += 1
+        try:
+            await self._each(self._restate(slug) for slug in slugs)
+        except BaseException:
+            self._dirty = True
+            raise
+
+    async def _restate(self, slug: str) -> None:
+        """Say who of this process is in the room. Who came under somebody's name while Redis was away is out."""
+        room = self._rooms.get(slug)
+        if room is None:
+            return
+        version, refused = await self.registry.restate(slug, [(key, person.entry) for key, person in room.ours])
+        self._tell(slug, version, "restated")
+        for key in refused:
+            self._lose(slug, key)
+        if room.known:
+            await self._read(slug, room)
+
+    async def _bury(self, node: str) -> None:
+        changed = await self.registry.bury(node)
+        if changed:
+            logger.warning("the process %s is gone: its people are out of %d rooms", node, len(changed))
+        for slug, version in changed.items():
+            self._tell(slug, version, "buried", node)
+
+    def report_death(self, pid: int) -> None:
+        self.follow()
+        self._spawn(self._report_death, pid)
+
+    async def _report_death(self, pid: int) -> None:
+        for node in await self.registry.nodes(f"{registry.machine()}.{pid}."):
+            await self.registry.stopped(node, chat_settings().GRACE)
+
+    # --- Work ---
+
+    async def _each(self, work: Iterable[Coroutine[Any, Any, None]]) -> None:
+        """All at once, so that it travels together; the first error when all have ended."""
+        for found in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(found, BaseException):
+                raise found
+
+    async def _guarded(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Have it done. What fails is said anew when Redis is there again."""
+        try:
+            await work(*arguments)
+        except Away:
+            self._dirty = True
+        except Exception:
+            self._dirty = True
+            logger.exception("who is here elsewhere could not be found out")
+
+    def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        task = self._loop.create_task(self._guarded(work, *arguments))
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def close(self) -> None:
+        """Who was here has the grace to come back to another process."""
+        tasks = [*self._work, *([self._follower] if self._follower else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._follower:
+            with suppress(Away):
+                await self.registry.stopped(self.node, chat_settings().GRACE)
+        await self.registry.close()
+
+
+def _is_another(person: Person | None, comer: Comer) -> bool:
+    """Is there somebody else of that name, as far as is known?"""
+    return person is not None and person.is_open and person.identity.key != comer.identity.key
