@@ -32,6 +32,7 @@ from chat.log import Change, Log, RoomLog, answered
 from chat.loops import of_this_loop
 from chat.policy import Policy
 from chat.protocol import CloseCode, ErrorCode, Invalid
+from chat.tally import tally
 
 __all__ = ["RETRY", "STRETCH", "TICK", "Hub", "OpenRoom", "Socket", "group_name"]
 
@@ -250,6 +251,7 @@ class Hub:
         for slug in socket.rooms:
             self._rooms[slug].fall_behind(socket)
         socket.falls += 1
+        tally.falls += 1
         self._watch(socket)
 
     def _watch(self, socket: Socket) -> None:

@@ -12,6 +12,7 @@ from channels.layers import get_channel_layer
 
 from chat.hub.room import RETRY
 from chat.log import Change
+from chat.tally import tally
 
 logger = logging.getLogger("chat.hub")
 
@@ -92,6 +93,7 @@ class Relay:
                 slug = message.get("room")
                 group = PEOPLE if slug is None else group_name(slug)
                 carried = await self._guarded(self._layer.group_send(group, message))
+                tally.layer_published += carried
                 # The layer is away, or does not know us yet: those in this process hear it all the same.
                 if not (carried and (self._with_people if slug is None else self._comes_back(slug))):
                     self._hand_over(message)
@@ -136,6 +138,7 @@ class Relay:
         for received in count(1):
             try:
                 self._hand_over(await self._layer.receive(self._channel))
+                tally.layer_received += 1
             except Exception:
                 # The layer, or a message that is not ours: neither may end the deliveries.
                 logger.exception("a message from the channel layer was not delivered")
@@ -166,6 +169,7 @@ class Relay:
             # Each layer raises its own library's errors, and they share no base.
             logger.warning("the channel layer failed", exc_info=True)
             self.is_away = True
+            tally.layer_failed += 1
             return False
         self.is_away = False
         return True

@@ -93,7 +93,7 @@ from chat.protocol.outgoing import (
     UserList,
     Welcome,
 )
-from chat.protocol.reading import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame
+from chat.protocol.reading import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, kept_at
 from chat.protocol.text import clean_name, clean_title, is_emoji, name_key, visible
 
 
@@ -199,6 +199,7 @@ __all__ = [
     "frame",
     "is_emoji",
     "is_hidden",
+    "kept_at",
     "name_key",
     "now",
     "visible",

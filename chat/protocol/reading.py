@@ -34,6 +34,9 @@ _TEXT = 0x81
 _SHORT, _MEDIUM = 125, 0xFFFF
 """The longest payloads whose length fits the frame's own seven bits, and two bytes more."""
 
+_KEPT_AT = '"timestamp":'
+_NUMBER = re.compile(r"\d+")
+
 _encoder = msgspec.json.Encoder()
 _commands: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 _outgoing: msgspec.json.Decoder[AnyOutgoing] = msgspec.json.Decoder(AnyOutgoing)
@@ -51,6 +54,17 @@ _envelopes = msgspec.json.Decoder(_Envelope)
 def encode(outgoing: Outgoing) -> str:
     """One frame's text."""
     return _encoder.encode(outgoing).decode()
+
+
+def kept_at(text: str) -> int:
+    """When the message of a `message` was kept, in milliseconds since 1970; 0 where it does not say.
+
+    Looked for, not decoded: it is asked of each. What people say can't look like it, for quotation marks in it are
+    escaped.
+    """
+    at = text.rfind(_KEPT_AT)
+    number = _NUMBER.match(text, at + len(_KEPT_AT)) if at >= 0 else None
+    return int(number[0]) if number else 0
 
 
 def frame(text: str) -> bytes:
