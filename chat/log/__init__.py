@@ -118,16 +118,18 @@ class Log:
 
     def _settle(self, batch: list[Write], outcomes: Sequence[Outcome]) -> None:
         changes: dict[RoomLog, list[Change]] = {}
+        messages = 0
         for write, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Written) and outcome.change:
                 changes.setdefault(write.room, []).append(outcome.change)
+                messages += outcome.change.is_new
             try:
                 write.done(outcome)
             except Exception:
                 logger.exception("an answer could not be given", extra={"room": write.room.slug})
+        tally.messages += messages
+        tally.changes += sum(map(len, changes.values()))
         for room, of_room in changes.items():
-            tally.changes += len(of_room)
-            tally.messages += sum(change.is_new for change in of_room)
             self.on_committed(room, of_room)
 
     # --- Reading ---

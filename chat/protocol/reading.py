@@ -35,7 +35,8 @@ _SHORT, _MEDIUM = 125, 0xFFFF
 """The longest payloads whose length fits the frame's own seven bits, and two bytes more."""
 
 _KEPT_AT = '"timestamp":'
-_NUMBER = re.compile(r"\d+")
+_DIGITS = 13
+"""Of milliseconds since 1970, from 2001 to 2286."""
 
 _encoder = msgspec.json.Encoder()
 _commands: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
@@ -62,9 +63,9 @@ def kept_at(text: str) -> int:
     Looked for, not decoded: it is asked of each. What people say can't look like it, for quotation marks in it are
     escaped.
     """
-    at = text.rfind(_KEPT_AT)
-    number = _NUMBER.match(text, at + len(_KEPT_AT)) if at >= 0 else None
-    return int(number[0]) if number else 0
+    begin = text.rfind(_KEPT_AT) + len(_KEPT_AT)
+    digits = text[begin : begin + _DIGITS]
+    return int(digits) if digits.isdecimal() else 0
 
 
 def frame(text: str) -> bytes:
