@@ -144,8 +144,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             allowance.close()
 
     async def _accept(self, send: Any) -> None:
-        tally.connects += 1
         await send({"type": "websocket.accept"})
+        tally.connects += 1
 
     async def _listen(self, receive: Any) -> None:
         for heard in count(1):
