@@ -60,7 +60,7 @@ def _asked(name: str, draft: Draft) -> str:
     except Refused as refusal:
         raise Invalid(ErrorCode.REFUSED, f"content: {refusal}", field="content") from None
     except Exception:
-        logger.exception("the filter %s failed", name)
+        logger.exception("the filter %s failed", name, extra={"room": draft.room})
         raise Invalid(ErrorCode.REFUSED, "content: it can't be checked now", field="content") from None
 
 

@@ -26,4 +26,6 @@ urlpatterns = [
     path("invite/<str:code>/", views.invite, name="invite"),
     path("whoami", views.whoami, name="whoami"),
     path("healthz", views.healthz, name="healthz"),
+    path("readyz", views.readyz, name="readyz"),
+    path("metrics", views.show_metrics, name="metrics"),
 ]

@@ -37,6 +37,14 @@ def log_level(name: str, default: str) -> str:
     return level
 
 
+def choice(name: str, default: str, known: tuple[str, ...]) -> str:
+    """One of some words, in small letters."""
+    word = text(name, default).lower() or default
+    if word not in known:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(known)}, not {word!r}.")
+    return word
+
+
 def listed(name: str, default: str = "") -> list[str]:
     """Comma-separated."""
     return [part.strip() for part in text(name, default).split(",") if part.strip()]

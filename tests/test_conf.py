@@ -120,6 +120,22 @@ def test_a_bad_setting_stays_bad(settings: Settings) -> None:
             chat_settings()
 
 
+@pytest.mark.parametrize("value", ["x" * 15, 16 * 10**15, b"x" * 16, None])
+def test_a_secret_that_is_too_short_is_not_shown(value: object, settings: Settings) -> None:
+    """Nor is what is no text at all; empty, it is not set."""
+    settings.CHAT = {"METRICS_TOKEN": value}
+    with pytest.raises(ImproperlyConfigured) as caught:
+        chat_settings()
+    assert str(caught.value) == "CHAT['METRICS_TOKEN'] must be a text of at least 16 characters, not what it is."
+
+
+@pytest.mark.parametrize("value", ["", "x" * 16])
+def test_a_secret_may_be_empty_or_long_enough(value: str, settings: Settings) -> None:
+    """What is not set has no length."""
+    settings.CHAT = {"METRICS_TOKEN": value}
+    assert value == chat_settings().METRICS_TOKEN
+
+
 # --- From the environment ---
 
 

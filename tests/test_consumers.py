@@ -20,6 +20,7 @@ from pytest_django import Settings
 
 from chat import loops
 from chat.auth import GUEST_NAME, Identity
+from chat.collector import Collector
 from chat.consumers import ChatConsumer
 from chat.database import reading
 from chat.hub import Hub, Socket
@@ -886,6 +887,7 @@ async def test_nothing_is_left_of_sockets_that_came_and_went(person: Enter, sett
     settings.CHAT = {"GRACE": 0, "USER_LIST_INTERVAL": 0}
     hub, presence, log = of_this_loop(Hub), of_this_loop(Presence), of_this_loop(Log)
     of_this_loop(Warden)
+    of_this_loop(Collector)
 
     async def visit(number: int) -> None:
         visitor = await person(f"u{number}")

@@ -13,7 +13,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from chatsite import environment
-from chatsite.environment import boolean, database, listed, origins, redis_url, secret_key, text
+from chatsite.environment import boolean, choice, database, listed, origins, redis_url, secret_key, text
 
 SECRET = "hunter2"
 
@@ -235,6 +235,24 @@ def test_what_is_shown_of_a_url_helps(variable: Set) -> None:
     """The error shows the rest of the URL: scheme, host, name."""
     variable(f"postgre://alice:{SECRET}@db.example.com/chat")
     assert "'postgre://***@db.example.com/chat'" in complaint(lambda: database("X", ""))
+
+
+# --- One word of several ---
+
+
+@pytest.mark.parametrize(("value", "word"), [("json", "json"), (" JSON ", "json"), ("", "line"), ("line", "line")])
+def test_a_word_is_read(variable: Set, value: str, word: str) -> None:
+    """Whatever its case; nothing is the default."""
+    variable(value)
+    assert choice("X", "line", ("line", "json")) == word
+
+
+@pytest.mark.parametrize("value", ["jsonl", "json,line", "1"])
+def test_a_word_that_is_none_of_them_is_named(variable: Set, value: str) -> None:
+    """With all that are."""
+    variable(value)
+    said = complaint(lambda: choice("X", "line", ("line", "json")))
+    assert said == f"X must be one of line, json, not {value!r}."
 
 
 # --- The secret key ---

@@ -241,6 +241,10 @@ class ChatSettings:
     MEMBERS: int = kinds.number(1_000, 2, 100_000, "members", "How many members a room may have.")
     INVITE_LIFE: float = kinds.number(7.0, 0.01, 365, "days", "How long an invitation's link works.")
     KICK: float = kinds.number(60.0, 0, 86_400, "seconds", "How long somebody who was kicked stays out.")
+    # --- What it tells its operator ---
+    METRICS_TOKEN: str = kinds.secret(
+        "Who has it may read `/metrics`, with `Authorization: Bearer`. Empty: there is no such page.", least=16
+    )
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(ChatSettings)}

@@ -68,7 +68,13 @@ class Text(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Secret(Text):
-    """One that no error may show."""
+    """One that no error may show: empty, or of at least so many characters."""
+
+    least: int = 0
+
+    def accepts(self, value: Any) -> bool:
+        # Explicitly: a dataclass with slots is made anew, and a bare ``super()`` would mean the first.
+        return Text.accepts(self, value) and (not value or len(value) >= self.least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ class Networks(Texts):
     """Texts that are each an address or a network."""
 
     def accepts(self, value: Any) -> bool:
-        # Explicitly: a dataclass with slots is made anew, and a bare ``super()`` would mean the first.
+        # As above.
         return Texts.accepts(self, value) and all(_is_network(one) for one in value)
 
 
@@ -123,8 +129,9 @@ def text(default: str, meaning: str) -> Any:
     return _setting(default, Text("a text", "text"), meaning)
 
 
-def secret(meaning: str) -> Any:
-    return _setting("", Secret("a text", "text"), meaning)
+def secret(meaning: str, least: int = 0) -> Any:
+    length = f" of at least {least} characters" if least else ""
+    return _setting("", Secret(f"a text{length}", f"text{length}", least), meaning)
 
 
 def texts(default: tuple[str, ...], meaning: str, choices: tuple[str, ...] = ()) -> Any:

@@ -17,6 +17,7 @@ from msgspec import UNSET
 
 from chat import protocol, rooms
 from chat.auth import identify
+from chat.collector import Collector
 from chat.conf import chat_settings
 from chat.consumers.pace import Pace
 from chat.consumers.timers import Timers
@@ -48,11 +49,15 @@ from chat.protocol import (
     ShowToken,
     Typing,
 )
+from chat.tally import Reason, tally
 
 logger = logging.getLogger("chat.consumers")
 
 TURN = 8
 """Frames after which a socket lets the others have a turn: reading one that already waits suspends nothing."""
+
+CODES = range(1000, 1016)
+"""Codes of clients that are counted each by itself (RFC 6455, section 7.4.1): they may send any of 64,000."""
 
 Message = dict[str, Any]
 
@@ -81,6 +86,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     # Messages and other changes that wait for the database, and what waits until they are fewer.
     unanswered = 0
     slack: asyncio.Future[None] | None = None
+    # The code that the socket's end came with; 1006 where it was cut, or we were.
+    left_with = 1006
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         self.typed_at: dict[str, float] = {}
@@ -92,16 +99,19 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.pace, self.timers = Pace(allowance), Timers(self.socket)
         log = logging.LoggerAdapter(logger, {"connection": self.socket.id})
         self.hub = of_this_loop(Hub)
+        of_this_loop(Collector)
         warden = of_this_loop(rooms.Warden)
         heard = warden.heard
         try:
             self.socket.on_put_out = self.timers.be_patient
             identity = self.socket.identity if refusal else await identify(scope)
-            await send({"type": "websocket.accept"})
+            await self._accept(send)
             self.state = State.OPEN
             self.hub.add(self.socket)
-            if refusal or not self.socket.claim(identity):
-                self._turn_away(refusal or "You have as many sockets open as one person may have.")
+            if refusal:
+                self._turn_away(refusal, Reason[refusal.name])
+            elif not self.socket.claim(identity):
+                self._turn_away("You have as many sockets open as one person may have.", Reason.PERSON)
             if warden.heard != heard:
                 # Somebody's sign-in ended while this one's was read.
                 warden.look([self.socket])
@@ -114,7 +124,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             log.error("connection %s: the database does not answer: %s", self.socket.id, error)  # noqa: TRY400 its fault, not ours
             if self.state is State.CONNECTING:
                 # Opened, to be closed with a code: a handshake that is refused says nothing, and not to come back.
-                await send({"type": "websocket.accept"})
+                await self._accept(send)
             self.close(CloseCode.INTERNAL)
             await self.socket.lane.flushed()
         except Exception:
@@ -126,16 +136,22 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 self.close(CloseCode.INTERNAL)
                 await self.socket.lane.flushed()
         finally:
+            self._count_end()
             self.state = State.CLOSED
             self.timers.cancel()
             self.socket.lane.abandon()
             self._leave_everything()
             allowance.close()
 
+    async def _accept(self, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        tally.connects += 1
+
     async def _listen(self, receive: Any) -> None:
         for heard in count(1):
             message = await receive()
             if message["type"] == "websocket.disconnect":
+                self.left_with = message.get("code", self.left_with)
                 return
             # Who does not read what was said is not listened to either: answers would only pile up.
             await self.socket.lane.drained()
@@ -152,6 +168,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             self._hear_nonsense(refusal)
             return
         self.invalid = 0
+        tally.commands[type(command)] += 1
         try:
             self.pace.pay(cost_of(command))
             await self._handle(command)
@@ -251,6 +268,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.socket.lane.say(protocol.encode(outgoing))
 
     def _refuse(self, refusal: Invalid, ref: str | None = None) -> None:
+        tally.refused[refusal.code] += 1
         self.reply(
             Error(
                 code=refusal.code,
@@ -267,7 +285,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.state = State.CLOSING
         self.socket.lane.close(code)
 
-    def _turn_away(self, why: str) -> None:
+    def _turn_away(self, why: str, reason: Reason) -> None:
+        tally.connects_refused[reason] += 1
         self._refuse(Invalid(ErrorCode.TOO_MANY, why))
         self.close(CloseCode.TOO_MANY)
 
@@ -275,6 +294,17 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         for slug in list(self.socket.rooms):
             rooms.leave(self.hub, self.socket, slug, at_once=False)
         self.hub.remove(self.socket)
+
+    def _count_end(self) -> None:
+        if self.state is State.CONNECTING:
+            # It never opened.
+            return
+        ours = self.socket.lane.closed_with or (CloseCode.RESTART if self.hub.draining else None)
+        # We close none with 1000: by that a lane says that the peer is gone.
+        if ours and ours != CloseCode.NORMAL:
+            tally.closed["server", str(int(ours))] += 1
+        else:
+            tally.closed["client", str(self.left_with) if self.left_with in CODES else "other"] += 1
 
 
 def _text(message: Message) -> str:

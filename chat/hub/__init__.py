@@ -35,6 +35,7 @@ from chat.log import Change, Log, RoomLog, answered
 from chat.loops import of_this_loop
 from chat.policy import Policy
 from chat.protocol import CloseCode, ErrorCode, Invalid, Late
+from chat.tally import tally
 
 __all__ = [
     "RETRY",
@@ -273,6 +274,7 @@ class Hub:
         for slug in socket.rooms:
             self._rooms[slug].fall_behind(socket)
         socket.falls += 1
+        tally.falls += 1
         self._watch(socket)
 
     def _watch(self, socket: Socket) -> None:

@@ -17,6 +17,7 @@ from channels.layers import get_channel_layer
 
 from chat.hub.room import RETRY
 from chat.log import Change
+from chat.tally import tally
 
 logger = logging.getLogger("chat.hub")
 
@@ -104,7 +105,10 @@ class Relay:
         return {"type": "hub.hear", "room": slug, "from": self._channel, "parts": tuple(parts)}
 
     async def _send(self, slug: str | None, message: dict[str, Any]) -> bool:
-        return await self._guarded(self._layer.group_send(PEOPLE if slug is None else group_name(slug), message))
+        group = PEOPLE if slug is None else group_name(slug)
+        carried = await self._guarded(self._layer.group_send(group, message))
+        tally.layer_published += carried
+        return carried
 
     async def beat(self, *news: Part) -> None:
         """Send a beat, with news for all hubs; and find out whether the one before came back."""
@@ -167,6 +171,7 @@ class Relay:
         for received in count(1):
             try:
                 self._hand_over(await self._layer.receive(self._channel))
+                tally.layer_received += 1
             except Exception:
                 # The layer, or a message that is not ours: neither may end the deliveries.
                 logger.exception("a message from the channel layer was not delivered")
@@ -195,6 +200,7 @@ class Relay:
                 await call
         except Exception as error:  # noqa: BLE001 each layer raises its own library's errors, and they share no base
             self._lost(repr(error))
+            tally.layer_failed += 1
             return False
         return True
 

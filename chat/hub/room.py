@@ -15,6 +15,7 @@ from chat.lanes import Batch
 from chat.log import Change, Log, RoomLog, Stretch
 from chat.policy import Policy
 from chat.protocol import Invalid, Message, Ref, Welcome
+from chat.tally import tally
 
 logger = logging.getLogger("chat.hub")
 
@@ -71,6 +72,9 @@ class OpenRoom:
         # Frames that wait for the next tick, and the messages that are deleted with them.
         self._ready: list[str] = []
         self._gone: list[int] = []
+        # How many new messages are among them, and the first of these.
+        self._new = 0
+        self._first_new = ""
         # When that is, in the loop's time, and what will write them; None while nothing waits.
         self._next_at = 0.0
         self._tick: asyncio.TimerHandle | None = None
@@ -210,7 +214,7 @@ class OpenRoom:
             del self.behind[socket]
             self.sockets.add(socket)
             if late and self.latest:
-                socket.lane.write(Batch(list(self.latest.values())))
+                self._tell_again(socket, Batch(list(self.latest.values())))
 
     def _missed(self, position: int) -> list[Piece]:
         """What came after ``position`` and is written to the others: made once for a crowd that is cut at once."""
@@ -224,10 +228,14 @@ class OpenRoom:
         """Write them. False where the lane is full before the last, or with it."""
         for number, batch in pieces:
             self.behind[socket] = number
-            socket.lane.write(batch)
+            self._tell_again(socket, batch)
             if socket.lane.full:
                 return False
         return True
+
+    def _tell_again(self, socket: Socket, batch: Batch) -> None:
+        socket.lane.write(batch)
+        tally.caught_up += len(batch.texts)
 
     async def _read_for_those_behind(self) -> None:
         """Read from the log what the ring no longer has: once for all who need it, from the furthest behind on."""
@@ -244,6 +252,7 @@ class OpenRoom:
 
     async def _read_once_for_all(self, low: int) -> None:
         room, stretch = self.log, await self._patiently(low)
+        tally.stretches_read += 1
         if room is not self.log:
             return
         if stretch.end <= low:
@@ -317,6 +326,7 @@ class OpenRoom:
                 self._more = False
                 before, room = self.position, self.log
                 stretch = await self._patiently(before)
+                tally.gaps_read += 1
                 if self.position == before and self.log is room:
                     self._deliver_read(stretch)
                     self._more |= not stretch.whole
@@ -338,6 +348,9 @@ class OpenRoom:
         self._ring.add(change)
         if change.gone:
             self._gone.append(change.id)
+        if change.is_new:
+            self._first_new = self._first_new or change.fresh
+            self._new += 1
 
     def compared(self, returned: int, last: int) -> None:
         """The log was at ``last`` when so many had come back: when that is delivered, they lack nothing."""
@@ -353,7 +366,7 @@ class OpenRoom:
 
     def start_over(self, room: RoomLog) -> None:
         """The room's log is of another life: those who are here start with it anew."""
-        logger.warning("room %s: its log is another now, at %d", self.slug, room.seq)
+        logger.warning("room %s: its log is another now, at %d", self.slug, room.seq, extra={"room": self.slug})
         self.flush()
         self.log = room
         self.position = self.written = self._settled = room.seq
@@ -387,8 +400,10 @@ class OpenRoom:
         self.written = self.position
         if batch.texts:
             # A copy: a socket whose lane becomes full leaves the set.
-            for socket in tuple(self.sockets):
+            sockets = tuple(self.sockets)
+            for socket in sockets:
                 socket.lane.write(batch)
+            self._count(len(batch.texts), len(sockets))
         for message in self._gone:
             self._ring.forget(message)
         self._gone.clear()
@@ -398,6 +413,13 @@ class OpenRoom:
         # Counted from the end: in a big room the writes alone take longer than a tick, and what comes meanwhile
         # would otherwise leave one by one.
         self._next_at = self._loop.time() + TICK
+
+    def _count(self, frames: int, sockets: int) -> None:
+        """For the metrics: once for all frames and sockets, for a delivery costs less than to time it would."""
+        tally.delivered(frames, sockets)
+        if kept := protocol.kept_at(self._first_new):
+            tally.delivery_seconds.add(max(0, protocol.now() - kept) / 1_000, self._new * sockets)
+        self._new, self._first_new = 0, ""
 
 
 def _pieces(changes: Sequence[Change]) -> list[Piece]:

@@ -98,6 +98,11 @@ class Holders:
     def __len__(self) -> int:
         return len(self._open) + len(self._away)
 
+    @property
+    def here(self) -> int:
+        """How many have sockets."""
+        return len(self._open)
+
     def all(self) -> list[Holder]:
         # Copied in one step each: another thread may ask.
         return [*self._open.values(), *self._away.values()]

@@ -35,6 +35,7 @@ from chat.log.writes import (
     unavailable,
 )
 from chat.protocol import Message
+from chat.tally import tally
 
 __all__ = [
     "Change",
@@ -75,6 +76,11 @@ class Log:
         # Writes what waits; None while nothing does.
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many changes wait to be written."""
+        return len(self._waiting)
+
     # --- Writing ---
 
     def append(self, write: Write) -> None:
@@ -97,6 +103,7 @@ class Log:
             self._task = None
 
     async def _commit(self, batch: list[Write]) -> Sequence[Outcome]:
+        began = asyncio.get_running_loop().time()
         try:
             return await writing(partial(_writer.write, batch))
         except Error as error:
@@ -104,17 +111,24 @@ class Log:
         except Exception:
             # A fault of ours must not leave those who wait without an answer, nor end the writing.
             logger.exception("%d changes could not be written", len(batch))
+        finally:
+            tally.commit_size.add(len(batch))
+            tally.commit_seconds.add(asyncio.get_running_loop().time() - began)
         return [unavailable() for _ in batch]
 
     def _settle(self, batch: list[Write], outcomes: Sequence[Outcome]) -> None:
         changes: dict[RoomLog, list[Change]] = {}
+        messages = 0
         for write, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Written) and outcome.change:
                 changes.setdefault(write.room, []).append(outcome.change)
+                messages += outcome.change.is_new
             try:
                 write.done(outcome)
             except Exception:
-                logger.exception("an answer could not be given")
+                logger.exception("an answer could not be given", extra={"room": write.room.slug})
+        tally.messages += messages
+        tally.changes += sum(map(len, changes.values()))
         for room, of_room in changes.items():
             self.on_committed(room, of_room)
 

@@ -28,6 +28,11 @@ class Change:
     # Is the message's text gone? Then earlier frames with it must go too.
     gone: bool = False
 
+    @property
+    def is_new(self) -> bool:
+        """Is it a message as it was said? One that was changed since has two numbers."""
+        return self.id == self.seq
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:

@@ -94,7 +94,7 @@ from chat.protocol.outgoing import (
     UserList,
     Welcome,
 )
-from chat.protocol.reading import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame
+from chat.protocol.reading import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, kept_at
 from chat.protocol.text import clean_name, clean_title, is_emoji, name_key, visible
 
 
@@ -201,6 +201,7 @@ __all__ = [
     "frame",
     "is_emoji",
     "is_hidden",
+    "kept_at",
     "name_key",
     "now",
     "visible",

@@ -34,6 +34,10 @@ _TEXT = 0x81
 _SHORT, _MEDIUM = 125, 0xFFFF
 """The longest payloads whose length fits the frame's own seven bits, and two bytes more."""
 
+_KEPT_AT = '"timestamp":'
+_DIGITS = 13
+"""Of milliseconds since 1970, from 2001 to 2286."""
+
 _encoder = msgspec.json.Encoder()
 _commands: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 _outgoing: msgspec.json.Decoder[AnyOutgoing] = msgspec.json.Decoder(AnyOutgoing)
@@ -51,6 +55,17 @@ _envelopes = msgspec.json.Decoder(_Envelope)
 def encode(outgoing: Outgoing) -> str:
     """One frame's text."""
     return _encoder.encode(outgoing).decode()
+
+
+def kept_at(text: str) -> int:
+    """When the message of a `message` was kept, in milliseconds since 1970; 0 where it does not say.
+
+    Looked for, not decoded: it is asked of each. What people say can't look like it, for quotation marks in it are
+    escaped.
+    """
+    begin = text.rfind(_KEPT_AT) + len(_KEPT_AT)
+    digits = text[begin : begin + _DIGITS]
+    return int(digits) if digits.isdecimal() else 0
 
 
 def frame(text: str) -> bytes:

@@ -23,6 +23,7 @@ from chat.loops import of_this_loop
 from chat.presence import Presence
 from chat.protocol import CloseCode, ErrorCode, Invalid, Removed, RoomChanged
 from chat.rooms.permissions import about, check_entering
+from chat.tally import tally
 
 logger = logging.getLogger("chat.rooms")
 
@@ -163,4 +164,5 @@ class Warden:
         for slug in list(socket.rooms):
             self._presence.exit(slug, socket.id, at_once=True)
             self._hub.exit(slug, socket)
+        tally.sign_ins_ended += socket.lane.closed_with is None
         socket.lane.close(CloseCode.NOT_SIGNED_IN)

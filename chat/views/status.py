@@ -1,9 +1,17 @@
-"""What programs ask: whether the process is alive, and who the browser is."""
+"""What programs ask: is the process alive, and ready, and how is it; and who is the browser."""
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from asyncio import to_thread
+
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from chat import metrics
+from chat.collector import Collector
+from chat.conf import chat_settings
+from chat.loops import of_this_loop
+from chat.views.readiness import readiness
 from chat.views.visitor import identity_of
 
 
@@ -12,6 +20,37 @@ from chat.views.visitor import identity_of
 def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 a view's signature
     """The process answers: 200. It says nothing of the database or the layer, which others share."""
     return HttpResponse("ok\n", content_type="text/plain")
+
+
+@require_GET
+@never_cache
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Should people be sent here? 200, or 503 where the database does not answer or the process says goodbye.
+
+    Without the channel layer the chat goes on, so that is 200; with ``?strict`` 503.
+    """
+    now = readiness()
+    ready = now.database and not now.draining and (now.layer or "strict" not in request.GET)
+    told = {
+        "ready": ready,
+        "database": "ok" if now.database else "away",
+        "layer": "ok" if now.layer else "away",
+        "draining": now.draining,
+    }
+    return JsonResponse(told, status=200 if ready else 503)
+
+
+@require_GET
+@never_cache
+async def show_metrics(request: HttpRequest) -> HttpResponse:
+    """The numbers, for who has METRICS_TOKEN. Where none is set there is no such page."""
+    token = chat_settings().METRICS_TOKEN
+    if not token:
+        raise Http404
+    if not constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {token}"):
+        return HttpResponse("The token is missing or wrong.\n", status=401, headers={"WWW-Authenticate": "Bearer"})
+    of_this_loop(Collector).collect()
+    return HttpResponse(await to_thread(metrics.exposition), content_type=metrics.CONTENT_TYPE)
 
 
 @require_GET

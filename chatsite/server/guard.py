@@ -10,6 +10,7 @@ from twisted.internet.protocol import Factory
 from chat.conf import chat_settings
 from chat.limits import Limits, is_proxy, limited_as
 from chat.loops import of_this_loop
+from chat.tally import Reason, tally
 
 logger = logging.getLogger("chatsite.server")
 
@@ -33,6 +34,7 @@ class Door(Factory):  # type: ignore[misc]  # twisted ships no types
         address = getattr(addr, "host", "")
         if wait(address):
             self._refusals.add(address)
+            tally.connects_refused[Reason.RATE] += 1
             return None
         return self._inner.buildProtocol(addr)
 

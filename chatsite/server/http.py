@@ -15,6 +15,7 @@ from twisted.web import http
 from chat.conf import chat_settings
 from chat.limits import Limits, address_of, is_proxy
 from chat.loops import of_this_loop
+from chat.tally import Reason, tally
 from chatsite.server.wire import unsent
 
 BODY_LIMIT = 1 << 20
@@ -130,6 +131,7 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
         upgrade = self.requestHeaders.hasHeader(b"Upgrade")
         wait = self._wait() if upgrade else 0.0
         if wait:
+            tally.connects_refused[Reason.RATE] += 1
             self.setHeader(b"Retry-After", str(math.ceil(wait)).encode())
             return self.basic_error(429, b"Too Many Requests", "Too many connections from your address.")
         if upgrade and not self._can_be_upgraded():

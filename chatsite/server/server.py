@@ -11,8 +11,9 @@ from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory
 from twisted.internet import defer
 
-from chat.hub import TICK
+from chat.hub import TICK, Hub
 from chat.lanes import WIRE
+from chat.loops import of_this_loop
 from chat.protocol import FRAME_LIMIT, CloseCode, Reconnect, encode, frame, now
 from chatsite.server.guard import Door
 from chatsite.server.http import Deadlines, Factory
@@ -118,6 +119,7 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
         return drained.addCallback(lambda _: self._kill_the_rest())
 
     async def _drain(self) -> None:
+        of_this_loop(Hub).draining = True
         for port in self._ports:
             port.stopListening()
         # What was acknowledged goes out before the farewell: two ticks of the hub.

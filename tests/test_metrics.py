@@ -1,0 +1,495 @@
+"""What is counted, and what Prometheus is told of it, by one process and by several."""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import AsyncClient
+from doubles import Clock, FakeLayer, Outage, until
+from helpers import Closed, CommunicatorPersona, Enter
+from hypothesis import given
+from hypothesis import strategies as st
+from logs import Visitor, commit, edit, elsewhere, post, posts
+from members import browser, member
+from prometheus_client import CollectorRegistry, Histogram
+from pytest_django import Settings
+from scraped import Numbers, Since, now
+from servers import PATIENCE, ROOT
+from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Factory
+
+from chat import metrics, protocol
+from chat.collector import INTERVAL, Collector
+from chat.hub import Hub
+from chat.log import Change, Log
+from chat.loops import close_this_loop, of_this_loop
+from chat.protocol import COMMANDS, CloseCode, ErrorCode, Message, Reaction, UserList
+from chat.rooms import Warden
+from chat.tally import SIZES, Reason, Spread, Tally
+from chatsite.server.guard import Door
+
+Persona = CommunicatorPersona
+
+
+@pytest.fixture
+async def hub(rooms: None) -> AsyncIterator[Hub]:
+    yield of_this_loop(Hub)
+    await close_this_loop()
+
+
+@pytest.fixture
+async def clock() -> AsyncIterator[Clock]:
+    clock = Clock()
+    yield clock
+    clock.start()
+
+
+# --- The numbers ---
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 0.5, *SIZES, 500.5, 1e9]), st.integers(1, 100)), max_size=20))
+def test_a_spread_counts_as_a_histogram_does(values: list[tuple[float, int]]) -> None:
+    """Value by value, each as often as it came: the same buckets and the same sum."""
+    spread, registry = Spread(SIZES), CollectorRegistry()
+    ours = metrics.Spreads("ours", "Ours.", buckets=SIZES, registry=registry)
+    theirs = Histogram("theirs", "Theirs.", buckets=SIZES, registry=registry)
+    for value, times in values:
+        spread.add(value, times)
+        for _ in range(times):
+            theirs.observe(value)
+    ours.take(spread.counts, spread.total)
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    compared = [each for each in samples if each.name in ("theirs_bucket", "theirs_count", "theirs_sum")]
+    assert len(compared) == len(SIZES) + 3
+    for sample in compared:
+        same = registry.get_sample_value(sample.name.replace("theirs", "ours"), sample.labels)
+        assert same == pytest.approx(sample.value)
+
+
+def test_everything_that_is_counted_is_told() -> None:
+    """Each number of the tally has its metric, and each of these metrics its number."""
+    counted = {field.name for field in dataclasses.fields(Tally)}
+    assert counted == {*metrics.COUNTERS, *metrics.LABELLED, *metrics.SPREADS}
+
+
+def test_only_what_is_new_is_handed_over() -> None:
+    """What is handed over twice is told once, and what came in between is added."""
+    counted = Tally()
+    ledger = metrics.Ledger(counted)
+
+    def told() -> tuple[float, float, float]:
+        ledger.hand_over()
+        numbers = Numbers(metrics.exposition().decode())
+        return (
+            numbers.of("chat_deliveries_total"),
+            numbers.of("chat_closed_total", by="client", code="1015"),
+            numbers.of("chat_commit_size_sum"),
+        )
+
+    before = told()
+    for times in (1, 2):
+        counted.delivered(frames=3, sockets=2)
+        counted.closed["client", "1015"] += 1
+        counted.commit_size.add(7, 2)
+        after = told()
+        assert after == tuple(old + times * new for old, new in zip(before, (6, 1, 14), strict=True))
+    assert told() == after
+
+
+@given(
+    st.text(st.characters(codec="utf-8"), max_size=200),
+    st.sampled_from(["", '"timestamp":1,"', '\\"timestamp":1']),
+)
+def test_when_a_message_was_kept_is_found_whatever_it_says(said: str, field: str) -> None:
+    """Nothing that people write is taken for the time: not in the text, nor in a name before or after it."""
+    said = field + said
+    message = Message(room="lobby", id=1, seq=1, username=said, content=said, timestamp=1_763_800_000_123)
+    message.reactions = [Reaction(said, [said], 1)]
+    assert protocol.kept_at(protocol.encode(message)) == 1_763_800_000_123
+
+
+def test_what_is_no_message_tells_no_time() -> None:
+    """0 where there is none."""
+    assert protocol.kept_at(protocol.encode(protocol.Deleted(room="lobby", id=1, seq=2))) == 0
+
+
+# --- What is counted in a conversation ---
+
+
+async def test_each_message_is_a_delivery_to_each_socket(person: Enter, settings: Settings) -> None:
+    """5 messages to 3 sockets are 15 deliveries, each timed; a write may carry several of them."""
+    settings.CHAT = {**settings.CHAT, "USER_LIST_INTERVAL": 0}
+    people = [await person(name) for name in ("Alice", "Bob", "Eve")]
+    for each in people:
+        await each.join()
+    for each in people:
+        # After it the room is quiet.
+        await each.expect(UserList, count=3)
+    since = Since()
+    for number in range(5):
+        await people[0].send("message", content=f"{number}")
+    for each in people:
+        await each.expect(Message, content="4")
+    assert since.of("chat_deliveries_total") == 15
+    assert since.of("chat_delivery_seconds_count") == 15
+    assert 3 <= since.of("chat_writes_total") <= 15
+    assert since.of("chat_messages_total") == since.of("chat_changes_total") == 5
+    assert since.of("chat_commit_size_sum") == 5
+    assert since.of("chat_commit_size_count") == since.of("chat_commit_seconds_count") >= 1
+    assert since.of("chat_commands_total", type="message") == since.of("chat_commands_total") == 5
+    assert since.of("chat_layer_published_total") >= 1
+    assert since.of("chat_layer_received_total") >= 1
+
+
+async def test_a_change_is_no_message(hub: Hub) -> None:
+    """An edit is a change of the log, and what it tells has no time of its own."""
+    visitor = await enter(hub)
+    await commit(hub.log, post(hub.rooms()["tea"].log))
+    await visitor.reaches(1)
+    since = Since()
+    await commit(hub.log, edit(hub.rooms()["tea"].log, 1, "another"))
+    await visitor.reaches(2)
+    assert (since.of("chat_changes_total"), since.of("chat_messages_total")) == (1, 0)
+    assert (since.of("chat_deliveries_total"), since.of("chat_delivery_seconds_count")) == (1, 0)
+
+
+@pytest.mark.parametrize(("ago", "seconds"), [(2_000, 2.0), (-60_000, 0.0)])
+async def test_a_delivery_lasts_from_when_the_message_was_kept(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, ago: int, seconds: float
+) -> None:
+    """One that was kept two seconds before it is written counts two; where the clock went back meanwhile, none."""
+    visitors = [await enter(hub) for _ in range(3)]
+    since, moment = Since(), protocol.now()
+    monkeypatch.setattr(protocol, "now", lambda: moment)
+    message = Message(room="tea", id=1, seq=1, username="Bob", content="hi", timestamp=moment - ago)
+    frame = protocol.encode(message)
+    hub.rooms()["tea"].deliver([Change(1, 1, frame, frame)])
+    for visitor in visitors:
+        await visitor.reaches(1)
+    assert since.of("chat_delivery_seconds_count") == 3
+    assert since.of("chat_delivery_seconds_sum") == pytest.approx(3 * seconds)
+
+
+async def test_what_the_log_is_read_for_is_counted(hub: Hub) -> None:
+    """A gap once, and once for those who come back from before what is in memory; these count as caught up."""
+    log = await hub.log.open("tea")
+    await elsewhere(*posts(log, 10))
+    since = Since()
+    visitor = await enter(hub, since=0)
+    await visitor.reaches(10)
+    assert (since.of("chat_stretches_read_total"), since.of("chat_gaps_read_total")) == (1, 0)
+    assert (since.of("chat_caught_up_total"), since.of("chat_deliveries_total")) == (10, 0)
+    await elsewhere(post(log))
+    await commit(hub.log, post(log))
+    await visitor.reaches(12)
+    assert (since.of("chat_stretches_read_total"), since.of("chat_gaps_read_total")) == (1, 1)
+    assert (since.of("chat_caught_up_total"), since.of("chat_deliveries_total")) == (10, 2)
+
+
+async def test_who_reads_too_slowly_lags(hub: Hub, settings: Settings) -> None:
+    """It fell once, and lags until it has read all, in however many rooms it is."""
+    settings.CHAT = {**settings.CHAT, "OUTBOX": 1_024}
+    visitor = await enter(hub)
+    hub.enter(await hub.open("cake"), visitor.socket)
+    since = Since()
+    visitor.ear.open.clear()
+    await commit(hub.log, post(hub.rooms()["tea"].log, "x" * 2_000))
+    await until(lambda: visitor.socket.lane.full)
+    assert (since.of("chat_falls_total"), now().of("chat_lagging_sockets")) == (1, 1)
+    visitor.ear.open.set()
+    await until(lambda: not visitor.socket.lane.full)
+    assert (since.of("chat_falls_total"), now().of("chat_lagging_sockets")) == (1, 0)
+
+
+async def enter(hub: Hub, since: int | None = None) -> Visitor:
+    """Somebody comes into the room "tea"."""
+    visitor = Visitor()
+    hub.add(visitor.socket)
+    hub.enter(await hub.open("tea"), visitor.socket, since)
+    return visitor
+
+
+async def test_what_is_there_is_told(person: Enter) -> None:
+    """Sockets, the people that they are of, the rooms that they are in; and what became of them all."""
+    since = Since()
+    ann, again = await member(person, "Ann"), await member(person, "Ann")
+    bob = await person("Bob")
+    await ann.join("tea")
+    await bob.join("cake")
+    told = now()
+    assert (told.of("chat_sockets"), told.of("chat_people"), told.of("chat_rooms")) == (3, 2, 2)
+    await ann.vanish(1001)
+    await again.vanish(3_333)
+    await bob.vanish()
+    assert (now().of("chat_sockets"), now().of("chat_people")) == (0, 0)
+    assert since.of("chat_connects_total") == since.of("chat_closed_total", by="client") == 3
+    for code in ("1001", "1006", "other"):
+        assert since.of("chat_closed_total", by="client", code=code) == 1
+
+
+async def test_closes_of_ours_and_refusals_are_counted_by_their_code(alice: Persona, charlie: Persona) -> None:
+    """A command that is refused; nonsense until the socket is closed; a sign-in that ends."""
+    since = Since()
+    await charlie.send("message", content="hi")
+    await charlie.refused(ErrorCode.NOT_JOINED)
+    for _ in range(10):
+        await charlie.write("nonsense")
+    assert await charlie.closed() == CloseCode.BAD_INPUT
+    await charlie.vanish()
+    assert since.of("chat_refused_total", code="not_joined") == 1
+    assert since.of("chat_refused_total", code="bad_json") == 10
+    assert since.of("chat_closed_total", by="server", code="4400") == since.of("chat_closed_total") == 1
+
+    (socket,) = of_this_loop(Hub).sockets.values()
+    for _ in range(2):
+        of_this_loop(Warden).end(socket)
+    await alice.closed()
+    await alice.vanish()
+    assert since.of("chat_sign_ins_ended_total") == 1
+    assert since.of("chat_closed_total", by="server", code="4401") == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [("SOCKETS", "full"), ("SOCKETS_PER_ADDRESS", "address"), ("SOCKETS_PER_PERSON", "person")],
+)
+async def test_sockets_that_are_too_many_are_counted_by_the_limit(
+    person: Enter, settings: Settings, limit: str, reason: str
+) -> None:
+    """Each reason for itself, and the close with it."""
+    settings.CHAT = {"LIMITS": True, limit: 1}
+    client = AsyncClient()
+    await client.aforce_login(await User.objects.acreate(username="Ann"))
+    headers, since = browser(client.cookies["sessionid"].value), Since()
+    _, ann = [await person("Ann", headers=headers, client=("192.0.2.1", 1)) for _ in range(2)]
+    assert await ann.closed() == CloseCode.TOO_MANY
+    await ann.vanish()
+    assert since.of("chat_connects_refused_total", reason=reason) == since.of("chat_connects_refused_total") == 1
+    assert since.of("chat_closed_total", by="server", code="4029") == 1
+
+
+async def test_a_foreign_page_is_counted_too(person: Enter) -> None:
+    """It never had a socket."""
+    since = Since()
+    with pytest.raises(Closed):
+        await person("Eve", headers={"origin": "https://evil.example"})
+    assert since.of("chat_connects_refused_total", reason="origin") == 1
+    assert since.of("chat_connects_total") == since.of("chat_closed_total") == 0
+
+
+async def test_connections_that_come_too_fast_are_counted(hub: Hub, settings: Settings) -> None:
+    """At the door, where nothing of them was read."""
+    settings.CHAT = {"LIMITS": True, "CONNECT_BURST": 1, "CONNECT_RATE": 0.01}
+    door, since = Door(Factory.forProtocol(object)), Since()
+    with pytest.raises(AttributeError):
+        # It comes in, and is no protocol.
+        door.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+    assert door.buildProtocol(IPv4Address("TCP", "192.0.2.1", 2)) is None
+    assert since.of("chat_connects_refused_total", reason="rate") == 1
+
+
+async def test_a_layer_that_is_away_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is counted, and nothing as published."""
+    layer = FakeLayer()
+    monkeypatch.setattr(hub._relay, "_layer", layer)
+    assert now().of("chat_layer_away") == 0
+    layer.error = ConnectionError("away")
+    since = Since()
+    visitor = await enter(hub)
+    await commit(hub.log, post(hub.rooms()["tea"].log))
+    await visitor.reaches(1)
+    assert now().of("chat_layer_away") == 1
+    assert since.of("chat_layer_failed_total") >= 1
+    assert since.of("chat_layer_published_total") == 0
+
+
+async def test_what_waits_for_the_database_is_told(hub: Hub, outage: Outage) -> None:
+    """How much it is, as long as it does; and a commit that fails is timed as well."""
+    log = await hub.log.open("tea")
+    since = Since()
+    with outage.begin():
+        for write in posts(log, 3):
+            hub.log.append(write)
+        assert now().of("chat_log_waiting") == 3
+        await of_this_loop(Log).close()
+    assert now().of("chat_log_waiting") == 0
+    assert since.of("chat_commit_seconds_count") == 1
+    assert since.of("chat_messages_total") == 0
+
+
+async def test_a_busy_loop_lags(hub: Hub, clock: Clock) -> None:
+    """A timer of each second that fires 0.4 s late says so."""
+    of_this_loop(Collector)
+    since = Since()
+    clock.stop()
+    await clock.skip(INTERVAL + 0.4)
+    assert since.of("chat_loop_lag_seconds_count") == 1
+    assert since.of("chat_loop_lag_seconds_sum") == pytest.approx(0.4)
+
+
+async def test_every_second_the_numbers_are_fresh(hub: Hub, clock: Clock) -> None:
+    """Nobody has to ask this process: another may answer for it."""
+    of_this_loop(Collector)
+    await enter(hub)
+    hub.draining = True
+    await clock.skip(INTERVAL)
+    told = Numbers(metrics.exposition().decode())
+    assert (told.of("chat_sockets"), told.of("chat_rooms"), told.of("chat_draining")) == (1, 1, 1)
+    assert told.of("chat_resident_bytes") > 10_000_000
+    assert told.of("chat_cpu_seconds_total") > 0
+
+
+async def test_what_may_happen_is_there_before_it_does(hub: Hub) -> None:
+    """A rate sees the first one only where a zero came before."""
+    told = now()
+    for name, label, known in (
+        ("chat_refused_total", "code", {str(code) for code in ErrorCode}),
+        ("chat_commands_total", "type", set(COMMANDS)),
+        ("chat_connects_refused_total", "reason", {str(reason) for reason in Reason}),
+    ):
+        assert {sample.labels[label] for sample in told.each(name)} == known
+    codes = {sample.labels["code"] for sample in told.each("chat_closed_total", by="server")}
+    assert codes == {str(int(code)) for code in CloseCode if code != CloseCode.NORMAL}
+
+
+# --- Several processes ---
+
+PROCESS = """
+import sys
+from chat import metrics
+from chat.tally import tally
+
+for line in sys.stdin:
+    if line == "tell\\n":
+        print(metrics.exposition().decode() + "# the end", flush=True)
+    else:
+        tally.delivered(int(line), 1)
+        tally.closed["server", "4400"] += 1
+        tally.commit_size.add(3)
+        metrics.SOCKETS.set(int(line))
+        metrics.ledger.hand_over()
+        print("# the end", flush=True)
+"""
+
+
+class Process:
+    """One that counts what it is told to, and tells what all that share its folder have counted."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.pid = process.pid
+
+    def count(self, number: int) -> None:
+        self._ask(str(number))
+
+    def tell(self) -> Numbers:
+        return Numbers(self._ask("tell"))
+
+    def _ask(self, line: str) -> str:
+        assert self.process.stdin
+        assert self.process.stdout
+        print(line, file=self.process.stdin, flush=True)
+        said = "".join(iter(self.process.stdout.readline, "# the end\n"))
+        assert self.process.poll() is None
+        return said
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+
+@contextmanager
+def processes(folder: Path | None, number: int) -> Iterator[list[Process]]:
+    variables = {"PYTHONPATH": str(ROOT)} | ({"PROMETHEUS_MULTIPROC_DIR": str(folder)} if folder else {})
+    with ExitStack() as stack:
+        yield [
+            Process(
+                stack.enter_context(
+                    subprocess.Popen(
+                        [sys.executable, "-c", PROCESS],
+                        env=variables,
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        text=True,
+                    )
+                )
+            )
+            for _ in range(number)
+        ]
+
+
+def test_one_answers_for_all(tmp_path: Path) -> None:
+    """What is counted is summed; what is there is told of each process."""
+    with processes(tmp_path, 3) as some:
+        for number, process in enumerate(some, 1):
+            process.count(number)
+        some[0].count(10)
+        told = some[2].tell()
+        assert told.of("chat_deliveries_total") == 16
+        assert told.of("chat_closed_total", by="server", code="4400") == 4
+        assert (told.of("chat_commit_size_count"), told.of("chat_commit_size_sum")) == (4, 12)
+        assert told.of("chat_commit_size_bucket", le="2.0") == 0
+        assert told.of("chat_commit_size_bucket", le="5.0") == 4
+        sockets = {sample.labels["pid"]: sample.value for sample in told.each("chat_sockets")}
+        assert sockets == {str(process.pid): value for process, value in zip(some, (10, 2, 3), strict=True)}
+
+
+def test_alone_and_together_the_same_is_told(tmp_path: Path) -> None:
+    """The same names, whether the numbers are kept in memory or in files."""
+    with processes(None, 1) as (alone,), processes(tmp_path, 1) as (together,):
+        for process in (alone, together):
+            process.count(1)
+        assert alone.tell().names == together.tell().names
+        assert len(alone.tell().names) > 25
+
+
+def test_who_has_ended_is_forgotten_and_counts(tmp_path: Path) -> None:
+    """Its sockets are gone, its deliveries were; and a hundred more of them leave no more files."""
+    with processes(tmp_path, 3) as (one, two, three):
+        for process in (one, two, three):
+            process.count(5)
+        sizes = []
+        for process in (one, two):
+            process.kill()
+            metrics.forget(process.pid, tmp_path)
+            told = three.tell()
+            assert told.of("chat_deliveries_total") == 15
+            assert told.of("chat_commit_size_count") == 3
+            assert told.of("chat_commit_size_sum") == 9
+            sizes.append(len(list(tmp_path.iterdir())))
+        assert [sample.labels["pid"] for sample in told.each("chat_sockets")] == [str(three.pid)]
+        assert sizes[0] > sizes[1] == 3 + 2
+        metrics.forget(one.pid, tmp_path)
+        assert three.tell().of("chat_deliveries_total") == 15
+
+
+def test_a_scrape_sees_nothing_twice_while_some_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever it is asked, it is the same sum."""
+    monkeypatch.setattr(metrics, "_SHARED", str(tmp_path))
+    with processes(tmp_path, 1) as (one,):
+        one.count(5)
+        copies = range(1_000_000, 1_000_040)
+        for pid in copies:
+            for path in tmp_path.glob(f"*_{one.pid}.db"):
+                (tmp_path / path.name.replace(str(one.pid), str(pid))).write_bytes(path.read_bytes())
+        right = 5 * (1 + len(copies))
+
+        def forget_all() -> None:
+            for pid in copies:
+                metrics.forget(pid, tmp_path)
+
+        thread = Thread(target=forget_all)
+        thread.start()
+        seen = set()
+        while thread.is_alive():
+            seen.add(Numbers(metrics.exposition().decode()).of("chat_deliveries_total"))
+        thread.join()
+        assert seen | {Numbers(metrics.exposition().decode()).of("chat_deliveries_total")} == {right}

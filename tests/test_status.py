@@ -1,0 +1,194 @@
+"""What programs ask: whether the process is ready, and its numbers."""
+
+import json
+from threading import Event
+from typing import Any
+
+import pytest
+from django.test import AsyncClient, Client, override_settings
+from doubles import Outage
+from helpers import PATIENCE, CommunicatorPersona
+from pytest_django import Settings
+from scraped import Numbers
+
+from chat import models
+from chat.collector import Collector
+from chat.conf import chat_settings
+from chat.hub import Hub
+from chat.loops import everywhere, of_this_loop
+from chat.views import readiness
+from chat.views.readiness import Question
+
+Persona = CommunicatorPersona
+TOKEN = "a token that is long"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+# --- Ready? ---
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test has another's answer of the database."""
+    monkeypatch.setattr(readiness, "_database", Question())
+
+
+@pytest.fixture
+def hangs(monkeypatch: pytest.MonkeyPatch) -> "Hung":
+    hung = Hung()
+    monkeypatch.setattr(models.Room.objects, "exists", hung.exists)
+    return hung
+
+
+class Hung:
+    """A database that does not answer the first question until told."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answers = Event()
+
+    def exists(self) -> bool:
+        self.asked += 1
+        if self.asked == 1:
+            self.answers.wait(PATIENCE)
+        return True
+
+
+def told(response: Any) -> tuple[int, dict[str, Any]]:
+    return response.status_code, json.loads(response.content)
+
+
+ALL_WELL = {"ready": True, "database": "ok", "layer": "ok", "draining": False}
+
+
+def test_all_is_well(client: Client) -> None:
+    """200, not to be kept by anybody on the way."""
+    response = client.get("/readyz")
+    assert told(response) == (200, ALL_WELL)
+    assert "no-store" in response["Cache-Control"]
+    assert told(client.get("/readyz?strict")) == (200, ALL_WELL)
+
+
+def test_a_database_that_is_away_is_told(client: Client, outage: Outage) -> None:
+    """503, as long as it is; then 200 again."""
+    with outage.begin():
+        assert told(client.get("/readyz")) == (503, {**ALL_WELL, "ready": False, "database": "away"})
+    readiness._database._asked -= readiness.FRESH
+    assert told(client.get("/readyz")) == (200, ALL_WELL)
+
+
+def test_a_database_without_our_tables_is_away(client: Client, outage: Outage) -> None:
+    """That a connection opens is not enough."""
+    with outage.begin(of="chat_room"):
+        assert client.get("/readyz").status_code == 503
+
+
+def test_a_database_that_hangs_hangs_nobody(client: Client, hangs: Hung, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked once, however many ask us, and whoever comes later than its time is answered at once."""
+    monkeypatch.setattr(readiness, "PATIENCE", 0.2)
+    for _ in range(3):
+        assert told(client.get("/readyz")) == (503, {**ALL_WELL, "ready": False, "database": "away"})
+    monkeypatch.setattr(readiness, "PATIENCE", 20.0)
+    hangs.answers.set()
+    assert told(client.get("/readyz")) == (200, ALL_WELL)
+    assert hangs.asked == 1
+
+
+def test_a_question_that_hangs_is_given_up(client: Client, hangs: Hung, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection may be dead and the database well: then another is asked for."""
+    monkeypatch.setattr(readiness, "PATIENCE", 0.2)
+    assert client.get("/readyz").status_code == 503
+    monkeypatch.setattr(readiness, "PATIENCE", 20.0)
+    readiness._database._asked -= readiness.GIVEN_UP
+    assert told(client.get("/readyz")) == (200, ALL_WELL)
+    assert hangs.asked == 2
+    hangs.answers.set()
+
+
+def test_a_crowd_of_probes_is_one_question(client: Client, statements: list[str]) -> None:
+    """An answer holds for a second."""
+    for _ in range(20):
+        assert client.get("/readyz").status_code == 200
+    assert len([sql for sql in statements if "chat_room" in sql]) == 1
+
+
+async def test_without_the_layer_it_is_ready(async_client: AsyncClient, alice: Persona) -> None:
+    """The chat goes on within the process; who wants to know can be strict."""
+    of_this_loop(Hub)._relay.is_away = True
+    away = {**ALL_WELL, "layer": "away"}
+    assert told(await async_client.get("/readyz")) == (200, away)
+    assert told(await async_client.get("/readyz?strict")) == (503, {**away, "ready": False})
+
+
+async def test_a_process_that_says_goodbye_is_not_ready(async_client: AsyncClient, alice: Persona) -> None:
+    """Nobody should be sent to it any more."""
+    of_this_loop(Hub).draining = True
+    assert told(await async_client.get("/readyz")) == (503, {**ALL_WELL, "ready": False, "draining": True})
+
+
+@override_settings(SECURE_SSL_REDIRECT=True, CHAT={"METRICS_TOKEN": TOKEN})
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_probes_are_not_sent_to_https(client: Client, path: str) -> None:
+    """They come from beside the process, past the proxy; browsers are sent."""
+    assert client.get(path, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert client.get("/").status_code == 301
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_probes_only_ask(client: Client, path: str) -> None:
+    """There is nothing to send to them."""
+    assert client.post(path).status_code == 405
+
+
+# --- The numbers ---
+
+
+@pytest.fixture
+def token(settings: Settings) -> str:
+    settings.CHAT = {**settings.CHAT, "METRICS_TOKEN": TOKEN}
+    return TOKEN
+
+
+async def test_who_has_the_token_reads_the_numbers(async_client: AsyncClient, alice: Persona, token: str) -> None:
+    """As they are in this moment, of the loop that serves; kept by nobody on the way."""
+    response = await async_client.get("/metrics", headers={"authorization": f"Bearer {token}"})
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "no-store" in response["Cache-Control"]
+    assert Numbers(response.content.decode()).of("chat_sockets") == 1
+    await alice.vanish()
+    response = await async_client.get("/metrics", headers={"authorization": f"Bearer {token}"})
+    assert Numbers(response.content.decode()).of("chat_sockets") == 0
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        TOKEN,
+        f"Basic {TOKEN}",
+        f"Bearer {TOKEN}!",
+        f"Bearer {TOKEN[:-1]}",
+        "Bearer ",
+        "Bearer",
+        f"bearer  {TOKEN}",
+        "Bearer \N{LATIN SMALL LETTER E WITH ACUTE}",
+    ],
+)
+async def test_nobody_else_does(async_client: AsyncClient, token: str, authorization: str) -> None:
+    """Not with half a token, nor with it in another place; not the staff either."""
+    response = await async_client.get(
+        f"/metrics?token={TOKEN}", headers={"authorization": authorization} if authorization else {}
+    )
+    assert (response.status_code, response["WWW-Authenticate"]) == (401, "Bearer")
+    assert b"chat_" not in response.content
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer ", "Bearer"])
+async def test_without_a_token_there_is_no_such_page(async_client: AsyncClient, authorization: str) -> None:
+    """Nor for who brings an empty one."""
+    assert chat_settings().METRICS_TOKEN == ""
+    response = await async_client.get("/metrics", headers={"authorization": authorization})
+    assert response.status_code == 404
+    assert not everywhere(Collector)
