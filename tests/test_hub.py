@@ -27,12 +27,24 @@ from pytest_django import Settings
 
 from chat import loops, models
 from chat.database import reading
-from chat.hub import RECONCILE, RENEW, RETRY, TICK, Hub, group_name
+from chat.hub import LATE, RECONCILE, RENEW, RETRY, TICK, Hub, group_name
 from chat.hub import room as room_module
-from chat.hub.relay import PEOPLE
+from chat.hub.relay import PATIENCE, PEOPLE, UNHEARD
+from chat.hub.room import CROSSING
 from chat.lanes import Batch
 from chat.log import Change, Log, RoomLog, Write, Written, queries
-from chat.protocol import CloseCode, ErrorCode, Invalid, Joined, Message, TypingNow, Welcome, encode
+from chat.protocol import (
+    CloseCode,
+    ErrorCode,
+    Invalid,
+    Joined,
+    Late,
+    Message,
+    TypingNow,
+    Welcome,
+    decode_outgoing,
+    encode,
+)
 
 ROOM = "lobby"
 GROUP = group_name(ROOM)
@@ -467,6 +479,158 @@ async def test_while_the_layer_is_away_this_process_goes_on(
         "the channel layer is away: ConnectionError('no layer')",
         "the channel layer is there again",
     ]
+
+
+async def test_a_layer_that_hangs_is_waited_for_once(hub: Hub, layer: FakeLayer, clock: Clock) -> None:
+    """What is said is held up for as long as the layer may take, and what comes after that not at all."""
+    visitor = await enter(hub)
+    await until(lambda: layer.hubs)
+    layer.open.clear()
+    hub.publish_soon(ROOM, note(1))
+    await until(lambda: ("send", GROUP) in layer.calls)
+    assert notes(visitor) == []
+    await clock.skip(PATIENCE)
+    await until(lambda: notes(visitor) == [1])
+    for number in range(2, 5):
+        hub.publish_soon(ROOM, note(number))
+    await until(lambda: notes(visitor) == [1, 2, 3, 4])
+    assert layer.calls.count(("send", GROUP)) == 1
+    layer.open.set()
+
+
+async def test_a_layer_that_takes_and_brings_nothing_is_away(
+    hub: Hub, layer: FakeLayer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis' pub/sub loses in silence: the beats that do not come back tell. The first that does ends it."""
+    visitor = await enter(hub)
+    await until(lambda: layer.hubs)
+    layer.lost = 1.0
+    for _ in range(UNHEARD + 2):
+        await clock.skip(RECONCILE)
+    await until(lambda: hub.is_alone)
+    hub.publish_soon(ROOM, note(1))
+    await until(lambda: notes(visitor) == [1])
+    layer.lost = 0.0
+    await clock.skip(RECONCILE)
+    await until(lambda: not hub.is_alone)
+    hub.publish_soon(ROOM, note(2))
+    await until(lambda: notes(visitor) == [1, 2])
+    assert layer.sent[-1][0] == GROUP
+
+
+async def test_people_are_told_while_others_may_be_late(hub: Hub, layer: FakeLayer, clock: Clock) -> None:
+    """Not of a hiccup; once when the layer is away for a while, and once when it is there again."""
+    visitor = await enter(hub)
+    await until(lambda: layer.hubs)
+
+    def told() -> list[bool]:
+        return [said.late for said in visitor.ear.heard() if isinstance(said, Late)]
+
+    layer.error = ConnectionError("no layer")
+    await clock.skip(RECONCILE)
+    await until(lambda: hub.is_alone)
+    layer.error = None
+    await clock.skip(RECONCILE)
+    await until(lambda: not hub.is_alone)
+    assert told() == []
+    layer.error = ConnectionError("no layer")
+    for _ in range(LATE + 2):
+        await clock.skip(RECONCILE)
+    await until(lambda: told() == [True])
+    assert decode_outgoing(hub.late_now()).late is True  # type: ignore[union-attr]
+    layer.error = None
+    for _ in range(3):
+        await clock.skip(RECONCILE)
+    await until(lambda: told() == [True, False])
+    assert not hub.is_late
+
+
+async def test_when_the_layer_is_back_all_is_compared_at_once(
+    hub: Hub, another: Hub, layer: FakeLayer, clock: Clock
+) -> None:
+    """What another process said meanwhile comes with the first comparison; all rooms are joined again."""
+    visitor = await enter(hub)
+    await enter(another)
+    await until(lambda: len(layer.hubs) == 2)
+    clock.stop()
+    layer.error = ConnectionError("no layer")
+    hub.publish_soon(ROOM, note(1))
+    await until(lambda: hub.is_alone)
+    await say(another)
+    layer.groups.clear()
+    layer.error = None
+    compared_before = hub.log.compared  # type: ignore[attr-defined]
+    await clock.skip(RECONCILE)
+    await until(lambda: not hub.is_alone)
+    await until(lambda: hub.log.compared > compared_before + 1)  # type: ignore[attr-defined]
+    await clock.skip(RECONCILE)
+    await visitor.reaches(1)
+    await until(lambda: hub._relay._channel in layer.groups[GROUP])
+
+
+async def test_numbers_that_cross_are_put_in_order(hub: Hub, layer: FakeLayer, log: SlowLog, clock: Clock) -> None:
+    """What two processes say at once may come in any order: a moment's wait spares a read of the log."""
+    visitor = await enter(hub)
+    clock.stop()
+    changes = await keep(hub, *posts(log_of(hub), 3))
+    for change in (changes[2], changes[0]):
+        hub._rooms[ROOM].deliver([change])
+    await until(lambda: numbers(visitor) == [1])
+    hub._rooms[ROOM].deliver([changes[1]])
+    await clock.skip(TICK)
+    await until(lambda: numbers(visitor) == [1, 2, 3])
+    await clock.skip(2 * CROSSING)
+    assert log.asked == []
+
+
+async def test_a_number_that_does_not_come_is_read(hub: Hub, layer: FakeLayer, log: SlowLog, clock: Clock) -> None:
+    """After the wait for it, once, with all that came behind it."""
+    visitor = await enter(hub)
+    clock.stop()
+    changes = await keep(hub, *posts(log_of(hub), 4))
+    hub._rooms[ROOM].deliver([changes[1]])
+    await clock.skip(CROSSING / 2)
+    hub._rooms[ROOM].deliver([changes[3]])
+    assert log.asked == []
+    await clock.skip(CROSSING / 2)
+    await until(lambda: numbers(visitor) == [1, 2, 3, 4])
+    assert log.asked == [0]
+
+
+async def test_what_waits_for_the_layer_travels_together(hub: Hub, layer: FakeLayer) -> None:
+    """While one message is under way all that comes for a room is the next one, in its order; rooms take turns."""
+    visitor = await enter(hub)
+    await enter(hub, "tea")
+    await until(lambda: layer.hubs)
+    layer.sent.clear()
+    layer.open.clear()
+    hub.publish_soon(ROOM, note(1))
+    await until(lambda: ("send", GROUP) in layer.calls)
+    for number in range(2, 6):
+        hub.publish_soon(ROOM, note(number))
+    hub.publish_soon("tea", note(9))
+    layer.open.set()
+    await until(lambda: notes(visitor) == [1, 2, 3, 4, 5])
+    await until(lambda: len([group for group, _ in layer.sent if group != PEOPLE]) == 3)
+    sent = [(group, len(message["parts"])) for group, message in layer.sent if group != PEOPLE]
+    assert sent == [(GROUP, 1), (GROUP, 4), (group_name("tea"), 1)]
+
+
+async def test_one_person_is_told_in_every_process(hub: Hub, another: Hub) -> None:
+    """How far somebody has read goes to their other sockets, wherever they are, and to nobody else."""
+    here, there, stranger = await enter(hub), await enter(another), await enter(another)
+    there.socket.identity = here.socket.identity
+    hub.publish_to(ROOM, here.socket.identity.key, note(1), but=here.socket.id)
+    await until(lambda: notes(there) == [1])
+    assert (notes(here), notes(stranger)) == ([], [])
+
+
+async def test_slow_mode_knows_who_spoke_elsewhere(hub: Hub, another: Hub) -> None:
+    """When somebody spoke in one process is known in all."""
+    for each in (hub, another):
+        await enter(each)
+    hub.publish_speaker(ROOM, "account:1")
+    await until(lambda: "account:1" in another._rooms[ROOM].spoke)
 
 
 async def test_a_room_that_opens_while_the_layer_is_away_works_here(

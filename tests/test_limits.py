@@ -31,6 +31,7 @@ from chat.limits import (
     cost_of,
     is_proxy,
     limited_as,
+    sharing,
 )
 
 HOME, OFFICE = "192.0.2.1", "192.0.2.2"
@@ -595,3 +596,127 @@ def test_a_network_that_is_none_stops_with_the_setting_s_name(proxies: Any, sett
     settings.CHAT = {"PROXIES": proxies}
     with pytest.raises(ImproperlyConfigured, match=r"CHAT\['PROXIES'\] must be .*10\.0\.0\.0/8"):
         chat_settings()
+
+
+# --- Several processes ---
+
+
+@pytest.fixture
+async def two(kept: Limits) -> tuple[Limits, Limits]:
+    return kept, Limits()
+
+
+def exchange(one: Limits, other: Limits) -> int:
+    """Each tells the other what it has to tell; how many told anything."""
+    told = [(one, other, one.news()), (other, one, other.news())]
+    for origin, to, news in told:
+        if news:
+            to.hear(str(id(origin)), news)
+    return sum(bool(news) for _, _, news in told)
+
+
+def of(kept: Limits, address: str, person: str) -> Allowance:
+    allowance = kept.allowance(address)
+    assert allowance.belongs_to(person)
+    return allowance
+
+
+MANY = {"SOCKETS_PER_PERSON": 100, "SOCKETS_PER_ADDRESS": 100, "SOCKETS": 100}
+"""So many sockets that nobody's are told of."""
+
+
+async def test_who_goes_from_process_to_process_pays_in_all(
+    two: tuple[Limits, Limits], settings: Settings
+) -> None:
+    """What a person, and an address, took in one is gone in the other; and is told once."""
+    settings.CHAT = {**SMALL, **MANY}
+    here, there = two
+    assert spend(of(here, HOME, "account:1")) == 5
+    assert exchange(here, there) == 1
+    # Three of the person's eight are left; they have a socket's bucket of its own there.
+    assert spend(of(there, HOME, "account:1")) == 3
+    assert spend(of(there, HOME, "account:2")) == 12 - 5 - 3
+    exchange(here, there)
+    assert exchange(here, there) == 0
+    assert spend(of(here, HOME, "account:3")) == 0
+
+
+async def test_who_takes_little_is_not_told_of(kept: Limits, clock: Clock, settings: Settings) -> None:
+    """What is less than a sixteenth of a full bucket waits for more, and what has come back is forgotten."""
+    settings.CHAT = {**SMALL, **MANY, "SOCKET_BURST": 1_000, "PERSON_BURST": 160, "ADDRESS_BURST": 1_600}
+    small = Limits()
+    allowance = of(small, HOME, "account:1")
+    for _ in range(9):
+        assert allowance.take(1) == 0
+    assert small.news() == ()
+    assert allowance.take(1) == 0
+    assert small.news() == ((("person", "account:1", 10),), ())
+    for _ in range(9):
+        allowance.take(1)
+    await clock.skip(100)
+    allowance.take(2)
+    assert small.news() == ()
+
+
+async def test_what_is_told_is_not_told_again(two: tuple[Limits, Limits], settings: Settings) -> None:
+    """What a process heard of is not its own to tell: it would come back for ever."""
+    settings.CHAT = {**SMALL, **MANY}
+    here, there = two
+    spend(of(here, HOME, "account:1"))
+    exchange(here, there)
+    assert there.news() == ()
+
+
+async def test_sockets_are_counted_in_all_processes(two: tuple[Limits, Limits], settings: Settings) -> None:
+    """A person, and an address, with as many as they may have in one gets none in another; then one is free."""
+    settings.CHAT = {**SMALL, "SOCKETS": 100}
+    here, there = two
+    mine = [of(here, HOME, "account:1") for _ in range(2)]
+    exchange(here, there)
+    assert not there.allowance(OFFICE).belongs_to("account:1")
+    third = of(here, HOME, "account:2")
+    exchange(here, there)
+    assert there.admit(HOME) is Refusal.ADDRESS
+    assert there.admit(OFFICE) is None
+    for allowance in (*mine, third):
+        allowance.close()
+    exchange(here, there)
+    assert there.admit(HOME) is None
+    assert there.allowance(OFFICE).belongs_to("account:1")
+
+
+async def test_a_process_that_is_gone_holds_nobody_up(two: tuple[Limits, Limits], clock: Clock) -> None:
+    """What it said of its sockets holds for some seconds."""
+    here, there = two
+    for _ in range(2):
+        of(here, HOME, "account:1")
+    exchange(here, there)
+    assert not there.has_room_for("account:1")
+    await clock.skip(sharing.FORGET + 1)
+    assert there.has_room_for("account:1")
+
+
+async def test_connections_are_told_of_too(two: tuple[Limits, Limits]) -> None:
+    """Who connects to one process after the other gets no more than from one."""
+    here, there = two
+    assert [here.connect(HOME) for _ in range(3)] == [0, 0, 0]
+    exchange(here, there)
+    assert there.connect(HOME) == 1
+
+
+async def test_without_limits_nothing_is_told(kept: Limits, settings: Settings) -> None:
+    """There is nothing to share."""
+    spend(of(kept, HOME, "account:1"))
+    settings.CHAT = {"LIMITS": False}
+    assert kept.news() == ()
+
+
+@pytest.mark.usefixtures("_small")
+def test_tries_to_sign_in_are_those_of_all_processes() -> None:
+    """Who guesses goes to another process in vain, by address and by name."""
+    here, there = SignIns(lambda: 0.0), SignIns(lambda: 0.0)
+    assert [here.take(HOME, "alice") for _ in range(3)] == [0, 0, 0]
+    there.hear(here.news())
+    assert there.take(HOME, "bob") == there.take(OFFICE, "alice") == 2
+    assert there.take(OFFICE, "bob") == 0
+    assert here.news() == ()

@@ -48,7 +48,8 @@ class Bucket:
 
     def pay(self, cost: float, now: float) -> None:
         """Take so many tokens, there or not: what was not is owed."""
-        self.spent += cost
+        # What was taken before it was full has come back, in every process.
+        self.spent = cost if self.full_at <= now else self.spent + cost
         self.owe(cost, now)
 
     def owe(self, cost: float, now: float) -> None:

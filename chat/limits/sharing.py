@@ -26,10 +26,7 @@ def spent(holders: Holders, now: float) -> Iterator[tuple[str, float]]:
     told = 0
     for holder in holders.all():
         bucket = holder.bucket
-        if bucket.full_at <= now:
-            # Full again: whatever was taken has come back, in every process.
-            bucket.spent = 0.0
-        elif bucket.spent * PART >= bucket.burst and told < MOST:
+        if bucket.full_at > now and bucket.spent * PART >= bucket.burst and told < MOST:
             told += 1
             yield holder.key, bucket.spent
             bucket.spent = 0.0
