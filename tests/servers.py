@@ -213,3 +213,23 @@ def _await_line(process: subprocess.Popen[str], line: str) -> None:
         if line in each:
             return
     raise AssertionError("".join(said))
+
+
+# --- Redis ---
+
+
+@contextmanager
+def redis(folder: Path, port: int) -> Iterator[None]:
+    """A Redis without persistence, until the end."""
+    needs(shutil.which("redis-server"), "redis-server: apt-get install redis-server")
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    for line in process.stdout:
+        if "Ready to accept connections" in line:
+            break
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
