@@ -35,6 +35,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--workers",
+            metavar="N",
             type=_workers,
             help="serve with so many processes, and replace one that ends or hangs; two or more need REDIS_URL "
             "(default: serve with this one, which nobody replaces)",
@@ -42,11 +43,13 @@ class Command(BaseCommand):
         parser.add_argument(
             "--hung",
             default=10.0,
+            metavar="SECONDS",
             type=_seconds,
             help="seconds without a sign of life after which a worker counts as hung (default: %(default)s)",
         )
         parser.add_argument(
             "--drain",
+            metavar="SECONDS",
             type=_seconds,
             help="other servers take the clients: on SIGTERM let go of them one after another, in so many seconds "
             f"at most (default: all at once; of a worker that is replaced, in {process.LET_GO:g} seconds)",
