@@ -19,7 +19,7 @@ from chatsite.workers.process import LATE, STACK, START, Worker, role
 from chatsite.workers.supervisor import PATIENCE, PAUSES, YOUNG, Supervisor
 from chatsite.workers.worker import follow
 
-WITHIN = 5.0
+DRAIN = 5.0
 
 
 class Hand:
@@ -74,11 +74,11 @@ class Hand:
 
     @property
     def is_let_go(self) -> bool:
-        return ("roll", WITHIN + PATIENCE) in self.told
+        return ("roll", DRAIN + PATIENCE) in self.told
 
     @property
     def is_stopped(self) -> bool:
-        return ("terminate", WITHIN + PATIENCE) in self.told
+        return ("terminate", DRAIN + PATIENCE) in self.told
 
 
 async def settled() -> None:
@@ -99,7 +99,7 @@ class Shop:
         self.broken = False
         start: Any = self._start
         self.supervisor = Supervisor(
-            size, start, within=WITHIN, forget=self.forgotten.append, stopping=self._stopping
+            size, start, drain=DRAIN, forget=self.forgotten.append, stopping=self._stopping
         )
         self.running = asyncio.create_task(self.supervisor.run(self._at_work))
 

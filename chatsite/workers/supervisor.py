@@ -20,8 +20,8 @@ PAUSES = 0.5, 30.0
 """Seconds before a worker that died young is replaced: the first, and the most; doubled in between."""
 YOUNG = 60.0
 """Seconds after which a worker that dies is not one that can't live."""
-PATIENCE = 30.0
-"""Seconds that a worker may take to end, beside those for letting go of its clients."""
+PATIENCE = 20.0
+"""Seconds that a worker may take to end, beside those for letting go of its clients: it needs 16 at most."""
 
 Start = Callable[[int, Callable[[Worker], None]], Worker]
 """Starts the worker of a seat, and is given who hears of its end. Raises OSError."""
@@ -60,14 +60,15 @@ class Supervisor:
         size: int,
         start: Start,
         *,
-        within: float,
+        drain: float | None,
         forget: Callable[[int], None],
         stopping: Callable[[], None],
     ) -> None:
         self._seats = [Seat(number) for number in range(1, size + 1)]
         self._start = start
-        # Seconds that a worker may take to end.
-        self._patience = within + PATIENCE
+        # Seconds that a worker may take to end when it is stopped, and when it is replaced.
+        self._patience = PATIENCE + (drain or 0)
+        self._patience_to_roll = PATIENCE + (process.LET_GO if drain is None else drain)
         # Told the pid of each that has ended.
         self._forget = forget
         # Called when we are told to stop.
@@ -184,7 +185,7 @@ class Supervisor:
             old = seat.worker
             seat.take(worker)
             if old:
-                old.roll(self._patience)
+                old.roll(self._patience_to_roll)
                 await old.ended()
                 logger.info("%s let go of its clients and %s", old, old.fate)
         return True
@@ -210,9 +211,12 @@ class Supervisor:
 
 
 def supervise(
-    listener: socket.socket, size: int, *, hung: float, within: float, at_work: Callable[[], None]
+    listener: socket.socket, size: int, *, hung: float, drain: float | None, at_work: Callable[[], None]
 ) -> str:
-    """Serve with so many workers, until a signal ends it. What went wrong; "" if nothing."""
+    """Serve with so many workers, until a signal ends it. What went wrong; "" if nothing.
+
+    ``hung`` and ``drain`` are seconds; the workers know the latter from the command, which is theirs too.
+    """
     with TemporaryDirectory(prefix="chat-metrics-") as metrics:
         start = partial(process.start, listener, {"PROMETHEUS_MULTIPROC_DIR": metrics}, hung)
 
@@ -223,7 +227,7 @@ def supervise(
 
         async def run() -> str:
             supervisor = Supervisor(
-                size, start, within=within, forget=partial(mark_process_dead, path=metrics), stopping=stopping
+                size, start, drain=drain, forget=partial(mark_process_dead, path=metrics), stopping=stopping
             )
             tasks: list[asyncio.Task[None]] = []
 

@@ -96,13 +96,7 @@ class Command(BaseCommand):
 
     def supervise(self, listener: socket.socket, workers: int, *, hung: float, drain: float | None) -> None:
         """As the master of those who do."""
-        wrong = supervise(
-            listener,
-            workers,
-            hung=hung,
-            within=process.LET_GO if drain is None else drain,
-            at_work=partial(self.greet, listener),
-        )
+        wrong = supervise(listener, workers, hung=hung, drain=drain, at_work=partial(self.greet, listener))
         if wrong:
             raise CommandError(wrong)
 
