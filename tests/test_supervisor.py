@@ -466,7 +466,7 @@ async def test_a_worker_that_ends_is_heard_of_once(bench: Bench) -> None:
     assert not await waiting
     await bench.worker.ended()
     assert bench.ended == [bench.worker]
-    assert bench.worker.fate == "was ended by SIGKILL"
+    assert bench.worker.fate == "was ended by signal 9 (Killed)"
 
 
 async def test_a_worker_that_says_nothing_hangs(bench: Bench, clock: Clock) -> None:

@@ -77,7 +77,7 @@ class Worker:
     def fate(self) -> str:
         """How it ended."""
         code = self._process.returncode
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return f"was ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with {code}"
 
     async def is_ready(self) -> bool:
         """Wait until it serves. False where it ended before."""
@@ -175,17 +175,22 @@ def start(
 ) -> Worker:
     """The command that runs, once more, as a worker. Raises OSError."""
     line, theirs = socket.socketpair()
-    with theirs:
-        inherited = {name: value for name, value in os.environ.items() if name not in systemd.VARIABLES}
+    inherited = {name: value for name, value in os.environ.items() if name not in systemd.VARIABLES}
+    try:
         process = subprocess.Popen(  # noqa: S603 our own command
             # What the checks say the master has said.
             [sys.executable, *sys.orig_argv[1:], "--skip-checks"],
             env={**inherited, **variables, ROLE: f"{listener.fileno()}:{theirs.fileno()}"},
             pass_fds=(listener.fileno(), theirs.fileno()),
             stdin=subprocess.DEVNULL,
-            # Ctrl-C is for the master: it tells us.
+            # Ctrl-C is for the master: it tells the worker.
             start_new_session=True,
         )
+    except OSError:
+        line.close()
+        raise
+    finally:
+        theirs.close()
     return Worker(number, process, line, hung=hung, on_end=on_end)
 
 

@@ -129,6 +129,13 @@ async def test_where_others_take_them_all_come_back_at_once(start: Start) -> Non
             assert roamer.asked[0] <= AT_ONCE
 
 
+def test_a_signal_to_reload_ends_it_as_well_as_any(start: Start) -> None:
+    """A process without a master can't be replaced; but it says farewell."""
+    server = start("daphne")
+    server.process.send_signal(signal.SIGHUP)
+    assert ended_well(server)
+
+
 async def test_systemd_hears_of_one_process_too(start: Start, tmp_path: Path) -> None:
     """It needs no workers for that."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:

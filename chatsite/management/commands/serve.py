@@ -2,6 +2,7 @@
 
 import faulthandler
 import math
+import signal
 import socket
 from argparse import ArgumentTypeError
 from functools import partial
@@ -44,13 +45,13 @@ class Command(BaseCommand):
             "--hung",
             default=10.0,
             metavar="SECONDS",
-            type=_seconds,
+            type=partial(_seconds, least=2 * process.BEAT),
             help="seconds without a sign of life after which a worker counts as hung (default: %(default)s)",
         )
         parser.add_argument(
             "--drain",
             metavar="SECONDS",
-            type=_seconds,
+            type=partial(_seconds, least=0),
             help="other servers take the clients: on SIGTERM let go of them one after another, in so many seconds "
             f"at most (default: all at once; of a worker that is replaced, in {process.LET_GO:g} seconds)",
         )
@@ -85,30 +86,36 @@ class Command(BaseCommand):
         from chatsite.asgi import application  # noqa: PLC0415 it loads the apps: only now are they configured
         from chatsite.server import ChatServer  # noqa: PLC0415 as said above
 
-        self.greet(listener)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            # There is nobody in whose place another could be put.
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+        where = url(listener)
+
+        async def go_on(_: ChatServer) -> None:
+            self.greet(where)
+            await systemd.keep_informed()
+
         ChatServer(
-            application,
-            listener=listener,
-            beside=lambda _: systemd.keep_informed(),
-            stopping=systemd.stopping,
-            drain_within=drain,
+            application, listener=listener, beside=go_on, stopping=systemd.stopping, drain_within=drain
         ).run()
 
     def supervise(self, listener: socket.socket, workers: int, *, hung: float, drain: float | None) -> None:
         """As the master of those who do."""
-        wrong = supervise(listener, workers, hung=hung, drain=drain, at_work=partial(self.greet, listener))
+        at_work = partial(self.greet, url(listener))
+        wrong = supervise(listener, workers, hung=hung, drain=drain, at_work=at_work)
         if wrong:
             raise CommandError(wrong)
 
     def work(self, listener: socket.socket, line: socket.socket, drain: float | None) -> None:
-        """For a master."""
+        """For a master, who alone says what comes of SIGHUP."""
         from chatsite.asgi import application  # noqa: PLC0415 as above
         from chatsite.workers.worker import work  # noqa: PLC0415 as above
 
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         work(application, listener, line, drain)
 
-    def greet(self, listener: socket.socket) -> None:
-        self.stdout.write(f"The chat is on {url(listener)} (Ctrl-C stops it)")
+    def greet(self, where: str) -> None:
+        self.stdout.write(f"The chat is on {where} (Ctrl-C stops it)")
         self.stdout.flush()
 
 
@@ -133,11 +140,11 @@ def _workers(text: str) -> int:
     raise ArgumentTypeError(f"must be a number from 1, not {text!r}")
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, least: float) -> float:
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if 0 < seconds < math.inf:
+    if least <= seconds < math.inf:
         return seconds
-    raise ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
+    raise ArgumentTypeError(f"must be a number of seconds from {least:g}, not {text!r}")
