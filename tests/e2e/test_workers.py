@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -25,6 +26,9 @@ CLIENTS = int(os.environ.get("ROLL_CLIENTS", "100"))
 """Of the test of a roll; the long form has 1,000."""
 AT_ONCE = 200
 """Milliseconds within which those come back for whom there is somebody; as the server has it."""
+
+NUMBERS = count()
+"""Nobody has another's name."""
 
 Site = Callable[..., Server]
 
@@ -75,7 +79,7 @@ async def one_on_each(stack: AsyncExitStack, server: Server) -> dict[int, Socket
     pids, found = workers(server), dict[int, SocketPersona]()
     async with asyncio.timeout(PATIENCE):
         while len(found) < len(pids):
-            person = await stack.enter_async_context(over_socket(server.ws, f"P{len(found)}"))
+            person = await stack.enter_async_context(over_socket(server.ws, f"P{next(NUMBERS)}"))
             found.setdefault(served_by(pids)[person.connection.local_address[1]], person)
     for person in found.values():
         await person.join()
