@@ -10,8 +10,9 @@ What stock Daphne 4.2.3 lacks and this adds, by subclassing its public names:
 - a close carries its reason, and may be 1011 or 1012, which are a server's to send (RFC 6455, section 7.4.1);
 - the garbage collector walks through all sockets now and then, not several times a second;
 - a backlog that takes a herd: with the stock 50, 1,000 connects at once take 16 s in SYN retries, here 1 s;
-- SIGTERM says goodbye: it stops listening, tells each client when to come back, closes every socket with 1012 and
-  waits for the farewells.
+- SIGTERM says goodbye: it stops listening, answers what was asked, tells each client when to come back, closes
+  every socket with 1012, all at once or one after another, and waits for the farewells (``Drain``);
+- it takes over a socket of any family (``chatsite.workers``).
 
 Names that are private in Daphne, Autobahn or Twisted are touched in this module only; tests/e2e/test_wire.py fails
 when one of them changes its meaning.

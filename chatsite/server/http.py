@@ -41,6 +41,8 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
     """One HTTP connection. Its timer is Twisted's; what sets it is not each byte, but how far the request is."""
 
     deadlines = Deadlines()
+    # Nothing of a request has come yet, not of the first either.
+    silent = True
     # Between two requests, of which the next has not begun.
     idle = False
     # Answered before the end of the body: the rest is not looked at.
@@ -50,11 +52,27 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
     # Bytes of answers that had not gone out when the timer was set last.
     unsent = 0
 
+    @property
+    def busy(self) -> bool:
+        """Is a request under way, or its answer?"""
+        return not (self.silent or self.idle)
+
     def connectionMade(self) -> None:
         self.timeOut = self.deadlines.head
+        self.factory.channels.add(self)
         super().connectionMade()
 
+    def connectionLost(self, reason: Any) -> None:
+        super().connectionLost(reason)
+        self.part()
+
+    def part(self) -> None:
+        """It is no HTTP connection any more."""
+        self.factory.channels.discard(self)
+        self.factory.moved()
+
     def dataReceived(self, data: bytes) -> None:
+        self.silent = False
         if self.idle:
             self.idle = False
             self.setTimeout(self.deadlines.head)
@@ -83,14 +101,21 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
                 return
         super().rawDataReceived(data)
 
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
+        if self.factory.server.drain:
+            headers.setRawHeaders(b"Connection", [b"close"])
+            self.persistent = False
+        super().writeHeaders(version, code, reason, headers)
+
     def requestDone(self, request: Any) -> None:
-        self.idle = not self._dataBuffer
+        self.idle = bool(self.persistent) and not self._dataBuffer
         self.unsent = unsent(self.transport)
         # What Twisted sets the timer to when it goes on with the connection.
         self._savedTimeOut = self.deadlines.idle if self.idle else self.deadlines.head
         if not self.persistent:
             self.setTimeout(self.deadlines.idle)
         super().requestDone(request)
+        self.factory.moved()
 
     def timeoutConnection(self) -> None:
         """Cut it, unless it is the client that reads an answer slowly, and does read."""
@@ -136,7 +161,12 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
             return self.basic_error(429, b"Too Many Requests", "Too many connections from your address.")
         if upgrade and not self._can_be_upgraded():
             return self.basic_error(400, b"Bad Request", "Not a WebSocket handshake.")
-        return super().process()
+        channel = self.channel
+        answered = super().process()
+        if self.transport is None:
+            # It was upgraded.
+            channel.part()
+        return answered
 
     def _can_be_upgraded(self) -> bool:
         """Is there nothing that Daphne would miss (HTTP/1.0: RFC 6455, section 4.1), or log a traceback of?"""
@@ -160,6 +190,13 @@ class Factory(HTTPFactory):  # type: ignore[misc]  # daphne ships no types
     def __init__(self, server: Any, deadlines: Deadlines) -> None:
         super().__init__(server)
         self._deadlines = deadlines
+        # The open connections that are HTTP's.
+        self.channels: set[Channel] = set()
+
+    def moved(self) -> None:
+        """A request is not under way any more, or a connection gone."""
+        if self.server.drain:
+            self.server.drain.moved()
 
     def protocol(self) -> Any:
         channel = Channel()

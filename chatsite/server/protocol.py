@@ -58,6 +58,8 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
         self.wire.open()
         if chat_settings().LIMITS:
             self.control = Bucket(CONTROL_RATE, CONTROL_BURST)
+        if self.server.drain:
+            self.server.drain.opened(self)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: FBT001, N803 Autobahn's signature
         super().onClose(wasClean, code, reason)
@@ -66,6 +68,8 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
         # What waited is gone with the connection: whoever waits for it to drain has to go on.
         if hasattr(self, "wire"):
             self.wire.drained()
+        if self.server.drain:
+            self.server.drain.moved()
 
     def dropConnection(self, abort: bool = False) -> None:  # noqa: FBT001, FBT002 Autobahn's signature
         """End the connection, and be sure of it: a peer that reads nothing would hold it open for ever."""

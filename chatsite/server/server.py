@@ -3,29 +3,30 @@
 import asyncio
 import gc
 import logging
-import random
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory
-from twisted.internet import defer
+from twisted.internet import defer, reactor
+from twisted.internet.error import ReactorNotRunning
 
-from chat.hub import TICK, Hub
 from chat.lanes import WIRE
-from chat.loops import of_this_loop
-from chat.protocol import FRAME_LIMIT, CloseCode, Reconnect, encode, frame, now
+from chat.loops import close_this_loop, of_this_loop
+from chat.presence import Presence
+from chat.protocol import FRAME_LIMIT
+from chatsite.server.drain import Drain
 from chatsite.server.guard import Door
 from chatsite.server.http import Deadlines, Factory
 from chatsite.server.inbox import INBOX_OF, Inbox, with_inbox
 from chatsite.server.protocol import FAREWELL, ChatProtocol
 from chatsite.server.wire import Wire
+from chatsite.workers.listening import BACKLOG
 
 logger = logging.getLogger("chatsite.server")
 
-BACKLOG = 4_096
-RETURNS = 500
-"""Clients a second that may come back after a restart: each is told its own moment."""
 PING_INTERVAL = 20
 """Seconds of silence after which a socket is pinged."""
 PING_TIMEOUT = 15
@@ -38,13 +39,24 @@ half as high again."""
 
 
 class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
-    """Daphne's server with the above; ``listening`` is called with each address once it listens."""
+    """Daphne's server with the above.
+
+    It listens on ``listener``, which it takes over, or on Daphne's ``endpoints``. ``listening`` is called with
+    each address once it listens, ``stopping`` when it begins to end. ``beside`` is given the server and runs in
+    its loop as long as that does. ``drain_within``: others take the clients of a server that ends, and it lets go
+    of them in so many seconds; None: nobody does (see Drain).
+    """
 
     def __init__(
         self,
         application: Any,
         *,
+        endpoints: Sequence[str] = (),
+        listener: socket.socket | None = None,
         listening: Callable[[str, int], None] | None = None,
+        stopping: Callable[[], None] | None = None,
+        beside: Callable[["ChatServer"], Coroutine[Any, Any, None]] | None = None,
+        drain_within: float | None = None,
         deadlines: Deadlines = Deadlines(),  # noqa: B008 it can't be changed
         **options: Any,
     ) -> None:
@@ -58,11 +70,23 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
                 "websocket_max_message_size": FRAME_LIMIT,
                 "websocket_max_frame_size": FRAME_LIMIT,
                 "server_name": "",
+                "ready_callable": self._begin,
+                # Daphne wants some when it is made, and only then.
+                "endpoints": ["a socket"],
             },
         )
+        self.endpoints = endpoints
+        self._listener = listener
         self._listening = listening
+        self._stopping = stopping
+        self._beside = beside
+        # The task that runs it; None before it does.
+        self._companion: asyncio.Task[None] | None = None
+        self._drain_within = drain_within
         self._deadlines = deadlines
         self._ports: list[Any] = []
+        # None as long as nobody asked us to end.
+        self.drain: Drain | None = None
 
     @property
     def ws_factory(self) -> WebSocketFactory:
@@ -112,44 +136,69 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
     def log_action(self, protocol: str, action: str, details: dict[str, Any]) -> None:
         super().log_action(protocol, action, {**details, "path": loggable(str(details["path"]))})
 
+    def _begin(self) -> None:
+        """Called before the loop runs, unless an endpoint failed."""
+        if self._listener:
+            self._take_over(self._listener)
+        loop = asyncio.get_event_loop()
+        # The others need not wait for our first visitor to know of us, nor we to know of them.
+        loop.call_soon(lambda: of_this_loop(Presence).follow())
+        if self._beside:
+            self._companion = loop.create_task(self._beside(self))
+
+    def _take_over(self, listener: socket.socket) -> None:
+        # Daphne's endpoint for this knows IPv4 only.
+        with listener:
+            listener.settimeout(0)
+            port = reactor.adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
+        # Twisted has a descriptor of its own now. With ours open too the port would be ours until we are gone.
+        self.listen_success(port)
+
+    def roll(self, within: float) -> None:
+        """End, for others take our clients; let go of them in so many seconds, where we know no other number."""
+        if self._drain_within is None:
+            self._drain_within = within
+        self.stop()
+
+    def stop(self) -> None:
+        # It may be asked for more than once.
+        with suppress(ReactorNotRunning):
+            super().stop()
+
     def kill_all_applications(self) -> defer.Deferred[Any]:
         """Called by the reactor before it stops: the drain, then Daphne's own end."""
-        drained = defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
+        drained = defer.Deferred.fromFuture(asyncio.ensure_future(self._say_farewell()))
         drained.addErrback(lambda failure: logger.error("the drain failed: %s", failure))
-        return drained.addCallback(lambda _: self._kill_the_rest())
+        drained.addCallback(lambda _: self._kill_the_rest())
+        return drained.addCallback(lambda _: defer.Deferred.fromFuture(asyncio.ensure_future(_close_up())))
 
-    async def _drain(self) -> None:
-        of_this_loop(Hub).draining = True
+    async def _say_farewell(self) -> None:
+        if self._stopping:
+            self._stopping()
+        # What waits to be taken goes to the other processes that share the port.
         for port in self._ports:
             port.stopListening()
-        # What was acknowledged goes out before the farewell: two ticks of the hub.
-        await asyncio.sleep(2 * TICK)
-        sockets = [protocol for protocol in self.connections if isinstance(protocol, ChatProtocol)]
-        for protocol in sockets:
-            _send_off(protocol, spread=len(sockets) / RETURNS)
-        applications = [
-            details["application_instance"]
-            for protocol in sockets
-            if "application_instance" in (details := self.connections[protocol])
-        ]
-        if applications:
-            await asyncio.wait(applications, timeout=FAREWELL)
+        self.drain = Drain(self, self._drain_within)
+        await self.drain.run()
 
     def _kill_the_rest(self) -> Any:
         # Daphne 4.2.3 fails with a KeyError on connections whose application has ended.
         ended = [known for known, details in self.connections.items() if "application_instance" not in details]
         for protocol in ended:
             del self.connections[protocol]
+        if self._companion:
+            self._companion.cancel()
         return super().kill_all_applications()
 
 
-def _send_off(protocol: ChatProtocol, *, spread: float) -> None:
-    """Tell one client to come back, at a moment of its own within ``spread`` seconds, and close it."""
-    if protocol.state == protocol.STATE_OPEN:
-        after = round(random.uniform(0, 1_000 * spread))  # noqa: S311 chance, no secret
-        event = Reconnect(after=after, reason=CloseCode.RESTART.meaning, timestamp=now())
-        protocol.wire.write(frame(encode(event)))
-        protocol.farewell(CloseCode.RESTART, CloseCode.RESTART.meaning)
+async def _close_up() -> None:
+    """End what belongs to the loop: what waits for the database is kept, other processes hear that we are gone."""
+    try:
+        async with asyncio.timeout(FAREWELL):
+            await close_this_loop()
+    except Exception:
+        # Nothing comes after it that could mend it, and it must not keep us from ending.
+        logger.exception("what belongs to the event loop did not end")
 
 
 def endpoint(host: str, port: int) -> str:
