@@ -29,6 +29,7 @@ from chat.conf import chat_settings
 from chat.hub.relay import Part, Relay, group_name, tell_from_outside
 from chat.hub.room import RETRY, STRETCH, TICK, OpenRoom
 from chat.hub.sockets import PLAIN, Socket
+from chat.hub.surveys import Surveys
 from chat.lanes import Batch
 from chat.limits import Limits, sign_ins
 from chat.log import Change, Log, RoomLog, answered
@@ -83,6 +84,7 @@ class Hub:
         # Set by a server that is stopping: it takes nobody any more.
         self.draining = False
         self._relay = Relay(self._deliver, self._hear, self._is_subscribed, self._returned)
+        self.surveys = Surveys(self._relay.tell, lambda: self._relay.others)
         self._limits = of_this_loop(Limits)
         # Set, the positions are compared now.
         self._look = asyncio.Event()
@@ -118,6 +120,15 @@ class Hub:
         for socket in found:
             self.sockets[socket.id] = self.sockets.pop(socket.id)
         return found
+
+    def disconnect_everywhere(self, ids: Sequence[str]) -> None:
+        """Close these sockets, by the staff (4403), in whichever process they are."""
+        self._relay.tell(("disconnect", tuple(ids)))
+
+    async def ask_all(self, topic: str, question: Any) -> list[Any]:
+        """What every process answers to a question, ours first (chat.hub.surveys)."""
+        await self._start()
+        return await self.surveys.ask(topic, question)
 
     def disconnect(self, socket_id: str, code: CloseCode) -> bool:
         """Close a socket of ours. False where it is not (or no longer) here."""
@@ -359,6 +370,13 @@ class Hub:
             case "limits", news:
                 if origin != self._relay.name:
                     self._limits.hear(origin, news)
+            case "ask", ticket, topic, question:
+                self.surveys.asked(ticket, topic, question)
+            case "answer", ticket, answer:
+                self.surveys.answered(ticket, answer)
+            case "disconnect", ids:
+                for socket_id in ids:
+                    self.disconnect(socket_id, CloseCode.FORBIDDEN)
             case "tries", news:
                 if origin != self._relay.name:
                     sign_ins.hear(news)

@@ -31,6 +31,9 @@ PATIENCE = 1.0
 UNHEARD = 3
 """Beats that may be under way. With one more the layer takes what it is given and brings nothing."""
 
+SILENT = 3.0
+"""Seconds without a beat after which another hub is not counted on."""
+
 Part: TypeAlias = tuple[Any, ...]
 """A piece of news for a room, as a layer carries it: what it is, and the rest (chat.hub.Hub hears it)."""
 
@@ -66,6 +69,8 @@ class Relay:
         self._with_people = False
         # Did the layer fail, and has not brought a beat since?
         self.is_away = False
+        # The other hubs, by name, and when each last gave a sign of life, in the loop's time.
+        self._others: dict[str, float] = {}
         # The numbers of the last beat that was sent, of the last that came back, and of the first that proves
         # that the layer is there again.
         self._beat = self._heard = self._proof = 0
@@ -119,6 +124,19 @@ class Relay:
             await self._send(None, self._message(None, [("beat", self._beat), *news]))
             if self._beat - self._heard > UNHEARD:
                 self._lost("it brings nothing")
+
+    def _hear_beat(self, origin: str, beat: int) -> None:
+        if origin == self._channel:
+            self._came_back(beat)
+        else:
+            self._others[origin] = asyncio.get_running_loop().time()
+
+    @property
+    def others(self) -> int:
+        """How many other hubs live, as far as is known."""
+        oldest = asyncio.get_running_loop().time() - SILENT
+        self._others = {name: heard for name, heard in self._others.items() if heard >= oldest}
+        return len(self._others)
 
     def _came_back(self, beat: int) -> None:
         self._heard = max(self._heard, beat)
@@ -184,8 +202,7 @@ class Relay:
         slug = message["room"]
         for part in message["parts"]:
             if part[0] == "beat":
-                if message["from"] == self._channel:
-                    self._came_back(part[1])
+                self._hear_beat(message["from"], part[1])
             elif slug is None:
                 self._hear(message["from"], part)
             elif part[0] == "changes":

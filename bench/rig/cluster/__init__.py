@@ -1,0 +1,1 @@
+"""One process beside several that share a Redis."""

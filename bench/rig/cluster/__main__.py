@@ -1,0 +1,140 @@
+"""``bench/cluster``: one room, saturated: one process, and two workers of as many sockets each.
+
+All servers run on one core, Redis and the load generator on the other: what is compared is CPU for each delivery,
+Redis's own told beside it. It is also counted how often Redis was asked to carry something for a room.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rig.machine import describe, two_cores
+from rig.measuring import CannotError, Measurement, measure
+from rig.peers import OURS, PEERS_BY_NAME, PYTHON, Peer
+from rig.places import PROJECT, RESULTS
+from rig.processes import free_port, pinned
+from rig.workloads import WORKLOADS_BY_NAME, Workload
+
+MEMBERS = 1_000
+"""Sockets of each process."""
+
+
+@contextmanager
+def _redis(folder: Path, core: int) -> Iterator[tuple[int, Callable[[], dict[str, float]]]]:
+    """Its port, and what says how much CPU it used and what it was asked."""
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with pinned(core):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout  # noqa: S101 for the type checker
+    for line in process.stdout:
+        if "Ready to accept connections" in line:
+            break
+
+    def used() -> dict[str, float]:
+        asked = ["redis-cli", "-p", str(port), "info", "all"]
+        said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        return {
+            "cpu": float(_field(said, r"used_cpu_user:(\S+)")) + float(_field(said, r"used_cpu_sys:(\S+)")),
+            "publish": float(_field(said, r"cmdstat_publish:calls=(\d+)")),
+            "evalsha": float(_field(said, r"cmdstat_evalsha:calls=(\d+)")),
+        }
+
+    try:
+        yield port, used
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _field(said: str, pattern: str) -> str:
+    found = re.search(pattern, said)
+    return found[1] if found else "0"
+
+
+def _peer(name: str, workers: int, redis: int | None) -> Peer:
+    plain = PEERS_BY_NAME["ours"]
+    more = ["--workers", str(workers)] if workers > 1 else []
+    environment = {**OURS, **({"REDIS_URL": f"redis://127.0.0.1:{redis}/0"} if redis else {})}
+    return replace(
+        plain,
+        name=name,
+        command=lambda start: [PYTHON, "manage.py", "serve", "--port", str(start.port), *more],
+        environment=environment,
+    )
+
+
+def _work(members: int, seconds: float) -> Workload:
+    work = WORKLOADS_BY_NAME["a1000"]
+    return replace(work, members=members, seconds=seconds, differently={}, has_floor=False)
+
+
+def _once(
+    name: str, workers: int, *, shared: bool, folder: Path, cores: tuple[int, int], seconds: float
+) -> Measurement:
+    database = folder / f"{name}.sqlite3"
+    environment = {**os.environ, **OURS, "DATABASE_URL": f"sqlite:///{database}"}
+    migrate = [PYTHON, "manage.py", "migrate", "--skip-checks", "--verbosity", "0"]
+    subprocess.run(migrate, cwd=PROJECT, env=environment, check=True)
+    with _redis(folder, cores[1]) as (port, used):
+        peer = _peer(name, workers, port if shared else None)
+        found = measure(peer, _work(MEMBERS * workers, seconds), cores=cores, scratch=folder, database=database)
+        asked = used()
+    return {
+        "cpu_us_per_delivery": found["cpu_us_per_delivery"],
+        "p50_ms": found.get("p50_ms"),
+        "p99_ms": found.get("p99_ms"),
+        "messages_per_s": found.get("messages_per_s"),
+        "deliveries_per_s": found["deliveries_per_s"],
+        # Of the whole run, joins and warm-up too.
+        "redis_cpu_s": asked["cpu"],
+        "publish_calls": asked["publish"],
+        "script_calls": asked["evalsha"],
+    }
+
+
+def _all(rounds: int, seconds: float, cores: tuple[int, int]) -> dict[str, Any]:
+    kinds = (("one", 1, False), ("one-redis", 1, True), ("two-redis", 2, True))
+    found: dict[str, list[Measurement]] = {name: [] for name, _, _ in kinds}
+    for _ in range(rounds):
+        for name, workers, shared in kinds:
+            with tempfile.TemporaryDirectory(prefix="chat-cluster-") as folder:
+                try:
+                    once = _once(name, workers, shared=shared, folder=Path(folder), cores=cores, seconds=seconds)
+                except CannotError as error:
+                    raise SystemExit(f"{name}: {error}") from None
+            found[name].append(once)
+            print(name, json.dumps({key: round(value or 0, 3) for key, value in once.items()}), flush=True)
+    medians = {
+        name: {key: statistics.median(each[key] or 0 for each in runs) for key in runs[0]}
+        for name, runs in found.items()
+    }
+    one = medians["one"]["cpu_us_per_delivery"]
+    ratios = {name: figures["cpu_us_per_delivery"] / one for name, figures in medians.items()}
+    return {"medians": medians, "cpu_per_delivery_beside_one": ratios, "runs": found}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench/cluster", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="of each (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=4, help="of each window (default: %(default)s)")
+    parser.add_argument("--record", action="store_true", help="write results/cluster.json")
+    options = parser.parse_args()
+    cores = two_cores()
+    found = _all(options.rounds, options.seconds, cores)
+    print(json.dumps({"medians": found["medians"], "ratios": found["cpu_per_delivery_beside_one"]}, indent=1))
+    if options.record:
+        text = json.dumps({"machine": describe(cores), **found}, indent=1)
+        (RESULTS / "cluster.json").write_text(text + "\n")
+
+
+main()
