@@ -27,10 +27,10 @@ from pytest_django import Settings
 
 from chat import loops, models
 from chat.database import reading
-from chat.hub import LATE, RECONCILE, RENEW, RETRY, TICK, Hub, group_name
+from chat.hub import RECONCILE, RENEW, RETRY, TICK, Hub, group_name, lateness
 from chat.hub import room as room_module
+from chat.hub.early import CROSSING
 from chat.hub.relay import PATIENCE, PEOPLE, UNHEARD
-from chat.hub.room import CROSSING
 from chat.lanes import Batch
 from chat.log import Change, Log, RoomLog, Write, Written, queries
 from chat.protocol import (
@@ -534,15 +534,15 @@ async def test_people_are_told_while_others_may_be_late(hub: Hub, layer: FakeLay
     await until(lambda: not hub.is_alone)
     assert told() == []
     layer.error = ConnectionError("no layer")
-    for _ in range(LATE + 2):
+    for _ in range(lateness.PATIENCE + 2):
         await clock.skip(RECONCILE)
     await until(lambda: told() == [True])
-    assert decode_outgoing(hub.late_now()).late is True  # type: ignore[union-attr]
+    assert decode_outgoing(hub.lateness.frame()).late is True  # type: ignore[union-attr]
     layer.error = None
     for _ in range(3):
         await clock.skip(RECONCILE)
     await until(lambda: told() == [True, False])
-    assert not hub.is_late
+    assert not hub.lateness.told
 
 
 async def test_when_the_layer_is_back_all_is_compared_at_once(

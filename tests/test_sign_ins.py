@@ -300,10 +300,10 @@ async def test_a_rolled_back_change_changes_nothing(people: People) -> None:
 
     told: list[Any] = []
     hub = of_this_loop(Hub)
-    hub.on_people, hear = lambda *people: told.append(people), hub.on_people
+    hub.gossip.on_people, hear = lambda *people: told.append(people), hub.gossip.on_people
     await in_a_thread(change)()
     await people.stay(people.alice.socket, people.elsewhere.socket)
-    hub.on_people = hear
+    hub.gossip.on_people = hear
     assert told == []
 
 
@@ -318,7 +318,7 @@ async def test_another_process_hears_of_it(people: People) -> None:
     """Through the layer: what ended here ends there."""
     other = another_process()
     told: list[tuple[list[str], list[str]]] = []
-    other.on_people = lambda *people: told.append(people)
+    other.gossip.on_people = lambda *people: told.append(people)
     await other.open(ROOM)
     await until(lambda: other._relay.is_with_people)
     session = people.alice.session

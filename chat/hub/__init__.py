@@ -26,16 +26,15 @@ from typing import Any
 
 from chat import policy, protocol
 from chat.conf import chat_settings
+from chat.hub.gossip import Gossip, people_part
+from chat.hub.lateness import Lateness
 from chat.hub.relay import Part, Relay, group_name, tell_from_outside
 from chat.hub.room import RETRY, STRETCH, TICK, OpenRoom
 from chat.hub.sockets import PLAIN, Socket
-from chat.hub.surveys import Surveys
-from chat.lanes import Batch
-from chat.limits import Limits, sign_ins
 from chat.log import Change, Log, RoomLog, answered
 from chat.loops import of_this_loop
 from chat.policy import Policy
-from chat.protocol import CloseCode, ErrorCode, Invalid, Late
+from chat.protocol import CloseCode, ErrorCode, Invalid
 from chat.tally import tally
 
 __all__ = [
@@ -56,8 +55,6 @@ RECONCILE = 1.0
 RENEW = 60
 """Comparisons between two renewals of the group memberships. Layers end them: the in-memory one after 24 hours, or
 at once when a message waited for 60 s in a process that hung."""
-LATE = 3
-"""Comparisons in a row without the layer after which people are told that others may be late."""
 NOBODY_S = Policy(kind="private")
 """The rules of a room that is gone: nobody may be in it."""
 
@@ -75,8 +72,6 @@ class Hub:
         self._opening: dict[str, asyncio.Task[OpenRoom]] = {}
         # Called when a room's rules are loaded anew.
         self.on_rules: Callable[[OpenRoom], None] = _nothing
-        # Called with people who may have lost something, and with sessions that ended (chat.auth.session_digest).
-        self.on_people: Callable[[list[str], list[str]], None] = _nothing
         # Called with what some process says of who is in a room (chat.presence).
         self.on_presence: Callable[[str, Any], None] = _nothing
         # Called when the layer is there again.
@@ -84,13 +79,10 @@ class Hub:
         # Set by a server that is stopping: it takes nobody any more.
         self.draining = False
         self._relay = Relay(self._deliver, self._hear, self._is_subscribed, self._returned)
-        self.surveys = Surveys(self._relay.tell, lambda: self._relay.others)
-        self._limits = of_this_loop(Limits)
+        self.gossip = Gossip(self._relay, self._disconnect_all)
+        self.lateness = Lateness()
         # Set, the positions are compared now.
         self._look = asyncio.Event()
-        # Comparisons during which the layer was away, in a row; and do our sockets know?
-        self._alone = 0
-        self._told_alone = False
         self._tasks: list[asyncio.Task[None]] = []
         # Those that leave the groups of rooms that nobody is in any more.
         self._shutting: set[asyncio.Task[None]] = set()
@@ -121,6 +113,10 @@ class Hub:
             self.sockets[socket.id] = self.sockets.pop(socket.id)
         return found
 
+    def _disconnect_all(self, ids: Sequence[str]) -> None:
+        for socket_id in ids:
+            self.disconnect(socket_id, CloseCode.FORBIDDEN)
+
     def disconnect_everywhere(self, ids: Sequence[str]) -> None:
         """Close these sockets, by the staff (4403), in whichever process they are."""
         self._relay.tell(("disconnect", tuple(ids)))
@@ -128,7 +124,7 @@ class Hub:
     async def ask_all(self, topic: str, question: Any) -> list[Any]:
         """What every process answers to a question, ours first (chat.hub.surveys)."""
         await self._start()
-        return await self.surveys.ask(topic, question)
+        return await self.gossip.surveys.ask(topic, question)
 
     def disconnect(self, socket_id: str, code: CloseCode) -> bool:
         """Close a socket of ours. False where it is not (or no longer) here."""
@@ -364,24 +360,7 @@ class Hub:
                 raise ValueError(f"no news of a room: {part[0]!r}")
 
     def _hear(self, origin: str, part: Part) -> None:
-        match part:
-            case "people", people, sessions:
-                self.on_people(list(people), list(sessions))
-            case "limits", news:
-                if origin != self._relay.name:
-                    self._limits.hear(origin, news)
-            case "ask", ticket, topic, question:
-                self.surveys.asked(ticket, topic, question)
-            case "answer", ticket, answer:
-                self.surveys.answered(ticket, answer)
-            case "disconnect", ids:
-                for socket_id in ids:
-                    self.disconnect(socket_id, CloseCode.FORBIDDEN)
-            case "tries", news:
-                if origin != self._relay.name:
-                    sign_ins.hear(news)
-            case _:
-                raise ValueError(f"no news of ours: {part[0]!r}")
+        self.gossip.hear(origin, part)
 
     def _is_subscribed(self, slug: str) -> bool:
         """Does the layer bring us what is said in the room? So it does, for us, in one where nobody here is."""
@@ -405,26 +384,6 @@ class Hub:
 
     def _look_now(self) -> None:
         self._look.set()
-
-    def _tell_whether_alone(self) -> None:
-        """Tell our sockets when the layer has been away for a while, and when it is there again."""
-        self._alone = self._alone + 1 if self.is_alone else 0
-        late = self._alone >= LATE or (self._told_alone and self.is_alone)
-        if late != self._told_alone:
-            self._told_alone = late
-            batch = Batch((self.late_now(),))
-            for socket in tuple(self.sockets.values()):
-                if not socket.lane.full:
-                    socket.lane.write(batch)
-
-    def late_now(self) -> str:
-        """The frame that tells whether what others say may come late."""
-        return protocol.encode(Late(late=self._told_alone, timestamp=protocol.now()))
-
-    @property
-    def is_late(self) -> bool:
-        """Were our sockets told that what others say may come late?"""
-        return self._told_alone
 
     async def _reconcile(self) -> None:
         before: dict[OpenRoom, int] = {}
@@ -473,19 +432,14 @@ class Hub:
         for rounds in count(1):
             if rounds % RENEW == 0:
                 await self._relay.join_people()
-            await self._relay.beat(*self._news())
-            self._tell_whether_alone()
+            await self._relay.beat(*self.gossip.news())
+            self.lateness.look(self.sockets.values(), away=self.is_alone)
             await asyncio.sleep(RECONCILE)
             for room in list(self._rooms.values()):
                 if rounds % RENEW == 0 or room.subscribed is False:
                     async with room.turn:
                         if room.holders:
                             room.subscribed = await self._relay.subscribe(room.slug)
-
-    def _news(self) -> list[Part]:
-        """What the other hubs should know, besides that we live."""
-        news = [("limits", self._limits.news()), ("tries", sign_ins.news())]
-        return [part for part in news if part[1]]
 
     async def close(self) -> None:
         """Leave the layer and end the hub's tasks. The sockets are their server's to close."""
@@ -503,11 +457,6 @@ class Hub:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
         await self._relay.close()
-
-
-def people_part(people: Sequence[str] = (), sessions: Sequence[str] = ()) -> Part:
-    """The news that people may have lost something, and that sessions ended (chat.auth.session_digest)."""
-    return ("people", tuple(people), tuple(sessions))
 
 
 def _nothing(*_: Any) -> None:

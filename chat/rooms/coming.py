@@ -52,8 +52,8 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
     socket.username, socket.author = name, _author(who, name)
     socket.rooms[slug] = about(room.policy, who, socket.address)
     room.welcome(socket, resumed=resumed, read=read, ref=given(command.ref))
-    if hub.is_late:
-        socket.lane.say(hub.late_now())
+    if hub.lateness.told:
+        socket.lane.say(hub.lateness.frame())
     socket.lane.say(protocol.encode(presence.user_list(slug)))
     hub.enter(room, socket, since if resumed else None)
     presence.announce(claim)

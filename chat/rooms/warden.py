@@ -38,7 +38,7 @@ class Warden:
         self._hub = of_this_loop(Hub)
         self._presence = of_this_loop(Presence)
         self._hub.on_rules = self._new_rules
-        self._hub.on_people = self._hear
+        self._hub.gossip.on_people = self._hear
         self._hub.on_return.append(self._look_at_everybody)
         self._presence.on_ousted = self._oust
         self._loop = asyncio.get_running_loop()
