@@ -1,0 +1,135 @@
+"""Several servers that share a Redis and a database: real ones, each a process of its own."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+from helpers import SocketPersona, over_socket
+from redis import asyncio as aioredis
+from servers import Server, Start, free_port, redis
+
+from chat.hub import group_name
+from chat.protocol import Error, ErrorCode, Joined, Late, Left, Message, TypingNow, UserList
+
+pytestmark = pytest.mark.e2e
+
+PREFIX = "chat"
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    port = free_port()
+    with redis(tmp_path, port):
+        yield port
+
+
+@pytest.fixture
+def nodes(port: int, start: Start) -> list[Server]:
+    """Two."""
+    return [start("daphne", REDIS_URL=f"redis://127.0.0.1:{port}/0", REDIS_PREFIX=PREFIX) for _ in range(2)]
+
+
+@asynccontextmanager
+async def people(nodes: list[Server], *names: str) -> AsyncIterator[list[SocketPersona]]:
+    """In the lobby, one at each node in turn; all see all."""
+    async with AsyncExitStack() as stack:
+        found = []
+        for number, name in enumerate(names):
+            persona = await stack.enter_async_context(over_socket(nodes[number % len(nodes)].ws, name))
+            await persona.join()
+            found.append(persona)
+        for persona in found:
+            await sees(persona, *names)
+        yield found
+
+
+async def sees(persona: SocketPersona, *names: str) -> None:
+    """In a moment its list has these people."""
+    lists = [said for said in persona.heard if isinstance(said, UserList)]
+    while not lists or sorted(lists[-1].users) != sorted(names):
+        lists.append(await persona.expect(UserList))
+
+
+async def test_two_nodes_are_one_room(nodes: list[Server]) -> None:
+    """What is said, typed and who is there is told in both; a name is one person's in both."""
+    async with people(nodes, "Alice", "Bob") as (alice, bob):
+        for number in range(10):
+            await alice.say(f"from here {number}")
+            await bob.say(f"from there {number}")
+        for persona in (alice, bob):
+            heard = [(await persona.expect(Message)).seq for _ in range(20 - persona.count(Message))]
+            assert [said.seq for said in persona.heard if isinstance(said, Message)] == list(range(1, 21)), heard
+        await alice.send("typing")
+        await bob.expect(TypingNow, username="Alice")
+        async with over_socket(nodes[1].ws, "alice") as other:
+            await other.send("join", username="alice")
+            assert (await other.expect(Error)).code == ErrorCode.NAME_TAKEN
+        await bob.vanish()
+        await alice.expect(Left, username="Bob")
+        assert (alice.count(Joined, username="Bob"), alice.count(Left)) == (1, 1)
+
+
+async def test_each_message_crosses_redis_once_for_each_process(nodes: list[Server], port: int) -> None:
+    """However many sockets there are: one subscription of each process, and each change published once."""
+    store = aioredis.Redis(port=port)
+    channel = f"{PREFIX}__group__{group_name('lobby')}"
+    names = [f"u{number}" for number in range(10)]
+    async with store, store.pubsub() as listening, people(nodes, *names) as found:
+        assert await store.pubsub_numsub(channel) == [(channel.encode(), 2)]
+        await listening.subscribe(channel)
+        await listening.get_message(timeout=5)
+        await asyncio.gather(*(_speak(persona, 20) for persona in found))
+        for persona in found:
+            while persona.count(Message) < 200:
+                await persona.expect(Message)
+        crossed: Counter[int] = Counter()
+        while sum(crossed.values()) < 200:
+            message = await listening.get_message(ignore_subscribe_messages=True, timeout=5)
+            assert message, crossed
+            crossed.update(_changes(message["data"]))
+        assert crossed == Counter(range(1, 201))
+        assert await listening.get_message(ignore_subscribe_messages=True, timeout=0.2) is None
+
+
+async def _speak(persona: SocketPersona, times: int) -> None:
+    for number in range(times):
+        await persona.say(f"{persona.name} {number}")
+
+
+def _changes(data: bytes) -> list[int]:
+    """The numbers of the changes in a message of the layer."""
+    message: dict[str, Any] = msgpack.unpackb(data)
+    return [change[0] for part in message["parts"] if part[0] == "changes" for change in part[2]]
+
+
+async def test_redis_goes_and_comes(tmp_path: Path, start: Start) -> None:
+    """While it is away each node goes on, and hears the other late; in the end all is told and nothing lost."""
+    port = free_port()
+    with redis(tmp_path, port):
+        pair = [start("daphne", REDIS_URL=f"redis://127.0.0.1:{port}/0") for _ in range(2)]
+        stack = AsyncExitStack()
+        alice, bob = await stack.enter_async_context(people(pair, "Alice", "Bob"))
+    async with stack:
+        acked = [(await alice.say("one")).seq, (await bob.say("two")).seq]
+        await alice.expect(Message, content="one")
+        await alice.expect(Message, content="two")
+        await bob.expect(Message, content="one")
+        for persona in (alice, bob):
+            assert (await persona.expect(Late)).late
+        async with over_socket(pair[0].ws, "Charlie") as charlie:
+            await charlie.join()
+            assert (await charlie.expect(Late)).late
+            with redis(tmp_path, port):
+                for persona in (alice, bob, charlie):
+                    assert not (await persona.expect(Late)).late
+                await sees(bob, "Alice", "Bob", "Charlie")
+                acked.append((await charlie.say("three")).seq)
+                for persona in (alice, bob):
+                    await persona.expect(Message, content="three")
+                assert acked == sorted(set(acked))
+                assert bob.count(Left) == alice.count(Left) == 0
