@@ -1,34 +1,16 @@
 """The same conversations through a real Redis as the channel layer: started here, on a free port."""
 
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from helpers import over_socket
-from servers import PATIENCE, Start, free_port, needs
+from servers import Start, free_port, needs, redis
 
 from chat.protocol import Message
 
 pytestmark = pytest.mark.e2e
-
-
-@contextmanager
-def redis(folder: Path, port: int) -> Iterator[None]:
-    """A Redis without persistence, until the end."""
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    for line in process.stdout:
-        if "Ready to accept connections" in line:
-            break
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.communicate(timeout=PATIENCE)
 
 
 async def test_a_room_works_through_redis_and_without_it(start: Start, tmp_path: Path) -> None:
