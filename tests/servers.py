@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
@@ -89,14 +90,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(kind: str, folder: Path, database: Path, **variables: str) -> Iterator[Server]:
-    """A server of a kind from COMMANDS.
+def running(kind: str, folder: Path, database: str, **variables: str) -> Iterator[Server]:
+    """A server of a kind from COMMANDS, with the database of this URL.
 
     ``variables`` go into its environment, but for PORT, where it listens, and ARGUMENTS, which follow its command.
     """
     log = folder / f"{kind}-{time.monotonic_ns()}.log"
     variables = {
-        "DATABASE_URL": f"sqlite:///{database}",
+        "DATABASE_URL": database,
         "DJANGO_SETTINGS_MODULE": "chatsite.settings",
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
@@ -105,6 +106,8 @@ def running(kind: str, folder: Path, database: Path, **variables: str) -> Iterat
         "CHAT_LIMITS": "off",
         **variables,
     }
+    # Where a run has a Redis, those of one database hear each other, and nobody else.
+    variables.setdefault("REDIS_PREFIX", f"chat-{sha256(variables['DATABASE_URL'].encode()).hexdigest()[:12]}")
     port = variables.pop("PORT", "0")
     arguments = variables.pop("ARGUMENTS", "").split()
     command = [*(part.format(port=port) for part in COMMANDS[kind]), *arguments]
