@@ -103,6 +103,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # The innermost: it hears of a view's errors first.
+    "chatsite.middleware.DatabaseAway",
 ]
 ASGI_APPLICATION = "chatsite.asgi.application"
 ROOT_URLCONF = "chatsite.urls"
