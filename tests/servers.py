@@ -260,6 +260,7 @@ def postgresql(**settings: str) -> Iterator[Postgresql]:
 @contextmanager
 def redis(folder: Path, port: int) -> Iterator[None]:
     """A Redis without persistence, until the end."""
+    needs(shutil.which("redis-server"), "redis-server: apt-get install redis-server")
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout

@@ -1,12 +1,11 @@
 """The same conversations through a real Redis as the channel layer: started here, on a free port."""
 
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from helpers import over_socket
-from servers import Start, free_port, needs, redis
+from servers import Start, free_port, redis
 
 from chat.protocol import Message
 
@@ -15,7 +14,6 @@ pytestmark = pytest.mark.e2e
 
 async def test_a_room_works_through_redis_and_without_it(start: Start, tmp_path: Path) -> None:
     """Messages pass Redis; while it is away those in the process hear each other, and afterwards too."""
-    needs(shutil.which("redis-server"), "redis-server: apt-get install redis-server")
     port = free_port()
     with ExitStack() as first:
         first.enter_context(redis(tmp_path, port))
