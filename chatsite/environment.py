@@ -83,6 +83,14 @@ def redis_url(name: str) -> str:
     return url
 
 
+def prefix(name: str, default: str) -> str:
+    """What names begin with."""
+    found = text(name) or default
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,40}", found):
+        raise ImproperlyConfigured(f"{name} must be 1-40 letters, digits, _ . : or -, not {found!r}.")
+    return found
+
+
 def secret_key(name: str, kept_in: Path) -> str:
     """The variable, or a key that is made once and kept in a file that only the owner reads."""
     key = text(name)

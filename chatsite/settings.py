@@ -104,6 +104,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # The innermost: it hears of a view's errors first.
+    "chatsite.middleware.DatabaseAway",
 ]
 ASGI_APPLICATION = "chatsite.asgi.application"
 ROOT_URLCONF = "chatsite.urls"
@@ -137,13 +139,33 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         # What was deleted is overwritten in the file.
         "PRAGMA secure_delete=ON;",
     }
+else:
+    # `migrate` locks whole tables: behind one that waits for its lock, everybody waits.
+    LOCK_TIMEOUT = "2s" if environment.command() == "migrate" else "5s"
+    DATABASES["default"]["OPTIONS"] = {
+        "options": f"-c lock_timeout={LOCK_TIMEOUT}",
+        "connect_timeout": 5,
+        # Without these a connection to a machine that is gone is waited for up to two hours.
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+        # What the URL says after its question mark.
+        **DATABASES["default"].get("OPTIONS", {}),
+    }
 
 REDIS_URL = environment.redis_url("REDIS_URL")
+# What its channels and keys begin with. Sites that share a Redis each need their own: its channels, unlike its
+# keys, are the same in all of its databases.
+REDIS_PREFIX = environment.prefix("REDIS_PREFIX", "chat")
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         # A frozen Redis must end in an error, not hang the publisher for ever: hence a timeout.
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 15, "max_connections": 100}]},
+        "CONFIG": {
+            "hosts": [{"address": REDIS_URL, "socket_timeout": 15, "max_connections": 100}],
+            "prefix": REDIS_PREFIX,
+        },
     }
     if REDIS_URL
     else {

@@ -1,33 +1,37 @@
 import fcntl
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 from asgiref.sync import SyncToAsync
+from databases import SQLITE, copy_of, create, manage, named
 from django.conf import settings
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from doubles import Outage
+from emptying import install
 from helpers import CommunicatorPersona, Enter, over_communicator
 from hypothesis import settings as hypothesis_settings
 from playwright.async_api import Browser, Page, async_playwright, expect
-from servers import ROOT, Server, Start, needs, running
+from servers import Server, Start, needs, running
 from visits import FLAGS, Visit, breach
 
 from chat import loops
-from chat.database import close_connections
+from chat.database import close_connections, on_each_thread
 from chatsite.asgi import application
 
 # Tests say more in a second than people may. One that wants limits sets CHAT, or starts its server with them.
 settings.CHAT["LIMITS"] = False
+install()
+LAYER: dict[str, Any] = settings.CHANNEL_LAYERS["default"]
 
 expect.set_options(timeout=20_000)
 
@@ -36,10 +40,25 @@ hypothesis_settings.register_profile("few", max_examples=15)
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_modify_db_settings_parallel_suffix: None,
+) -> None:
     """SQLite in a file, as sites have it: in memory, threads that share it would not wait for each other."""
+    test = connection.settings_dict["TEST"]
     if connection.vendor == "sqlite":
-        connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("tests") / "test.sqlite3")
+        test["NAME"] = str(tmp_path_factory.mktemp("tests") / "test.sqlite3")
+    else:
+        test["TEMPLATE"] = urlsplit(request.getfixturevalue("migrated")).path[1:]
+
+
+@pytest.fixture(autouse=True)
+def _alone(request: pytest.FixtureRequest) -> None:
+    """Where a run has a Redis, each test hears only itself there."""
+    if settings.REDIS_URL:
+        config = {**LAYER["CONFIG"], "prefix": f"test-{token_hex(6)}"}
+        request.getfixturevalue("settings").CHANNEL_LAYERS = {"default": {**LAYER, "CONFIG": config}}
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +71,9 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 
 @pytest.fixture
 def rooms(transactional_db: None) -> Iterator[None]:
-    """The database, for threads too: what they wrote is gone afterwards."""
+    """The database, for threads too: what they wrote is gone afterwards, when they have done what they are at."""
     yield
-    close_connections()
+    on_each_thread(lambda: None)
 
 
 @pytest.fixture
@@ -134,48 +153,63 @@ async def charlie(person: Enter) -> CommunicatorPersona:
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file, and the static files collected, as `make run` does it."""
-    path = tmp_path_factory.mktemp("database") / "db.sqlite3"
-    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{path}"}
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a migrated database that nobody has open: one for all processes of a run."""
+    shared = _shared(tmp_path_factory)
+    with _turn(shared, "migrated") as first:
+        if connection.vendor == "sqlite":
+            url = f"{SQLITE}{shared / 'migrated.sqlite3'}"
+        else:
+            name = f"migrated_{shared.name.replace('-', '_')}"
+            url = named(os.environ["DATABASE_URL"], name)
+            if first:
+                create(url, name)
+        if first:
+            manage(url, "migrate", "--verbosity", "0")
+    return url
 
-    def manage(*command: str) -> None:
-        subprocess.run(
-            [sys.executable, "manage.py", *command, "--verbosity", "0"], cwd=ROOT, env=environment, check=True
-        )
 
-    manage("migrate")
-    # Once for all processes of a run: their servers read these files.
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", tmp_path_factory.getbasetemp().name)
-    shared = tmp_path_factory.getbasetemp().parent
-    with (shared / "static.lock").open("w") as lock:
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory, migrated: str) -> str:
+    """The same, and the static files collected, as `make run` does it."""
+    with _turn(_shared(tmp_path_factory), "static") as first:
+        if first:
+            manage(migrated, "collectstatic", "--noinput", "--verbosity", "0")
+    return migrated
+
+
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of a run."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@contextmanager
+def _turn(folder: Path, name: str) -> Iterator[bool]:
+    """One process after another; is this the first?"""
+    with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (done := shared / f"static-{run}").exists():
-            manage("collectstatic", "--noinput")
-            done.touch()
-    return path
+        done = folder / f"{name}.done"
+        yield not done.exists()
+        done.touch()
 
 
 @pytest.fixture(scope="session", params=["daphne", "uvicorn"])
 def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, database: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, database: str
 ) -> Iterator[Server]:
     """`manage.py serve`, and a stock uvicorn: what uses this runs on both."""
     folder = tmp_path_factory.mktemp("server")
-    with running(request.param, folder, _copy(database, folder)) as server:
+    with copy_of(database, folder) as mine, running(request.param, folder, mine) as server:
         yield server
 
 
 @pytest.fixture
-def start(tmp_path: Path, database: Path) -> Iterator[Start]:
+def start(tmp_path: Path, database: str) -> Iterator[Start]:
     """``start(kind, **variables)`` starts a server for one test; all that it starts have the same database."""
-    mine = _copy(database, tmp_path)
     with ExitStack() as stack:
+        mine = stack.enter_context(copy_of(database, tmp_path))
         yield lambda kind, **variables: stack.enter_context(running(kind, tmp_path, mine, **variables))
-
-
-def _copy(database: Path, folder: Path) -> Path:
-    return Path(shutil.copy(database, folder / "copy.sqlite3"))
 
 
 # --- Real Chromium ---

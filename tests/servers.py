@@ -11,12 +11,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[1]
 ADDRESS = re.compile(r"http://(127\.0\.0\.1:\d+)")
@@ -27,6 +31,7 @@ COMMANDS = {
     "runserver": [sys.executable, "manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
     "uvicorn": [sys.executable, "-m", "uvicorn", "chatsite.asgi:application", "--port", "{port}"],
     "probed": [sys.executable, "tests/e2e/probed.py"],
+    "cramped": [sys.executable, "tests/e2e/cramped.py"],
     "wired": [sys.executable, "tests/e2e/wired.py"],
 }
 
@@ -86,14 +91,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(kind: str, folder: Path, database: Path, **variables: str) -> Iterator[Server]:
-    """A server of a kind from COMMANDS.
+def running(kind: str, folder: Path, database: str, **variables: str) -> Iterator[Server]:
+    """A server of a kind from COMMANDS, with the database of this URL.
 
     ``variables`` go into its environment, but for PORT, where it listens, and ARGUMENTS, which follow its command.
     """
     log = folder / f"{kind}-{time.monotonic_ns()}.log"
     variables = {
-        "DATABASE_URL": f"sqlite:///{database}",
+        "DATABASE_URL": database,
         "DJANGO_SETTINGS_MODULE": "chatsite.settings",
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
@@ -102,6 +107,8 @@ def running(kind: str, folder: Path, database: Path, **variables: str) -> Iterat
         "CHAT_LIMITS": "off",
         **variables,
     }
+    # Where a run has a Redis, those of one database hear each other, and nobody else.
+    variables.setdefault("REDIS_PREFIX", f"chat-{sha256(variables['DATABASE_URL'].encode()).hexdigest()[:12]}")
     port = variables.pop("PORT", "0")
     arguments = variables.pop("ARGUMENTS", "").split()
     command = [*(part.format(port=port) for part in COMMANDS[kind]), *arguments]
@@ -119,16 +126,23 @@ def running(kind: str, folder: Path, database: Path, **variables: str) -> Iterat
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     """The address that the server printed once it listened."""
+
+    def told(said: str) -> str | None:
+        found = ADDRESS.search(said)
+        # runserver says where it will listen before it does.
+        return found[1] if found and listens(found[1]) else None
+
+    return _await(process, log, told)
+
+
+def _await(process: subprocess.Popen[bytes], log: Path, told: Callable[[str], T | None]) -> T:
+    """Read what a program writes into its log until that tells what is waited for."""
     # Reading a growing file can't block: poll is what tells a start that failed from one that takes long.
     while process.poll() is None:
-        found = ADDRESS.search(log.read_text(errors="replace"))
-        # runserver says where it will listen before it does.
-        if found and listens(found[1]):
-            return found[1]
-        try:
+        if (found := told(log.read_text(errors="replace"))) is not None:
+            return found
+        with suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
-        except subprocess.TimeoutExpired:
-            continue
     raise AssertionError(f"the server ended with {process.returncode}: {log.read_text(errors='replace')[-4000:]}")
 
 
@@ -165,54 +179,79 @@ QUICK = {
     "fsync": "off",
     "full_page_writes": "off",
     "listen_addresses": "127.0.0.1",
+    "max_connections": "300",
     "synchronous_commit": "off",
 }
-"""What makes a PostgreSQL quick that nobody will start again after a crash."""
+"""What makes a PostgreSQL quick whose machine does not crash. Who stops it at once, starts it again and wants to
+see its last commits sets ``synchronous_commit``."""
+READY = "database system is ready to accept connections"
+
+
+class Postgresql:
+    """A PostgreSQL of its own on a free port. It may be stopped and started again, on the same data and port."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        self._folder, self._user = folder, _postgresql_user()
+        if self._user:
+            shutil.chown(folder, self._user)
+        self.port = free_port()
+        self._settings = {**QUICK, **settings, "port": str(self.port), "unix_socket_directories": str(folder)}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8")
+
+    @property
+    def url(self) -> str:
+        """Of a database in it."""
+        return self.database("postgres")
+
+    def database(self, name: str) -> str:
+        """The URL of the database of this name."""
+        return f"postgres://postgres@127.0.0.1:{self.port}/{name}"
+
+    def start(self) -> None:
+        """Returns when it takes connections."""
+        log = self._folder / f"log-{time.monotonic_ns()}"
+        arguments = [f"--{name}={value}" for name, value in self._settings.items()]
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [*self._command("postgres"), *arguments], cwd=self._folder, user=self._user, stderr=out
+            )
+        _await(self._process, log, lambda said: READY if READY in said else None)
+
+    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """At once, as after a crash; or with SIGINT, which ends transactions, writes all down and then stops.
+
+        On Linux a database's processes live with the first: its end is the end of all.
+        """
+        if self._process:
+            self._process.send_signal(how)
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._command(program), *arguments]
+        subprocess.run(
+            command, cwd=self._folder, user=self._user, check=True, capture_output=True, timeout=PATIENCE
+        )
+
+    def _command(self, program: str) -> list[str]:
+        return [str(postgresql_program(program)), "-D", str(self._folder / "data")]
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL of its own on a free port, forgotten at the end; the URL of a database in it."""
-    initdb, postgres = postgresql_program("initdb"), postgresql_program("postgres")
-    needs(initdb and postgres, "postgresql: apt-get install postgresql")
+def postgresql(**settings: str) -> Iterator[Postgresql]:
+    """A PostgreSQL of its own, with settings besides QUICK, running; forgotten at the end."""
+    needs(
+        postgresql_program("initdb") and postgresql_program("postgres"),
+        "postgresql: apt-get install postgresql",
+    )
     with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
-        user = _postgresql_user()
-        if user:
-            shutil.chown(folder, user)
-        data = Path(folder, "data")
-        initialise = [str(initdb), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run(
-            [*initialise, "--locale=C.UTF-8"],
-            cwd=folder,
-            user=user,
-            check=True,
-            capture_output=True,
-            timeout=PATIENCE,
-        )
-        port = free_port()
-        settings = {**QUICK, "port": str(port), "unix_socket_directories": folder}
-        arguments = [f"--{name}={value}" for name, value in settings.items()]
-        # On Linux a database's processes live with the first: its end by SIGQUIT is the end of all.
-        process = subprocess.Popen(
-            [str(postgres), "-D", str(data), *arguments], cwd=folder, user=user, stderr=subprocess.PIPE, text=True
-        )
+        database = Postgresql(Path(folder), settings)
+        database.start()
         try:
-            _await_line(process, "database system is ready to accept connections")
-            yield f"postgres://postgres@127.0.0.1:{port}/postgres"
+            yield database
         finally:
-            process.send_signal(signal.SIGQUIT)
-            process.communicate(timeout=PATIENCE)
-
-
-def _await_line(process: subprocess.Popen[str], line: str) -> None:
-    """Read what a program says on its standard error until it says this."""
-    said = []
-    assert process.stderr
-    for each in process.stderr:
-        said.append(each)
-        if line in each:
-            return
-    raise AssertionError("".join(said))
+            database.stop()
 
 
 # --- Redis ---

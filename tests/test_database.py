@@ -67,6 +67,7 @@ async def test_writes_are_done_in_their_order(rooms: None) -> None:
 async def test_connections_last(rooms: None) -> None:
     """Each thread keeps its connection from question to question, until they are closed."""
     opened: list[str] = []
+    close_connections()
 
     def count(**_: object) -> None:
         opened.append(thread())

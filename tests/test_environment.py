@@ -1,6 +1,7 @@
 """The environment's variables: right ones are read, wrong ones stop with their name and without a secret."""
 
 import contextlib
+import json
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from chatsite import environment
-from chatsite.environment import boolean, choice, database, listed, origins, redis_url, secret_key, text
+from chatsite.environment import boolean, choice, database, listed, origins, prefix, redis_url, secret_key, text
 
 SECRET = "hunter2"
 
@@ -231,6 +232,20 @@ def test_a_bad_redis_is_named_and_its_password_not_shown(variable: Set, value: s
     assert SECRET not in said
 
 
+@pytest.mark.parametrize(("value", "meant"), [("", "chat"), ("a", "a"), (" the-site:1 ", "the-site:1")])
+def test_a_prefix_is_read(variable: Set, value: str, meant: str) -> None:
+    """Letters, digits and what separates words in Redis' keys; empty is the default."""
+    variable(value)
+    assert prefix("X", "chat") == meant
+
+
+@pytest.mark.parametrize("value", ["a b", "a*", "[a]", "a?", "\N{SNOWMAN}", "a" * 41])
+def test_a_bad_prefix_is_named(variable: Set, value: str) -> None:
+    """What Redis would take for a pattern would reach another site's keys."""
+    variable(value)
+    assert complaint(lambda: prefix("X", "chat")).startswith("X must be 1-40 letters")
+
+
 def test_what_is_shown_of_a_url_helps(variable: Set) -> None:
     """The error shows the rest of the URL: scheme, host, name."""
     variable(f"postgre://alice:{SECRET}@db.example.com/chat")
@@ -351,6 +366,7 @@ def test_the_command_is_known(monkeypatch: pytest.MonkeyPatch, arguments: list[s
         ("TRUSTED_ORIGINS", "chat.example.com"),
         ("DATABASE_URL", "oracle://db/x"),
         ("REDIS_URL", "localhost"),
+        ("REDIS_PREFIX", "all chats*"),
         ("CHAT_GRACE", "long"),
         ("CHAT_GRAZE", "5"),
     ],
@@ -363,6 +379,30 @@ def test_the_settings_stop_with_the_variable_s_name(
     said = complaint_of_the_settings()
     assert name in said
     assert len(said) < 300
+
+
+@pytest.mark.parametrize(
+    ("command", "query", "options"),
+    [
+        ("serve", "", "-c lock_timeout=5s"),
+        ("migrate", "", "-c lock_timeout=2s"),
+        ("migrate", "?options=-c%20lock_timeout=1min&sslmode=require", "-c lock_timeout=1min"),
+    ],
+)
+def test_nobody_waits_for_ever_on_postgresql(
+    command: str, query: str, options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for a lock, `migrate` least of all, nor for a machine that is gone; what the URL says comes first."""
+    monkeypatch.setenv("DATABASE_URL", f"postgres://db.example.com/chat{query}")
+    show = (
+        f"import json, runpy, sys; sys.argv = ['manage.py', {command!r}]; "
+        "print(json.dumps(runpy.run_module('chatsite.settings')['DATABASES']['default']['OPTIONS']))"
+    )
+    shown = json.loads(subprocess.run([sys.executable, "-c", show], stdout=subprocess.PIPE, check=True).stdout)
+    assert shown["options"] == options
+    assert shown["connect_timeout"] == 5
+    assert shown["tcp_user_timeout"] == 10_000
+    assert shown.get("sslmode") == ("require" if "sslmode" in query else None)
 
 
 def complaint_of_the_settings() -> str:

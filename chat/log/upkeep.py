@@ -7,6 +7,7 @@ room's lock, so several of these can run at once.
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from django.db import DatabaseError, OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -14,6 +15,7 @@ from django.db.models import Count, F, Max, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from chat import models
+from chat.database import again_where_lost
 from chat.log.commits import BATCH, Writer
 from chat.log.queries import RoomLog
 from chat.log.search import REBUILD, TRIGGERS
@@ -93,7 +95,7 @@ def prune(messages: Messages, size: int = BATCH) -> Iterator[Gone]:
     """Delete messages, so many in one transaction; what went with each. The rooms remember how many numbers."""
     for rows in in_pieces(messages.select_related("room").only("number", "room__slug"), size):
         began = time.monotonic()
-        gone = _prune(rows[0].room, [row.pk for row in rows])
+        gone = again_where_lost(partial(_prune, rows[0].room, [row.pk for row in rows]))
         took = time.monotonic() - began
         yield gone
         # Who waits for SQLite's lock only looks again now and then, and must find it free.
@@ -113,11 +115,8 @@ def _prune(room: models.Room, keys: Sequence[int]) -> Gone:
 
 
 def lock(room: int, using: str) -> None:
-    """Keep others from writing in the room until the transaction ends. On SQLite it keeps them off by itself."""
-    rooms = models.Room.objects.using(using).filter(pk=room)
-    if connections[using].features.has_select_for_update:
-        rooms = rooms.select_for_update()
-    rooms.values_list("pk").first()
+    """Keep others from writing in the room until the transaction ends."""
+    models.Room.objects.using(using).filter(pk=room).locked().values_list("pk").first()
 
 
 # --- The proof ---

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections, router, transaction
+from django.db import router, transaction
 
 from chat import models
 from chat.auth import Identity
@@ -34,8 +34,4 @@ def end_membership(room: models.Room, account: Any) -> None:
 
 def locked(slug: str) -> models.Room | None:
     """The room's row, which nobody else changes until the transaction ends."""
-    using = router.db_for_write(models.Room)
-    rooms = models.Room.objects.using(using).filter(slug=slug)
-    if connections[using].features.has_select_for_update:
-        rooms = rooms.select_for_update()
-    return rooms.first()
+    return models.Room.objects.filter(slug=slug).locked().first()

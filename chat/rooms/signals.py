@@ -48,7 +48,9 @@ def _part_moves(instance: Part, using: str, **_: Any) -> None:
 
 
 def _part_changed(instance: Part, using: str, **_: Any) -> None:
-    for room in {instance.room_id, *instance.__dict__.pop("_chat_rooms", ())}:
+    rooms = {instance.room_id, *instance.__dict__.pop("_chat_rooms", ())}
+    # In the order in which everybody locks rooms; all of them, where None is among them.
+    for room in [None] if None in rooms else sorted(rooms):
         _room_changed(room, using)
 
 
@@ -65,7 +67,9 @@ def _touch(pk: int, slug: str, using: str) -> None:
 
 
 def _touch_all(using: str) -> None:
-    models.Room.objects.using(using).update(rules=F("rules") + 1)
+    with transaction.atomic(using=using):
+        list(models.Room.objects.using(using).locked().values_list("pk"))
+        models.Room.objects.using(using).update(rules=F("rules") + 1)
     transaction.on_commit(partial(_to_hubs, "all_rules_changed"), using=using)
 
 

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from chat import loops, protocol, rooms
 from chat.auth import GUEST_NAME, Identity
 from chat.conf import chat_settings
+from chat.database import again_where_lost
 from chat.log import queries as log
 from chat.presence import Presence
 from chat.protocol import ErrorCode, Invalid
@@ -70,7 +71,7 @@ def invite(request: HttpRequest, code: str) -> HttpResponse:
     context: dict[str, Any] = {"title": invitation.room.title, "by": invitation.by.get_username()}
     if request.method == "POST":
         try:
-            return redirect("chat:room", room=rooms.accept(identity, code))
+            return redirect("chat:room", room=again_where_lost(partial(rooms.accept, identity, code)))
         except Invalid as refusal:
             if refusal.code == ErrorCode.NO_ROOM:
                 return no_room(request)
@@ -91,7 +92,8 @@ def _into_room(request: HttpRequest, form: Form, name: str, make: Callable[..., 
     identity = identity_of(request)
     if identity is not None and form.is_valid():
         try:
-            return redirect("chat:room", room=partial(make, identity)(**form.cleaned_data))
+            room = again_where_lost(partial(make, identity, **form.cleaned_data))
+            return redirect("chat:room", room=room)
         except Invalid as refusal:
             field = refusal.field if refusal.field in form.fields else None
             form.add_error(field, refusal.message.removeprefix(f"{field}: "))

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]  # it ships none
 import pytest
 from helpers import SocketPersona, over_socket
 from redis import asyncio as aioredis
@@ -115,7 +115,8 @@ async def test_redis_goes_and_comes(tmp_path: Path, start: Start) -> None:
         stack = AsyncExitStack()
         alice, bob = await stack.enter_async_context(people(pair, "Alice", "Bob"))
     async with stack:
-        acked = [(await alice.say("one")).seq, (await bob.say("two")).seq]
+        await alice.say("one")
+        await bob.say("two")
         await alice.expect(Message, content="one")
         await alice.expect(Message, content="two")
         await bob.expect(Message, content="one")
@@ -128,8 +129,7 @@ async def test_redis_goes_and_comes(tmp_path: Path, start: Start) -> None:
                 for persona in (alice, bob, charlie):
                     assert not (await persona.expect(Late)).late
                 await sees(bob, "Alice", "Bob", "Charlie")
-                acked.append((await charlie.say("three")).seq)
+                await charlie.say("three")
                 for persona in (alice, bob):
                     await persona.expect(Message, content="three")
-                assert acked == sorted(set(acked))
                 assert bob.count(Left) == alice.count(Left) == 0

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from shutil import copy
 
 import pytest
+from databases import copy_of
 from servers import PATIENCE, Server, Start, free_port, get, running
 from websockets.frames import Close, Frame, Opcode
 
@@ -20,11 +20,13 @@ EMPTY, MEGABYTE = b"", b"x" * 1_000_000
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator[Server]:
+def site(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Server]:
     """A server with limits. 127.0.0.8 is a proxy of ours."""
     folder = tmp_path_factory.mktemp("site")
-    mine = Path(copy(database, folder / "site.sqlite3"))
-    with running("daphne", folder, mine, CHAT_LIMITS="on", CHAT_PROXIES="127.0.0.8") as server:
+    with (
+        copy_of(database, folder) as mine,
+        running("daphne", folder, mine, CHAT_LIMITS="on", CHAT_PROXIES="127.0.0.8") as server,
+    ):
         yield server
 
 

@@ -1,18 +1,15 @@
 """Roles, moderation and signing out, in real Chromium against the real server."""
 
-import os
 import re
-import shutil
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from databases import copy_of, manage
 from playwright.async_api import Browser, Page, expect
-from servers import ROOT, Server, Start, needs
+from servers import Server, Start, needs
 from visits import AXE, PHONE, breach, connected, log, say, violations
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -27,25 +24,23 @@ for name in ("Alice", "Bob", "Charlie"):
 
 
 @pytest.fixture(scope="session")
-def with_accounts(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with three accounts."""
-    path = tmp_path_factory.mktemp("accounts") / "db.sqlite3"
-    shutil.copy(database, path)
-    subprocess.run(
-        [sys.executable, "manage.py", "shell", "-v0", "-c", ACCOUNTS],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": f"sqlite:///{path}"},
-        check=True,
-    )
-    return path
+def with_accounts(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database with three accounts, which nobody has open."""
+    with copy_of(database, tmp_path_factory.mktemp("accounts")) as url:
+        manage(url, "shell", "-v0", "-c", ACCOUNTS)
+        yield url
 
 
 @pytest.fixture
-def server(start: Start, with_accounts: Path, tmp_path: Path) -> Server:
+def mine(with_accounts: str, tmp_path: Path) -> Iterator[str]:
+    with copy_of(with_accounts, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def server(mine: str, start: Start) -> Server:
     """A server of a few people."""
-    path = tmp_path / "accounts.sqlite3"
-    shutil.copy(with_accounts, path)
-    return start("daphne", CHAT_KICK="3", DATABASE_URL=f"sqlite:///{path}")
+    return start("daphne", CHAT_KICK="3", DATABASE_URL=mine)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

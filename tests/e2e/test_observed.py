@@ -147,8 +147,8 @@ async def test_two_processes_are_told_of_together(start: Start, tmp_path: Path) 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
+    with postgresql() as database:
+        yield database.url
 
 
 @contextmanager

@@ -19,8 +19,8 @@ FILES = ["log", "room", "hub", "streams", "search", "database", "models", "consu
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
+    with postgresql() as database:
+        yield database.url
 
 
 @pytest.mark.timeout(300)

@@ -53,7 +53,7 @@ class Site:
     def _start(self) -> Server:
         _, _, port = self.address.rpartition(":")
         variables = {**SETTINGS, "DATABASE_URL": self.database.url, "PORT": port}
-        server = self._life.enter_context(running("daphne", self.folder, Path(), **variables))
+        server = self._life.enter_context(running("daphne", self.folder, self.database.url, **variables))
         # Tracebacks are looked for in all lives together.
         server.clean = False
         self.logs.append(server.log)
