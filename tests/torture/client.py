@@ -7,6 +7,7 @@ Compare chat/static/chat/client.js and membership.js.
 
 import asyncio
 import random
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,10 +23,13 @@ from chat.protocol import (
     Error,
     ErrorCode,
     Found,
+    Joined,
+    Left,
     Message,
     Position,
     Reacted,
     Reconnect,
+    UserList,
     Welcome,
 )
 from chat.protocol import History as Page
@@ -35,12 +39,15 @@ from torture.courier import Courier, Entry, busy_for
 from torture.link import PACE, Backoff, Link, LinkLost, Pace
 from torture.records import (
     Acked,
+    Announced,
     Asked,
     Event,
+    Gone,
     HasRead,
     Heard,
     History,
     Holding,
+    Listed,
     Lost,
     Paged,
     Refused,
@@ -91,6 +98,8 @@ class Client(Connection):
         # Posts that were acknowledged.
         self.said: list[Entry] = []
         self.joined = False
+        # Who is here, as this page would show it.
+        self.people: tuple[str, ...] = ()
         self._refs = 0
         # Refs of pages on their way, with which it fills itself after it had to start over.
         self._filling: set[str] = set()
@@ -164,6 +173,8 @@ class Client(Connection):
                 self._paged(frame)
             case Found():
                 self._found(frame)
+            case UserList() | Joined() | Left():
+                self._heard_of_people(frame)
             case Reconnect(after=after):
                 self.come_back_in(after / 1_000)
 
@@ -203,6 +214,7 @@ class Client(Connection):
             epoch=frame.epoch,
             resumed=frame.resumed,
             last=self.place.last,
+            node=self.node,
         )
         if frame.username != self.person.author:
             self._note(Strange, says=f"welcomed as {frame.username}")
@@ -231,6 +243,14 @@ class Client(Connection):
             self.timeline.take(frame, filling=bool(self._filling))
         elif judged == "gap" and not self.place.asking and self.link:
             self._ask(self.link)
+
+    def _heard_of_people(self, frame: UserList | Joined | Left) -> None:
+        if isinstance(frame, UserList):
+            self.people = self.history.names(frame.users)
+            self._note(Listed, names=self.people, count=frame.count)
+        else:
+            said, came = self.history.at(frame.timestamp), isinstance(frame, Joined)
+            self._note(Announced, name=sys.intern(frame.username), came=came, said=said)
 
     # --- Starting over ---
 
@@ -290,3 +310,24 @@ class Client(Connection):
         self._note(Refused, author=self.person.author, ref=JOIN, code=str(frame.code))
         if frame.code in (ErrorCode.BUSY, ErrorCode.NAME_TAKEN) and self.link:
             self._ask(self.link, busy_for(given(frame.retry_after), self._refusals))
+
+
+class Visitor(Client):
+    """One who says nothing, and whose first connection is the last."""
+
+    async def run(self) -> None:
+        self.number = 1
+        try:
+            self.on_loss(await self._one_link())
+        finally:
+            self._note(Gone)
+
+    def leave(self) -> None:
+        """Say that one leaves the room."""
+        if self.link:
+            self.spawn(self._say(self.link, {"type": "leave", "room": self.room}))
+
+    def close(self) -> None:
+        """End the connection as it should be."""
+        if self.link:
+            self.spawn(self.link.connection.close())

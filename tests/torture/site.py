@@ -13,6 +13,7 @@ from pathlib import Path
 from servers import ROOT, Server, free_port, running
 
 from torture.database import SQLITE, Database
+from torture.engines import Cable
 
 CATCH_UP = 600
 SETTINGS = {
@@ -22,6 +23,10 @@ SETTINGS = {
     "CHAT_OUTBOX": "65536",
     "CHAT_STUCK": "2",
     "CHAT_PIPELINE": "8",
+    # All names are shown, so that they can be compared; not so often that everybody only reads them.
+    "CHAT_USER_LIST_NAMES": "2000",
+    "CHAT_USER_LIST_INTERVAL": "0.5",
+    "CHAT_GRACE": "1",
     "LOG_LEVEL": "WARNING",
 }
 TRACEBACK = re.compile(r"Traceback.*?(?=\n\S*\d{4}-|\Z)", re.DOTALL)
@@ -30,8 +35,10 @@ TRACEBACK = re.compile(r"Traceback.*?(?=\n\S*\d{4}-|\Z)", re.DOTALL)
 class Site:
     """A server that may be killed and started again."""
 
-    def __init__(self, folder: Path, database: Database) -> None:
+    def __init__(self, folder: Path, database: Database, cable: Cable | None = None) -> None:
         self.folder, self.database = folder, database
+        # To the Redis that it shares with others, where there is one.
+        self.cable = cable
         self.address = f"127.0.0.1:{free_port()}"
         self.logs: list[Path] = []
         # How the server ended when it was asked to.
@@ -53,6 +60,8 @@ class Site:
     def _start(self) -> Server:
         _, _, port = self.address.rpartition(":")
         variables = {**SETTINGS, "DATABASE_URL": self.database.url, "PORT": port}
+        if self.cable:
+            variables["REDIS_URL"] = self.cable.url
         server = self._life.enter_context(running("daphne", self.folder, Path(), **variables))
         # Tracebacks are looked for in all lives together.
         server.clean = False
