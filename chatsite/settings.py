@@ -187,6 +187,8 @@ LOGGING = {
     "loggers": {
         # It tells of HTTP/2 and of endpoints what `serve` says in one line.
         "daphne.server": {"level": "WARNING"},
+        # A traceback each second while Redis is away, of which chat.hub tells in one line.
+        "channels_redis.pubsub": {"level": "CRITICAL"},
         # A traceback for each request that names another host: anybody could fill the log.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },

@@ -29,6 +29,7 @@ from chat import loops, models
 from chat.database import reading
 from chat.hub import RECONCILE, RENEW, RETRY, TICK, Hub, group_name
 from chat.hub import room as room_module
+from chat.hub.relay import PEOPLE
 from chat.lanes import Batch
 from chat.log import Change, Log, RoomLog, Write, Written, queries
 from chat.protocol import CloseCode, ErrorCode, Invalid, Joined, Message, TypingNow, Welcome, encode
@@ -182,10 +183,11 @@ async def test_one_commit_is_one_message_to_the_layer(hub: Hub, layer: FakeLayer
     await enter(hub, "tea")
     await commit(hub.log, *posts(log_of(hub), 50), *posts(log_of(hub, "tea"), 50), edit(log_of(hub), 1, "x"))
     await visitor.reaches(51)
-    assert [(group, len(message["changes"])) for group, message in layer.sent] == [
-        (GROUP, 51),
-        (group_name("tea"), 50),
-    ]
+    assert [
+        (group, [len(changes) for _, _, changes in message["parts"]])
+        for group, message in layer.sent
+        if group != PEOPLE
+    ] == [(GROUP, [51]), (group_name("tea"), [50])]
 
 
 async def test_what_is_kept_is_answered_whatever_the_layer_does(hub: Hub, layer: FakeLayer) -> None:
@@ -444,20 +446,27 @@ async def test_a_room_that_cannot_start_over_yet_does_so_later(
 
 
 async def test_while_the_layer_is_away_this_process_goes_on(
-    hub: Hub, layer: FakeLayer, caplog: pytest.LogCaptureFixture
+    hub: Hub, layer: FakeLayer, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those in this process hear each other, numbered or not; each failure is one warning."""
+    """Those in this process hear each other, numbered or not; it is asked for no more, and logged once."""
     visitor = await enter(hub)
     await until(lambda: layer.hubs)
     layer.error = ConnectionError("no layer")
     hub.publish_soon(ROOM, note(1))
     await say(hub)
     await until(lambda: len(visitor.ear.frames) == 2)
+    assert [call for call in layer.calls if call[0] == "send"] == [("send", GROUP)]
     layer.error = None
+    await seconds(clock, hub)
+    await until(lambda: not hub.is_alone)
     await say(hub)
     await visitor.reaches(2)
     assert (notes(visitor), numbers(visitor)) == ([1], [1, 2])
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    assert ("send", GROUP) in layer.calls[-1:]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the channel layer is away: ConnectionError('no layer')",
+        "the channel layer is there again",
+    ]
 
 
 async def test_a_room_that_opens_while_the_layer_is_away_works_here(
@@ -976,7 +985,7 @@ async def test_only_the_newest_of_a_kind_is_kept_for_who_is_behind(narrow: None,
     visitor = await slow(hub)
     await fill(hub, visitor)
     for number in range(5):
-        hub.publish_soon(ROOM, note(100 + number), latest="userList")
+        hub.write_here(ROOM, note(100 + number), latest="userList")
         hub.publish_soon(ROOM, note(200 + number))
     await until(lambda: hub._rooms[ROOM].latest.get("userList") == note(104))
     visitor.ear.open.set()

@@ -1,7 +1,8 @@
 """Who is here: each person once, told to everybody at a bounded price."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from doubles import Clock
@@ -9,7 +10,7 @@ from pytest_django import Settings
 
 from chat import loops
 from chat.auth import Identity
-from chat.presence import Presence
+from chat.presence import Comer, Presence
 from chat.protocol import (
     AnyOutgoing,
     ErrorCode,
@@ -44,7 +45,13 @@ class Recorder:
     bytes: int = 0
     bytes_of_lists: int = 0
 
-    def publish_soon(self, slug: str, frame: str, *, latest: str | None = None) -> None:
+    def __post_init__(self) -> None:
+        self.on_presence: Callable[[str, Sequence[Any]], None] = lambda *_: None
+
+    def publish_presence(self, slug: str, news: Sequence[Any]) -> None:
+        self.on_presence(slug, news)
+
+    def write_here(self, slug: str, frame: str, *, latest: str | None = None) -> None:
         outgoing = decode_outgoing(frame)
         assert (latest == "userList") == isinstance(outgoing, UserList)
         assert getattr(outgoing, "room", None) == slug
@@ -79,21 +86,23 @@ def hub(settings: Settings) -> Recorder:
 async def presence(hub: Recorder, clock: Clock) -> AsyncIterator[Presence]:
     presence = loops.of_this_loop(Presence)
     presence._hub = hub  # type: ignore[assignment]  # what presence needs of it
+    hub.on_presence = presence.hear
     yield presence
     await loops.close_this_loop()
 
 
-def come(presence: Presence, identity: Identity, name: str, tab: str = "tab") -> bool:
-    """Enter and announce, as joining does."""
-    first = presence.enter(ROOM, identity, name, tab)
-    if first:
-        presence.announce(ROOM, name)
-    return first
+async def come(presence: Presence, identity: Identity, name: str, tab: str = "tab", room: str = ROOM) -> bool:
+    """Enter and announce, as joining does. Is it the person's first tab?"""
+    async with presence.coming(Comer(room, identity, name, tab)) as claim:
+        presence.enter(claim)
+    presence.announce(claim)
+    return claim.first
 
 
-def taken(presence: Presence, identity: Identity, name: str) -> bool:
+async def taken(presence: Presence, identity: Identity, name: str) -> bool:
     try:
-        presence.enter(ROOM, identity, name, "another tab")
+        async with presence.coming(Comer(ROOM, identity, name, "another tab")) as claim:
+            presence.enter(claim)
     except Invalid as refused:
         assert (refused.code, refused.field) == (ErrorCode.NAME_TAKEN, "username")  # noqa: PT017 both ways are right
         return True
@@ -105,7 +114,7 @@ def taken(presence: Presence, identity: Identity, name: str) -> bool:
 
 async def test_somebody_who_comes_is_announced(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """The first socket of a person is a join, and then the list."""
-    assert come(presence, ALICE, "Alice")
+    assert await come(presence, ALICE, "Alice")
     await clock.skip(0)
     assert [type(said) for said in hub.said] == [Joined, UserList]
     assert hub.lists()[0].users == ["Alice"]
@@ -113,9 +122,9 @@ async def test_somebody_who_comes_is_announced(presence: Presence, hub: Recorder
 
 async def test_many_tabs_are_one_person(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """Further tabs announce nothing, and neither does closing any but the last."""
-    assert come(presence, BOB, "Bob", "1")
-    assert not come(presence, BOB, "Bob", "2")
-    assert not come(presence, BOB, "Bob", "3")
+    assert await come(presence, BOB, "Bob", "1")
+    assert not await come(presence, BOB, "Bob", "2")
+    assert not await come(presence, BOB, "Bob", "3")
     assert presence.sockets(ROOM, "Bob") == {"1", "2", "3"}
     presence.exit(ROOM, "1")
     presence.exit(ROOM, "3", at_once=True)
@@ -130,7 +139,7 @@ async def test_many_tabs_are_one_person(presence: Presence, hub: Recorder, clock
 
 async def test_a_lost_person_leaves_after_the_grace(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """Not before: until then they are in the list."""
-    come(presence, ALICE, "Alice")
+    await come(presence, ALICE, "Alice")
     presence.exit(ROOM, "tab")
     await clock.skip(GRACE - 0.1)
     assert (hub.names(Left), presence.counts()) == ([], {ROOM: 1})
@@ -140,10 +149,10 @@ async def test_a_lost_person_leaves_after_the_grace(presence: Presence, hub: Rec
 
 async def test_a_reconnect_cancels_the_leave(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """Who comes back within the grace was never gone; the next loss has a grace of its own."""
-    come(presence, ALICE, "Alice", "1")
+    await come(presence, ALICE, "Alice", "1")
     presence.exit(ROOM, "1")
     await clock.skip(GRACE - 0.1)
-    assert not come(presence, ALICE, "Alice", "2")
+    assert not await come(presence, ALICE, "Alice", "2")
     await clock.skip(GRACE * 3)
     presence.exit(ROOM, "2")
     await clock.skip(GRACE - 0.1)
@@ -154,7 +163,7 @@ async def test_a_reconnect_cancels_the_leave(presence: Presence, hub: Recorder, 
 
 async def test_who_says_goodbye_leaves_at_once(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """Leaving is not a lost connection."""
-    come(presence, ALICE, "Alice")
+    await come(presence, ALICE, "Alice")
     presence.exit(ROOM, "tab", at_once=True)
     assert hub.names(Left) == ["Alice"]
     await clock.skip(GRACE * 2)
@@ -164,7 +173,7 @@ async def test_who_says_goodbye_leaves_at_once(presence: Presence, hub: Recorder
 async def test_a_grace_of_nothing_is_at_once(presence: Presence, hub: Recorder, settings: Settings) -> None:
     """GRACE = 0 announces each lost connection."""
     settings.CHAT = {"GRACE": 0}
-    come(presence, ALICE, "Alice")
+    await come(presence, ALICE, "Alice")
     presence.exit(ROOM, "tab")
     assert hub.names(Left) == ["Alice"]
 
@@ -172,14 +181,14 @@ async def test_a_grace_of_nothing_is_at_once(presence: Presence, hub: Recorder, 
 async def test_who_came_back_after_leaving_comes_anew(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """After the leave the next socket is a join again."""
     for _ in range(2):
-        assert come(presence, ALICE, "Alice")
+        assert await come(presence, ALICE, "Alice")
         presence.exit(ROOM, "tab", at_once=True)
     assert (hub.names(Joined), hub.names(Left)) == (["Alice", "Alice"], ["Alice", "Alice"])
 
 
 async def test_leaving_where_one_is_not_changes_nothing(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """An exit of an unknown room, person or tab, or a second one, is nobody's leave."""
-    come(presence, ALICE, "Alice")
+    await come(presence, ALICE, "Alice")
     presence.exit("never", "tab")
     presence.exit(ROOM, "other tab", at_once=True)
     presence.exit(ROOM, "tab")
@@ -190,9 +199,9 @@ async def test_leaving_where_one_is_not_changes_nothing(presence: Presence, hub:
 
 async def test_rooms_are_apart(presence: Presence, clock: Clock) -> None:
     """A name, a count and a leave are of one room."""
-    come(presence, ALICE, "Alice")
-    presence.enter("tea", passer_by(1), "Alice", "1")
-    presence.enter("tea", BOB, "Bob", "2")
+    await come(presence, ALICE, "Alice")
+    await come(presence, passer_by(1), "Alice", "1", "tea")
+    await come(presence, BOB, "Bob", "2", "tea")
     assert presence.counts() == {ROOM: 1, "tea": 2}
     assert [person.name for person in presence.people("tea")] == ["Alice", "Bob"]
     assert list(presence.people("never")) == []
@@ -206,9 +215,9 @@ async def test_rooms_are_apart(presence: Presence, clock: Clock) -> None:
 async def test_an_account_keeps_its_name_beside_others(presence: Presence, hub: Recorder) -> None:
     """Two accounts whose names look the same are two people; each goes with their own last tab."""
     other = Identity("account:2", "alice", lasting=True)
-    assert come(presence, ALICE, "Alice", "1")
-    assert come(presence, other, "alice", "2")
-    assert not come(presence, other, "alice", "3")
+    assert await come(presence, ALICE, "Alice", "1")
+    assert await come(presence, other, "alice", "2")
+    assert not await come(presence, other, "alice", "3")
     assert presence.user_list(ROOM).count == 2
     assert presence.sockets(ROOM, "Alice") == {"1"}
     assert presence.sockets(ROOM, "alice") == {"2", "3"}
@@ -237,8 +246,8 @@ async def test_a_name_is_one_person_s(
     expected: bool,
 ) -> None:
     """While its holder is here a name is taken for other guests; a session is one person; accounts come in."""
-    come(presence, holder, "Same")
-    assert taken(presence, comer, "Same") is expected
+    await come(presence, holder, "Same")
+    assert await taken(presence, comer, "Same") is expected
 
 
 @pytest.mark.parametrize(
@@ -260,24 +269,24 @@ async def test_the_ghost_of_a_passer_by_gives_way_to_another(
     expected: bool,
 ) -> None:
     """In the grace of one who can prove nothing another such is taken for them; who can prove it keeps it."""
-    come(presence, holder, "Same", "1")
+    await come(presence, holder, "Same", "1")
     presence.exit(ROOM, "1")
-    assert taken(presence, comer, "Same") is expected
+    assert await taken(presence, comer, "Same") is expected
     assert hub.names(Joined) == ["Same"]
 
 
 @pytest.mark.parametrize("name", ["ALICE", "alice", "\uff21lice"])
 async def test_case_and_width_make_no_second_alice(presence: Presence, name: str) -> None:
     """What people read as the same name is the same name."""
-    come(presence, ALICE, "Alice")
-    assert taken(presence, passer_by(1), name)
+    await come(presence, ALICE, "Alice")
+    assert await taken(presence, passer_by(1), name)
     assert presence.sockets(ROOM, name) == {"tab"}
 
 
 async def test_a_refused_name_leaves_no_trace(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """The holder is neither counted twice nor gone when the other's socket is."""
-    come(presence, ALICE, "Alice")
-    assert taken(presence, passer_by(1), "Alice")
+    await come(presence, ALICE, "Alice")
+    assert await taken(presence, passer_by(1), "Alice")
     presence.exit(ROOM, "another tab", at_once=True)
     await clock.skip(1)
     assert presence.counts() == {ROOM: 1}
@@ -288,10 +297,10 @@ async def test_a_returning_passer_by_may_write_the_name_otherwise(
     presence: Presence, hub: Recorder, clock: Clock
 ) -> None:
     """The list and the leave have the name that the person speaks under now."""
-    come(presence, passer_by(1), "charlie", "1")
+    await come(presence, passer_by(1), "charlie", "1")
     await clock.skip(1)
     presence.exit(ROOM, "1")
-    come(presence, passer_by(2), "Charlie", "2")
+    await come(presence, passer_by(2), "Charlie", "2")
     await clock.skip(1)
     assert hub.lists()[-1].users == ["Charlie"]
     presence.exit(ROOM, "2", at_once=True)
@@ -300,11 +309,11 @@ async def test_a_returning_passer_by_may_write_the_name_otherwise(
 
 async def test_a_taken_name_is_free_after_the_leave(presence: Presence, clock: Clock) -> None:
     """Until the grace is over it is not."""
-    come(presence, ALICE, "Alice")
+    await come(presence, ALICE, "Alice")
     presence.exit(ROOM, "tab")
-    assert taken(presence, passer_by(1), "Alice")
+    assert await taken(presence, passer_by(1), "Alice")
     await clock.skip(GRACE)
-    assert not taken(presence, passer_by(1), "Alice")
+    assert not await taken(presence, passer_by(1), "Alice")
 
 
 # --- The list ---
@@ -313,33 +322,33 @@ async def test_a_taken_name_is_free_after_the_leave(presence: Presence, clock: C
 async def test_the_list_names_the_latest_first(presence: Presence) -> None:
     """Who came last stands first; a reconnect changes nobody's place."""
     for number in range(3):
-        come(presence, passer_by(number), f"u{number}", str(number))
+        await come(presence, passer_by(number), f"u{number}", str(number))
     presence.exit(ROOM, "0")
-    come(presence, passer_by(9), "u0", "9")
+    await come(presence, passer_by(9), "u0", "9")
     assert presence.user_list(ROOM).users == ["u2", "u1", "u0"]
     assert presence.user_list("never").users == []
 
 
 async def test_after_quiet_the_list_goes_out_at_once(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """The first change is told without delay, and those that follow in one list after the interval."""
-    come(presence, passer_by(0), "u0", "0")
+    await come(presence, passer_by(0), "u0", "0")
     await clock.skip(0)
     assert len(hub.lists()) == 1
     for number in range(1, 20):
-        come(presence, passer_by(number), f"u{number}", str(number))
+        await come(presence, passer_by(number), f"u{number}", str(number))
         await clock.skip(0.01)
     assert len(hub.lists()) == 1
     await clock.skip(INTERVAL)
     assert [said.count for said in hub.lists()] == [1, 20]
     await clock.skip(INTERVAL)
-    come(presence, passer_by(20), "u20", "20")
+    await come(presence, passer_by(20), "u20", "20")
     await clock.skip(0)
     assert [said.count for said in hub.lists()] == [1, 20, 21]
 
 
 async def test_where_nothing_changes_nothing_is_said(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """A quiet room costs nothing."""
-    come(presence, ALICE, "Alice")
+    await come(presence, ALICE, "Alice")
     await clock.skip(INTERVAL)
     said = len(hub.said)
     for _ in range(5):
@@ -350,7 +359,7 @@ async def test_where_nothing_changes_nothing_is_said(presence: Presence, hub: Re
 async def test_the_last_list_is_true(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """After any storm the list that everybody has is the one that holds."""
     for number in range(50):
-        come(presence, passer_by(number), f"u{number}", str(number))
+        await come(presence, passer_by(number), f"u{number}", str(number))
         if number % 3:
             presence.exit(ROOM, str(number), at_once=True)
         await clock.skip(0.02)
@@ -365,7 +374,7 @@ async def test_the_list_is_capped_and_the_count_is_true(
     """Past the cap the list has the latest names, the count has all, and single joins and leaves are not told."""
     settings.CHAT = {"USER_LIST_NAMES": 3, "GRACE": 0}
     for number in range(5):
-        come(presence, passer_by(number), f"u{number}", str(number))
+        await come(presence, passer_by(number), f"u{number}", str(number))
     await clock.skip(1)
     assert hub.names(Joined) == ["u0", "u1", "u2"]
     assert (hub.lists()[-1].users, hub.lists()[-1].count) == (["u4", "u3", "u2"], 5)
@@ -383,7 +392,7 @@ async def test_a_big_room_s_lists_keep_to_the_bandwidth(
     seconds, step = 10, 0.05
     for number in range(int(seconds / step)):
         hub.listeners = number + 1
-        come(presence, passer_by(number), f"\u30a2\u30ea\u30b9{number}", str(number))
+        await come(presence, passer_by(number), f"\u30a2\u30ea\u30b9{number}", str(number))
         await clock.skip(step)
     dearest = len(encode(hub.lists()[-1]).encode()) * hub.listeners
     assert bandwidth * seconds / 2 < hub.bytes_of_lists < bandwidth * seconds + dearest
@@ -392,7 +401,7 @@ async def test_a_big_room_s_lists_keep_to_the_bandwidth(
 async def bytes_of_joins(presence: Presence, hub: Recorder, clock: Clock, people: int) -> int:
     """What a herd of so many costs: a join each millisecond, every one gets the list on entering."""
     for number in range(people):
-        come(presence, passer_by(number), f"user {number:04}", str(number))
+        await come(presence, passer_by(number), f"user {number:04}", str(number))
         hub.listeners = number + 1
         hub.bytes += len(encode(presence.user_list(ROOM)))
         await clock.skip(0.001)
@@ -412,7 +421,7 @@ async def test_joins_cost_in_proportion(presence: Presence, hub: Recorder, clock
 
 async def test_an_empty_room_is_forgotten(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """With the last person the room goes, after the list that nobody needs any more."""
-    come(presence, ALICE, "Alice")
+    await come(presence, ALICE, "Alice")
     presence.exit(ROOM, "tab")
     await clock.skip(GRACE)
     await clock.skip(INTERVAL)
@@ -422,18 +431,18 @@ async def test_an_empty_room_is_forgotten(presence: Presence, hub: Recorder, clo
 
 async def test_a_room_that_fills_again_in_time_goes_on(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """Who comes between the last leave and the list is in the list."""
-    come(presence, ALICE, "Alice")
+    await come(presence, ALICE, "Alice")
     await clock.skip(0)
     presence.exit(ROOM, "tab", at_once=True)
-    come(presence, BOB, "Bob")
+    await come(presence, BOB, "Bob")
     await clock.skip(INTERVAL)
     assert [said.users for said in hub.lists()] == [["Alice"], ["Bob"]]
 
 
 async def test_closing_stops_every_timer(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """After the close no leave and no list comes."""
-    come(presence, ALICE, "Alice")
-    come(presence, BOB, "Bob")
+    await come(presence, ALICE, "Alice")
+    await come(presence, BOB, "Bob")
     presence.exit(ROOM, "tab")
     said = len(hub.said)
     await presence.close()

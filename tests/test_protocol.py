@@ -47,6 +47,7 @@ from chat.protocol import (
     Invited,
     Join,
     Joined,
+    Late,
     Kick,
     Leave,
     Left,
@@ -558,6 +559,7 @@ SAID: dict[str, st.SearchStrategy[Outgoing]] = {
         Removed, **stamps, code=st.sampled_from(ErrorCode), message=said_texts, retry_after=maybe_numbers
     ),
     "expiring": st.builds(Expiring, after=numbers, timestamp=numbers),
+    "late": st.builds(Late, late=st.booleans(), timestamp=numbers),
     "invite": st.builds(Invited, **stamps, path=said_texts, expires=numbers, ref=refs),
     "members": st.builds(
         Members,
@@ -660,6 +662,7 @@ def test_no_command_and_event_disagree_about_a_tag() -> None:
             "room",
             "removed",
             "expiring",
+            "late",
             "invite",
             "members",
             "join",

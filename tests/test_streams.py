@@ -146,7 +146,7 @@ class Story:
         self.tasks: set[asyncio.Task[None]] = set()
         # The third process.
         self.writer = Writer()
-        self.relay = Relay(lambda *_, **__: None, lambda *_: None, lambda _: True)
+        self.relay = Relay(lambda *_: None, lambda *_: None, lambda _: True, lambda: None)
 
     def task(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
@@ -190,7 +190,7 @@ class Story:
         room = at_once(partial(queries.open_room, self.slug))
         outcomes = at_once(partial(self.writer.write, self.writes(room, room.seq, much)))
         changes = changes_of(outcome for outcome in outcomes if isinstance(outcome, Written))
-        self.relay.publish(room.slug, epoch=room.epoch, changes=changes)
+        self.relay.publish_changes(room.slug, room.epoch, changes)
 
     async def come(self, who: int, much: int) -> None:
         client = Client(self)

@@ -6,7 +6,8 @@ on channels 4.3.2, a group of 4,000 consumers on the in-memory layer takes 8 s f
 
 The layer is a hint, the log is the truth. Numbered frames are delivered in order, old ones are dropped, a gap
 is read from the log; once a second the hub compares its positions with the log's, so whatever the layer lost, and
-whatever another process wrote, arrives then.
+whatever another process wrote, arrives then. While the layer is away all goes on within this process, and who is
+here is told that the others may be late.
 
 A room's frames that become ready within one tick leave in one write for each socket. The first after quiet goes
 out at once: a tick is a bound on writes, not a delay.
@@ -25,21 +26,36 @@ from typing import Any
 
 from chat import policy, protocol
 from chat.conf import chat_settings
-from chat.hub.relay import Relay, group_name
+from chat.hub.relay import Part, Relay, group_name, tell_from_outside
 from chat.hub.room import RETRY, STRETCH, TICK, OpenRoom
 from chat.hub.sockets import PLAIN, Socket
+from chat.lanes import Batch
+from chat.limits import Limits, sign_ins
 from chat.log import Change, Log, RoomLog, answered
 from chat.loops import of_this_loop
 from chat.policy import Policy
-from chat.protocol import CloseCode, ErrorCode, Invalid
+from chat.protocol import CloseCode, ErrorCode, Invalid, Late
 
-__all__ = ["RETRY", "STRETCH", "TICK", "Hub", "OpenRoom", "Socket", "group_name"]
+__all__ = [
+    "RETRY",
+    "STRETCH",
+    "TICK",
+    "Hub",
+    "OpenRoom",
+    "Part",
+    "Socket",
+    "group_name",
+    "people_part",
+    "tell_from_outside",
+]
 
 RECONCILE = 1.0
 """Seconds between two comparisons of the hub's positions with the log's."""
 RENEW = 60
 """Comparisons between two renewals of the group memberships. Layers end them: the in-memory one after 24 hours, or
 at once when a message waited for 60 s in a process that hung."""
+LATE = 3
+"""Comparisons in a row without the layer after which people are told that others may be late."""
 NOBODY_S = Policy(kind="private")
 """The rules of a room that is gone: nobody may be in it."""
 
@@ -59,9 +75,19 @@ class Hub:
         self.on_rules: Callable[[OpenRoom], None] = _nothing
         # Called with people who may have lost something, and with sessions that ended (chat.auth.session_digest).
         self.on_people: Callable[[list[str], list[str]], None] = _nothing
+        # Called with what some process says of who is in a room (chat.presence).
+        self.on_presence: Callable[[str, Any], None] = _nothing
+        # Called when the layer is there again.
+        self.on_return: list[Callable[[], None]] = [self._look_now]
         # Set by a server that is stopping: it takes nobody any more.
         self.draining = False
-        self._relay = Relay(self._deliver, self._hear_of_people, self._is_subscribed)
+        self._relay = Relay(self._deliver, self._hear, self._is_subscribed, self._returned)
+        self._limits = of_this_loop(Limits)
+        # Set, the positions are compared now.
+        self._look = asyncio.Event()
+        # Comparisons during which the layer was away, in a row; and do our sockets know?
+        self._alone = 0
+        self._told_alone = False
         self._tasks: list[asyncio.Task[None]] = []
         # Those that leave the groups of rooms that nobody is in any more.
         self._shutting: set[asyncio.Task[None]] = set()
@@ -69,7 +95,7 @@ class Hub:
 
     @property
     def is_alone(self) -> bool:
-        """Is the channel layer away? Then what is said in other processes comes by the comparison, a little late."""
+        """Is the channel layer away? Then what is said in other processes comes a little late."""
         return self._relay.is_away
 
     # --- Sockets come and go ---
@@ -196,7 +222,7 @@ class Hub:
 
     def rules_changed(self, slug: str) -> None:
         """Have every process load the room's rules anew."""
-        self._relay.publish(slug, rules=True)
+        self._relay.publish(slug, ("rules",))
 
     def all_rules_changed(self) -> None:
         """Have the rules of all rooms that are open here loaded anew; other processes find out by comparing."""
@@ -205,10 +231,7 @@ class Hub:
 
     def people_changed(self, people: Sequence[str] = (), sessions: Sequence[str] = ()) -> None:
         """Have every process look at these people's sockets again, and end those of these sessions."""
-        self._relay.publish_people(people, sessions)
-
-    def _hear_of_people(self, people: list[str], sessions: list[str]) -> None:
-        self.on_people(people, sessions)
+        self._relay.tell(people_part(people, sessions))
 
     async def _policy(self, log: RoomLog) -> Policy:
         found = await answered(partial(policy.load, log.pk))
@@ -274,36 +297,71 @@ class Hub:
 
     def _publish(self, log: RoomLog, changes: list[Change]) -> None:
         """The log has committed something: tell everybody in the room, in every process."""
-        self._relay.publish(log.slug, epoch=log.epoch, changes=changes)
+        self._relay.publish_changes(log.slug, log.epoch, changes)
 
-    def publish_soon(self, slug: str, frame: str, *, latest: str | None = None) -> None:
-        """Send everybody in the room a frame without a number.
+    def publish_soon(self, slug: str, frame: str) -> None:
+        """Send everybody in the room a frame without a number. Who is behind does not get it."""
+        self._relay.publish(slug, ("frame", frame))
+
+    def publish_to(self, slug: str, person: str, frame: str, *, but: str) -> None:
+        """Send it to a person's sockets in the room, in every process, except the one with the id ``but``.
+
+        The person is a chat.auth.Identity.key.
+        """
+        self._relay.publish(slug, ("to", person, frame, but))
+
+    def publish_presence(self, slug: str, news: Sequence[Any]) -> None:
+        """Tell every process, this one too, who came and went: in order with all else that is published here."""
+        self._relay.publish(slug, ("presence", *news))
+
+    def publish_speaker(self, slug: str, person: str) -> None:
+        """Tell every process that somebody spoke in a room in slow mode, just now."""
+        self._relay.publish(slug, ("spoke", person))
+
+    def write_here(self, slug: str, frame: str, *, latest: str | None = None) -> None:
+        """Send a frame to the room's sockets of this process.
 
         Who is behind does not get it, unless it is the newest of the kind ``latest`` when they have caught up.
         """
-        self._relay.publish(slug, frame=frame, latest=latest)
-
-    def _deliver(
-        self,
-        slug: str,
-        *,
-        epoch: str | None = None,
-        changes: list[Change] | None = None,
-        frame: str | None = None,
-        latest: str | None = None,
-        rules: bool = False,
-    ) -> None:
         room = self._rooms.get(slug)
-        if room is None:
-            return
-        if rules:
-            self._reload(room)
-        elif frame is not None:
+        if room:
             if latest:
                 room.latest[latest] = frame
             room.write((frame,))
-        elif changes and epoch == room.log.epoch:
-            room.deliver(changes)
+
+    def _deliver(self, slug: str, part: Part) -> None:
+        room = self._rooms.get(slug)
+        if room is None:
+            return
+        match part:
+            case "changes", epoch, changes:
+                if epoch == room.log.epoch:
+                    room.deliver(changes)
+            case "frame", frame:
+                room.write((frame,))
+            case "to", person, frame, but:
+                room.say_to(person, frame, but=but)
+            case "presence", *news:
+                self.on_presence(slug, news)
+            case ("rules",):
+                self._reload(room)
+            case "spoke", person:
+                room.spoke[person] = self._loop.time()
+            case _:
+                raise ValueError(f"no news of a room: {part[0]!r}")
+
+    def _hear(self, origin: str, part: Part) -> None:
+        match part:
+            case "people", people, sessions:
+                self.on_people(people, sessions)
+            case "limits", news:
+                if origin != self._relay.name:
+                    self._limits.hear(origin, news)
+            case "tries", news:
+                if origin != self._relay.name:
+                    sign_ins.hear(news)
+            case _:
+                raise ValueError(f"no news of ours: {part[0]!r}")
 
     def _is_subscribed(self, slug: str) -> bool:
         """Does the layer bring us what is said in the room? So it does, for us, in one where nobody here is."""
@@ -317,10 +375,44 @@ class Hub:
             ]
         await self._relay.started()
 
+    def _returned(self) -> None:
+        """The layer is there again: it may have lost anything, memberships too."""
+        for room in self._rooms.values():
+            if room.subscribed:
+                room.subscribed = False
+        for each in self.on_return:
+            each()
+
+    def _look_now(self) -> None:
+        self._look.set()
+
+    def _tell_whether_alone(self) -> None:
+        """Tell our sockets when the layer has been away for a while, and when it is there again."""
+        self._alone = self._alone + 1 if self.is_alone else 0
+        late = self._alone >= LATE or (self._told_alone and self.is_alone)
+        if late != self._told_alone:
+            self._told_alone = late
+            batch = Batch((self.late_now(),))
+            for socket in tuple(self.sockets.values()):
+                if not socket.lane.full:
+                    socket.lane.write(batch)
+
+    def late_now(self) -> str:
+        """The frame that tells whether what others say may come late."""
+        return protocol.encode(Late(late=self._told_alone, timestamp=protocol.now()))
+
+    @property
+    def is_late(self) -> bool:
+        """Were our sockets told that what others say may come late?"""
+        return self._told_alone
+
     async def _reconcile(self) -> None:
         before: dict[OpenRoom, int] = {}
         while True:
-            await asyncio.sleep(RECONCILE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RECONCILE):
+                    await self._look.wait()
+            self._look.clear()
             now = {room: room.position for room in self._rooms.values()}
             returned = {room: room.returned for room in now}
             try:
@@ -359,14 +451,21 @@ class Hub:
 
     async def _renew(self) -> None:
         for rounds in count(1):
-            if rounds % RENEW == 0 or not self._relay.is_with_people:
+            if rounds % RENEW == 0:
                 await self._relay.join_people()
+            await self._relay.beat(*self._news())
+            self._tell_whether_alone()
             await asyncio.sleep(RECONCILE)
             for room in list(self._rooms.values()):
                 if rounds % RENEW == 0 or room.subscribed is False:
                     async with room.turn:
                         if room.holders:
                             room.subscribed = await self._relay.subscribe(room.slug)
+
+    def _news(self) -> list[Part]:
+        """What the other hubs should know, besides that we live."""
+        news = [("limits", self._limits.news()), ("tries", sign_ins.news())]
+        return [part for part in news if part[1]]
 
     async def close(self) -> None:
         """Leave the layer and end the hub's tasks. The sockets are their server's to close."""
@@ -384,6 +483,11 @@ class Hub:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
         await self._relay.close()
+
+
+def people_part(people: Sequence[str] = (), sessions: Sequence[str] = ()) -> Part:
+    """The news that people may have lost something, and that sessions ended (chat.auth.session_digest)."""
+    return ("people", tuple(people), tuple(sessions))
 
 
 def _nothing(*_: Any) -> None:

@@ -1,13 +1,18 @@
-"""The way of a frame between the hubs of all processes: the channel layer, and nobody else speaks to it."""
+"""The way between the hubs of all processes: the channel layer, and nobody else speaks to it.
+
+A layer may fail, hang, or lose what it was given without a word. So each hub sends a beat every second and must
+hear it come back. While none does the layer is *away*: what is said is handed over within this process, at once,
+and the layer is asked for nothing but the next beat. What others said meanwhile comes from the log.
+"""
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
+from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
 from chat.hub.room import RETRY
@@ -20,6 +25,13 @@ PEOPLE = "chat.people"
 TURN = 256
 """Messages from the layer after which the sockets' own tasks have a turn. Acks wait a moment for their message to
 leave with it (chat.lanes): with 64, of 500 messages in flight many acks left alone, for 12 % more CPU each."""
+PATIENCE = 1.0
+"""Seconds that the layer may take for anything. One that is frozen would hold up everybody in the process."""
+UNHEARD = 3
+"""Beats that may be under way. With one more the layer takes what it is given and brings nothing."""
+
+Part: TypeAlias = tuple[Any, ...]
+"""A piece of news for a room, as a layer carries it: what it is, and the rest (chat.hub.Hub hears it)."""
 
 
 class Relay:
@@ -27,89 +39,108 @@ class Relay:
 
     def __init__(
         self,
-        deliver: Callable[..., None],
-        deliver_people: Callable[[list[str], list[str]], None],
+        deliver: Callable[[str, Part], None],
+        hear: Callable[[str, Part], None],
         comes_back: Callable[[str], bool],
+        returned: Callable[[], None],
     ) -> None:
-        # Hears what comes: a room's slug, and what ``publish`` was given for it.
+        # Hears what comes: a room's slug, and what was published there.
         self._deliver = deliver
-        # Hears what ``publish_people`` was given.
-        self._deliver_people = deliver_people
+        # Hears what ``tell`` was given: from whom, and that.
+        self._hear = hear
         # Does the layer bring us what we send to this room?
         self._comes_back = comes_back
+        # Called when the layer is there again.
+        self._returned = returned
         self._layer = get_channel_layer()
         if self._layer is None:
             raise RuntimeError("CHANNEL_LAYERS has no default layer; chat.checks says what to set.")
         # Our name in the layer, made by it; "" until it did.
         self._channel = ""
-        # What waits to be sent, in order, and the task that sends it; None while nothing waits.
-        self._outgoing: deque[dict[str, Any]] = deque()
+        # What waits to be sent, by room, each room's in order; the task that sends it; None while nothing waits.
+        self._outgoing: dict[str | None, list[Part]] = {}
         self._publisher: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
-        # Did the layer fail when it was last asked?
-        self.is_away = False
         # Are we in the group of all hubs?
         self._with_people = False
+        # Did the layer fail, and has not brought a beat since?
+        self.is_away = False
+        # The numbers of the last beat that was sent, of the last that came back, and of the first that proves
+        # that the layer is there again.
+        self._beat = self._heard = self._proof = 0
 
     # --- Out ---
 
-    def publish(
-        self,
-        slug: str,
-        *,
-        epoch: str | None = None,
-        changes: list[Change] | None = None,
-        frame: str | None = None,
-        latest: str | None = None,
-        rules: bool = False,
-    ) -> None:
-        """Send a room's numbered changes, one frame without a number, or that its rules changed: in this order."""
-        self._put(
-            {
-                "type": "hub.deliver",
-                "room": slug,
-                "epoch": epoch,
-                "changes": changes and tuple(map(_packed, changes)),
-                "frame": frame,
-                "latest": latest,
-                "rules": rules,
-            }
-        )
+    def publish(self, slug: str, part: Part) -> None:
+        """Tell every hub something of a room; they hear what is published here in this order."""
+        self._put(slug, part)
 
-    def publish_people(self, people: Sequence[str], sessions: Sequence[str]) -> None:
-        """Tell every hub of people who may have lost something, and of sessions that ended (chat.auth)."""
-        self._put({"type": "hub.people", "people": list(people), "sessions": list(sessions)})
+    def publish_changes(self, slug: str, epoch: str, changes: Sequence[Change]) -> None:
+        self._put(slug, ("changes", epoch, tuple(map(_packed, changes))))
 
-    def _put(self, message: dict[str, Any]) -> None:
-        self._outgoing.append(message)
+    def tell(self, part: Part) -> None:
+        """Tell every hub something that is of no one room."""
+        self._put(None, part)
+
+    def _put(self, slug: str | None, part: Part) -> None:
+        self._outgoing.setdefault(slug, []).append(part)
         if self._publisher is None:
             self._publisher = asyncio.get_running_loop().create_task(self._publish_waiting())
 
     async def _publish_waiting(self) -> None:
+        """All that waits for a room is one message: so a layer in another process is asked once for a crowd."""
         try:
             while self._outgoing:
-                message = self._outgoing.popleft()
-                slug = message.get("room")
-                group = PEOPLE if slug is None else group_name(slug)
-                carried = await self._guarded(self._layer.group_send(group, message))
+                slug = next(iter(self._outgoing))
+                message = self._message(slug, self._outgoing.pop(slug))
+                carried = not self.is_away and await self._send(slug, message)
                 # The layer is away, or does not know us yet: those in this process hear it all the same.
                 if not (carried and (self._with_people if slug is None else self._comes_back(slug))):
                     self._hand_over(message)
         finally:
             self._publisher = None
 
+    def _message(self, slug: str | None, parts: Sequence[Part]) -> dict[str, Any]:
+        return {"type": "hub.hear", "room": slug, "from": self._channel, "parts": tuple(parts)}
+
+    async def _send(self, slug: str | None, message: dict[str, Any]) -> bool:
+        return await self._guarded(self._layer.group_send(PEOPLE if slug is None else group_name(slug), message))
+
+    async def beat(self, *news: Part) -> None:
+        """Send a beat, with news for all hubs; and find out whether the one before came back."""
+        if not self._with_people:
+            await self.join_people()
+        if self._with_people:
+            self._beat += 1
+            await self._send(None, self._message(None, [("beat", self._beat), *news]))
+            if self._beat - self._heard > UNHEARD:
+                self._lost("it brings nothing")
+
+    def _came_back(self, beat: int) -> None:
+        self._heard = max(self._heard, beat)
+        if self.is_away and beat >= self._proof:
+            self.is_away = False
+            logger.warning("the channel layer is there again")
+            self._returned()
+
     # --- In ---
 
     async def started(self) -> None:
         """Have a channel of our own in the layer, if it is there."""
-        async with self._starting:
-            await self._name_us()
+        await self._name_us()
 
     async def _name_us(self) -> bool:
         async def ask() -> None:
             self._channel = await self._layer.new_channel("chat.hub")
 
-        return bool(self._channel) or await self._guarded(ask())
+        # Two that ask at once must not get two names.
+        async with self._starting:
+            return bool(self._channel) or await self._guarded(ask())
+
+    @property
+    def name(self) -> str:
+        """Who we are among the hubs."""
+        return self._channel
 
     @property
     def is_with_people(self) -> bool:
@@ -117,14 +148,14 @@ class Relay:
 
     async def join_people(self) -> None:
         """Join the group of all hubs, or renew that."""
-        if self._channel:
+        if await self._name_us():
             self._with_people = await self._guarded(self._layer.group_add(PEOPLE, self._channel))
 
     async def subscribe(self, slug: str) -> bool:
         """Join a room's group. Where the layer is away, the room works within this process until a renewal."""
-        return await self._name_us() and await self._guarded(
-            self._layer.group_add(group_name(slug), self._channel)
-        )
+        if self.is_away or not await self._name_us():
+            return False
+        return await self._guarded(self._layer.group_add(group_name(slug), self._channel))
 
     async def unsubscribe(self, slug: str) -> None:
         await self._guarded(self._layer.group_discard(group_name(slug), self._channel))
@@ -145,30 +176,33 @@ class Relay:
                 await asyncio.sleep(0)
 
     def _hand_over(self, message: dict[str, Any]) -> None:
-        if "people" in message:
-            self._deliver_people(message["people"], message["sessions"])
-            return
-        changes = message["changes"]
-        self._deliver(
-            message["room"],
-            epoch=message["epoch"],
-            changes=changes and [_unpacked(change) for change in changes],
-            frame=message["frame"],
-            latest=message["latest"],
-            rules=message["rules"],
-        )
+        slug = message["room"]
+        for part in message["parts"]:
+            if part[0] == "beat":
+                if message["from"] == self._channel:
+                    self._came_back(part[1])
+            elif slug is None:
+                self._hear(message["from"], part)
+            elif part[0] == "changes":
+                self._deliver(slug, ("changes", part[1], [_unpacked(change) for change in part[2]]))
+            else:
+                self._deliver(slug, part)
 
     async def _guarded(self, call: Any) -> bool:
         """Await a call to the layer. A layer may fail in ways of its own; that must not reach a socket."""
         try:
-            await call
-        except Exception:
-            # Each layer raises its own library's errors, and they share no base.
-            logger.warning("the channel layer failed", exc_info=True)
-            self.is_away = True
+            async with asyncio.timeout(PATIENCE):
+                await call
+        except Exception as error:  # noqa: BLE001 each layer raises its own library's errors, and they share no base
+            self._lost(repr(error))
             return False
-        self.is_away = False
         return True
+
+    def _lost(self, why: str) -> None:
+        """One line for each time: while it is away the layer is asked once a second."""
+        if not self.is_away:
+            logger.warning("the channel layer is away: %s", why)
+        self.is_away, self._proof = True, self._beat + 1
 
     async def close(self) -> None:
         if self._publisher:
@@ -179,6 +213,25 @@ class Relay:
                 async with asyncio.timeout(RETRY):
                     await self._guarded(self._layer.group_discard(PEOPLE, self._channel))
         self._outgoing.clear()
+
+
+def tell_from_outside(part: Part) -> None:
+    """Tell every hub something, from a thread of a process that has no hub: a command, a page before any socket.
+
+    A layer that is away loses it; what went past it is found by comparison.
+    """
+    layer = get_channel_layer()
+    if layer is None:
+        return
+
+    async def send() -> None:
+        async with asyncio.timeout(PATIENCE):
+            await layer.group_send(PEOPLE, {"type": "hub.hear", "room": None, "from": "", "parts": (part,)})
+
+    try:
+        async_to_sync(send)()
+    except Exception as error:  # noqa: BLE001 as in ``_guarded``
+        logger.warning("the channel layer is away: %r", error)
 
 
 def _packed(change: Change) -> tuple[Any, ...]:

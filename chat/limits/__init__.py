@@ -9,12 +9,8 @@
 
 A command is paid from three buckets, the socket's, the person's and the address's, or from none of them.
 
-All is in memory and of one event loop: where N processes serve a site, somebody who spreads their sockets over
-them gets up to N times as much. A form that shares buckets (in Redis, say) has the same interface, for ``take``
-must answer at once: it takes from the local bucket as here, and in the background, a few times a second, each
-process tells the others what was taken from which key since the last time, and has that paid from its own bucket
-(``Bucket.pay``). What can be had too much is then what is taken in one such interval. The counts of open sockets
-are exchanged the same way.
+``take`` must answer at once, so all is in this process's memory. Where several processes serve a site, each tells
+the others now and then what was taken from it, and they pay that too (``news``, ``hear``: chat.limits.sharing).
 """
 
 import asyncio
@@ -28,8 +24,12 @@ from chat.conf import chat_settings
 from chat.limits.addresses import address_asking, address_in, address_of, is_proxy, limited_as
 from chat.limits.buckets import KEPT, Bucket, Holder, Holders, take_all
 from chat.limits.costs import COST, COSTS, INVALID_FRAME, cost_of
+from chat.limits.sharing import Elsewhere, News, spent
 from chat.limits.sign_ins import SignIns, sign_ins
 
+SHARE = 8
+"""The part of a limit on open sockets, as one over this, that a process keeps to itself: with N processes somebody
+who spreads their sockets gets that much more from each, and who has a few tabs costs nothing."""
 SHOWN = 50
 """How many rows a snapshot has."""
 
@@ -64,6 +64,12 @@ class Limits:
         self.addresses = Holders(lambda: Bucket(chat_settings().ADDRESS_RATE, chat_settings().ADDRESS_BURST))
         # Its holders have no sockets here: connections are counted as they come, not while they last.
         self._connects = Holders(lambda: Bucket(chat_settings().CONNECT_RATE, chat_settings().CONNECT_BURST))
+        # What is shared with other processes, by a name that they have for it.
+        self._shared = {"person": self.people, "address": self.addresses, "connect": self._connects}
+        # Open sockets in other processes.
+        self._elsewhere = Elsewhere(self.loop.time)
+        # Did the last news have any of ours?
+        self._told_of_sockets = False
 
     async def close(self) -> None:
         """Nothing runs and nothing is held: there is nothing to end."""
@@ -82,13 +88,48 @@ class Limits:
             return None
         if self.sockets >= settings.SOCKETS:
             return Refusal.FULL
-        if address and self.addresses.sockets(limited_as(address)) >= settings.SOCKETS_PER_ADDRESS:
+        if address and self._open("address", limited_as(address)) >= settings.SOCKETS_PER_ADDRESS:
             return Refusal.ADDRESS
         return None
+
+    def has_room_for(self, person: str) -> bool:
+        """May this person open one more socket?"""
+        settings = chat_settings()
+        return not settings.LIMITS or self._open("person", person) < settings.SOCKETS_PER_PERSON
+
+    def _open(self, kind: str, key: str) -> int:
+        """Open sockets, here and as far as is known elsewhere."""
+        return self._shared[kind].sockets(key) + self._elsewhere.sockets(kind, key)
 
     def allowance(self, address: str) -> "Allowance":
         """What one new socket may spend. ``address`` may be empty: nobody knows it, and it is not limited."""
         return Allowance(self, address)
+
+    # --- Other processes ---
+
+    def news(self) -> News:
+        """What others have to know since the last time; empty where nobody took much."""
+        if not chat_settings().LIMITS:
+            return ()
+        now, settings = self.loop.time(), chat_settings()
+        taken = [(kind, *each) for kind, holders in self._shared.items() for each in spent(holders, now)]
+        most = {"person": settings.SOCKETS_PER_PERSON, "address": settings.SOCKETS_PER_ADDRESS}
+        counts = [
+            (kind, holder.key, holder.sockets)
+            for kind, limit in most.items()
+            for holder in self._shared[kind].open()
+            if holder.sockets > limit // SHARE
+        ]
+        told, self._told_of_sockets = self._told_of_sockets, bool(counts)
+        return (tuple(taken), tuple(counts)) if taken or counts or told else ()
+
+    def hear(self, origin: str, news: News) -> None:
+        """What another process said, by its name."""
+        taken, counts = news
+        now = self.loop.time()
+        for kind, key, cost in taken:
+            self._shared[kind].find(key, now).bucket.owe(cost, now)
+        self._elsewhere.hear(origin, counts)
 
     def snapshot(self, most: int = SHOWN) -> list[Standing]:
         """The emptiest buckets first. Any thread may ask."""
@@ -132,9 +173,9 @@ class Allowance:
         """Say whose socket it is, as often as that changes. False, and nothing changes: they have too many."""
         if self._buckets is None or (self._person and self._person.key == key):
             return True
-        people, settings = self._limits.people, chat_settings()
-        if self._limited and people.sockets(key) >= settings.SOCKETS_PER_PERSON:
+        if self._limited and not self._limits.has_room_for(key):
             return False
+        people = self._limits.people
         now = self._loop.time()
         if self._person:
             people.leave(self._person, now)

@@ -16,11 +16,13 @@ ROUNDING = 1e-9
 class Bucket:
     """``burst`` tokens at most; ``rate`` a second come back. ``now`` is in seconds and never goes back."""
 
-    __slots__ = ("_depth", "_price", "full_at")
+    __slots__ = ("_depth", "_price", "full_at", "spent")
 
     def __init__(self, rate: float, burst: float) -> None:
         # The moment at which it is full; one that has passed says that it is.
         self.full_at = 0.0
+        # Tokens that were taken here, and that no other process knows of yet.
+        self.spent = 0.0
         # Seconds that a token takes to come back, and all of them.
         self._price = 1 / rate
         self._depth = burst / rate
@@ -46,6 +48,11 @@ class Bucket:
 
     def pay(self, cost: float, now: float) -> None:
         """Take so many tokens, there or not: what was not is owed."""
+        self.spent += cost
+        self.owe(cost, now)
+
+    def owe(self, cost: float, now: float) -> None:
+        """As ``pay``, for what was taken in another process."""
         self.full_at = max(self.full_at, now)
         self.full_at += cost * self._price
 
@@ -94,6 +101,10 @@ class Holders:
     def all(self) -> list[Holder]:
         # Copied in one step each: another thread may ask.
         return [*self._open.values(), *self._away.values()]
+
+    def open(self) -> list[Holder]:
+        """Those who have sockets."""
+        return [*self._open.values()]
 
     def sockets(self, key: str) -> int:
         holder = self._open.get(key)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from chat.conf import chat_settings
 from chat.limits.addresses import limited_as
 from chat.limits.buckets import Bucket, Holders, take_all
+from chat.limits.sharing import News, spent
 from chat.protocol import name_key
 
 NAMED = 150
@@ -40,6 +41,23 @@ class SignIns:
             if name:
                 buckets.append(self._names.find(name_key(name[:NAMED]), now).bucket)
             return take_all(buckets, 1, now)
+
+    def news(self) -> News:
+        """What was taken here and is not known elsewhere: (0 for an address, 1 for a name; the key; tries)."""
+        with self._lock:
+            now = self._clock()
+            return tuple(
+                (which, *each)
+                for which, holders in enumerate((self._addresses, self._names))
+                for each in spent(holders, now)
+            )
+
+    def hear(self, news: News) -> None:
+        """What was taken in another process."""
+        with self._lock:
+            now = self._clock()
+            for which, key, tries in news:
+                (self._addresses, self._names)[which].find(key, now).bucket.owe(tries, now)
 
 
 def _bucket() -> Bucket:

@@ -90,6 +90,16 @@ class Expiring(Outgoing, tag="expiring"):
     timestamp: Timestamp
 
 
+class Late(Outgoing, tag="late"):
+    """Is this server cut off from the others of the site? What people say there comes all the same, a little late.
+
+    Sent when that begins and when it is over, and after each `welcome` in between.
+    """
+
+    late: Annotated[bool, Meta(description="True: what others say may come late. False: no longer.")]
+    timestamp: Timestamp
+
+
 class Joined(Outgoing, tag="join"):
     """Somebody came into the room: once, however many tabs they open."""
 
@@ -297,6 +307,7 @@ AnyOutgoing: TypeAlias = (
     | RoomChanged
     | Removed
     | Expiring
+    | Late
     | Joined
     | Left
     | UserList

@@ -12,7 +12,7 @@ from chat.conf import chat_settings
 from chat.hub import Hub, OpenRoom, Socket
 from chat.log import answered, unavailable
 from chat.loops import of_this_loop
-from chat.presence import Presence
+from chat.presence import Comer, Presence
 from chat.protocol import ErrorCode, Invalid, Join
 from chat.rooms.permissions import about, check_entering, no_room, role_of
 from chat.rooms.sight import visible
@@ -39,22 +39,24 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
         read = await _read_position(hub, room, who, command)
         since = given(command.since)
         resumed = await room.can_resume(since, given(command.epoch), chat_settings().CATCH_UP)
-        # No await from here on: nothing is delivered in between, and nobody is counted who does not get in. What
-        # was allowed before may not be any more.
-        who = socket.identity
-        check_entering(room.policy, who, socket.address, slug)
-        _check_open(socket)
-        first = presence.enter(slug, who, name, socket.id)
+        async with presence.coming(Comer(slug, who, name, socket.id, socket.address)) as claim:
+            # Nothing suspends from here on: nothing is delivered in between, and nobody is counted who does not
+            # get in. What was allowed before may not be any more.
+            who = socket.identity
+            check_entering(room.policy, who, socket.address, slug)
+            _check_open(socket)
+            presence.enter(claim)
     except BaseException:
         hub.release(room)
         raise
     socket.username, socket.author = name, _author(who, name)
     socket.rooms[slug] = about(room.policy, who, socket.address)
     room.welcome(socket, resumed=resumed, read=read, ref=given(command.ref))
+    if hub.is_late:
+        socket.lane.say(hub.late_now())
     socket.lane.say(protocol.encode(presence.user_list(slug)))
     hub.enter(room, socket, since if resumed else None)
-    if first:
-        presence.announce(slug, name)
+    presence.announce(claim)
 
 
 async def _check_entering(hub: Hub, room: OpenRoom, socket: Socket) -> None:

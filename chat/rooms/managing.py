@@ -39,7 +39,7 @@ async def manage(hub: Hub, socket: Socket, command: Managing) -> Outgoing:
     if not isinstance(command, Create | Direct):
         room, _ = present(hub, socket, command.room)
         if isinstance(command, Kick | Mute | Ban):
-            here = _here(hub, room, command.username)
+            here = _here(room, command.username)
     if isinstance(command, Report):
         known(hub, socket, command.room)
         await done(partial(moderating.report, who, command))
@@ -83,11 +83,9 @@ async def _link(who: Identity, command: Invite) -> Invited:
     return Invited(room=command.room, path=path, expires=expires, timestamp=protocol.now(), ref=command.ref)
 
 
-def _here(hub: Hub, room: OpenRoom, username: str) -> Found | None:
+def _here(room: OpenRoom, username: str) -> Found | None:
     """Whoever is in the room under this name."""
-    presence = of_this_loop(Presence)
-    person = presence.person(room.slug, username)
+    person = of_this_loop(Presence).person(room.slug, username)
     if person is None:
         return None
-    sockets = [hub.sockets[name] for name in person.sockets if name in hub.sockets]
-    return Found(person.identity, person.name, frozenset(socket.address for socket in sockets if socket.address))
+    return Found(person.identity, person.name, person.addresses)

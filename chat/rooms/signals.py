@@ -13,7 +13,7 @@ from django.db.models.signals import post_delete, post_save, pre_save
 
 from chat import loops, models
 from chat.auth import session_digest
-from chat.hub import Hub
+from chat.hub import Hub, people_part, tell_from_outside
 
 
 def connect() -> None:
@@ -93,5 +93,9 @@ def _session_deleted(instance: Any, using: str, **_: Any) -> None:
 
 def _to_hubs(verb: str, *arguments: Any) -> None:
     """Every event loop of this process; they tell the other processes."""
-    for loop, hub in loops.everywhere(Hub):
+    hubs = loops.everywhere(Hub)
+    for loop, hub in hubs:
         loop.call_soon_threadsafe(getattr(hub, verb), *arguments)
+    if not hubs and verb == "people_changed":
+        # Rooms' rules are counted, so that others find out by comparing; this they would find out late.
+        tell_from_outside(people_part(*arguments))

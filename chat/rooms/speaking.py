@@ -10,8 +10,6 @@ from chat.conf import chat_settings
 from chat.filters import Draft, filtered
 from chat.hub import Hub, OpenRoom, Socket
 from chat.log import EditText, Emoji, Erase, HasRead, NewMessage, Outcome
-from chat.loops import of_this_loop
-from chat.presence import Presence
 from chat.protocol import Delete, Edit, ErrorCode, Invalid, Post, React, Read, ReadUpTo, TypingNow
 from chat.rooms.permissions import Verb, check_speaking, may, pause_after_speaking, role_of
 from chat.rooms.records import keep
@@ -40,6 +38,7 @@ def post(hub: Hub, socket: Socket, command: Post, done: Done) -> None:
     )
     if spoke:
         room.spoke[spoke] = asyncio.get_running_loop().time()
+        hub.publish_speaker(room.slug, spoke)
 
 
 def edit(hub: Hub, socket: Socket, command: Edit, done: Done) -> None:
@@ -94,8 +93,7 @@ def read(hub: Hub, socket: Socket, command: Read) -> None:
     seq = min(command.seq, room.position)
     hub.log.append(HasRead(room=room.log, author=who.key, username=name, seq=seq, done=_nobody_waits))
     event = protocol.encode(ReadUpTo(room=command.room, username=name, seq=seq))
-    for other in of_this_loop(Presence).sockets(command.room, name) - {socket.id}:
-        hub.sockets[other].lane.say(event)
+    hub.publish_to(command.room, who.key, event, but=socket.id)
 
 
 def typing(hub: Hub, socket: Socket, slug: str) -> None:

@@ -21,7 +21,7 @@ from chat.hub import Hub, OpenRoom, Socket
 from chat.log import answered, done
 from chat.loops import of_this_loop
 from chat.presence import Presence
-from chat.protocol import CloseCode, Invalid, Removed, RoomChanged
+from chat.protocol import CloseCode, ErrorCode, Invalid, Removed, RoomChanged
 from chat.rooms.permissions import about, check_entering
 
 logger = logging.getLogger("chat.rooms")
@@ -38,6 +38,8 @@ class Warden:
         self._presence = of_this_loop(Presence)
         self._hub.on_rules = self._new_rules
         self._hub.on_people = self._hear
+        self._hub.on_return.append(self._look_at_everybody)
+        self._presence.on_ousted = self._oust
         self._loop = asyncio.get_running_loop()
         self._rounds = self._loop.create_task(self._look_at_all())
         self._looking: set[asyncio.Task[None]] = set()
@@ -82,6 +84,12 @@ class Warden:
         socket.lane.say(protocol.encode(event))
         socket.on_put_out()
 
+    def _oust(self, slug: str, sockets: Sequence[str]) -> None:
+        """Somebody came in elsewhere under the name of these, while the processes did not hear each other."""
+        refusal = Invalid(ErrorCode.NAME_TAKEN, "Somebody else in this room has your name now: choose another.")
+        for socket in [found for name in sockets if (found := self._hub.sockets.get(name))]:
+            self.put_out(slug, socket, refusal)
+
     # --- Sign-ins ---
 
     def _hear(self, people: list[str], sessions: list[str]) -> None:
@@ -101,6 +109,10 @@ class Warden:
         task = self._loop.create_task(self._look_at(sockets))
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
+
+    def _look_at_everybody(self) -> None:
+        """What was said of people while the layer was away nobody here heard."""
+        self.look([socket for socket in self._hub.sockets.values() if socket.identity.lasting])
 
     async def _look_at_all(self) -> None:
         """Look at some sign-ins each second, at each once in RECHECK seconds; then for accounts unknown so far."""

@@ -92,6 +92,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "Report": {"reason": "rude"},
     "Removed": {"code": ErrorCode.BANNED, "message": "You may not be in this room."},
     "Expiring": {"after": 60_000},
+    "Late": {"late": True},
 }
 """Another value, where a type means something else by the name."""
 
