@@ -10,10 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from redis import Redis as Client
 from servers import PATIENCE, QUICK, _postgresql_user, free_port, needs, postgresql_program
@@ -103,7 +104,7 @@ class Redis(Program):
 
 
 class Cable(Program):
-    """What one node has of the Redis. Frozen, it stalls; ended, it is cut."""
+    """A way to a port. Frozen, what goes over it waits; ended, it is cut."""
 
     READY = "plugged in"
 
@@ -112,8 +113,8 @@ class Cable(Program):
         self.target = target
 
     @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
         return [sys.executable, "-S", str(Path(__file__).with_name("cable.py")), str(self.port), str(self.target)]
@@ -164,6 +165,9 @@ def _program(name: str) -> str:
     return path
 
 
+P = TypeVar("P", bound=Program)
+
+
 @dataclass
 class Engines:
     """Those that all nodes share."""
@@ -173,39 +177,37 @@ class Engines:
 
 
 @contextmanager
-def engines() -> Iterator[Engines]:
-    """A PostgreSQL and a Redis, started, and forgotten at the end."""
+def started(kind: Callable[[Path], P]) -> Iterator[P]:
+    """A program in a folder of its own, running, and forgotten at the end."""
+    # Not in a test's own folder: that one is closed to the user that PostgreSQL runs as.
+    with tempfile.TemporaryDirectory(prefix="engine-") as folder:
+        program = kind(Path(folder))
+        program.start()
+        try:
+            yield program
+        finally:
+            program.close()
+
+
+def redis() -> AbstractContextManager[Redis]:
+    needs(shutil.which("redis-server"), "redis-server: apt-get install redis-server")
+    return started(Redis)
+
+
+def postgresql() -> AbstractContextManager[PostgreSQL]:
     needs(
         postgresql_program("initdb") and postgresql_program("postgres"), "postgresql: apt-get install postgresql"
     )
-    needs(shutil.which("redis-server"), "redis-server: apt-get install redis-server")
-    # Not in a test's own folder: that one is closed to the user that PostgreSQL runs as.
-    with tempfile.TemporaryDirectory(prefix="engines-") as name:
-        Path(name).chmod(0o755)
-        found = Engines(PostgreSQL(_folder(name, "postgresql")), Redis(_folder(name, "redis")))
-        programs: list[Program] = [found.postgresql, found.redis]
-        try:
-            for program in programs:
-                program.start()
-            yield found
-        finally:
-            for program in programs:
-                program.close()
+    return started(PostgreSQL)
+
+
+def plugged(port: int) -> AbstractContextManager[Cable]:
+    """A cable to a port of this machine."""
+    return started(lambda folder: Cable(folder, port))
 
 
 @contextmanager
-def plugged(redis: Redis) -> Iterator[Cable]:
-    """A cable to the Redis."""
-    with tempfile.TemporaryDirectory(prefix="cable-") as name:
-        cable = Cable(Path(name), redis.port)
-        cable.start()
-        try:
-            yield cable
-        finally:
-            cable.close()
-
-
-def _folder(parent: str, name: str) -> Path:
-    folder = Path(parent, name)
-    folder.mkdir()
-    return folder
+def engines() -> Iterator[Engines]:
+    """What a cluster needs."""
+    with postgresql() as database, redis() as layer:
+        yield Engines(database, layer)

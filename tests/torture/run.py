@@ -27,6 +27,8 @@ from torture.verdict import judge
 SEARCHES = 40
 PATIENCE = 5.0
 """Seconds for what nobody answers."""
+FAREWELL = 20.0
+"""Seconds in which a server ends that is asked to. It gives its clients 5."""
 FAREWELLS = (Visitor.cut, Visitor.leave, Visitor.close)
 
 
@@ -66,7 +68,7 @@ async def torture(
 
 def _site(stack: ExitStack, folder: Path, database: Database, engines: Engines | None) -> Site:
     """A server, not started; with a cable of its own to what it shares."""
-    cable = stack.enter_context(plugged(engines.redis)) if engines else None
+    cable = stack.enter_context(plugged(engines.redis.port)) if engines else None
     site = Site(folder, database, cable)
     stack.callback(site.close)
     return site
@@ -136,7 +138,8 @@ def _at(positions: dict[str, int], seq: int) -> set[str]:
 def _of_site(site: Site) -> list[Problem]:
     """What the server's own words and ends tell."""
     problems = [Problem("traceback", text) for text in site.tracebacks()]
-    return problems + [Problem("exit", f"asked to end, it ended with {code}") for code in site.exits if code]
+    wrong = [each for each in site.exits if each[0] or each[1] > FAREWELL]
+    return problems + [Problem("exit", f"asked to end, it ended with {code} after {s:.1f} s") for code, s in wrong]
 
 
 class _People:

@@ -41,8 +41,8 @@ class Site:
         self.cable = cable
         self.address = f"127.0.0.1:{free_port()}"
         self.logs: list[Path] = []
-        # How the server ended when it was asked to.
-        self.exits: list[int] = []
+        # How the server ended when it was asked to, and after how many seconds.
+        self.exits: list[tuple[int, float]] = []
         # Seconds in which nobody listened.
         self.away = 0.0
         # Held by who ends it, until it is there again.
@@ -61,7 +61,7 @@ class Site:
         _, _, port = self.address.rpartition(":")
         variables = {**SETTINGS, "DATABASE_URL": self.database.url, "PORT": port}
         if self.cable:
-            variables["REDIS_URL"] = self.cable.url
+            variables["REDIS_URL"] = f"redis://{self.cable.address}/0"
         server = self._life.enter_context(running("daphne", self.folder, Path(), **variables))
         # Tracebacks are looked for in all lives together.
         server.clean = False
@@ -76,9 +76,11 @@ class Site:
         """SIGTERM, which tells everybody, and a new life."""
         self.exits.append(await self._again(signal.SIGTERM, pause))
 
-    async def _again(self, how: signal.Signals, pause: float) -> int:
+    async def _again(self, how: signal.Signals, pause: float) -> tuple[int, float]:
+        """How the life before ended, and after how many seconds."""
         assert self.server
         async with self.turn:
+            asked = time.monotonic()
             self.server.process.send_signal(how)
             code = await asyncio.to_thread(self.server.process.wait)
             ended = time.monotonic()
@@ -86,7 +88,7 @@ class Site:
             await asyncio.sleep(pause)
             await self.start()
             self.away += time.monotonic() - ended
-            return code
+            return code, ended - asked
 
     def freeze(self, *, frozen: bool) -> None:
         """SIGSTOP, as a machine that is overloaded or asleep; and SIGCONT."""
