@@ -33,6 +33,7 @@ from chat.protocol import (
     Welcome,
 )
 from chat.protocol import History as Page
+from chat.protocol import Late as ServerIsLate
 from torture.case import JOIN
 from torture.connection import Connection
 from torture.courier import Courier, Entry, busy_for
@@ -47,6 +48,7 @@ from torture.records import (
     Heard,
     History,
     Holding,
+    Late,
     Listed,
     Lost,
     Paged,
@@ -100,6 +102,8 @@ class Client(Connection):
         self.joined = False
         # Who is here, as this page would show it.
         self.people: tuple[str, ...] = ()
+        # Is what others say late?
+        self.late = False
         self._refs = 0
         # Refs of pages on their way, with which it fills itself after it had to start over.
         self._filling: set[str] = set()
@@ -147,6 +151,7 @@ class Client(Connection):
     # --- The link ---
 
     def on_open(self, link: Link) -> None:
+        self.late = False
         self._ask(link)
 
     def on_loss(self, code: int) -> None:
@@ -173,8 +178,8 @@ class Client(Connection):
                 self._paged(frame)
             case Found():
                 self._found(frame)
-            case UserList() | Joined() | Left():
-                self._heard_of_people(frame)
+            case UserList() | Joined() | Left() | ServerIsLate():
+                self._heard_of_others(frame)
             case Reconnect(after=after):
                 self.come_back_in(after / 1_000)
 
@@ -244,10 +249,13 @@ class Client(Connection):
         elif judged == "gap" and not self.place.asking and self.link:
             self._ask(self.link)
 
-    def _heard_of_people(self, frame: UserList | Joined | Left) -> None:
+    def _heard_of_others(self, frame: UserList | Joined | Left | ServerIsLate) -> None:
         if isinstance(frame, UserList):
             self.people = self.history.names(frame.users)
             self._note(Listed, names=self.people, count=frame.count)
+        elif isinstance(frame, ServerIsLate):
+            self.late = frame.late
+            self._note(Late, late=frame.late)
         else:
             said, came = self.history.at(frame.timestamp), isinstance(frame, Joined)
             self._note(Announced, name=sys.intern(frame.username), came=came, said=said)

@@ -76,7 +76,7 @@ class Crowd:
         return True
 
     async def agreed(self, patience: float) -> bool:
-        """Is everybody shown who is here? Waits for it."""
+        """Is everybody shown who is here, and told that nothing is late? Waits for it."""
         try:
             await until(self._is_shown_right, patience)
         except TimeoutError:
@@ -85,7 +85,7 @@ class Crowd:
 
     def _is_shown_right(self) -> bool:
         right = sorted({client.person.author for client in self.clients})
-        return all(client.joined and sorted(client.people) == right for client in self.clients)
+        return all(client.joined and not client.late and sorted(client.people) == right for client in self.clients)
 
     def _quiet(self) -> bool:
         for task in self._there:

@@ -9,6 +9,7 @@ servers share a PostgreSQL and a Redis of the run's own, which suffer too).
 import asyncio
 import os
 import random
+import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,8 @@ from torture.again import many_times
 from torture.engines import engines
 from torture.faults import ALL, Does, hang_up
 from torture.life import Habits
-from torture.report import dump
+from torture.records import History, Log
+from torture.report import Report, dump
 from torture.run import Plan, torture
 from torture.site import a_file, migrated
 
@@ -36,13 +38,20 @@ def main() -> int:
         database = migrated(url or a_file(folder))
         again = asyncio.run(many_times(folder, database, plan.seed))
         report, history, log = asyncio.run(torture(plan, folder, database, started))
+        kept = "" if report.good else _keep(report, history, log, folder)
     print(f"One message, many times: {again.text()}\n\nMany messages: {report.text()}")
-    if not report.good:
-        DUMP.mkdir(exist_ok=True)
-        path = DUMP / f"torture-{plan.seed}.jsonl"
-        dump(report, history, log, path)
-        print(f"All that was recorded is in {path}.")
+    print(kept)
     return not (report.good and again.good)
+
+
+def _keep(report: Report, history: History, log: Log, folder: Path) -> str:
+    """All that was recorded, and the logs of the servers in the order of their lives."""
+    DUMP.mkdir(exist_ok=True)
+    path = DUMP / f"torture-{report.seed}.jsonl"
+    dump(report, history, log, path)
+    for number, each in enumerate(sorted(folder.glob("*.log"))):
+        shutil.copy(each, path.with_name(f"{path.stem}-{number}.log"))
+    return f"All that was recorded is in {path}, with the servers' logs beside it."
 
 
 def _plan(possible: tuple[Does, ...]) -> Plan:

@@ -4,6 +4,7 @@ Promised:
 
 - RECOVERY seconds after the last fault has ended, and the last person has come or gone, everybody who is
   connected is shown exactly the people who are: each once, nobody who is gone, and the right count.
+- Then nobody is told any more that what others say is late.
 - Who stays connected to a server that is well is not said to have left, nor to have come. Not when another server,
   by which they came before, dies or is drained, nor while the database or Redis is away or starts again.
 
@@ -21,7 +22,7 @@ from collections.abc import Iterator
 from math import inf
 
 from torture.case import Case, Problem, Stay
-from torture.records import Announced, Ill, Listed
+from torture.records import Announced, Ill, Late, Listed
 
 RECOVERY = 10.0
 MOMENT = 1.0
@@ -64,6 +65,16 @@ def _wrong_with(listed: Listed, right: set[str]) -> Iterator[tuple[str, str]]:
         yield "shown twice", f"{again} more than once"
     if listed.count != len(right):
         yield "count", f"that {listed.count} are here, not {len(right)}"
+
+
+def late(case: Case) -> Iterator[Problem]:
+    """In the end nobody is told that others are late."""
+    last = {event.who: event for event in case.events if isinstance(event, Late)}
+    for stay in case.stays:
+        told = last.get(stay.who)
+        if stay.ended == inf and told and told.late and told.at >= stay.began:
+            says = f"{stay.who} on {stay.node} was told at {told.at:.1f} that others are late, and no more"
+            yield Problem("late", says, [*case.faults[-3:], told])
 
 
 def announced(case: Case) -> Iterator[Problem]:
@@ -111,4 +122,4 @@ def _was_well(ills: list[Ill], moment: float, stay: Stay) -> bool:
     )
 
 
-CHECKS = (shown, announced)
+CHECKS = (shown, late, announced)

@@ -131,6 +131,12 @@ class Announced(Event, frozen=True):
     said: float
 
 
+class Late(Event, frozen=True):
+    """The server said that what others say comes late from now on, or no longer."""
+
+    late: bool
+
+
 class Gone(Event, frozen=True):
     """The client went for good."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from torture.records import Announced, Fault, Gone, Ill, Listed, Lost, Welcomed
+from torture.records import Announced, Fault, Gone, Ill, Late, Listed, Lost, Welcomed
 from torture.told import Told, entering, listed
 
 RIGHT = ("Ann", "Bob")
@@ -77,7 +77,12 @@ def one_who_left_with_all_that_a_redis_had(told: Told) -> None:
     said(told, "Bob", 22.0)
 
 
+def one_for_whom_others_were_late(told: Told) -> None:
+    told.events += [Late(at=20.0, who="Bob", late=True), Late(at=25.0, who="Bob", late=False)]
+
+
 FINE = [
+    one_for_whom_others_were_late,
     one_who_came_and_went,
     a_list_that_is_wrong_while_it_may_be,
     one_who_left_in_the_moment_in_which_they_came_back,
@@ -134,6 +139,10 @@ def one_who_came_back_and_was_not_told_who_is_here(told: Told) -> None:
     told.events += [Lost(at=5.0, who="Bob", link=1, code=1006), *entering("Bob", 5.5)]
 
 
+def one_for_whom_others_are_late_for_ever(told: Told) -> None:
+    told.events.append(Late(at=20.0, who="Bob", late=True))
+
+
 def one_who_stays_and_is_said_to_have_left(told: Told) -> None:
     said(told, "Bob", 20.0)
 
@@ -165,6 +174,7 @@ FINDS: list[tuple[Callable[[Told], None], str]] = [
     (a_wrong_count, "count"),
     (one_who_was_never_told_who_is_here, "no list"),
     (one_who_came_back_and_was_not_told_who_is_here, "no list"),
+    (one_for_whom_others_are_late_for_ever, "late"),
     (one_who_stays_and_is_said_to_have_left, "false leave"),
     (one_who_stays_and_is_said_to_have_come, "false join"),
     (one_who_went_to_another_server_and_is_said_to_have_left_with_theirs, "false leave"),
