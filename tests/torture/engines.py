@@ -102,6 +102,11 @@ class Redis(Program):
         with Client(port=self.port) as client:
             client.config_set("maxmemory", "1" if full else "0")
 
+    def follow(self, *, another: bool) -> None:
+        """It is the replica of one that is not there: it refuses what would change anything."""
+        with Client(port=self.port) as client:
+            client.replicaof(*(("127.0.0.1", "1") if another else ("NO", "ONE")))
+
 
 class Cable(Program):
     """A way to a port. Frozen, what goes over it waits; ended, it is cut."""

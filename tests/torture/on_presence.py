@@ -5,8 +5,9 @@ Promised:
 - RECOVERY seconds after the last fault has ended, and the last person has come or gone, everybody who is
   connected is shown exactly the people who are: each once, nobody who is gone, and the right count.
 - Then nobody is told any more that what others say is late.
-- Who stays connected to a server that is well is not said to have left, nor to have come. Not when another server,
-  by which they came before, dies or is drained, nor while the database or Redis is away or starts again.
+- Who stays connected to a server that is well is not said to have left; not when another server, by which they
+  came before, dies or is drained, nor while the database or Redis is away or starts again. Nor is anybody said to
+  have come who is shown already.
 
 Not promised:
 
@@ -22,7 +23,7 @@ from collections.abc import Iterator
 from math import inf
 
 from torture.case import Case, Problem, Stay
-from torture.records import Announced, Ill, Late, Listed
+from torture.records import Announced, Gone, Ill, Late, Listed, Lost
 
 RECOVERY = 10.0
 MOMENT = 1.0
@@ -78,29 +79,48 @@ def late(case: Case) -> Iterator[Problem]:
 
 
 def announced(case: Case) -> Iterator[Problem]:
-    """Nobody who stays is said to come or to go."""
+    """Nobody who stays is said to have left, and nobody who is shown is said to have come."""
     ills = [fault for fault in case.faults if isinstance(fault, Ill)]
+    margin = max(MOMENT, case.lag)
     by_author, by_client = defaultdict(list), defaultdict(list)
     for stay in case.stays:
         by_author[stay.author].append(stay)
         by_client[stay.who].append(stay)
-    # What was said to many, once.
-    judged: dict[tuple[str, bool, float], bool] = {}
-    for event in case.events:
-        if not isinstance(event, Announced):
+    # What is said to many is judged once.
+    stayed: dict[tuple[str, float], bool] = {}
+    told = set()
+    for event, since in _seen(case):
+        # Who came while servers did not hear each other is said to come when they do.
+        if event.came and (since is None or event.said - since < margin):
             continue
-        key = (event.name, event.came, event.said)
-        if key not in judged:
-            judged[key] = not _stayed(event, by_author[event.name], ills, max(MOMENT, case.lag))
-        if (
-            not judged[key]
-            and (heard := _at(by_client[event.who], event.at))
-            and _was_well(ills, event.said, heard)
-        ):
-            judged[key] = True
+        key = (event.name, event.said)
+        if key not in stayed:
+            stayed[key] = _stayed(event, by_author[event.name], ills, margin)
+        heard = stayed[key] and key not in told and _at(by_client[event.who], event.at)
+        if heard and _was_well(ills, event.said, heard):
+            told.add(key)
             kind, what = ("false join", "come") if event.came else ("false leave", "left")
             says = f"{event.name}, who was there, was said to have {what} at {event.said:.1f} on {heard.node}"
             yield Problem(kind, says, [*[fault for fault in case.faults if fault.at <= event.said][-3:], event])
+
+
+def _seen(case: Case) -> Iterator[tuple[Announced, float | None]]:
+    """Each announcement, and since when the client that heard it had been shown the person; None: it had not."""
+    views: dict[str, dict[str, float]] = defaultdict(dict)
+    for event in case.events:
+        match event:
+            case Lost() | Gone():
+                views.pop(event.who, None)
+            case Listed(names=names):
+                before = views[event.who]
+                views[event.who] = {name: before.get(name, event.at) for name in names}
+            case Announced(name=name):
+                view = views[event.who]
+                yield event, view.get(name)
+                if event.came:
+                    view.setdefault(name, event.at)
+                else:
+                    view.pop(name, None)
 
 
 def _stayed(event: Announced, stays: list[Stay], ills: list[Ill], margin: float) -> bool:

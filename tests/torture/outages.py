@@ -62,6 +62,15 @@ async def redis_full(scene: Scene) -> str:
     return ""
 
 
+async def redis_read_only(scene: Scene) -> str:
+    """It is made a replica for a while, as in a failover."""
+    redis = of(scene).redis
+    await asyncio.to_thread(redis.follow, another=True)
+    await asyncio.sleep(scene.a_long_while())
+    await asyncio.to_thread(redis.follow, another=False)
+    return ""
+
+
 async def redis_frozen(scene: Scene) -> str:
     """It answers nobody for a while."""
     await still(of(scene).redis, scene.a_long_while())
@@ -148,8 +157,8 @@ async def postgresql_restarts_without_redis(scene: Scene) -> str:
 
 
 ALL: tuple[Does, ...] = (
-    *(redis_killed, redis_emptied, redis_flushed, redis_full, redis_frozen, link_stalled, link_cut, link_gone),
-    *(postgresql_restarted, postgresql_away, node_frozen, node_dead),
+    *(redis_killed, redis_emptied, redis_flushed, redis_full, redis_read_only, redis_frozen),
+    *(link_stalled, link_cut, link_gone, postgresql_restarted, postgresql_away, node_frozen, node_dead),
     *(redis_dies_beside_a_dead_node, postgresql_restarts_without_redis),
 )
 SHORT: tuple[Does, ...] = (

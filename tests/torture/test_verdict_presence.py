@@ -55,6 +55,14 @@ def one_who_left_in_the_moment_in_which_they_came_back(told: Told) -> None:
     said(told, "Bob", 20.9, came=True)
 
 
+def one_of_whom_the_others_heard_late(told: Told) -> None:
+    told.events += [*entering("Cleo", 20.0), listed(20.1, "Cleo", who="Cleo")]
+    told.change(Welcomed, {"who": "Cleo"}, node="two")
+    said(told, "Cleo", 29.0, came=True)
+    said(told, "Bob", 29.0, came=True, who="Cleo")
+    told.events += [listed(29.1, *RIGHT, "Cleo", who=who) for who in (*RIGHT, "Cleo")]
+
+
 def one_whose_server_stood_still(told: Told) -> None:
     ill(told, "one", 20.0)
     said(told, "Bob", 32.0)
@@ -86,6 +94,7 @@ FINE = [
     one_who_came_and_went,
     a_list_that_is_wrong_while_it_may_be,
     one_who_left_in_the_moment_in_which_they_came_back,
+    one_of_whom_the_others_heard_late,
     one_whose_server_stood_still,
     one_who_did_not_read,
     one_who_is_said_to_have_left_on_a_server_that_stood_still,
