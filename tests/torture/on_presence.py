@@ -43,9 +43,12 @@ def shown(case: Case) -> Iterator[Problem]:
             yield Problem("no list", f"{who} came at {stay.began:.1f} and was never told who is here")
         # The one that stood when it had to be right, and those after it.
         first = max(0, bisect(lists[who], due, key=lambda listed: listed.at) - 1)
+        better = next(
+            (f"{each.at:.1f}" for each in lists[who][first:] if not [*_wrong_with(each, right)]), "the end"
+        )
         for listed in lists[who][first:]:
             for kind, says in _wrong_with(listed, right):
-                when = f"told at {listed.at:.1f}, to be right from {due:.1f} on"
+                when = f"told at {listed.at:.1f}, to be right from {due:.1f} on, and wrong until {better}"
                 yield Problem(kind, f"{who} on {stay.node} is shown {says}: {when}", [*case.faults[-3:], listed])
 
 

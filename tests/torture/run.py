@@ -110,7 +110,7 @@ async def _suffer_all(plan: Plan, scene: Scene, people: "_People") -> None:
 async def _come_to_rest(plan: Plan, crowd: Crowd, database: Database) -> Log:
     await crowd.calm()
     # Whether they did is for the verdict to say.
-    await crowd.agreed(RECOVERY)
+    await crowd.agreed(2 * RECOVERY)
     if await crowd.settled(lambda: database.position(crowd.room)[0], plan.patience):
         await _look_around(plan, crowd, database)
     return database.log(crowd.room)
