@@ -4,13 +4,12 @@ import asyncio
 import gc
 import logging
 import random
-import time
 from collections.abc import Callable
 from typing import Any
 
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory
-from twisted.internet import defer, reactor
+from twisted.internet import defer
 
 from chat.hub import TICK
 from chat.lanes import WIRE
@@ -22,10 +21,6 @@ from chatsite.server.protocol import FAREWELL, ChatProtocol
 from chatsite.server.wire import Wire
 
 logger = logging.getLogger("chatsite.server")
-
-# Twisted's timers go by the wall clock: set back by two hours, none would fire for as long, and no ping would go
-# out to find a dead connection.
-reactor.seconds = time.monotonic
 
 BACKLOG = 4_096
 RETURNS = 500
