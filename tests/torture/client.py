@@ -29,6 +29,7 @@ from chat.protocol import (
     Position,
     Reacted,
     Reconnect,
+    Removed,
     UserList,
     Welcome,
 )
@@ -52,6 +53,7 @@ from torture.records import (
     Listed,
     Lost,
     Paged,
+    PutOut,
     Refused,
     Searched,
     Sent,
@@ -180,8 +182,16 @@ class Client(Connection):
                 self._found(frame)
             case UserList() | Joined() | Left() | ServerIsLate():
                 self._heard_of_others(frame)
-            case Reconnect(after=after):
-                self.come_back_in(after / 1_000)
+            case Reconnect() | Removed():
+                self._sent_away(frame)
+
+    def _sent_away(self, frame: Reconnect | Removed) -> None:
+        if isinstance(frame, Reconnect):
+            self.come_back_in(frame.after / 1_000)
+            return
+        self._note(PutOut, code=str(frame.code), known=self.person.session is not None)
+        # To come in again, as soon as it may.
+        self.cut()
 
     def _note(self, kind: type[Event], /, **fields: Any) -> None:
         self.history.add(kind(at=self.history.clock(), who=self.person.who, **fields))

@@ -14,6 +14,8 @@ Not promised:
 - anything of a server that stands still or is cut off from Redis, nor on it. To the others it looks like one that
   is dead, and its people leave with it; it knows no more of them. When it is back, both are said to come.
 - anything while a Redis that lost what it had is told again.
+- that one who only says a name is not taken for somebody else when they come back while servers don't hear each
+  other. Then one of the two is put out, and may come in again when the other is gone.
 - which of two things that happen in the same moment is said last.
 """
 
@@ -23,8 +25,9 @@ from collections.abc import Iterator
 from math import inf
 
 from torture.case import Case, Problem, Stay
-from torture.records import Announced, Gone, Ill, Late, Listed, Lost
+from torture.records import Announced, Gone, Ill, Late, Listed, Lost, PutOut
 
+NAME_TAKEN = "name_taken"
 RECOVERY = 10.0
 MOMENT = 1.0
 """Seconds in which somebody may have come or gone, as one or the other knows it."""
@@ -79,6 +82,13 @@ def late(case: Case) -> Iterator[Problem]:
         if stay.ended == inf and told and told.late and told.at >= stay.began:
             says = f"{stay.who} on {stay.node} was told at {told.at:.1f} that others are late, and no more"
             yield Problem("late", says, [*case.faults[-3:], told])
+
+
+def put_out(case: Case) -> Iterator[Problem]:
+    """Nobody is put out who can be told from others."""
+    for event in case.events:
+        if isinstance(event, PutOut) and (event.known or event.code != NAME_TAKEN):
+            yield Problem("put out", f"{event.who} was put out: {event.code}", [*case.faults[-3:], event])
 
 
 def announced(case: Case) -> Iterator[Problem]:
@@ -145,4 +155,4 @@ def _was_well(ills: list[Ill], moment: float, stay: Stay) -> bool:
     )
 
 
-CHECKS = (shown, late, announced)
+CHECKS = (shown, late, put_out, announced)

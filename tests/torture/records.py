@@ -137,6 +137,13 @@ class Late(Event, frozen=True):
     late: bool
 
 
+class PutOut(Event, frozen=True):
+    """The client was put out of the room; ``known``: it has a session, by which it can be told from others."""
+
+    code: str
+    known: bool
+
+
 class Gone(Event, frozen=True):
     """The client went for good."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from torture.records import Announced, Fault, Gone, Ill, Late, Listed, Lost, Welcomed
+from torture.records import Announced, Fault, Gone, Ill, Late, Listed, Lost, PutOut, Welcomed
 from torture.told import Told, entering, listed
 
 RIGHT = ("Ann", "Bob")
@@ -55,6 +55,10 @@ def one_who_left_in_the_moment_in_which_they_came_back(told: Told) -> None:
     said(told, "Bob", 20.9, came=True)
 
 
+def one_who_only_says_a_name_and_is_put_out_for_another(told: Told) -> None:
+    told.events.append(PutOut(at=20.0, who="Bob", code="name_taken", known=False))
+
+
 def one_of_whom_the_others_heard_late(told: Told) -> None:
     told.events += [*entering("Cleo", 20.0), listed(20.1, "Cleo", who="Cleo")]
     told.change(Welcomed, {"who": "Cleo"}, node="two")
@@ -94,6 +98,7 @@ FINE = [
     one_who_came_and_went,
     a_list_that_is_wrong_while_it_may_be,
     one_who_left_in_the_moment_in_which_they_came_back,
+    one_who_only_says_a_name_and_is_put_out_for_another,
     one_of_whom_the_others_heard_late,
     one_whose_server_stood_still,
     one_who_did_not_read,
@@ -148,6 +153,14 @@ def one_who_came_back_and_was_not_told_who_is_here(told: Told) -> None:
     told.events += [Lost(at=5.0, who="Bob", link=1, code=1006), *entering("Bob", 5.5)]
 
 
+def one_who_is_known_and_put_out(told: Told) -> None:
+    told.events.append(PutOut(at=20.0, who="Bob", code="name_taken", known=True))
+
+
+def one_who_is_put_out_without_a_reason(told: Told) -> None:
+    told.events.append(PutOut(at=20.0, who="Bob", code="banned", known=False))
+
+
 def one_for_whom_others_are_late_for_ever(told: Told) -> None:
     told.events.append(Late(at=20.0, who="Bob", late=True))
 
@@ -184,6 +197,8 @@ FINDS: list[tuple[Callable[[Told], None], str]] = [
     (one_who_was_never_told_who_is_here, "no list"),
     (one_who_came_back_and_was_not_told_who_is_here, "no list"),
     (one_for_whom_others_are_late_for_ever, "late"),
+    (one_who_is_known_and_put_out, "put out"),
+    (one_who_is_put_out_without_a_reason, "put out"),
     (one_who_stays_and_is_said_to_have_left, "false leave"),
     (one_who_stays_and_is_said_to_have_come, "false join"),
     (one_who_went_to_another_server_and_is_said_to_have_left_with_theirs, "false leave"),
