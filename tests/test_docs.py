@@ -372,6 +372,26 @@ def test_every_name_in_capitals_exists() -> None:
         assert page == PAST or name in words or name.removeprefix("CHAT_") in words, f"{page}: {name}"
 
 
+@pytest.mark.parametrize("page", ["docs/reliability.md", "docs/security.md"])
+def test_every_test_that_shows_something_exists(page: str) -> None:
+    """What a row of a table says to be shown is shown by tests in the files that the row names."""
+    rows = re.findall(r"^\|.*\|$", text(page), re.MULTILINE)
+    named = [(re.findall(r"`([\w/]+\.py)`", row), re.findall(r"`(test_\w+)`", row)) for row in rows]
+    assert any(tests for _, tests in named)
+    for files, tests in named:
+        sources = "\n".join(text(f"tests/{file}") for file in files)
+        for test in tests:
+            assert f"def {test}(" in sources, f"{page}: {test} is not in {files}"
+
+
+def test_every_fault_that_is_named_is_one_of_the_torture() -> None:
+    """What `make torture` is said to do has a function that does it."""
+    does = text("tests/torture/faults.py") + text("tests/torture/outages.py")
+    for clause in re.findall(r"`make torture`[^(|;]*\(([^)]*)\)", text("docs/reliability.md")):
+        for name in re.findall(r"`(\w+)`", clause):
+            assert f"async def {name}(scene: Scene)" in does, name
+
+
 def test_every_check_exists() -> None:
     """A system check that a page names by its id is one of ours."""
     checks = text("chat/checks.py")

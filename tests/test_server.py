@@ -166,6 +166,20 @@ def test_who_is_refused_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) 
     assert [record.args for record in caplog.records] == [(3_000,), ("192.0.2.1",)]
 
 
+def test_that_files_run_out_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """And those who are refused for it are counted with the others."""
+    now = [100.0]
+    refusals = Refusals(lambda: now[0])
+    for _ in range(100):
+        refusals.add_everybody()
+    (record,) = caplog.records
+    assert "too many open files" in record.message
+    now[0] += MINUTE
+    caplog.clear()
+    refusals.add("192.0.2.1")
+    assert [record.args for record in caplog.records] == [(100,), ("192.0.2.1",)]
+
+
 def test_many_addresses_are_not_all_told(caplog: pytest.LogCaptureFixture) -> None:
     """A flood from everywhere fills no log, and what is kept of it is bounded."""
     refusals = Refusals(lambda: 100.0)

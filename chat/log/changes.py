@@ -136,8 +136,9 @@ def reactions_on(messages: Sequence[int]) -> dict[int, list[Reaction]]:
     }
 
 
-def milliseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
+def milliseconds(moment: datetime | None) -> int:
+    """SQLite keeps anything for a time, and what is none is read as None: the message is there all the same."""
+    return round(moment.timestamp() * 1000) if moment else 0
 
 
 def moment(timestamp: int) -> datetime:

@@ -44,6 +44,7 @@ class Others:
         self.counts: dict[str, int] = {}
         self._follower: asyncio.Task[None] | None = None
         self._work: set[asyncio.Task[None]] = set()
+        self._closing = False
         # Set, the registry is looked at now.
         self._look = asyncio.Event()
         # Set when the registry was asked for the first time: from then on others know of this process.
@@ -148,7 +149,8 @@ class Others:
         self._look.set()
 
     async def _follow(self) -> None:
-        while True:
+        # A cancel may be lost in redis-py, while it connects.
+        while not self._closing:
             await self._guarded(self._look_around)
             self._begun.set()
             with suppress(TimeoutError):
@@ -264,10 +266,12 @@ class Others:
 
     async def close(self) -> None:
         """Who was here has the grace to come back to another process."""
+        self._closing = True
         tasks = [*self._work, *([self._follower] if self._follower else [])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=registry.PATIENCE)
         if self._follower:
             with suppress(Away):
                 await self.registry.stopped(self.node, chat_settings().GRACE)

@@ -5,11 +5,16 @@ import time
 from typing import Any
 
 from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import reactor
 
 from chat.conf import chat_settings
 from chat.limits import Bucket
 from chat.protocol import frame
 from chatsite.server.wire import Wire
+
+# Twisted's timers go by the wall clock: set back by two hours, none would fire for as long, and no ping would go
+# out to find a dead connection.
+reactor.seconds = time.monotonic
 
 FAREWELL = 5.0
 """Seconds that a client has to answer a close: it may have to read what waits for it first."""
@@ -38,6 +43,8 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
     message_data: list[bytes] | None
     message_is_binary: bool
 
+    # By a clock that nobody sets: when the handshake began, and when it was last pinged or said something.
+    began = heard = 0.0
     # What pings and pongs are paid from; None where there are no limits.
     control: Bucket | None = None
     # Frames of the message that is coming in.
@@ -52,6 +59,10 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
     unread = 0
     # Cuts a connection that is closed but does not end; None before that.
     last_resort: asyncio.TimerHandle | None = None
+
+    def onConnect(self, request: Any) -> Any:
+        self.began = self.heard = time.monotonic()
+        return super().onConnect(request)
 
     def onOpen(self) -> None:
         super().onOpen()
@@ -77,6 +88,19 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
         if not abort and self.last_resort is None:
             loop = asyncio.get_event_loop()
             self.last_resort = loop.call_later(FAREWELL, self.transport.abortConnection)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: FBT001, N803 Autobahn's signature
+        self.heard = time.monotonic()
+        super().onMessage(payload, isBinary)
+
+    def check_timeouts(self) -> None:
+        # As Daphne's, which looks at the wall clock: set back by two hours, it would ping nobody for as long.
+        now = time.monotonic()
+        if self.state == self.STATE_CONNECTING and now - self.began > self.server.websocket_connect_timeout:
+            self.serverReject()
+        elif self.state == self.STATE_OPEN and now - self.heard > self.server.ping_interval:
+            self._sendAutoPing()
+            self.heard = now
 
     def onPing(self, payload: bytes) -> None:
         # One that pings and does not read would fill the memory with pongs (RFC 6455, section 5.5.3, allows to
@@ -104,7 +128,7 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
         if text is None:
             self._other_data(data)
         else:
-            self.last_ping = time.time()
+            self.heard = time.monotonic()
             self.application_queue.put_nowait({"type": "websocket.receive", "text": text})
 
     def _other_data(self, data: bytes) -> None:

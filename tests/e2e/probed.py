@@ -1,4 +1,5 @@
 """`serve` with a window: GET /probe tells what the process holds. For tests that count what is left over.
+GET /stall is a fault in it: for two seconds the whole process does nothing else.
 
 PROBE_PING, in seconds, makes the server look for half-open sockets sooner. PROBE_DEADLINES are those of requests:
 seconds for the head, for the body, and for an idle connection.
@@ -8,6 +9,7 @@ import asyncio
 import gc
 import os
 import sys
+import time
 from typing import Any
 
 import django
@@ -22,8 +24,14 @@ from chat.presence import Presence  # noqa: E402
 from chatsite import server  # noqa: E402
 from chatsite.asgi import application  # noqa: E402
 
+# Seconds.
+STALL = 2.0
+
 
 async def probed(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope.get("path") == "/stall":
+        time.sleep(STALL)  # noqa: ASYNC251 that is what it is for
+        scope = {**scope, "path": "/healthz"}
     if scope.get("path") != "/probe":
         await application(scope, receive, send)
         return

@@ -56,6 +56,23 @@ test("A frame that can't be read is a sign of life and nothing else.", () => {
   assert.equal(here.sockets.length, 1);
 });
 
+test("A later server is no harm: what it says newly is passed on, what it adds is left alone.", () => {
+  const here = world();
+  const heard = [];
+  here.client.addEventListener("sunrise", ({detail}) => heard.push(detail));
+  here.client.join("lobby");
+  here.client.connect();
+  here.socket.accept();
+  const {ref} = here.socket.last("join");
+  const more = {protocol: 2, weather: {sky: "blue"}};
+  here.socket.say({type: "welcome", room: "lobby", username: "Ann", seq: 0, epoch: "e1", resumed: false, ref, ...more});
+  here.socket.say({type: "sunrise", room: "lobby", at: 5});
+  here.socket.message(1, {mood: "fine"});
+  assert.deepEqual(heard, [{type: "sunrise", room: "lobby", at: 5}]);
+  assert.deepEqual(here.of("message").map(({content}) => content), ["message 1"]);
+  assert.equal(here.socket.closedWith, null);
+});
+
 test("A handshake without an answer is given up after 10 s.", () => {
   const here = world();
   here.client.connect();

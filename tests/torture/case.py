@@ -12,8 +12,11 @@ from torture.records import (
     Acked,
     Asked,
     Event,
+    Fault,
+    Gone,
     Heard,
     Holding,
+    Ill,
     Log,
     Lost,
     Refused,
@@ -83,6 +86,16 @@ class Operation:
         return [*sorted(events, key=lambda event: event.at)]
 
 
+class Stay(Struct, frozen=True):
+    """Somebody was in the room by one connection, from a welcome until it was lost: inf where it never was."""
+
+    who: str
+    author: str
+    node: str
+    began: float
+    ended: float
+
+
 class Case:
     """Records, log and holdings of one room."""
 
@@ -127,6 +140,31 @@ class Case:
             ):
                 found.setdefault(event.who, []).append(event)
         return found
+
+    @cached_property
+    def stays(self) -> list[Stay]:
+        """Who was in the room when, in the order in which they ended."""
+        authors = {holding.who: holding.author for holding in self.holdings}
+        there: dict[str, Welcomed] = {}
+        found = []
+
+        def end(who: str, at: float) -> None:
+            welcome = there.pop(who)
+            found.append(Stay(who, authors.get(who, who), welcome.node, welcome.at, at))
+
+        for event in self.events:
+            if isinstance(event, Welcomed):
+                there.setdefault(event.who, event)
+            elif isinstance(event, (Lost, Gone)) and event.who in there:
+                end(event.who, event.at)
+        for who in list(there):
+            end(who, inf)
+        return found
+
+    @cached_property
+    def faults(self) -> list[Fault | Ill]:
+        """What was done, and what stood still."""
+        return [event for event in self.events if isinstance(event, (Fault, Ill))]
 
     def facts(self, number: int) -> list[Fact]:
         """What was asked about a message, and what became of it."""

@@ -7,6 +7,7 @@ Compare chat/static/chat/client.js and membership.js.
 
 import asyncio
 import random
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,27 +23,37 @@ from chat.protocol import (
     Error,
     ErrorCode,
     Found,
+    Joined,
+    Left,
     Message,
     Position,
     Reacted,
     Reconnect,
+    Removed,
+    UserList,
     Welcome,
 )
 from chat.protocol import History as Page
+from chat.protocol import Late as ServerIsLate
 from torture.case import JOIN
 from torture.connection import Connection
 from torture.courier import Courier, Entry, busy_for
 from torture.link import PACE, Backoff, Link, LinkLost, Pace
 from torture.records import (
     Acked,
+    Announced,
     Asked,
     Event,
+    Gone,
     HasRead,
     Heard,
     History,
     Holding,
+    Late,
+    Listed,
     Lost,
     Paged,
+    PutOut,
     Refused,
     Searched,
     Sent,
@@ -91,6 +102,10 @@ class Client(Connection):
         # Posts that were acknowledged.
         self.said: list[Entry] = []
         self.joined = False
+        # Who is here, as this page would show it.
+        self.people: tuple[str, ...] = ()
+        # Is what others say late?
+        self.late = False
         self._refs = 0
         # Refs of pages on their way, with which it fills itself after it had to start over.
         self._filling: set[str] = set()
@@ -138,6 +153,7 @@ class Client(Connection):
     # --- The link ---
 
     def on_open(self, link: Link) -> None:
+        self.late = False
         self._ask(link)
 
     def on_loss(self, code: int) -> None:
@@ -164,8 +180,18 @@ class Client(Connection):
                 self._paged(frame)
             case Found():
                 self._found(frame)
-            case Reconnect(after=after):
-                self.come_back_in(after / 1_000)
+            case UserList() | Joined() | Left() | ServerIsLate():
+                self._heard_of_others(frame)
+            case Reconnect() | Removed():
+                self._sent_away(frame)
+
+    def _sent_away(self, frame: Reconnect | Removed) -> None:
+        if isinstance(frame, Reconnect):
+            self.come_back_in(frame.after / 1_000)
+            return
+        self._note(PutOut, code=str(frame.code), known=self.person.session is not None)
+        # To come in again, as soon as it may.
+        self.cut()
 
     def _note(self, kind: type[Event], /, **fields: Any) -> None:
         self.history.add(kind(at=self.history.clock(), who=self.person.who, **fields))
@@ -203,6 +229,7 @@ class Client(Connection):
             epoch=frame.epoch,
             resumed=frame.resumed,
             last=self.place.last,
+            node=self.node,
         )
         if frame.username != self.person.author:
             self._note(Strange, says=f"welcomed as {frame.username}")
@@ -231,6 +258,17 @@ class Client(Connection):
             self.timeline.take(frame, filling=bool(self._filling))
         elif judged == "gap" and not self.place.asking and self.link:
             self._ask(self.link)
+
+    def _heard_of_others(self, frame: UserList | Joined | Left | ServerIsLate) -> None:
+        if isinstance(frame, UserList):
+            self.people = self.history.names(frame.users)
+            self._note(Listed, names=self.people, count=frame.count)
+        elif isinstance(frame, ServerIsLate):
+            self.late = frame.late
+            self._note(Late, late=frame.late)
+        else:
+            said, came = self.history.at(frame.timestamp), isinstance(frame, Joined)
+            self._note(Announced, name=sys.intern(frame.username), came=came, said=said)
 
     # --- Starting over ---
 
@@ -290,3 +328,24 @@ class Client(Connection):
         self._note(Refused, author=self.person.author, ref=JOIN, code=str(frame.code))
         if frame.code in (ErrorCode.BUSY, ErrorCode.NAME_TAKEN) and self.link:
             self._ask(self.link, busy_for(given(frame.retry_after), self._refusals))
+
+
+class Visitor(Client):
+    """One who says nothing, and whose first connection is the last."""
+
+    async def run(self) -> None:
+        self.number = 1
+        try:
+            self.on_loss(await self._one_link())
+        finally:
+            self._note(Gone)
+
+    def leave(self) -> None:
+        """Say that one leaves the room."""
+        if self.link:
+            self.spawn(self._say(self.link, {"type": "leave", "room": self.room}))
+
+    def close(self) -> None:
+        """End the connection as it should be."""
+        if self.link:
+            self.spawn(self.link.connection.close())

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec import ValidationError
 from websockets.exceptions import WebSocketException
@@ -23,8 +24,9 @@ class Connection:
         self.reading = asyncio.Event()
         self.reading.set()
         self.link: Link | None = None
-        # Which link this is.
+        # Which link this is, and the address of the server that it goes to.
         self.number = 0
+        self.node = ""
         self._backoff = Backoff(pace, chance)
         # The loop's time at which the server wants us back.
         self._slot: float | None = None
@@ -69,8 +71,10 @@ class Connection:
 
     async def _one_link(self) -> int:
         """From the handshake to the end; returns the code of the close."""
+        url = self.chance.choice(self.urls)
+        self.node = urlsplit(url).netloc
         try:
-            async with opened(self.chance.choice(self.urls), self.headers, self.pace, self.reading) as link:
+            async with opened(url, self.headers, self.pace, self.reading) as link:
                 await self._use(link)
         except LinkLost as lost:
             return lost.code

@@ -4,8 +4,9 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 
-from torture.client import Client, Person
+from torture.client import Client, Person, Visitor
 from torture.life import Habits, Life
 from torture.link import PACE, Pace
 from torture.records import History, Holding
@@ -31,6 +32,8 @@ class Crowd:
         self.urls, self.room, self.history, self.seed = urls, room, history, seed
         self.pace, self.habits = pace, habits or Habits()
         self.clients: list[Client] = []
+        # Those who go again, the first who came first, and what keeps each here.
+        self.visitors: dict[Visitor, asyncio.Task[None]] = {}
         self._there: list[asyncio.Task[None]] = []
         self._lives: list[asyncio.Task[None]] = []
 
@@ -44,6 +47,22 @@ class Crowd:
             self._lives.append(asyncio.create_task(Life(client, chance, self.habits).live()))
         return client
 
+    def visit(self, person: Person) -> None:
+        """Bring somebody in who says nothing, and will go for good."""
+        chance = random.Random(f"{self.seed} {person.who}")
+        visitor = Visitor(person, self.urls, self.room, self.history, chance, pace=self.pace)
+        self.visitors[visitor] = asyncio.create_task(visitor.run())
+
+    async def send_home(self, farewell: Callable[[Visitor], object], number: int | None = None) -> None:
+        """Have so many visitors go, in some way; all, where it is None."""
+        going = list(islice(self.visitors.items(), number))
+        for visitor, _ in going:
+            farewell(visitor)
+            del self.visitors[visitor]
+        # What they say last must reach the socket.
+        await asyncio.sleep(LOOK)
+        await _cancel([task for _, task in going])
+
     async def calm(self) -> None:
         """Nobody does anything new. What waits is still sent."""
         await _cancel(self._lives)
@@ -55,6 +74,18 @@ class Crowd:
         except TimeoutError:
             return False
         return True
+
+    async def agreed(self, patience: float) -> bool:
+        """Is everybody shown who is here, and told that nothing is late? Waits for it."""
+        try:
+            await until(self._is_shown_right, patience)
+        except TimeoutError:
+            return False
+        return True
+
+    def _is_shown_right(self) -> bool:
+        right = sorted({client.person.author for client in self.clients})
+        return all(client.joined and not client.late and sorted(client.people) == right for client in self.clients)
 
     def _quiet(self) -> bool:
         for task in self._there:
@@ -70,7 +101,7 @@ class Crowd:
         return [client.holding() for client in self.clients]
 
     async def close(self) -> None:
-        await _cancel([*self._lives, *self._there])
+        await _cancel([*self._lives, *self._there, *self.visitors.values()])
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -24,6 +24,9 @@ from chat.protocol import (
     ErrorCode,
     GetHistory,
     Join,
+    Joined,
+    Leave,
+    Left,
     Message,
     Outgoing,
     Position,
@@ -32,16 +35,20 @@ from chat.protocol import (
     Reacted,
     Reaction,
     Read,
+    UserList,
     Welcome,
     decode,
     encode,
+    now,
 )
 from chat.protocol import History as Page
 from torture.records import Log, Row
 from torture.timeline import state_of
 
-LIES = ("lose", "double", "renumber", "skip", "repeat", "swap", "hide", "keep", "forget", "miscount", "cut page")
-
+LIES = (
+    *("lose", "double", "renumber", "skip", "repeat", "swap", "hide", "keep", "forget", "miscount", "cut page"),
+    *("linger", "overlook"),
+)
 
 OFTEN = 5
 
@@ -72,8 +79,9 @@ class Fake:
         self.kept: dict[int, Kept] = {}
         self.seq = 0
         self.read: dict[str, int] = {}
-        # What is to be said to each that is in the room.
+        # What is to be said to each that is in the room, and who they are.
         self.sockets: dict[ServerConnection, asyncio.Queue[str]] = {}
+        self.names: dict[ServerConnection, str] = {}
         # A frame that "swap" holds back, per socket.
         self.late: dict[ServerConnection, str] = {}
 
@@ -98,15 +106,49 @@ class Fake:
         try:
             async for text in socket:
                 command = decode(str(text))
-                if isinstance(command, Join):
-                    name = name or command.username or ""
-                    self.sockets[socket] = said
+                name = name or getattr(command, "username", None) or ""
                 self._hear(socket, said, name, command)
+                if isinstance(command, Join):
+                    self._enter(socket, said, name)
+                elif isinstance(command, Leave):
+                    self._exit(socket)
         except ConnectionClosed:
             pass
         finally:
-            self.sockets.pop(socket, None)
+            self._exit(socket)
             writer.cancel()
+
+    # --- Who is here ---
+
+    def _enter(self, socket: ServerConnection, said: asyncio.Queue[str], name: str) -> None:
+        news = name not in self.names.values()
+        self.sockets[socket], self.names[socket] = said, name
+        if news:
+            self._tell_all(Joined(room="lobby", username=name, timestamp=now()))
+        self._tell_all(self._list())
+
+    def _exit(self, socket: ServerConnection) -> None:
+        self.sockets.pop(socket, None)
+        name = self.names.get(socket)
+        if name is None or self.lie == "linger":
+            return
+        del self.names[socket]
+        if name not in self.names.values():
+            self._tell_all(Left(room="lobby", username=name, timestamp=now()))
+        self._tell_all(self._list())
+
+    def _list(self) -> UserList:
+        names = list(dict.fromkeys(self.names.values()))
+        return UserList(
+            room="lobby",
+            users=names[1:] if self.lie == "overlook" else names,
+            count=len(names),
+            timestamp=now(),
+        )
+
+    def _tell_all(self, event: Outgoing) -> None:
+        for said in self.sockets.values():
+            said.put_nowait(encode(event))
 
     def _hear(self, socket: ServerConnection, said: asyncio.Queue[str], name: str, command: AnyCommand) -> None:
         answers = self._answers(name, command)

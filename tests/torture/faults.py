@@ -2,13 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from torture.client import Client
 from torture.crowd import Crowd
+from torture.engines import Engines
 from torture.life import new_word
-from torture.records import Fault
+from torture.records import Fault, Ill
 from torture.site import Site
 
 
@@ -19,9 +21,12 @@ class Scene:
     sites: Sequence[Site]
     crowd: Crowd
     chance: random.Random
-    # Seconds of those faults that last.
+    # What the servers share, where the run started it.
+    engines: Engines | None = None
+    # Seconds of those faults that last, and of the one that lasts longer than anybody waits for a server.
     least: float = 1.0
     most: float = 4.0
+    longest: float = 20.0
 
     @property
     def site(self) -> Site:
@@ -35,6 +40,18 @@ class Scene:
 
     def a_while(self) -> float:
         return self.chance.uniform(self.least, self.most)
+
+    def a_long_while(self) -> float:
+        return self.chance.uniform(self.least, 3 * self.most)
+
+    @asynccontextmanager
+    async def ill(self, *whom: str) -> AsyncIterator[None]:
+        """Write down that these stand still: servers by their addresses, clients, or "" for all."""
+        history = self.crowd.history
+        began = history.clock()
+        yield
+        for each in whom:
+            history.add(Ill(at=began, whom=each, lasted=history.clock() - began))
 
 
 async def kill(scene: Scene) -> str:
@@ -77,14 +94,15 @@ async def slow(scene: Scene) -> str:
     clients, rest = scene.crowd.clients, scene.a_while() / LOUD
     sleepers = scene.some()[: max(1, len(clients) // 4)]
     loud = [client for client in clients if client not in sleepers]
-    for client in sleepers:
-        client.reading.clear()
-    for _ in range(LOUD):
-        scene.chance.choice(loud).do("message", content=f"{new_word(scene.chance)} {LONG}")
-        await asyncio.sleep(rest)
-        await wink(scene.chance.choice(sleepers[::2]))
-    for client in sleepers:
-        client.reading.set()
+    async with scene.ill(*(client.person.who for client in sleepers)):
+        for client in sleepers:
+            client.reading.clear()
+        for _ in range(LOUD):
+            scene.chance.choice(loud).do("message", content=f"{new_word(scene.chance)} {LONG}")
+            await asyncio.sleep(rest)
+            await wink(scene.chance.choice(sleepers[::2]))
+        for client in sleepers:
+            client.reading.set()
     return f"{len(sleepers)} clients"
 
 
@@ -138,12 +156,15 @@ async def lock_and_kill(scene: Scene) -> str:
 
 async def freeze(scene: Scene) -> str:
     """The server stands still, and goes on as if nothing had been."""
-    site = scene.site
-    async with site.turn:
-        site.freeze(frozen=True)
-        await asyncio.sleep(scene.a_while())
-        site.freeze(frozen=False)
+    await frozen(scene, scene.site, scene.a_while())
     return ""
+
+
+async def frozen(scene: Scene, site: Site, seconds: float) -> None:
+    async with site.turn, scene.ill(site.address):
+        site.freeze(frozen=True)
+        await asyncio.sleep(seconds)
+        site.freeze(frozen=False)
 
 
 Does = Callable[[Scene], Awaitable[str]]

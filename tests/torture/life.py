@@ -4,7 +4,7 @@ import asyncio
 import random
 from dataclasses import dataclass
 from string import ascii_lowercase
-from typing import Any
+from typing import Any, Self
 
 from torture.client import Client
 from torture.records import State
@@ -21,12 +21,23 @@ def new_word(chance: random.Random) -> str:
     return "".join(chance.choices(ascii_lowercase, k=14))
 
 
+FRAMES = 7_000
+"""What all clients together may hear in a second, about."""
+
+
 @dataclass(frozen=True)
 class Habits:
     """Seconds between two things that somebody does, at least and at most; and characters of a long message."""
 
     pause: tuple[float, float] = (0.1, 0.6)
     long: int = 1_500
+
+    @classmethod
+    def of(cls, clients: int) -> Self:
+        """Those of so many people in one room: each hears all others, and the machine must keep up."""
+        least, most = cls.pause
+        slower = max(1.0, 2 * clients**2 / (least + most) / FRAMES)
+        return cls((least * slower, most * slower))
 
 
 class Life:

@@ -64,6 +64,8 @@ class Welcomed(Event, frozen=True):
     resumed: bool
     # The position that the client had.
     last: int | None
+    # The address of the server.
+    node: str = ""
 
 
 class Heard(Event, frozen=True):
@@ -111,6 +113,46 @@ class Lost(Event, frozen=True):
 
     link: int
     code: int
+
+
+class Listed(Event, frozen=True):
+    """A list of who is here came."""
+
+    names: tuple[str, ...]
+    count: int
+
+
+class Announced(Event, frozen=True):
+    """It was said that somebody came or left."""
+
+    name: str
+    came: bool
+    # When the server said it; it may have waited for who heard it.
+    said: float
+
+
+class Late(Event, frozen=True):
+    """The server said that what others say comes late from now on, or no longer."""
+
+    late: bool
+
+
+class PutOut(Event, frozen=True):
+    """The client was put out of the room; ``known``: it has a session, by which it can be told from others."""
+
+    code: str
+    known: bool
+
+
+class Gone(Event, frozen=True):
+    """The client went for good."""
+
+
+class Ill(Event, frozen=True):
+    """Something stood still, from `at` for so many seconds: a server by its address, a client, or "" for all."""
+
+    whom: str
+    lasted: float
 
 
 class Strange(Event, frozen=True):
@@ -199,10 +241,19 @@ class History:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self._began = time.monotonic()
+        self._began, self._today = time.monotonic(), time.time()
+        self._lists: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def clock(self) -> float:
         return time.monotonic() - self._began
+
+    def at(self, timestamp: int) -> float:
+        """What the clock showed at a moment of the protocol. Servers have this machine's time."""
+        return timestamp / 1_000 - self._today
+
+    def names(self, names: list[str]) -> tuple[str, ...]:
+        """Everybody is told the same lists: equal ones are one object."""
+        return self._lists.setdefault(key := tuple(names), key)
 
     def add(self, event: Event) -> None:
         self.events.append(event)

@@ -29,7 +29,7 @@ class Report(Struct, kw_only=True):
         lines = [f"seed {self.seed}, {self.seconds:.0f} s"]
         lines += [f"  {name:.<32} {count:>9,}" for name, count in self.counts.items()]
         if self.good:
-            return "\n".join([*lines, "Nothing lost, nothing twice, everything in order."])
+            return "\n".join([*lines, "Nothing lost, nothing twice, everything in order, everybody shown."])
         kinds = Counter(problem.kind for problem in self.problems)
         lines.append(f"WRONG: {', '.join(f'{count} x {kind}' for kind, count in kinds.most_common())}")
         for kind in kinds:

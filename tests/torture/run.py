@@ -1,20 +1,22 @@
-"""One run: a crowd lives, its server suffers, all calm down, and the verdict is given."""
+"""One run: a crowd lives, its servers suffer, all calm down, and the verdict is given."""
 
 import asyncio
 import random
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 from torture.case import Problem
-from torture.client import Person
+from torture.client import Person, Visitor
 from torture.crowd import Crowd, gathered, until
 from torture.database import Database
+from torture.engines import Engines, plugged
 from torture.faults import ALL, Does, Scene, suffer
 from torture.life import Habits
+from torture.on_presence import RECOVERY
 from torture.on_states import token
 from torture.records import History, Log, Sent
 from torture.report import Report, counted
@@ -25,6 +27,9 @@ from torture.verdict import judge
 SEARCHES = 40
 PATIENCE = 5.0
 """Seconds for what nobody answers."""
+FAREWELL = 20.0
+"""Seconds in which a server ends that is asked to. It gives its clients 5."""
+FAREWELLS = (Visitor.cut, Visitor.leave, Visitor.close)
 
 
 @dataclass(frozen=True)
@@ -40,28 +45,38 @@ class Plan:
     calm: float = 1.5
     least: float = 1.0
     most: float = 4.0
+    longest: float = 20.0
     # Seconds for all to come to an end.
     patience: float = 60.0
     habits: Habits = field(default_factory=Habits)
 
 
-async def torture(plan: Plan, folder: Path, database: Database) -> tuple[Report, History, Log]:
-    """A run, with what was recorded and what is in the database in the end."""
+async def torture(
+    plan: Plan, folder: Path, database: Database, engines: Engines | None = None
+) -> tuple[Report, History, Log]:
+    """A run, with what was recorded and what is in the database in the end. Servers with engines are a cluster."""
     began, history = time.monotonic(), History()
-    sites = [Site(folder, database) for _ in range(plan.servers)]
-    try:
+    with ExitStack() as stack:
+        sites = [_site(stack, folder, database, engines) for _ in range(plan.servers)]
         await asyncio.gather(*(site.start() for site in sites))
-        log, problems = await _live_through(plan, sites, history)
-    finally:
-        for site in sites:
-            site.close()
+        log, problems = await _live_through(plan, sites, history, engines)
     problems += [problem for site in sites for problem in _of_site(site)]
     counts = counted(history, log, sum(site.away for site in sites))
     report = Report(seed=plan.seed, seconds=time.monotonic() - began, counts=counts, problems=problems)
     return report, history, log
 
 
-async def _live_through(plan: Plan, sites: Sequence[Site], history: History) -> tuple[Log, list[Problem]]:
+def _site(stack: ExitStack, folder: Path, database: Database, engines: Engines | None) -> Site:
+    """A server, not started; with a cable of its own to what it shares."""
+    cable = stack.enter_context(plugged(engines.redis.port)) if engines else None
+    site = Site(folder, database, cable)
+    stack.callback(site.close)
+    return site
+
+
+async def _live_through(
+    plan: Plan, sites: Sequence[Site], history: History, engines: Engines | None
+) -> tuple[Log, list[Problem]]:
     """All come, live, suffer and calm down; then they are asked what they hold."""
     database, urls = sites[0].database, [site.url for site in sites]
     crowd = Crowd(urls, f"torture-{plan.seed}", history, plan.seed, habits=plan.habits)
@@ -69,11 +84,13 @@ async def _live_through(plan: Plan, sites: Sequence[Site], history: History) -> 
         people = _People(crowd, database)
         for _ in range(plan.clients):
             people.come()
-        await _suffer_all(plan, Scene(sites, crowd, random.Random(plan.seed), plan.least, plan.most), people)
+        lasting = (plan.least, plan.most, plan.longest)
+        await _suffer_all(plan, Scene(sites, crowd, random.Random(plan.seed), engines, *lasting), people)
         log = await _come_to_rest(plan, crowd, database)
-        # Without a channel layer processes look for each other's changes once a second, and twice to be sure.
+        # Without Redis processes look for each other's changes once a second, and twice to be sure.
         lag = 3.0 if plan.servers > 1 else 0.1
-        return log, judge(history.events, log, crowd.holdings(), lag=lag)
+        together = plan.servers == 1 or engines is not None
+        return log, judge(history.events, log, crowd.holdings(), lag=lag, together=together)
 
 
 async def _suffer_all(plan: Plan, scene: Scene, people: "_People") -> None:
@@ -81,15 +98,19 @@ async def _suffer_all(plan: Plan, scene: Scene, people: "_People") -> None:
     left: list[Does] = []
     for number in range(plan.rounds):
         left = left or scene.chance.sample(plan.faults, len(plan.faults))
+        people.visit()
         await asyncio.sleep(scene.chance.uniform(0, plan.calm))
         await suffer(scene, left.pop())
+        await scene.crowd.send_home(scene.chance.choice(FAREWELLS), 1)
         if number % 4 == 3:
             people.come_late()
+    await scene.crowd.send_home(Visitor.cut)
 
 
 async def _come_to_rest(plan: Plan, crowd: Crowd, database: Database) -> Log:
     await crowd.calm()
     # Whether they did is for the verdict to say.
+    await crowd.agreed(2 * RECOVERY)
     if await crowd.settled(lambda: database.position(crowd.room)[0], plan.patience):
         await _look_around(plan, crowd, database)
     return database.log(crowd.room)
@@ -117,7 +138,8 @@ def _at(positions: dict[str, int], seq: int) -> set[str]:
 def _of_site(site: Site) -> list[Problem]:
     """What the server's own words and ends tell."""
     problems = [Problem("traceback", text) for text in site.tracebacks()]
-    return problems + [Problem("exit", f"asked to end, it ended with {code}") for code in site.exits if code]
+    wrong = [each for each in site.exits if each[0] or each[1] > FAREWELL]
+    return problems + [Problem("exit", f"asked to end, it ended with {code} after {s:.1f} s") for code, s in wrong]
 
 
 class _People:
@@ -139,6 +161,11 @@ class _People:
         if number % 7 == 3 and self.last and self.last.session:
             return Person(name, self.last.author, self.last.session)
         return Person(name, name, self.database.session(name))
+
+    def visit(self) -> None:
+        """Two who will go for good."""
+        for _ in range(2):
+            self.crowd.visit(self._person(next(self.numbers)))
 
     def come_late(self) -> None:
         """One who has a page open from the room's beginning, and one who has nothing."""

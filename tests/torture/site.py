@@ -13,6 +13,7 @@ from pathlib import Path
 from servers import ROOT, Server, free_port, running
 
 from torture.database import SQLITE, Database
+from torture.engines import Cable
 
 CATCH_UP = 600
 SETTINGS = {
@@ -22,6 +23,10 @@ SETTINGS = {
     "CHAT_OUTBOX": "65536",
     "CHAT_STUCK": "2",
     "CHAT_PIPELINE": "8",
+    # All names are shown, so that they can be compared; not so often that everybody only reads them.
+    "CHAT_USER_LIST_NAMES": "2000",
+    "CHAT_USER_LIST_INTERVAL": "0.5",
+    "CHAT_GRACE": "1",
     "LOG_LEVEL": "WARNING",
 }
 TRACEBACK = re.compile(r"Traceback.*?(?=\n\S*\d{4}-|\Z)", re.DOTALL)
@@ -30,12 +35,14 @@ TRACEBACK = re.compile(r"Traceback.*?(?=\n\S*\d{4}-|\Z)", re.DOTALL)
 class Site:
     """A server that may be killed and started again."""
 
-    def __init__(self, folder: Path, database: Database) -> None:
+    def __init__(self, folder: Path, database: Database, cable: Cable | None = None) -> None:
         self.folder, self.database = folder, database
+        # To the Redis that it shares with others, where there is one.
+        self.cable = cable
         self.address = f"127.0.0.1:{free_port()}"
         self.logs: list[Path] = []
-        # How the server ended when it was asked to.
-        self.exits: list[int] = []
+        # How the server ended when it was asked to, and after how many seconds.
+        self.exits: list[tuple[int, float]] = []
         # Seconds in which nobody listened.
         self.away = 0.0
         # Held by who ends it, until it is there again.
@@ -53,6 +60,8 @@ class Site:
     def _start(self) -> Server:
         _, _, port = self.address.rpartition(":")
         variables = {**SETTINGS, "DATABASE_URL": self.database.url, "PORT": port}
+        if self.cable:
+            variables["REDIS_URL"] = f"redis://{self.cable.address}/0"
         server = self._life.enter_context(running("daphne", self.folder, self.database.url, **variables))
         # Tracebacks are looked for in all lives together.
         server.clean = False
@@ -67,9 +76,11 @@ class Site:
         """SIGTERM, which tells everybody, and a new life."""
         self.exits.append(await self._again(signal.SIGTERM, pause))
 
-    async def _again(self, how: signal.Signals, pause: float) -> int:
+    async def _again(self, how: signal.Signals, pause: float) -> tuple[int, float]:
+        """How the life before ended, and after how many seconds."""
         assert self.server
         async with self.turn:
+            asked = time.monotonic()
             self.server.process.send_signal(how)
             code = await asyncio.to_thread(self.server.process.wait)
             ended = time.monotonic()
@@ -77,7 +88,7 @@ class Site:
             await asyncio.sleep(pause)
             await self.start()
             self.away += time.monotonic() - ended
-            return code
+            return code, ended - asked
 
     def freeze(self, *, frozen: bool) -> None:
         """SIGSTOP, as a machine that is overloaded or asleep; and SIGCONT."""

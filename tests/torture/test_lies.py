@@ -22,6 +22,8 @@ FOUND = {
     "forget": "forgotten",
     "miscount": "numbers",
     "cut page": "page",
+    "linger": "shown and gone",
+    "overlook": "here and not shown",
 }
 PACE = Pace(base=0.01, cap=0.05, stable=0.2, join=0.5, ack=0.5)
 BRISK = Habits(pause=(0.002, 0.02))
@@ -36,13 +38,16 @@ async def live_at(fake: Fake) -> set[str]:
     ):
         for name in ("Ann", "Bob", "Cleo"):
             crowd.add(Person(name, name, session=name))
+        crowd.visit(Person("Dan", "Dan"))
         for number in range(1, 4):
             await until(lambda least=number * 25: fake.seq > least)  # type: ignore[misc]  # a default is no argument
             crowd.clients[number % 3].cut()
+        await crowd.send_home(lambda visitor: visitor.cut())
         await crowd.calm()
         for client in crowd.clients:
             do_what_is_rare(client)
         await crowd.settled(lambda: fake.seq, 1)
+        await crowd.agreed(1)
         return {problem.kind for problem in judge(history.events, fake.log(), crowd.holdings())}
 
 

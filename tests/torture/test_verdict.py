@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from torture.records import Acked, Asked, Heard, Lost, Refused, Row, Sent, Strange, Welcomed
-from torture.told import Told, command, heard
+from torture.told import Told, command, heard, listed
 
 
 def test_a_run_in_which_all_is_right_has_no_problems() -> None:
@@ -21,6 +21,7 @@ def test_a_process_that_lags_is_no_problem() -> None:
         Lost(at=5.0, who="Bob", link=1, code=1006),
         Asked(at=5.1, who="Bob", link=2, since=4, epoch="e"),
         Welcomed(at=5.2, who="Bob", link=2, seq=3, epoch="e", resumed=True, last=4),
+        listed(5.2, "Ann", "Bob", who="Bob"),
         replace(told.events[told.find(Heard, who="Bob", seq=4)], link=2, at=5.3, taken=False),
     ]
     assert told.kinds() == set()

@@ -4,7 +4,21 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from torture.records import Acked, Asked, Event, HasRead, Heard, Holding, Log, Row, Sent, State, Welcomed
+from torture.records import (
+    Acked,
+    Announced,
+    Asked,
+    Event,
+    HasRead,
+    Heard,
+    Holding,
+    Listed,
+    Log,
+    Row,
+    Sent,
+    State,
+    Welcomed,
+)
 from torture.verdict import judge
 
 
@@ -21,6 +35,8 @@ class Told:
         self.events: list[Event] = [
             *entering("Ann", at=0.0),
             *entering("Bob", at=0.1),
+            Announced(at=0.2, who="Ann", name="Bob", came=True, said=0.1),
+            *(listed(0.2, "Ann", "Bob", who=who) for who in ("Ann", "Bob")),
             *command("Ann", "a1", 1.0, id=1, seq=1, type="message", content="one"),
             *heard(1.1, "Message", 1, 1, content="one", reactions=""),
             *command("Ann", "a2", 2.0, id=2, seq=2, type="message", content="two"),
@@ -65,8 +81,12 @@ class Told:
 def entering(who: str, at: float) -> list[Event]:
     return [
         Asked(at=at, who=who, link=1, since=None, epoch=None),
-        Welcomed(at=at, who=who, link=1, seq=0, epoch="e", resumed=False, last=None),
+        Welcomed(at=at, who=who, link=1, seq=0, epoch="e", resumed=False, last=None, node="one"),
     ]
+
+
+def listed(at: float, *names: str, who: str = "Ann", count: int | None = None) -> Listed:
+    return Listed(at=at, who=who, names=names, count=len(names) if count is None else count)
 
 
 def command(who: str, ref: str, at: float, *, id: int, seq: int, **command: object) -> list[Event]:  # noqa: A002 the wire's word

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from torture import on_commands, on_states, on_streams
+from torture import on_commands, on_presence, on_states, on_streams
 from torture.case import Case, Problem
 from torture.records import Event, Holding, Log
 
@@ -16,11 +16,14 @@ def judge(
     *,
     catch_up: int = 500,
     lag: float = 0.1,
+    together: bool = True,
 ) -> list[Problem]:
     """Everything that is wrong; nothing is, where this is empty.
 
-    Who missed no more than ``catch_up`` changes must not have to start over. For ``lag`` seconds after a deletion
-    was acknowledged its text may still be told.
+    Who missed no more than ``catch_up`` changes must not have to start over. A server may be ``lag`` seconds
+    behind what another one knows: so long after a deletion was acknowledged its text may still be told.
+    ``together``: they know each other's people.
     """
     case = Case(events, log, holdings, catch_up=catch_up, lag=lag)
-    return [problem for check in CHECKS for problem in check(case)]
+    checks = (*CHECKS, *on_presence.CHECKS) if together else CHECKS
+    return [problem for check in checks for problem in check(case)]

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from chat.checks import CAPACITIES
+from chat.presence.registry import is_shared
 from chatsite.workers import process, systemd
 from chatsite.workers.listening import listen, url
 from chatsite.workers.supervisor import supervise
@@ -120,7 +120,7 @@ class Command(BaseCommand):
 
 
 def _require_shared_layer() -> None:
-    if settings.CHANNEL_LAYERS["default"]["BACKEND"] in CAPACITIES:
+    if not is_shared(settings.CHANNEL_LAYERS["default"]):
         raise CommandError(
             "Several workers need a channel layer that they share: set REDIS_URL (redis://host:port/0), "
             "or take --workers 1."

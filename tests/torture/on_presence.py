@@ -1,0 +1,158 @@
+"""Who is here: in the end all see exactly those who are, and on the way nobody who stays is said to have gone.
+
+Promised:
+
+- RECOVERY seconds after the last fault has ended, and the last person has come or gone, everybody who is
+  connected is shown exactly the people who are: each once, nobody who is gone, and the right count.
+- Then nobody is told any more that what others say is late.
+- Who stays connected to a server that is well is not said to have left; not when another server, by which they
+  came before, dies or is drained, nor while the database or Redis is away or starts again. Nor is anybody said to
+  have come who is shown already.
+
+Not promised:
+
+- anything of a server that stands still or is cut off from Redis, nor on it. To the others it looks like one that
+  is dead, and its people leave with it; it knows no more of them. When it is back, both are said to come.
+- anything while a Redis that lost what it had is told again.
+- that one who only says a name is not taken for somebody else when they come back while servers don't hear each
+  other. Then one of the two is put out, and may come in again when the other is gone.
+- which of two things that happen in the same moment is said last.
+"""
+
+from bisect import bisect
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from math import inf
+
+from torture.case import Case, Problem, Stay
+from torture.records import Announced, Gone, Ill, Late, Listed, Lost, PutOut
+
+NAME_TAKEN = "name_taken"
+RECOVERY = 10.0
+MOMENT = 1.0
+"""Seconds in which somebody may have come or gone, as one or the other knows it."""
+
+
+def shown(case: Case) -> Iterator[Problem]:
+    """In the end everybody is shown who is here."""
+    here = {stay.who: stay for stay in case.stays if stay.ended == inf}
+    right, due = {stay.author for stay in here.values()}, _last_change(case) + RECOVERY
+    lists: dict[str, list[Listed]] = defaultdict(list)
+    for event in case.events:
+        if isinstance(event, Listed) and event.who in here and event.at >= here[event.who].began:
+            lists[event.who].append(event)
+    for who, stay in here.items():
+        if not lists[who]:
+            yield Problem("no list", f"{who} came at {stay.began:.1f} and was never told who is here")
+        # The one that stood when it had to be right, and those after it.
+        first = max(0, bisect(lists[who], due, key=lambda listed: listed.at) - 1)
+        better = next(
+            (f"{each.at:.1f}" for each in lists[who][first:] if not [*_wrong_with(each, right)]), "the end"
+        )
+        for listed in lists[who][first:]:
+            for kind, says in _wrong_with(listed, right):
+                when = f"told at {listed.at:.1f}, to be right from {due:.1f} on, and wrong until {better}"
+                yield Problem(kind, f"{who} on {stay.node} is shown {says}: {when}", [*case.faults[-3:], listed])
+
+
+def _last_change(case: Case) -> float:
+    """When the last fault was over, and the last person had come or gone."""
+    faults = [fault.at + fault.lasted for fault in case.faults]
+    ends = [stay.ended for stay in case.stays if stay.ended < inf]
+    return max([*faults, *ends, *(stay.began for stay in case.stays)], default=0.0)
+
+
+def _wrong_with(listed: Listed, right: set[str]) -> Iterator[tuple[str, str]]:
+    times = Counter(listed.names)
+    if gone := times.keys() - right:
+        yield "shown and gone", f"{sorted(gone)}, who are gone"
+    if hidden := right - times.keys():
+        yield "here and not shown", f"all but {sorted(hidden)}, who are here"
+    if again := sorted(name for name, count in times.items() if count > 1):
+        yield "shown twice", f"{again} more than once"
+    if listed.count != len(right):
+        yield "count", f"that {listed.count} are here, not {len(right)}"
+
+
+def late(case: Case) -> Iterator[Problem]:
+    """In the end nobody is told that others are late."""
+    last = {event.who: event for event in case.events if isinstance(event, Late)}
+    for stay in case.stays:
+        told = last.get(stay.who)
+        if stay.ended == inf and told and told.late and told.at >= stay.began:
+            says = f"{stay.who} on {stay.node} was told at {told.at:.1f} that others are late, and no more"
+            yield Problem("late", says, [*case.faults[-3:], told])
+
+
+def put_out(case: Case) -> Iterator[Problem]:
+    """Nobody is put out who can be told from others."""
+    for event in case.events:
+        if isinstance(event, PutOut) and (event.known or event.code != NAME_TAKEN):
+            yield Problem("put out", f"{event.who} was put out: {event.code}", [*case.faults[-3:], event])
+
+
+def announced(case: Case) -> Iterator[Problem]:
+    """Nobody who stays is said to have left, and nobody who is shown is said to have come."""
+    ills = [fault for fault in case.faults if isinstance(fault, Ill)]
+    margin = max(MOMENT, case.lag)
+    by_author, by_client = defaultdict(list), defaultdict(list)
+    for stay in case.stays:
+        by_author[stay.author].append(stay)
+        by_client[stay.who].append(stay)
+    # What is said to many is judged once.
+    stayed: dict[tuple[str, float], bool] = {}
+    told = set()
+    for event, since in _seen(case):
+        # Who came while servers did not hear each other is said to come when they do.
+        if event.came and (since is None or event.said - since < margin):
+            continue
+        key = (event.name, event.said)
+        if key not in stayed:
+            stayed[key] = _stayed(event, by_author[event.name], ills, margin)
+        heard = stayed[key] and key not in told and _at(by_client[event.who], event.at)
+        if heard and _was_well(ills, event.said, heard):
+            told.add(key)
+            kind, what = ("false join", "come") if event.came else ("false leave", "left")
+            says = f"{event.name}, who was there, was said to have {what} at {event.said:.1f} on {heard.node}"
+            yield Problem(kind, says, [*[fault for fault in case.faults if fault.at <= event.said][-3:], event])
+
+
+def _seen(case: Case) -> Iterator[tuple[Announced, float | None]]:
+    """Each announcement, and since when the client that heard it had been shown the person; None: it had not."""
+    views: dict[str, dict[str, float]] = defaultdict(dict)
+    for event in case.events:
+        match event:
+            case Lost() | Gone():
+                views.pop(event.who, None)
+            case Listed(names=names):
+                before = views[event.who]
+                views[event.who] = {name: before.get(name, event.at) for name in names}
+            case Announced(name=name):
+                view = views[event.who]
+                yield event, view.get(name)
+                if event.came:
+                    view.setdefault(name, event.at)
+                else:
+                    view.pop(name, None)
+
+
+def _stayed(event: Announced, stays: list[Stay], ills: list[Ill], margin: float) -> bool:
+    """Was the person there before and after, by a connection to a server that was well?"""
+    return any(
+        stay.began + margin < event.said < stay.ended - margin and _was_well(ills, event.said, stay)
+        for stay in stays
+    )
+
+
+def _at(stays: list[Stay], moment: float) -> Stay | None:
+    return next((stay for stay in stays if stay.began <= moment <= stay.ended), None)
+
+
+def _was_well(ills: list[Ill], moment: float, stay: Stay) -> bool:
+    """Had nothing been standing still that a stay rests on, then or a while before?"""
+    return not any(
+        ill.at <= moment <= ill.at + ill.lasted + RECOVERY for ill in ills if ill.whom in {"", stay.node, stay.who}
+    )
+
+
+CHECKS = (shown, late, put_out, announced)

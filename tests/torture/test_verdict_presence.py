@@ -1,0 +1,214 @@
+"""As test_verdict.py, of who is here: what the lists show in the end, and what is said on the way."""
+
+from collections.abc import Callable
+
+import pytest
+
+from torture.records import Announced, Fault, Gone, Ill, Late, Listed, Lost, PutOut, Welcomed
+from torture.told import Told, entering, listed
+
+RIGHT = ("Ann", "Bob")
+
+
+def cleo_comes(told: Told, at: float) -> None:
+    """Somebody who says nothing comes, and is shown with the others."""
+    told.events += [
+        *entering("Cleo", at),
+        *(listed(at + 0.1, *RIGHT, "Cleo", who=who) for who in (*RIGHT, "Cleo")),
+    ]
+
+
+def cleo_goes(told: Told, at: float) -> None:
+    told.events += [Lost(at=at, who="Cleo", link=1, code=1006), Gone(at=at, who="Cleo")]
+
+
+def said(told: Told, name: str, at: float, *, came: bool = False, who: str = "Ann") -> None:
+    told.events.append(Announced(at=at, who=who, name=name, came=came, said=at))
+
+
+def ill(told: Told, whom: str, at: float, lasted: float = 20.0) -> None:
+    told.events.append(Ill(at=at, whom=whom, lasted=lasted))
+
+
+# --- What is no problem ---
+
+
+def one_who_came_and_went(told: Told) -> None:
+    cleo_comes(told, 20.0)
+    cleo_goes(told, 30.0)
+    said(told, "Cleo", 33.0)
+    told.events += [listed(39.9, *RIGHT, who=who) for who in RIGHT]
+
+
+def a_list_that_is_wrong_while_it_may_be(told: Told) -> None:
+    told.events += [
+        Fault(at=20.0, what="redis_emptied", lasted=5.0),
+        listed(26.0, "Ann", "Cleo"),
+        listed(34.9, *RIGHT),
+    ]
+
+
+def one_who_left_in_the_moment_in_which_they_came_back(told: Told) -> None:
+    told.events += [Lost(at=20.0, who="Bob", link=1, code=1006), *entering("Bob", 20.5)]
+    told.events += [listed(20.6, *RIGHT, who=who) for who in RIGHT]
+    said(told, "Bob", 20.9)
+    said(told, "Bob", 20.9, came=True)
+
+
+def one_who_only_says_a_name_and_is_put_out_for_another(told: Told) -> None:
+    told.events.append(PutOut(at=20.0, who="Bob", code="name_taken", known=False))
+
+
+def one_of_whom_the_others_heard_late(told: Told) -> None:
+    told.events += [*entering("Cleo", 20.0), listed(20.1, "Cleo", who="Cleo")]
+    told.change(Welcomed, {"who": "Cleo"}, node="two")
+    said(told, "Cleo", 29.0, came=True)
+    said(told, "Bob", 29.0, came=True, who="Cleo")
+    told.events += [listed(29.1, *RIGHT, "Cleo", who=who) for who in (*RIGHT, "Cleo")]
+
+
+def one_whose_server_stood_still(told: Told) -> None:
+    ill(told, "one", 20.0)
+    said(told, "Bob", 32.0)
+    said(told, "Bob", 41.0, came=True)
+
+
+def one_who_did_not_read(told: Told) -> None:
+    ill(told, "Bob", 20.0)
+    said(told, "Bob", 32.0)
+
+
+def one_who_is_said_to_have_left_on_a_server_that_stood_still(told: Told) -> None:
+    told.change(Welcomed, {"who": "Bob"}, node="two")
+    ill(told, "one", 20.0)
+    said(told, "Bob", 41.0)
+
+
+def one_who_left_with_all_that_a_redis_had(told: Told) -> None:
+    ill(told, "", 20.0, 1.0)
+    said(told, "Bob", 22.0)
+
+
+def one_for_whom_others_were_late(told: Told) -> None:
+    told.events += [Late(at=20.0, who="Bob", late=True), Late(at=25.0, who="Bob", late=False)]
+
+
+FINE = [
+    one_for_whom_others_were_late,
+    one_who_came_and_went,
+    a_list_that_is_wrong_while_it_may_be,
+    one_who_left_in_the_moment_in_which_they_came_back,
+    one_who_only_says_a_name_and_is_put_out_for_another,
+    one_of_whom_the_others_heard_late,
+    one_whose_server_stood_still,
+    one_who_did_not_read,
+    one_who_is_said_to_have_left_on_a_server_that_stood_still,
+    one_who_left_with_all_that_a_redis_had,
+]
+
+
+@pytest.mark.parametrize("tell", FINE, ids=[tell.__name__ for tell in FINE])
+def test_this_is_no_problem(tell: Callable[[Told], None]) -> None:
+    """The verdict asks for nothing that nobody can promise."""
+    told = Told()
+    tell(told)
+    assert told.kinds() == set()
+
+
+# --- What is one ---
+
+
+def one_who_is_gone_and_shown(told: Told) -> None:
+    cleo_comes(told, 20.0)
+    cleo_goes(told, 30.0)
+    told.events.append(listed(39.9, *RIGHT, who="Bob"))
+
+
+def one_who_is_shown_again_when_all_is_over(told: Told) -> None:
+    one_who_came_and_went(told)
+    told.events.append(listed(50.0, *RIGHT, "Cleo"))
+
+
+def one_who_is_here_and_not_shown(told: Told) -> None:
+    told.events.append(listed(9.0, "Ann", count=2))
+
+
+def one_who_is_shown_too_late(told: Told) -> None:
+    told.events += [Fault(at=20.0, what="redis_killed", lasted=5.0), listed(26.0, "Ann"), listed(35.1, *RIGHT)]
+
+
+def one_who_is_shown_twice(told: Told) -> None:
+    told.events.append(listed(9.0, *RIGHT, "Bob", count=2))
+
+
+def a_wrong_count(told: Told) -> None:
+    told.events.append(listed(9.0, *RIGHT, count=3))
+
+
+def one_who_was_never_told_who_is_here(told: Told) -> None:
+    del told.events[told.find(Listed, who="Bob")]
+
+
+def one_who_came_back_and_was_not_told_who_is_here(told: Told) -> None:
+    told.events += [Lost(at=5.0, who="Bob", link=1, code=1006), *entering("Bob", 5.5)]
+
+
+def one_who_is_known_and_put_out(told: Told) -> None:
+    told.events.append(PutOut(at=20.0, who="Bob", code="name_taken", known=True))
+
+
+def one_who_is_put_out_without_a_reason(told: Told) -> None:
+    told.events.append(PutOut(at=20.0, who="Bob", code="banned", known=False))
+
+
+def one_for_whom_others_are_late_for_ever(told: Told) -> None:
+    told.events.append(Late(at=20.0, who="Bob", late=True))
+
+
+def one_who_stays_and_is_said_to_have_left(told: Told) -> None:
+    said(told, "Bob", 20.0)
+
+
+def one_who_stays_and_is_said_to_have_come(told: Told) -> None:
+    said(told, "Bob", 20.0, came=True)
+
+
+def one_who_went_to_another_server_and_is_said_to_have_left_with_theirs(told: Told) -> None:
+    ill(told, "one", 20.0)
+    told.events += [Lost(at=21.0, who="Bob", link=1, code=1006), *entering("Bob", 22.0), *entering("Cleo", 22.0)]
+    told.events += [listed(22.1, *RIGHT, "Cleo", who=who) for who in (*RIGHT, "Cleo")]
+    for who in ("Bob", "Cleo"):
+        told.change(Welcomed, {"who": who, "at": 22.0}, node="two")
+    said(told, "Bob", 30.0, who="Cleo")
+
+
+def one_who_is_said_to_have_left_long_after_all_is_well(told: Told) -> None:
+    ill(told, "", 20.0, 1.0)
+    said(told, "Bob", 32.0)
+
+
+FINDS: list[tuple[Callable[[Told], None], str]] = [
+    (one_who_is_gone_and_shown, "shown and gone"),
+    (one_who_is_shown_again_when_all_is_over, "shown and gone"),
+    (one_who_is_here_and_not_shown, "here and not shown"),
+    (one_who_is_shown_too_late, "here and not shown"),
+    (one_who_is_shown_twice, "shown twice"),
+    (a_wrong_count, "count"),
+    (one_who_was_never_told_who_is_here, "no list"),
+    (one_who_came_back_and_was_not_told_who_is_here, "no list"),
+    (one_for_whom_others_are_late_for_ever, "late"),
+    (one_who_is_known_and_put_out, "put out"),
+    (one_who_is_put_out_without_a_reason, "put out"),
+    (one_who_stays_and_is_said_to_have_left, "false leave"),
+    (one_who_stays_and_is_said_to_have_come, "false join"),
+    (one_who_went_to_another_server_and_is_said_to_have_left_with_theirs, "false leave"),
+    (one_who_is_said_to_have_left_long_after_all_is_well, "false leave"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "kind"), FINDS, ids=[spoil.__name__ for spoil, _ in FINDS])
+def test_the_verdict_finds(spoil: Callable[[Told], None], kind: str) -> None:
+    """A list that is wrong when it must be right, and a word about who stays, are named."""
+    told = Told()
+    spoil(told)
+    assert kind in told.kinds()
