@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
-from tempfile import gettempdir
 
 import pytest
 from helpers import SocketPersona, over_socket
@@ -39,8 +38,9 @@ def site(start: Start, tmp_path: Path) -> Iterator[Site]:
     port, servers = free_port(), []
 
     def begin(size: int = 2, arguments: str = "", **more: str) -> Server:
-        arguments = f"--workers {size} {arguments}"
-        servers.append(start("daphne", ARGUMENTS=arguments, REDIS_URL=f"redis://127.0.0.1:{port}/0", **more))
+        # A master that is killed leaves its metrics there.
+        more |= {"REDIS_URL": f"redis://127.0.0.1:{port}/0", "TMPDIR": str(tmp_path)}
+        servers.append(start("daphne", ARGUMENTS=f"--workers {size} {arguments}", **more))
         return servers[-1]
 
     with redis(tmp_path, port):
@@ -196,12 +196,12 @@ async def test_workers_without_a_master_end(site: Site) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-async def test_all_workers_say_farewell(site: Site, how: signal.Signals) -> None:
+async def test_all_workers_say_farewell(site: Site, tmp_path: Path, how: signal.Signals) -> None:
     """Each client is told, by whichever worker it is with, and the exit code is that of an end that was wished."""
     server = site()
     pids = workers(server)
     metrics = variables(pids[0])["PROMETHEUS_MULTIPROC_DIR"]
-    assert metrics in folders()
+    assert folders(tmp_path) == [metrics]
     async with AsyncExitStack() as stack:
         people = await one_on_each(stack, server)
         server.process.send_signal(how)
@@ -209,12 +209,12 @@ async def test_all_workers_say_farewell(site: Site, how: signal.Signals) -> None
             assert await person.closed() == CloseCode.RESTART
         assert await asyncio.to_thread(server.process.wait, PATIENCE) == 0
     assert not any(map(lives, pids))
-    assert metrics not in folders()
+    assert folders(tmp_path) == []
 
 
-def folders() -> list[str]:
-    """Those of metrics, of all servers."""
-    return [str(path) for path in Path(gettempdir()).glob("chat-metrics-*")]
+def folders(path: Path) -> list[str]:
+    """Those of metrics."""
+    return [str(found) for found in path.glob("chat-metrics-*")]
 
 
 async def test_a_roll_loses_nothing(site: Site) -> None:
