@@ -126,7 +126,9 @@ TEMPLATES = [
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {"default": environment.database("DATABASE_URL", default=f"sqlite:///{LOCAL_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    LOCAL_DIR.mkdir(exist_ok=True)
+    # A folder of somebody else's is not made: what should be mounted there may be missing.
+    if Path(DATABASES["default"]["NAME"]).parent == LOCAL_DIR:
+        LOCAL_DIR.mkdir(exist_ok=True)
     DATABASES["default"]["OPTIONS"] = {
         # Take the write lock at the start: upgrading a read lock later fails at once, whatever the timeout.
         "transaction_mode": "IMMEDIATE",

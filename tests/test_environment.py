@@ -1,6 +1,7 @@
 """The environment's variables: right ones are read, wrong ones stop with their name and without a secret."""
 
 import contextlib
+import os
 import stat
 import subprocess
 import sys
@@ -355,3 +356,10 @@ def complaint_of_the_settings() -> str:
     with contextlib.suppress(ValueError):
         return done.stderr[done.stderr.rindex("ImproperlyConfigured: ") :].strip()
     raise AssertionError(done.stderr)
+
+
+def test_a_folder_for_the_database_is_not_made(tmp_path: Path) -> None:
+    """Where the folder that the variable names is missing, it may be a disk that is: no other takes its place."""
+    elsewhere = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/disk/db.sqlite3"}
+    subprocess.run([sys.executable, "-c", "import chatsite.settings"], env=elsewhere, check=True)
+    assert not (tmp_path / "disk").exists()
