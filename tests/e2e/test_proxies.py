@@ -7,8 +7,10 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -31,6 +33,7 @@ BEHIND = {"HTTPS": "1", "CHAT_PROXIES": "127.0.0.1", "ALLOWED_HOSTS": NAME}
 """What a server must know that is behind a proxy of this machine."""
 OVER_TLS = {"ignore_https_errors": True}
 """The browser does not know the authority. Everybody else here does, and looks."""
+STYLES = r'href="(/static/chat/chat\.[0-9a-f]{12}\.css)"'
 ALICE, BOB = "127.0.0.2", "127.0.0.3"
 """Addresses from which people come; that of the proxy is another."""
 
@@ -164,7 +167,7 @@ def test_pages_bind_the_browser_to_https(site: Proxy) -> None:
 
 def test_static_files_are_kept_for_ever(site: Proxy) -> None:
     """The proxy changes neither their caching nor their compression."""
-    css = re.search(r'href="(/static/chat/chat\.[0-9a-f]{12}\.css)"', site.ask("/").body.decode())  # type: ignore[attr-defined]
+    css = re.search(STYLES, site.ask("/").body.decode())  # type: ignore[attr-defined]
     assert css
     file = site.ask(css[1], headers={"Accept-Encoding": "gzip"})
     assert file.status == 200
@@ -377,3 +380,30 @@ async def test_a_node_that_is_away_is_not_noticed(behind: Behind) -> None:
         assert site.ask("/").status == 200
         async with over_tls(site, "Alice") as alice:
             await alice.join()
+
+
+class OfYesterday(BaseHTTPRequestHandler):
+    """A node that has none of the files that today's pages ask for."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_node_of_yesterday_lacks_files(made: Certificate, tmp_path: Path, start: Start) -> None:
+    """nginx asks the next node for a static file that one does not have; Caddy has no such option."""
+    server = start("daphne", **BEHIND)
+    with ThreadingHTTPServer(("127.0.0.1", 0), OfYesterday) as old:
+        Thread(target=old.serve_forever).start()
+        nodes = [f"127.0.0.1:{old.server_port}", server.address]
+        with FRONTS["nginx"](tmp_path, made, nodes) as site:
+            answers = [site.ask("/") for _ in range(4)]
+            page = next(answer.body.decode() for answer in answers if answer.status == 200)  # type: ignore[attr-defined]
+            # Other pages are not asked for twice.
+            assert 404 in {answer.status for answer in answers}
+            file = re.search(STYLES, page)
+            assert file
+            assert {site.ask(file[1]).status for _ in range(4)} == {200}
+        old.shutdown()
