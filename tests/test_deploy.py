@@ -83,6 +83,13 @@ def test_caddy_has_the_servers_bounds(tmp_path: Path) -> None:
     assert "stream_timeout" not in found
 
 
+def test_the_page_shows_the_files_own_lines() -> None:
+    """What docs/deployment.md has of nginx stands so in the file, but for the nodes' addresses."""
+    (shown,) = re.findall(r"^```nginx\n(.+?)^```$", text("docs/deployment.md"), re.MULTILINE | re.DOTALL)
+    lines = set(text("deploy/nginx.conf").splitlines())
+    assert {re.sub(r"10\.0\.0\.\d+", "127.0.0.1", line) for line in shown.splitlines()} <= lines
+
+
 # --- compose.yaml ---
 
 
