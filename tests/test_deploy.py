@@ -203,7 +203,7 @@ def test_the_unit_reads_what_chat_env_says() -> None:
     """The options of `serve` are the unit's; the folder of SQLite is one that it may write."""
     unit = text("deploy/chat.service")
     assert "\nEnvironmentFile=/etc/chat.env\n" in unit
-    assert "manage.py serve $SERVE\n" in unit
+    assert "/srv/chat/manage.py serve $SERVE\n" in unit
     assert "\nStateDirectory=chat\n" in unit
     assert "\nDATABASE_URL=sqlite:////var/lib/chat/" in text("deploy/chat.env")
 
