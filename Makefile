@@ -50,11 +50,13 @@ bench:  ## measure the site beside its peers, five times: two hours; bench/run -
 torture: setup-dev  ## kill, cut and lock a real server for minutes, and look for losses [TORTURE_ROUNDS=20 ...]
 	@PYTHONPATH=tests $(BIN)/python -m torture
 
-lock: setup-dev  ## resolve the dependencies of pyproject.toml anew into the two lock files
+lock: setup-dev  ## resolve the dependencies of pyproject.toml anew into the three lock files
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) -o requirements.txt pyproject.toml
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) --group dev --all-extras -c requirements.txt \
 		-o requirements-dev.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) --all-extras -c requirements-dev.txt \
+		-o requirements-production.txt pyproject.toml
 
 LOCK := --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 

@@ -4,11 +4,12 @@ import contextlib
 import os
 import re
 import secrets
+import socket
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -76,11 +77,54 @@ def database(name: str, default: str) -> dict[str, Any]:
     return config
 
 
-def redis_url(name: str) -> str:
+SENTINEL_PORT = 26_379
+SENTINEL_PATIENCE = 5
+"""Seconds."""
+SENTINELS = re.compile(
+    r"(?P<tls>rediss?)\+sentinel://(?:(?P<user>[^:@/]*):(?P<password>[^@/]*)@)?"
+    r"(?P<hosts>[^/@?]+)/(?P<master>[\w.-]+)(?:/(?P<db>\d+))?/?"
+)
+
+
+def redis(name: str) -> dict[str, Any]:
+    """A Redis, as channels-redis takes it; empty where there is none.
+
+    From redis://host:port/0, rediss://... or redis+sentinel://host:port,host:port/master/0.
+    """
     url = text(name)
-    if url and (_split(name, url).scheme not in {"redis", "rediss"} or not _split(name, url).hostname):
-        raise ImproperlyConfigured(f"{name} must be redis://host:port/0 or rediss://..., not {_shown(url)}.")
-    return url
+    if not url:
+        return {}
+    if found := SENTINELS.fullmatch(url):
+        return _of_sentinels(name, url, found)
+    if _split(name, url).scheme not in {"redis", "rediss"} or not _split(name, url).hostname:
+        raise ImproperlyConfigured(
+            f"{name} must be redis://host:port/0, rediss://... or redis+sentinel://host:port,host:port/master/0, "
+            f"not {_shown(url)}."
+        )
+    return {"address": url}
+
+
+def _of_sentinels(name: str, url: str, found: re.Match[str]) -> dict[str, Any]:
+    hosts = [_split(name, f"redis://{host}") for host in found["hosts"].split(",")]
+    if not all(host.hostname for host in hosts):
+        raise ImproperlyConfigured(f"{name} names a Sentinel without a host: {_shown(url)}.")
+    user = {"username": unquote(found["user"] or ""), "password": unquote(found["password"] or "")}
+    given = {key: value for key, value in user.items() if value}
+    # The pool's own word for TLS; the Sentinels themselves are asked with redis-py's.
+    tls = found["tls"] == "rediss"
+    return {
+        "sentinels": [(host.hostname, host.port or SENTINEL_PORT) for host in hosts],
+        "master_name": found["master"],
+        "db": int(found["db"] or 0),
+        **given,
+        "sentinel_kwargs": {"socket_timeout": SENTINEL_PATIENCE, **({"ssl": True} if tls else {})},
+        **({"ssl": True} if tls else {}),
+    }
+
+
+def tcp_options(**options: int) -> dict[int, int]:
+    """Those that this system has, by its numbers for them."""
+    return {getattr(socket, name): value for name, value in options.items() if hasattr(socket, name)}
 
 
 def prefix(name: str, default: str) -> str:

@@ -1,12 +1,15 @@
-"""HTTP headers that Django 5.2 has no setting for (6.0 has one for this); pages while the database is away."""
+"""What Django and WhiteNoise have no setting for; pages while the database is away."""
 
 import logging
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 logger = logging.getLogger("chatsite")
 
@@ -14,9 +17,35 @@ RETRY_AFTER = 5
 """Seconds."""
 
 
+class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise ships no types
+    """WhiteNoise, which also serves what was collected after the start.
+
+    While processes are replaced one after another, the page of a new one may ask an old one for its files. Their
+    names are new, for they have the hash of what is in them.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        super().__init__(get_response)
+        if not self.autorefresh:
+            # Where `find_file` looks: WhiteNoise itself asks it only while developing.
+            self.directories.append((f"{Path(self.static_root).absolute()}{os.sep}", self.static_prefix))
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        path = request.path_info
+        if path.startswith(self.static_prefix) and path not in self.files:
+            found = self.find_file(path)
+            if found is not None:
+                served: HttpResponseBase = self.serve(found, request)
+                return served
+        answered: HttpResponseBase = super().__call__(request)
+        return answered
+
+
 def security_headers(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
+    """The headers that Django 5.2 has no setting for (6.0 has one for one of them)."""
+
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         response.headers.setdefault("Content-Security-Policy", settings.CONTENT_SECURITY_POLICY)

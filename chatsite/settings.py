@@ -97,7 +97,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "chatsite.middleware.security_headers",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "chatsite.middleware.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -129,7 +129,9 @@ TEMPLATES = [
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {"default": environment.database("DATABASE_URL", default=f"sqlite:///{LOCAL_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    LOCAL_DIR.mkdir(exist_ok=True)
+    # A folder of somebody else's is not made: what should be mounted there may be missing.
+    if Path(DATABASES["default"]["NAME"]).parent == LOCAL_DIR:
+        LOCAL_DIR.mkdir(exist_ok=True)
     DATABASES["default"]["OPTIONS"] = {
         # Take the write lock at the start: upgrading a read lock later fails at once, whatever the timeout.
         "transaction_mode": "IMMEDIATE",
@@ -154,20 +156,29 @@ else:
         **DATABASES["default"].get("OPTIONS", {}),
     }
 
-REDIS_URL = environment.redis_url("REDIS_URL")
+REDIS = environment.redis("REDIS_URL")
 # What its channels and keys begin with. Sites that share a Redis each need their own: its channels, unlike its
 # keys, are the same in all of its databases.
 REDIS_PREFIX = environment.prefix("REDIS_PREFIX", "chat")
+REDIS_CONNECTION = {
+    # A frozen Redis must end in an error, not hang the publisher for ever.
+    "socket_timeout": 15,
+    "socket_connect_timeout": 5,
+    "max_connections": 100,
+    # A connection of which the other end is gone without a word is found by its silence: what is sent on it every
+    # few seconds is not acknowledged.
+    "health_check_interval": 5,
+    "socket_keepalive": True,
+    "socket_keepalive_options": environment.tcp_options(
+        TCP_KEEPIDLE=5, TCP_KEEPINTVL=5, TCP_KEEPCNT=2, TCP_USER_TIMEOUT=10_000
+    ),
+}
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        # A frozen Redis must end in an error, not hang the publisher for ever: hence a timeout.
-        "CONFIG": {
-            "hosts": [{"address": REDIS_URL, "socket_timeout": 15, "max_connections": 100}],
-            "prefix": REDIS_PREFIX,
-        },
+        "CONFIG": {"hosts": [{**REDIS_CONNECTION, **REDIS}], "prefix": REDIS_PREFIX},
     }
-    if REDIS_URL
+    if REDIS
     else {
         "BACKEND": "chat.layers.ProcessChannelLayer",
     }

@@ -258,14 +258,27 @@ def postgresql(**settings: str) -> Iterator[Postgresql]:
 
 
 @contextmanager
-def redis(folder: Path, port: int) -> Iterator[None]:
+def redis(folder: Path, port: int, *options: str) -> Iterator[None]:
     """A Redis without persistence, until the end."""
+    usual = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with _redis(*usual, *options, until="Ready to accept connections"):
+        yield
+
+
+@contextmanager
+def sentinel(config: Path) -> Iterator[None]:
+    """A Sentinel, which keeps its notes in its configuration."""
+    with _redis(str(config), "--sentinel", until="+monitor"):
+        yield
+
+
+@contextmanager
+def _redis(*arguments: str, until: str) -> Iterator[None]:
     needs(shutil.which("redis-server"), "redis-server: apt-get install redis-server")
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(["redis-server", *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     for line in process.stdout:
-        if "Ready to accept connections" in line:
+        if until in line:
             break
     try:
         yield

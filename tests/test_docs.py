@@ -22,6 +22,7 @@ SOURCES = [
     *(path for folder in ("chat", "chatsite", "bench/rig") for path in (ROOT / folder).rglob("*.py")),
     *(ROOT / "tests/torture").glob("*.py"),
     *(ROOT / "chat/static").rglob("*.js"),
+    *(path for path in (ROOT / "deploy").iterdir() if path.is_file()),
     ROOT / "Makefile",
 ]
 PAST = "CHANGELOG.md"
@@ -361,7 +362,9 @@ def test_every_management_command_exists() -> None:
 
 def test_every_path_exists() -> None:
     """A file or folder that a page names in backticks is there."""
-    for page, path in named(r"`((?:chat|chatsite|docs|templates|tests|bench)/(?!\.venv|node_modules)[\w/.-]*)`"):
+    for page, path in named(
+        r"`((?:chat|chatsite|deploy|docs|templates|tests|bench)/(?!\.venv|node_modules)[\w/.-]*)`"
+    ):
         assert (ROOT / path).exists(), f"{page}: {path}"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from chatsite import environment
-from chatsite.environment import boolean, choice, database, listed, origins, prefix, redis_url, secret_key, text
+from chatsite.environment import boolean, choice, database, listed, origins, prefix, redis, secret_key, text
 
 SECRET = "hunter2"
 
@@ -42,7 +43,7 @@ def test_a_variable_that_is_not_set_has_its_default(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("X", raising=False)
     assert (text("X"), text("X", "d")) == ("", "d")
     assert (boolean("X", default=True), boolean("X", default=False)) == (True, False)
-    assert (listed("X"), listed("X", "a,b"), origins("X"), redis_url("X")) == ([], ["a", "b"], [], "")
+    assert (listed("X"), listed("X", "a,b"), origins("X"), redis("X")) == ([], ["a", "b"], [], {})
 
 
 def test_text_has_no_space_around(variable: Set) -> None:
@@ -207,6 +208,15 @@ def test_a_bad_database_is_named_and_its_password_not_shown(variable: Set, value
     assert SECRET not in said
 
 
+BAD_REDIS = [
+    *("localhost:6379", "redis://", "redis:///0", "http://localhost:6379"),
+    *("redis+sentinel://a.example.com", "redis+sentinel:///mymaster", "redis+sentinel://a,,b/mymaster"),
+    f"redis+sentinel://:{SECRET}@a:port/mymaster",
+    f"redis+sentinel://:{SECRET}@a/mymaster/zero",
+    f"sentinel://:{SECRET}@a/mymaster",
+]
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -214,20 +224,42 @@ def test_a_bad_database_is_named_and_its_password_not_shown(variable: Set, value
         "redis://127.0.0.1:6379/0",
         "redis://[::1]:6379",
         f"rediss://:{SECRET}@r.example.com:6380/1",
-        "",
+        "rediss://r.example.com?ssl_ca_certs=/etc/ssl/ca.pem",
     ],
 )
 def test_a_redis_is_read(variable: Set, value: str) -> None:
-    """The URL is handed on as it is; empty is none."""
+    """The URL is handed on as it is."""
     variable(value)
-    assert redis_url("X") == value
+    assert redis("X") == {"address": value}
 
 
-@pytest.mark.parametrize("value", [*BAD_URLS, "localhost:6379", "redis://", "redis:///0", "http://localhost:6379"])
+def test_a_redis_that_sentinels_know_is_read(variable: Set) -> None:
+    """All that the layer needs to ask them; their port is the usual one where none is said, TLS is for both."""
+    variable("redis+sentinel://a.example.com,b.example.com:26380/mymaster")
+    asked = redis("X")
+    assert asked.pop("sentinel_kwargs") == {"socket_timeout": 5}
+    assert asked == {
+        "sentinels": [("a.example.com", 26379), ("b.example.com", 26380)],
+        "master_name": "mymaster",
+        "db": 0,
+    }
+    variable(f"rediss+sentinel://alice:{SECRET}%2F@[::1]:1/the-master/3")
+    assert redis("X") == {
+        "sentinels": [("::1", 1)],
+        "master_name": "the-master",
+        "db": 3,
+        "username": "alice",
+        "password": f"{SECRET}/",
+        "ssl": True,
+        "sentinel_kwargs": {"socket_timeout": 5, "ssl": True},
+    }
+
+
+@pytest.mark.parametrize("value", [*BAD_URLS, *BAD_REDIS])
 def test_a_bad_redis_is_named_and_its_password_not_shown(variable: Set, value: str) -> None:
     """As for the database."""
     variable(value)
-    said = complaint(lambda: redis_url("X"))
+    said = complaint(lambda: redis("X"))
     assert said.startswith("X ")
     assert SECRET not in said
 
@@ -413,3 +445,10 @@ def complaint_of_the_settings() -> str:
     with contextlib.suppress(ValueError):
         return done.stderr[done.stderr.rindex("ImproperlyConfigured: ") :].strip()
     raise AssertionError(done.stderr)
+
+
+def test_a_folder_for_the_database_is_not_made(tmp_path: Path) -> None:
+    """Where the folder that the variable names is missing, it may be a disk that is: no other takes its place."""
+    elsewhere = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/disk/db.sqlite3"}
+    subprocess.run([sys.executable, "-c", "import chatsite.settings"], env=elsewhere, check=True)
+    assert not (tmp_path / "disk").exists()

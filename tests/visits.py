@@ -39,6 +39,33 @@ def log(page: Page) -> Any:
     return page.get_by_role("log")
 
 
+async def talk(ann: Page, bob: Page) -> None:
+    """Each sees the other's words, who is here and who is typing; own messages settle."""
+    await connected(ann)
+    await connected(bob)
+    await say(ann, "Hello Bob")
+    await expect(log(bob)).to_contain_text("Hello Bob")
+    await expect(log(ann)).to_contain_text("Hello Bob")
+    await expect(log(ann)).not_to_contain_text("sending")
+    await expect(ann.locator("#people-list li")).to_have_count(2)
+    await bob.get_by_label("Message", exact=True).press_sequentially("Hi")
+    await expect(ann.locator("#typing")).to_have_text("Bob is typing…")
+    await bob.get_by_label("Message", exact=True).press("Enter")
+    await expect(log(ann).get_by_text("Hi", exact=True)).to_be_visible()
+    await expect(ann.locator("#typing")).to_have_text("")
+
+
+async def disconnect(admin: Page, site: str) -> None:
+    """Sign in as the staff's root, and disconnect the only socket that is there."""
+    await admin.goto(f"{site}/admin/chat/connection/")
+    await admin.get_by_label("Username").fill("root")
+    await admin.get_by_label("Password").fill("root's password")
+    await admin.get_by_role("button", name="Log in").click()
+    await admin.get_by_role("checkbox").check()
+    await admin.get_by_role("button", name="Disconnect").click()
+    await expect(admin.get_by_text("1 socket was disconnected.")).to_be_visible()
+
+
 async def violations(page: Page) -> list[str]:
     # The CSP lets no script of ours be injected; the debugging protocol is above it.
     await page.evaluate(AXE.read_text())

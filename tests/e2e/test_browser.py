@@ -11,7 +11,7 @@ import pytest
 from helpers import over_socket
 from playwright.async_api import expect
 from servers import ROOT, Server, Start, free_port, needs
-from visits import AXE, PHONE, Visit, connected, log, say, violations
+from visits import AXE, PHONE, Visit, connected, disconnect, log, say, talk, violations
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -20,18 +20,7 @@ async def test_two_people_talk(start: Start, visit: Visit) -> None:
     """Each sees the other's words, who is here and who is typing; own messages settle."""
     server = start("daphne")
     ann, bob = await visit(server, "Ann"), await visit(server, "Bob", **PHONE)
-    await connected(ann)
-    await connected(bob)
-    await say(ann, "Hello Bob")
-    await expect(log(bob)).to_contain_text("Hello Bob")
-    await expect(log(ann)).to_contain_text("Hello Bob")
-    await expect(log(ann)).not_to_contain_text("sending")
-    await expect(ann.locator("#people-list li")).to_have_count(2)
-    await bob.get_by_label("Message", exact=True).press_sequentially("Hi")
-    await expect(ann.locator("#typing")).to_have_text("Bob is typing…")
-    await bob.get_by_label("Message", exact=True).press("Enter")
-    await expect(log(ann).get_by_text("Hi", exact=True)).to_be_visible()
-    await expect(ann.locator("#typing")).to_have_text("")
+    await talk(ann, bob)
     await bob.context.close()
     await expect(log(ann)).to_contain_text("Bob left")
     await expect(ann.locator("#people-list li")).to_have_count(1)
@@ -144,13 +133,7 @@ async def test_staff_disconnects_and_the_page_says_so(start: Start, visit: Visit
     await connected(ann)
     create_superuser(server)
     admin = await ann.context.browser.new_page()  # type: ignore[union-attr]
-    await admin.goto(f"{server.http}/admin/chat/connection/")
-    await admin.get_by_label("Username").fill("root")
-    await admin.get_by_label("Password").fill("root's password")
-    await admin.get_by_role("button", name="Log in").click()
-    await admin.get_by_role("checkbox").check()
-    await admin.get_by_role("button", name="Disconnect").click()
-    await expect(admin.get_by_text("1 socket was disconnected.")).to_be_visible()
+    await disconnect(admin, server.http)
     await expect(ann.locator("#connection-said")).to_contain_text("Disconnected")
     await expect(ann.get_by_role("button", name="Try now")).to_be_visible()
 
