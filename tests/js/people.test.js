@@ -63,7 +63,7 @@ test("The connection is told in words.", () => {
   const words = (detail, seconds) => connectionWords(detail, seconds).join("");
   assert.equal(words({state: "connecting"}), "Connecting…");
   assert.equal(words({state: "open"}), "Connected");
-  assert.equal(words({state: "late"}), "Connected; some messages may come late");
+  assert.equal(words({state: "late"}), "Connected; others may be late");
   assert.equal(words({state: "waiting"}, 4), "Reconnecting in 4 s…");
   assert.equal(words({state: "waiting"}, 0), "Reconnecting…");
   assert.equal(words({state: "offline"}), "Offline");
@@ -97,7 +97,7 @@ test("Who may hear others late is told so, until the server says otherwise or th
   const view = new ConnectionView({box, said, shown, button, onTry() {}});
   view.draw({state: "open"});
   view.late(true);
-  assert.deepEqual([box.dataset.state, said.textContent], ["late", "Connected; some messages may come late"]);
+  assert.deepEqual([box.dataset.state, said.textContent], ["late", "Connected; others may be late"]);
   view.late(false);
   assert.deepEqual([box.dataset.state, said.textContent], ["open", "Connected"]);
   view.late(true);

@@ -114,7 +114,7 @@ export function connectionWords({state, code, reason}, seconds) {
     case "open":
       return ["Connected", ""];
     case "late":
-      return ["Connected; some messages may come late", ""];
+      return ["Connected; others may be late", ""];
     case "waiting":
       return ["Reconnecting", soon];
     case "offline":
