@@ -9,12 +9,14 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # it ships none
 import pytest
+from asgiref.sync import sync_to_async
+from browsing import ACCOUNTS, Browser, shell
 from helpers import SocketPersona, over_socket
 from redis import asyncio as aioredis
 from servers import Server, Start, free_port, redis
 
 from chat.hub import group_name
-from chat.protocol import Error, ErrorCode, Joined, Late, Left, Message, TypingNow, UserList
+from chat.protocol import CloseCode, Error, ErrorCode, Joined, Late, Left, Message, TypingNow, UserList
 
 pytestmark = pytest.mark.e2e
 
@@ -133,3 +135,63 @@ async def test_redis_goes_and_comes(tmp_path: Path, start: Start) -> None:
                 for persona in (alice, bob):
                     await persona.expect(Message, content="three")
                 assert bob.count(Left) == alice.count(Left) == 0
+
+
+# --- The staff, and lost sign-ins ---
+
+
+@pytest.fixture
+def accounts(nodes: list[Server]) -> list[Server]:
+    """The nodes, with accounts; who leaves after the grace of a lost connection does not leave in a test."""
+    shell(nodes[0], ACCOUNTS)
+    return nodes
+
+
+async def signed_in(server: Server, name: str) -> Browser:
+    return await sync_to_async(Browser(server).sign_in)(name)
+
+
+@asynccontextmanager
+async def at(server: Server, name: str, browser: Browser) -> AsyncIterator[SocketPersona]:
+    """A socket at this server, as a page in this browser opens it."""
+    headers = {**browser.headers, "Origin": server.http}
+    async with over_socket(server.ws, name, additional_headers=headers) as persona:
+        await persona.join()
+        yield persona
+
+
+async def test_a_sign_in_that_ends_at_one_node_ends_at_the_other(accounts: list[Server]) -> None:
+    """By a page of the first; and by a command, which serves nobody."""
+    here, there = accounts
+    alice_s, bob_s = await signed_in(here, "Alice"), await signed_in(here, "Bob")
+    async with at(there, "Alice", alice_s) as alice, at(there, "Bob", bob_s) as bob:
+        await sync_to_async(alice_s.post)("/logout/", form="/")
+        assert await alice.closed() == CloseCode.NOT_SIGNED_IN
+        await bob.silence()
+        await sync_to_async(shell)(
+            here,
+            "from django.contrib.auth.models import User\n"
+            "bob = User.objects.get(username='Bob')\nbob.is_active = False\nbob.save()",
+        )
+        assert await bob.closed() == CloseCode.NOT_SIGNED_IN
+
+
+async def test_the_admin_shows_the_sockets_of_all_nodes(accounts: list[Server]) -> None:
+    """Whichever answers; and disconnects those of the others too."""
+    here, there = accounts
+    async with people(accounts, "Ann", "Ben") as (ann, ben):
+        for server in (here, there):
+            staff = await signed_in(server, "Sam")
+            page = await sync_to_async(staff.get)("/admin/chat/connection/")
+            assert "<bdi>Ann</bdi>" in page
+            assert "<bdi>Ben</bdi>" in page
+            assert "The sockets of 2 processes:" in page
+            assert f", pid {here.process.pid}" in page
+            assert f", pid {there.process.pid}" in page
+        staff = await signed_in(here, "Sam")
+        row = next(part for part in page.split("<tr>") if "<bdi>Ben</bdi>" in part)
+        chosen = row.split("<code>")[-1].split("</code>")[0]
+        answer = await sync_to_async(staff.post)("/admin/chat/connection/", socket=chosen)
+        assert "1 socket was disconnected." in answer
+        assert await ben.closed() == CloseCode.FORBIDDEN
+        await ann.silence()

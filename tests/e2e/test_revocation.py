@@ -1,98 +1,31 @@
 """A sign-in that ends over HTTP ends its sockets, on a real server, at once; the times are printed (-s)."""
 
-import os
 import re
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from html.parser import HTMLParser
-from http.cookiejar import CookieJar
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from asgiref.sync import sync_to_async
+from browsing import ACCOUNTS, Browser, shell
 from helpers import SocketPersona, over_socket
-from servers import ROOT, Server, Start
+from servers import Server, Start
 
 from chat.protocol import Ack, CloseCode, ErrorCode, Left, Removed
 
 pytestmark = pytest.mark.e2e
 
 ROOM = "garden"
-PASSWORD = "a long passphrase"
 AT_ONCE = 1.0
 """Seconds within which it must be over."""
-ACCOUNTS = f"""
-from django.contrib.auth.models import User
-for name in ("Alice", "Bob"):
-    User.objects.create_user(name, password={PASSWORD!r})
-User.objects.create_superuser("Sam", password={PASSWORD!r})
-"""
-
-
-class Form(HTMLParser):
-    """What a browser would send back of a page's fields, as they are."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.fields: dict[str, str] = {}
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        ticked = given.get("type") not in {"checkbox", "radio", "submit"} or "checked" in given
-        if tag == "input" and given.get("name") and ticked:
-            self.fields[str(given["name"])] = given.get("value") or ""
-
-
-class Browser:
-    """Keeps cookies, and fills in forms."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self._jar = CookieJar()
-        self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self._jar)
-        )
-
-    def get(self, path: str) -> str:
-        with self._opener.open(f"{self.server.http}{path}", timeout=30) as response:
-            return str(response.read().decode())
-
-    def post(self, path: str, form: str | None = None, **fields: str | None) -> str:
-        """Send the form of the page ``form`` to ``path``, with these fields; None: without."""
-        given = {**Form(self.get(form or path)).fields, **fields}
-        data = urlencode({name: value for name, value in given.items() if value is not None}).encode()
-        request = urllib.request.Request(f"{self.server.http}{path}", data, {"Origin": self.server.http})  # noqa: S310 a server of ours
-        with self._opener.open(request, timeout=30) as response:
-            return str(response.read().decode())
-
-    def sign_in(self, name: str) -> "Browser":
-        self.post("/login/", username=name, password=PASSWORD)
-        assert f"{name}" in self.get("/")
-        return self
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What comes with a socket that a page of ours opens."""
-        cookie = "; ".join(f"{one.name}={one.value}" for one in self._jar)
-        return {"Cookie": cookie, "Origin": self.server.http}
 
 
 @pytest.fixture(params=["daphne", "uvicorn"])
 def site(request: pytest.FixtureRequest, start: Start) -> Server:
     """A server with accounts; who leaves after the grace of a lost connection does not leave in a test."""
     server = start(request.param, CHAT_GRACE="300")
-    subprocess.run(
-        [sys.executable, "manage.py", "shell", "-v0", "-c", ACCOUNTS],
-        cwd=ROOT,
-        env={**os.environ, **server.variables},
-        check=True,
-    )
+    shell(server, ACCOUNTS)
     return server
 
 
