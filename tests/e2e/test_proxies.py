@@ -306,11 +306,13 @@ class Regular:
                     self.codes.append(closed.code)
 
     async def _enter(self, persona: SocketPersona) -> None:
-        since = {"since": self._seq, "epoch": self._epoch} if self._epoch else {}
-        welcome = await persona.join("crowd", **since)
-        assert welcome.resumed == bool(since)
-        self._seq, self._epoch = self._seq or welcome.seq, welcome.epoch
-        self.entered.set()
+        if self._epoch:
+            welcome = await persona.join("crowd", since=self._seq, epoch=self._epoch)
+            assert welcome.resumed
+        else:
+            welcome = await persona.join("crowd")
+            self._seq, self._epoch = welcome.seq, welcome.epoch
+            self.entered.set()
 
     async def _listen(self, persona: SocketPersona) -> None:
         while LAST not in self.contents:
