@@ -61,7 +61,7 @@ class Writer:
         """So many more of what it says are kept."""
         enough = len(self.acks) + more
         async with asyncio.timeout(PATIENCE):
-            while len(self.acks) < enough and not self._task.done():
+            while len(self.acks) < enough and not self._task.done():  # noqa: ASYNC110 it has no event of its own
                 await asyncio.sleep(0.01)
         if self._task.done():
             await self._task
