@@ -29,7 +29,7 @@ def security_headers(
 
 
 class DatabaseAway:
-    """Without the database a page is answered with 503, and when to come again: one line in the log, no traceback."""
+    """Without the database a page is answered with 503, and when to come again. One line in the log."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
