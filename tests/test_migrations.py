@@ -35,7 +35,7 @@ def of_a_moment(operation: Operation) -> bool:
         field = operation.field
         # They insert rows without it. What has an index, or refers to another table, is looked through for that.
         filled = field.null or field.db_default is not NOT_PROVIDED
-        return filled and not (field.unique or field.db_index or field.is_relation)
+        return filled and not (field.unique or getattr(field, "db_index", False) or field.is_relation)
     return isinstance(operation, OF_A_MOMENT)
 
 
