@@ -23,13 +23,13 @@ only_postgresql = pytest.mark.skipif(
 )
 
 
-def manage(url: str, *command: str) -> str:
+def manage(url: str, *command: str, **variables: str) -> str:
     """What a management command prints that works on this database."""
     done = subprocess.run(
         [sys.executable, "manage.py", *command],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url},
-        stdout=subprocess.PIPE,
+        env={**os.environ, "DATABASE_URL": url, **variables},
+        capture_output=True,
         text=True,
         check=True,
     )
@@ -61,21 +61,19 @@ def named(url: str, name: str) -> str:
 
 
 def _execute(url: str, statement: str) -> None:
-    import psycopg  # noqa: PLC0415 an extra that only this needs
-
     # Not in the database itself: it may be a template, or be dropped.
-    with psycopg.connect(named(url, "postgres"), autocommit=True) as connection:
-        connection.execute(statement.encode())
+    with psycopg_connection(named(url, "postgres")) as elsewhere:
+        elsewhere.execute(statement)
 
 
 WAITING = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 class Somebody:
-    """Another process with a connection to the tests' own PostgreSQL, where a test wants it."""
+    """Another process with a connection to a PostgreSQL, by default the tests' own."""
 
-    def __init__(self) -> None:
-        self._connection, self._watch = _connected(), _connected()
+    def __init__(self, url: str | None = None) -> None:
+        self._connection, self._watch = (psycopg_connection(url or _our_url()) for _ in range(2))
         # It waits for as long as it takes. So of those in a circle it is never the one that finds out, and loses.
         self.execute("SET deadlock_timeout = '1h'")
         self.execute("SET lock_timeout = 0")
@@ -107,9 +105,11 @@ class Somebody:
             assert time.monotonic() < deadline, "nobody waits"
 
 
-def _connected() -> Any:
-    import psycopg  # noqa: PLC0415 as above
+def _our_url() -> str:
+    return named(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
 
-    of = connection.settings_dict
-    place = {"host": of["HOST"], "port": of["PORT"], "user": of["USER"], "password": of["PASSWORD"]}
-    return psycopg.connect(dbname=of["NAME"], autocommit=True, **place)
+
+def psycopg_connection(url: str) -> Any:
+    import psycopg  # noqa: PLC0415 an extra that only PostgreSQL needs
+
+    return psycopg.connect(url, autocommit=True)

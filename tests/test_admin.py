@@ -10,7 +10,7 @@ from members import staff
 
 from chat.hub import Hub
 from chat.loops import everywhere
-from chat.protocol import CloseCode
+from chat.protocol import CloseCode, Message
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,6 +36,7 @@ async def test_it_shows_who_is_here(async_client: AsyncClient, alice: Persona, b
     await alice.join("tea")
     await bob.join()
     await alice.say("hi")
+    await alice.expect(Message, content="hi")
     html = await page(async_client)
     assert "lobby&nbsp;(1), tea&nbsp;(1)" in html
     assert "<bdi>Alice</bdi>" in html

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from django.core.management import load_command_class
 from proxies import Certificate, caddy_config
 from servers import PATIENCE, ROOT, free_port, needs
 
@@ -174,6 +175,16 @@ def test_no_secret_is_in_the_files(path: str) -> None:
     for name in ("SECRET_KEY", "POSTGRES_PASSWORD"):
         assert name not in assigned(path) or f"\n{name}=\n" in text(path)
     assert "SECRET_KEY" in assigned(path)
+
+
+def test_options_of_serve_exist() -> None:
+    """What the image, compose.yaml and chat.env start, `serve` understands."""
+    parser = load_command_class("chatsite", "serve").create_parser("manage.py", "serve")
+    (listed,) = re.findall(r"command: \[serve, (.+)\]", text("deploy/compose.yaml"))
+    started = [words.split() for words in re.findall(r"^#?SERVE=(.*)$", text("deploy/chat.env"), re.MULTILINE)]
+    assert len(started) == 2
+    for words in (*started, [word.strip('" ') for word in listed.split(",")]):
+        parser.parse_args(words)
 
 
 # --- The unit ---

@@ -1,10 +1,14 @@
 """Words in a room's messages: found by the database's own index, whatever is asked and whatever became of them."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
-from django.db import connection
+from databases import Somebody, only_postgresql
+from django.db import connection, connections
+from helpers import PATIENCE
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -13,7 +17,7 @@ from msgspec import UNSET
 
 from chat import models
 from chat.log import RoomLog, Writer, queries
-from chat.log.search import TRIGGERS, prepare, search, with_words
+from chat.log.search import POSTGRESQL_STANDS, TRIGGERS, prepare, search, with_words
 from chat.protocol import QUERY_LIMIT
 
 
@@ -224,12 +228,17 @@ def test_words_are_looked_up_in_the_index(room: RoomLog) -> None:
 
 
 def drop_index() -> None:
-    names = TRIGGERS if connection.vendor == "sqlite" else ()
+    if connection.vendor == "sqlite":
+        drop_triggers()
     kind = {"sqlite": "TABLE", "postgresql": "INDEX"}[connection.vendor]
     with connection.cursor() as cursor:
-        for name in names:
-            cursor.execute(f"DROP TRIGGER {name}")
         cursor.execute(f"DROP {kind} chat_message_words")
+
+
+def drop_triggers() -> None:
+    with connection.cursor() as cursor:
+        for name in TRIGGERS:
+            cursor.execute(f"DROP TRIGGER {name}")
 
 
 def test_the_index_is_made_where_it_is_missing(rooms: None, room: RoomLog) -> None:
@@ -248,10 +257,80 @@ def test_the_index_is_made_where_it_is_missing(rooms: None, room: RoomLog) -> No
 def test_triggers_that_a_migration_took_away_are_made_again(room: RoomLog) -> None:
     """A table that Django makes anew has no triggers: preparing gives them back, and nothing is indexed twice."""
     say(room, "tea")
-    with connection.cursor() as cursor:
-        for name in TRIGGERS:
-            cursor.execute(f"DROP TRIGGER {name}")
+    drop_triggers()
     prepare(connection)
     say(room, "tea too")
     Writer().write([edit(room, 1, "coffee")])
     assert (found(room, "tea"), found(room, "coffee")) == ([2], [1])
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite makes tables anew")
+def test_what_was_written_without_triggers_is_found(room: RoomLog) -> None:
+    """People talk on between a migration and the triggers: what they said and changed then is in the index."""
+    say(room, "tea", "milk")
+    drop_triggers()
+    say(room, "more tea")
+    Writer().write([edit(room, 1, "coffee")])
+    prepare(connection)
+    assert (found(room, "tea"), found(room, "coffee"), found(room, "milk")) == ([3], [1], [2])
+
+
+# --- Making it beside people who talk ---
+
+
+@contextmanager
+def somebody_writes() -> Iterator[Somebody]:
+    """And does not commit it before the end."""
+    with Somebody() as somebody:
+        somebody.execute("BEGIN")
+        somebody.execute("UPDATE chat_message SET username = 'Alicia'")
+        yield somebody
+
+
+@only_postgresql
+def test_an_index_that_stands_is_left_alone(rooms: None) -> None:
+    """Each `migrate` asks for it: it must not wait for those who write, nor they for it."""
+    with somebody_writes(), connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '10ms'")
+        prepare(connection)
+        cursor.execute("RESET lock_timeout")
+
+
+@only_postgresql
+def test_people_write_while_the_index_is_made(rooms: None, room: RoomLog) -> None:
+    """It waits for who wrote before, and nobody waits for it; then it has everything."""
+    say(room, "tea")
+    drop_index()
+    with somebody_writes() as somebody, ThreadPoolExecutor() as pool:
+        making = pool.submit(prepare_and_close)
+        somebody.until_others_wait(1)
+        say(room, "tea too")
+        assert not making.done()
+        somebody.execute("ROLLBACK")
+        making.result(PATIENCE)
+    assert stands()
+    assert found(room, "tea") == [2, 1]
+
+
+@only_postgresql
+def test_an_index_that_was_given_up_is_made_anew(rooms: None, room: RoomLog) -> None:
+    """PostgreSQL keeps one that was broken off in the middle: it costs its time and finds nothing."""
+    say(room, "tea")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'chat_message_words'::regclass")
+    prepare(connection)
+    assert stands()
+    assert found(room, "tea") == [1]
+
+
+def stands() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(POSTGRESQL_STANDS)
+        return bool(cursor.fetchall() == [(True,)])
+
+
+def prepare_and_close() -> None:
+    try:
+        prepare(connection)
+    finally:
+        connections.close_all()

@@ -9,7 +9,7 @@ import re
 from sqlite3 import sqlite_version_info
 from typing import Any
 
-from django.db import connections, router
+from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
@@ -47,25 +47,52 @@ REMOVE = (
 )
 # Of the same words as the query: PostgreSQL's own parser takes numbers and addresses apart in another way.
 POSTGRESQL_WORDS = r"to_tsvector('simple', regexp_replace(chat_message.content, '\W+', ' ', 'g'))"
-POSTGRESQL = f"CREATE INDEX IF NOT EXISTS chat_message_words ON chat_message USING gin ({POSTGRESQL_WORDS})"
+POSTGRESQL = f"ON chat_message USING gin ({POSTGRESQL_WORDS})"
+POSTGRESQL_STANDS = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('chat_message_words')"
+"""Is the index whole? No row: there is none."""
 
 
 def prepare(connection: BaseDatabaseWrapper) -> None:
-    """Make the index where it is missing."""
+    """Make the index where it is missing, beside a chat that goes on."""
+    if connection.vendor == "postgresql":
+        _prepare_postgresql(connection)
+    elif connection.vendor == "sqlite":
+        _prepare_sqlite(connection)
+
+
+def _prepare_postgresql(connection: BaseDatabaseWrapper) -> None:
+    # Nobody who writes waits for it, but it can't be part of a transaction: a project's own tests may have one.
+    concurrently = "" if connection.in_atomic_block else "CONCURRENTLY"
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(POSTGRESQL)
-        elif connection.vendor == "sqlite":
-            cursor.execute("SELECT name FROM sqlite_master WHERE name LIKE 'chat_message_words%%'", [])
-            there = {name for (name,) in cursor.fetchall()}
-            if "chat_message_words" not in there:
-                cursor.execute(TABLE)
-                if sqlite_version_info >= SECURE_DELETE_FROM:
-                    cursor.execute(SECURE_DELETE)
-                cursor.execute(REBUILD)
-            for name, body in TRIGGERS.items():
-                if name not in there:
-                    cursor.execute(f"CREATE TRIGGER {name} {body.format(add=ADD, remove=REMOVE)}")
+        cursor.execute(POSTGRESQL_STANDS)
+        stands = [valid for (valid,) in cursor.fetchall()]
+        if stands == [True]:
+            # Asked to make it, PostgreSQL would lock the messages before it saw that.
+            return
+        # It waits for all transactions that began before, however long they take.
+        cursor.execute("SET lock_timeout = 0")
+        if stands:
+            # Somebody broke off while it was made.
+            cursor.execute(f"DROP INDEX {concurrently} chat_message_words")
+        cursor.execute(f"CREATE INDEX {concurrently} chat_message_words {POSTGRESQL}")
+        cursor.execute("RESET lock_timeout")
+
+
+def _prepare_sqlite(connection: BaseDatabaseWrapper) -> None:
+    # One transaction: what somebody writes comes before it, or is followed by the triggers.
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM sqlite_master WHERE name LIKE 'chat_message_words%%'", [])
+        there = {name for (name,) in cursor.fetchall()}
+        if "chat_message_words" not in there:
+            cursor.execute(TABLE)
+            if sqlite_version_info >= SECURE_DELETE_FROM:
+                cursor.execute(SECURE_DELETE)
+        missing = {name: body for name, body in TRIGGERS.items() if name not in there}
+        for name, body in missing.items():
+            cursor.execute(f"CREATE TRIGGER {name} {body.format(add=ADD, remove=REMOVE)}")
+        if missing or "chat_message_words" not in there:
+            # What was written without triggers it does not have.
+            cursor.execute(REBUILD)
 
 
 def search(room: int, slug: str, query: str, *, before: int | None, limit: int) -> tuple[list[Message], bool]:

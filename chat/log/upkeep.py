@@ -18,7 +18,7 @@ from chat import models
 from chat.database import again_where_lost
 from chat.log.commits import BATCH, Writer
 from chat.log.queries import RoomLog
-from chat.log.search import REBUILD, TRIGGERS
+from chat.log.search import POSTGRESQL_STANDS, REBUILD, TRIGGERS
 from chat.log.writes import Hide, Outcome, Written
 
 Messages = QuerySet[models.Message]
@@ -253,7 +253,7 @@ def _sqlite_index(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
 
 def _postgresql_index(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('chat_message_words')")
+        cursor.execute(POSTGRESQL_STANDS)
         row = cursor.fetchone()
     if row is None:
         yield "the index chat_message_words is not there", "manage.py migrate."
