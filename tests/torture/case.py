@@ -11,6 +11,7 @@ from msgspec import Struct
 from torture.records import (
     Acked,
     Asked,
+    Cut,
     Event,
     Fault,
     Gone,
@@ -155,7 +156,7 @@ class Case:
         for event in self.events:
             if isinstance(event, Welcomed):
                 there.setdefault(event.who, event)
-            elif isinstance(event, (Lost, Gone)) and event.who in there:
+            elif isinstance(event, (Cut, Lost, Gone)) and event.who in there:
                 end(event.who, event.at)
         for who in list(there):
             end(who, inf)

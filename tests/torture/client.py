@@ -43,6 +43,7 @@ from torture.records import (
     Acked,
     Announced,
     Asked,
+    Cut,
     Event,
     Gone,
     HasRead,
@@ -155,6 +156,9 @@ class Client(Connection):
     def on_open(self, link: Link) -> None:
         self.late = False
         self._ask(link)
+
+    def on_cut(self) -> None:
+        self._note(Cut)
 
     def on_loss(self, code: int) -> None:
         self.joined = self.place.asking = False

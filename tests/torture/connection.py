@@ -38,6 +38,9 @@ class Connection:
     def on_frame(self, frame: AnyOutgoing) -> None:
         raise NotImplementedError
 
+    def on_cut(self) -> None:
+        raise NotImplementedError
+
     def on_loss(self, code: int) -> None:
         raise NotImplementedError
 
@@ -55,6 +58,7 @@ class Connection:
     def cut(self) -> bool:
         """Lose the link without a word, if there is one."""
         if self.link:
+            self.on_cut()
             self.link.cut()
         return self.link is not None
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -90,7 +91,7 @@ class Link:
         """The next frame. Raises LinkLost."""
         await self.reading.wait()
         try:
-            return decode_outgoing(await self._text())
+            return _decoded(await self._text())
         except ConnectionClosed as closed:
             raise _lost(closed) from None
         except TimeoutError:
@@ -112,6 +113,8 @@ class Link:
         self.connection.transport.abort()
 
 
+# Everybody is told the same texts.
+_decoded = lru_cache(256)(decode_outgoing)
 PING = msgspec.json.encode({"type": "ping"}).decode()
 
 

@@ -25,6 +25,9 @@ from torture.run import Plan, torture
 from torture.site import a_file, migrated
 
 DUMP = Path(".local")
+CROWD = 100
+CROWDED = {"CHAT_GRACE": "5", "CHAT_USER_LIST_INTERVAL": "2"}
+"""Where so many come back at once they would else have nothing but each other's coming and going to read."""
 
 
 def main() -> int:
@@ -63,6 +66,7 @@ def _plan(possible: tuple[Does, ...]) -> Plan:
         servers=_number("SERVERS", 1),
         faults=_faults(possible),
         habits=Habits.of(clients),
+        settings=CROWDED if clients > CROWD else {},
     )
 
 

@@ -115,6 +115,10 @@ class Lost(Event, frozen=True):
     code: int
 
 
+class Cut(Event, frozen=True):
+    """The client's connection is cut now. It learns that when it has read what had come."""
+
+
 class Listed(Event, frozen=True):
     """A list of who is here came."""
 

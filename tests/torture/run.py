@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -49,6 +49,8 @@ class Plan:
     # Seconds for all to come to an end.
     patience: float = 60.0
     habits: Habits = field(default_factory=Habits)
+    # The servers', beside those of every run.
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 async def torture(
@@ -57,7 +59,7 @@ async def torture(
     """A run, with what was recorded and what is in the database in the end. Servers with engines are a cluster."""
     began, history = time.monotonic(), History()
     with ExitStack() as stack:
-        sites = [_site(stack, folder, database, engines) for _ in range(plan.servers)]
+        sites = [_site(stack, plan, folder, database, engines) for _ in range(plan.servers)]
         await asyncio.gather(*(site.start() for site in sites))
         log, problems = await _live_through(plan, sites, history, engines)
     problems += [problem for site in sites for problem in _of_site(site)]
@@ -66,10 +68,10 @@ async def torture(
     return report, history, log
 
 
-def _site(stack: ExitStack, folder: Path, database: Database, engines: Engines | None) -> Site:
+def _site(stack: ExitStack, plan: Plan, folder: Path, database: Database, engines: Engines | None) -> Site:
     """A server, not started; with a cable of its own to what it shares."""
     cable = stack.enter_context(plugged(engines.redis.port)) if engines else None
-    site = Site(folder, database, cable)
+    site = Site(folder, database, cable, **plan.settings)
     stack.callback(site.close)
     return site
 

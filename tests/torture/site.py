@@ -23,9 +23,8 @@ SETTINGS = {
     "CHAT_OUTBOX": "65536",
     "CHAT_STUCK": "2",
     "CHAT_PIPELINE": "8",
-    # All names are shown, so that they can be compared; not so often that everybody only reads them.
+    # All names are shown, so that they can be compared.
     "CHAT_USER_LIST_NAMES": "2000",
-    "CHAT_USER_LIST_INTERVAL": "0.5",
     "CHAT_GRACE": "1",
     "LOG_LEVEL": "WARNING",
 }
@@ -35,8 +34,8 @@ TRACEBACK = re.compile(r"Traceback.*?(?=\n\S*\d{4}-|\Z)", re.DOTALL)
 class Site:
     """A server that may be killed and started again."""
 
-    def __init__(self, folder: Path, database: Database, cable: Cable | None = None) -> None:
-        self.folder, self.database = folder, database
+    def __init__(self, folder: Path, database: Database, cable: Cable | None = None, **settings: str) -> None:
+        self.folder, self.database, self.settings = folder, database, settings
         # To the Redis that it shares with others, where there is one.
         self.cable = cable
         self.address = f"127.0.0.1:{free_port()}"
@@ -59,7 +58,7 @@ class Site:
 
     def _start(self) -> Server:
         _, _, port = self.address.rpartition(":")
-        variables = {**SETTINGS, "DATABASE_URL": self.database.url, "PORT": port}
+        variables = {**SETTINGS, **self.settings, "DATABASE_URL": self.database.url, "PORT": port}
         if self.cable:
             variables["REDIS_URL"] = f"redis://{self.cable.address}/0"
         server = self._life.enter_context(running("daphne", self.folder, self.database.url, **variables))
