@@ -1,7 +1,8 @@
 """``bench/cluster``: one room, saturated: one process, and two workers of as many sockets each.
 
 All servers run on one core, Redis and the load generator on the other: what is compared is CPU for each delivery,
-Redis's own told beside it. It is also counted how often Redis was asked to carry something for a room.
+Redis's own told beside it, and how often it was asked. The database is a file, or with BENCH_DATABASE_URL a
+PostgreSQL of its own.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from rig.places import PROJECT, RESULTS
 from rig.processes import free_port, pinned
 from rig.workloads import WORKLOADS_BY_NAME, Workload
 
+DATABASE = {"DATABASE_URL": os.environ["BENCH_DATABASE_URL"]} if "BENCH_DATABASE_URL" in os.environ else {}
 MEMBERS = 1_000
 """Sockets of each process."""
 
@@ -64,7 +66,7 @@ def _field(said: str, pattern: str) -> str:
 def _peer(name: str, workers: int, redis: int | None) -> Peer:
     plain = PEERS_BY_NAME["ours"]
     more = ["--workers", str(workers)] if workers > 1 else []
-    environment = {**OURS, **({"REDIS_URL": f"redis://127.0.0.1:{redis}/0"} if redis else {})}
+    environment = {**OURS, **({"REDIS_URL": f"redis://127.0.0.1:{redis}/0"} if redis else {}), **DATABASE}
     return replace(
         plain,
         name=name,
@@ -73,21 +75,32 @@ def _peer(name: str, workers: int, redis: int | None) -> Peer:
     )
 
 
-def _work(members: int, seconds: float) -> Workload:
+def _work(workers: int, seconds: float) -> Workload:
+    """Of each worker as much as of one alone: so many sockets, and so many messages in flight."""
     work = WORKLOADS_BY_NAME["a1000"]
-    return replace(work, members=members, seconds=seconds, differently={}, has_floor=False)
+    return replace(
+        work,
+        members=MEMBERS * workers,
+        in_flight=work.in_flight * workers,
+        seconds=seconds,
+        differently={},
+        has_floor=False,
+    )
 
 
 def _once(
     name: str, workers: int, *, shared: bool, folder: Path, cores: tuple[int, int], seconds: float
 ) -> Measurement:
     database = folder / f"{name}.sqlite3"
-    environment = {**os.environ, **OURS, "DATABASE_URL": f"sqlite:///{database}"}
-    migrate = [PYTHON, "manage.py", "migrate", "--skip-checks", "--verbosity", "0"]
-    subprocess.run(migrate, cwd=PROJECT, env=environment, check=True)
+    environment = {**os.environ, **OURS, "DATABASE_URL": f"sqlite:///{database}", **DATABASE}
+    # Emptied, for the load generator says the same under the same refs each time, and that is said once.
+    for command in (["migrate", "--skip-checks"], ["flush", "--no-input"]):
+        subprocess.run(
+            [PYTHON, "manage.py", *command, "--verbosity", "0"], cwd=PROJECT, env=environment, check=True
+        )
     with _redis(folder, cores[1]) as (port, used):
         peer = _peer(name, workers, port if shared else None)
-        found = measure(peer, _work(MEMBERS * workers, seconds), cores=cores, scratch=folder, database=database)
+        found = measure(peer, _work(workers, seconds), cores=cores, scratch=folder, database=database)
         asked = used()
     return {
         "cpu_us_per_delivery": found["cpu_us_per_delivery"],
