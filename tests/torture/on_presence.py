@@ -93,24 +93,12 @@ def put_out(case: Case) -> Iterator[Problem]:
 
 def announced(case: Case) -> Iterator[Problem]:
     """Nobody who stays is said to have left, and nobody who is shown is said to have come."""
-    ills = [fault for fault in case.faults if isinstance(fault, Ill)]
-    margin = max(MOMENT, case.lag)
-    by_author, by_client = defaultdict(list), defaultdict(list)
-    for stay in case.stays:
-        by_author[stay.author].append(stay)
-        by_client[stay.who].append(stay)
-    # What is said to many is judged once.
-    stayed: dict[tuple[str, float], bool] = {}
-    told = set()
+    witness, told = _Witness(case), set()
     for event, since in _seen(case):
         # Who came while servers did not hear each other is said to come when they do.
-        if event.came and (since is None or event.said - since < margin):
-            continue
+        news = event.came and (since is None or event.said - since < witness.margin)
         key = (event.name, event.said)
-        if key not in stayed:
-            stayed[key] = _stayed(event, by_author[event.name], ills, margin)
-        heard = stayed[key] and key not in told and _at(by_client[event.who], event.at)
-        if heard and _was_well(ills, event.said, heard):
+        if not news and key not in told and witness.stayed(event) and (heard := witness.heard(event)):
             told.add(key)
             kind, what = ("false join", "come") if event.came else ("false leave", "left")
             says = f"{event.name}, who was there, was said to have {what} at {event.said:.1f} on {heard.node}"
@@ -136,23 +124,43 @@ def _seen(case: Case) -> Iterator[tuple[Announced, float | None]]:
                     view.pop(name, None)
 
 
-def _stayed(event: Announced, stays: list[Stay], ills: list[Ill], margin: float) -> bool:
-    """Was the person there before and after, by a connection to a server that was well?"""
-    return any(
-        stay.began + margin < event.said < stay.ended - margin and _was_well(ills, event.said, stay)
-        for stay in stays
-    )
+class _Witness:
+    """Who was where, and what stood still."""
 
+    def __init__(self, case: Case) -> None:
+        self.margin = max(MOMENT, case.lag)
+        self._ills = [fault for fault in case.faults if isinstance(fault, Ill)]
+        self._of_author: dict[str, list[Stay]] = defaultdict(list)
+        self._of_client: dict[str, list[Stay]] = defaultdict(list)
+        for stay in case.stays:
+            self._of_author[stay.author].append(stay)
+            self._of_client[stay.who].append(stay)
+        # What is said to many is judged once.
+        self._judged: dict[tuple[str, float], bool] = {}
 
-def _at(stays: list[Stay], moment: float) -> Stay | None:
-    return next((stay for stay in stays if stay.began <= moment <= stay.ended), None)
+    def stayed(self, event: Announced) -> bool:
+        """Was the person there before and after, by a connection to a server that was well?"""
+        key = (event.name, event.said)
+        if key not in self._judged:
+            self._judged[key] = any(
+                stay.began + self.margin < event.said < stay.ended - self.margin and self._well(stay, event.said)
+                for stay in self._of_author[event.name]
+            )
+        return self._judged[key]
 
+    def heard(self, event: Announced) -> Stay | None:
+        """The stay of the client that heard it, if its server was well."""
+        stays = self._of_client[event.who]
+        stay = next((stay for stay in stays if stay.began <= event.at <= stay.ended), None)
+        return stay if stay and self._well(stay, event.said) else None
 
-def _was_well(ills: list[Ill], moment: float, stay: Stay) -> bool:
-    """Had nothing been standing still that a stay rests on, then or a while before?"""
-    return not any(
-        ill.at <= moment <= ill.at + ill.lasted + RECOVERY for ill in ills if ill.whom in {"", stay.node, stay.who}
-    )
+    def _well(self, stay: Stay, moment: float) -> bool:
+        """Had nothing been standing still that the stay rests on, then or a while before?"""
+        return not any(
+            ill.at <= moment <= ill.at + ill.lasted + RECOVERY
+            for ill in self._ills
+            if ill.whom in {"", stay.node, stay.who}
+        )
 
 
 CHECKS = (shown, late, put_out, announced)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from torture.records import Announced, Fault, Gone, Ill, Late, Listed, Lost, PutOut, Welcomed
+from torture.records import Announced, Cut, Fault, Gone, Ill, Late, Listed, Lost, PutOut, Welcomed
 from torture.told import Told, entering, listed
 
 RIGHT = ("Ann", "Bob")
@@ -67,6 +67,13 @@ def one_of_whom_the_others_heard_late(told: Told) -> None:
     told.events += [listed(29.1, *RIGHT, "Cleo", who=who) for who in (*RIGHT, "Cleo")]
 
 
+def one_who_was_cut_and_learned_it_late(told: Told) -> None:
+    told.events.append(Cut(at=20.0, who="Bob"))
+    said(told, "Bob", 21.0)
+    told.events += [Lost(at=30.0, who="Bob", link=1, code=1006), *entering("Bob", 31.0)]
+    told.events += [listed(31.1, *RIGHT, who=who) for who in RIGHT]
+
+
 def one_whose_server_stood_still(told: Told) -> None:
     ill(told, "one", 20.0)
     said(told, "Bob", 32.0)
@@ -100,6 +107,7 @@ FINE = [
     one_who_left_in_the_moment_in_which_they_came_back,
     one_who_only_says_a_name_and_is_put_out_for_another,
     one_of_whom_the_others_heard_late,
+    one_who_was_cut_and_learned_it_late,
     one_whose_server_stood_still,
     one_who_did_not_read,
     one_who_is_said_to_have_left_on_a_server_that_stood_still,
