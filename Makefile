@@ -21,9 +21,10 @@ run: setup  ## migrate and serve the chat on http://127.0.0.1:8000 [HOST=... POR
 	@$(BIN)/python manage.py collectstatic --noinput --verbosity 0
 	@exec $(BIN)/python manage.py serve --host $(HOST) --port $(PORT)
 
-test: setup-dev tools  ## run all tests: Python, JavaScript, real servers and a real browser
+test: setup-dev tools  ## run all tests: Python, JavaScript, real servers, a real browser; on SQLite, and on PostgreSQL and Redis
 	@cd tests/js && { [ -d node_modules ] || npm ci --no-audit --no-fund --loglevel=error; } && node --test *.test.js
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	@$(BIN)/python tests/on_services.py -n $(WORKERS) --dist worksteal
 
 tools:
 	@tests/install-tools

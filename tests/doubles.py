@@ -43,7 +43,10 @@ class Clock:
         self._now = lambda: now
 
     def start(self) -> None:
-        """Time goes on by itself again: what waits for it at the end of a test must not wait for ever."""
+        """Time goes on by itself again, from where it stood: what waits for it at the end of a test must not wait
+        for ever.
+        """
+        self._ahead -= self._real() - self._now()
         self._now = self._real
 
     async def skip(self, seconds: float) -> None:

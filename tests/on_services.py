@@ -2,11 +2,12 @@
 
     python tests/on_services.py [arguments for pytest]
 
-Both are started here, on free ports, and forgotten at the end. What needs no second run is left out, and told here
-why.
+Both are started here, on free ports, and forgotten at the end. Files that are named run whole; otherwise what needs
+no second run is left out, for the reason that stands here.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,13 +16,48 @@ from pathlib import Path
 from servers import ROOT, free_port, postgresql, redis
 
 LEFT_OUT = {
-    "they ask neither the database nor the layer": [
-        "test_confusables.py",
+    "it asks neither the database nor the layer": [
+        "test_conf.py",
+        "test_docs.py",
+        "test_environment.py",
+        "test_lanes.py",
+        "test_migrations.py",
+        "test_protocol.py",
+        "test_ring.py",
+        "test_server.py",
+        "test_text.py",
+        "e2e/test_article.py",
+        "e2e/test_hostile.py",
+        "e2e/test_programs.py",
+        "e2e/test_wire.py",
+    ],
+    "it has a layer, a database or settings of its own": [
+        "test_checks.py",
+        "test_layers.py",
+        "test_presence.py",
+        "e2e/test_database_away.py",
+        "e2e/test_migrating.py",
+        "e2e/test_postgres.py",
+        "e2e/test_redis.py",
+        "torture",
+    ],
+    "how many lists go out in how many seconds is measured where presence answers at once": [
+        "e2e/test_endurance.py::test_a_thousand_joins_cost_linear_traffic",
     ],
 }
+CHROMIUM = "not browser or on_services"
+"""The pages show what the socket says, whatever is behind it: one conversation is enough."""
 
 
-def main() -> int:
+def left_out() -> list[str]:
+    places = [f"tests/{place}" for places in LEFT_OUT.values() for place in places]
+    return [f"--{'deselect' if '::' in place else 'ignore'}={place}" for place in places] + ["-m", CHROMIUM]
+
+
+def main(arguments: list[str]) -> int:
+    # Whoever ends us ends what we started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    whole = any(argument.startswith("tests/") for argument in arguments)
     port = free_port()
     with (
         tempfile.TemporaryDirectory(prefix="redis-") as folder,
@@ -29,10 +65,10 @@ def main() -> int:
         redis(Path(folder), port),
     ):
         services = {"DATABASE_URL": database.url, "REDIS_URL": f"redis://127.0.0.1:{port}/0"}
-        ignored = [f"--ignore=tests/{name}" for names in LEFT_OUT.values() for name in names]
-        command = [sys.executable, "-m", "pytest", "--hypothesis-profile=few", *ignored, *sys.argv[1:]]
+        chosen = [] if whole else left_out()
+        command = [sys.executable, "-m", "pytest", "--hypothesis-profile=few", *chosen, *arguments]
         return subprocess.run(command, cwd=ROOT, env={**os.environ, **services}, check=False).returncode
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -16,6 +16,7 @@ from visits import AXE, PHONE, Visit, connected, disconnect, log, say, talk, vio
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
+@pytest.mark.on_services
 async def test_two_people_talk(start: Start, visit: Visit) -> None:
     """Each sees the other's words, who is here and who is typing; own messages settle."""
     server = start("daphne")
