@@ -89,12 +89,13 @@ def posts(room: RoomLog, number: int) -> list[Write]:
     return [post(room, f"message {index}") for index in range(number)]
 
 
-def edit(room: RoomLog, number: int, content: str, *, author: str = "alice") -> EditText:
+def edit(room: RoomLog, number: int, content: str, *, author: str = "alice", ref: str | None = None) -> EditText:
     return EditText(
         room=room,
         author=author,
         username=author.title(),
         id=number,
+        ref=ref,
         content=content,
         allowed=partial(own, author),
         done=ignore,
@@ -113,12 +114,21 @@ def hide(room: RoomLog, number: int, *, hidden: bool = True) -> Hide:
     )
 
 
-def react(room: RoomLog, number: int, emoji: str = "👍", *, author: str = "bob", on: bool = True) -> Emoji:
+def react(
+    room: RoomLog,
+    number: int,
+    emoji: str = "👍",
+    *,
+    author: str = "bob",
+    on: bool = True,
+    ref: str | None = None,
+) -> Emoji:
     return Emoji(
         room=room,
         author=author,
         username=author.title(),
         id=number,
+        ref=ref,
         emoji=emoji,
         on=on,
         allowed=anybody,

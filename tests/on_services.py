@@ -2,8 +2,8 @@
 
     python tests/on_services.py [arguments for pytest]
 
-Both are started here, on free ports, and forgotten at the end. Files that are named run whole; otherwise what needs
-no second run is left out, for the reason that stands here.
+Both are started here, on free ports, and forgotten at the end. Files that are named run whole; otherwise what
+needs no second run is left out, for the reason that stands here.
 """
 
 import os

@@ -788,6 +788,34 @@ async def test_a_commit_that_fails_in_the_middle_leaves_nothing(
     assert not await reading(models.Reaction.objects.exists)
 
 
+async def test_a_change_that_comes_again_undoes_none_that_came_after_it(log: Log, lobby: RoomLog) -> None:
+    """A server that was frozen wakes with an edit that was made elsewhere meanwhile, and then made anew."""
+    await commit(log, post(lobby))
+    await commit(log, edit(lobby, 1, "old", ref="e1"), react(lobby, 1, ref="r1"))
+    await commit(log, edit(lobby, 1, "new", ref="e2"), react(lobby, 1, on=False, ref="r2"))
+    late = written(await commit(log, edit(lobby, 1, "old", ref="e1"), react(lobby, 1, ref="r1")))
+    assert [(one.id, one.seq, one.change) for one in late] == [(1, 5, None)] * 2
+    state = (await there(lobby))[1]
+    assert (state.content, state.reactions) == ("new", [])
+
+
+async def test_a_change_that_changed_nothing_is_remembered_too(log: Log, lobby: RoomLog) -> None:
+    """It was so already when it came first, and is not any more when it comes again."""
+    await commit(log, post(lobby, "same"))
+    await commit(log, edit(lobby, 1, "same", ref="e1"))
+    await commit(log, edit(lobby, 1, "new", ref="e2"))
+    await commit(log, edit(lobby, 1, "same", ref="e1"))
+    assert (await there(lobby))[1].content == "new"
+
+
+async def test_the_same_ref_of_another_or_of_another_message_is_another_change(log: Log, lobby: RoomLog) -> None:
+    """A ref is its author's name for one thing."""
+    await commit(log, post(lobby), post(lobby))
+    first = react(lobby, 1, author="alice", ref="r")
+    changes = [first, react(lobby, 1, author="bob", ref="r"), react(lobby, 2, author="alice", ref="r")]
+    assert [one.seq for one in written(await commit(log, *changes))] == [3, 4, 5]
+
+
 async def test_a_retry_of_what_was_refused_is_said_once(log: Log, lobby: RoomLog, outage: Outage) -> None:
     """A ref that was refused is free: the same again is said, and once more is not."""
     with outage.begin():

@@ -1,5 +1,6 @@
 """The verbs: what a person may do with what was said, who hears of it, and who is refused."""
 
+from itertools import count
 from typing import Any
 
 import pytest
@@ -46,16 +47,22 @@ async def bob(person: Enter, alice: Persona) -> Persona:
     return bob
 
 
+numbers = count()
+"""A ref is for one thing."""
+
+
 async def does(persona: Persona, verb: str, **fields: object) -> Ack:
     """A command that is acknowledged."""
-    await persona.send(verb, ref=f"{verb}!", **fields)
-    return await persona.expect(Ack, ref=f"{verb}!")
+    ref = f"{verb}{next(numbers)}"
+    await persona.send(verb, ref=ref, **fields)
+    return await persona.expect(Ack, ref=ref)
 
 
 async def refusal(persona: Persona, verb: str, **fields: object) -> tuple[str, object]:
     """A command that is refused: its code and field."""
-    await persona.send(verb, ref=f"{verb}?", **fields)
-    error = await persona.expect(Error, ref=f"{verb}?")
+    ref = f"{verb}{next(numbers)}"
+    await persona.send(verb, ref=ref, **fields)
+    error = await persona.expect(Error, ref=ref)
     return error.code, error.field
 
 

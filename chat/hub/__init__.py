@@ -433,7 +433,7 @@ class Hub:
             if rounds % RENEW == 0:
                 await self._relay.join_people()
             await self._relay.beat(*self.gossip.news())
-            self.lateness.look(self.sockets.values(), away=self.is_alone)
+            self.lateness.look(self.sockets.values(), self._rooms.values(), away=self.is_alone)
             await asyncio.sleep(RECONCILE)
             for room in list(self._rooms.values()):
                 if rounds % RENEW == 0 or room.subscribed is False:

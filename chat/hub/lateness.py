@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from chat import protocol
+from chat.hub.room import OpenRoom
 from chat.hub.sockets import Socket
 from chat.lanes import Batch
 from chat.protocol import Late
@@ -19,13 +20,17 @@ class Lateness:
         # Were people told that what others say may come late?
         self.told = False
 
-    def look(self, sockets: Iterable[Socket], *, away: bool) -> None:
-        """Tell the sockets when that begins and when it ends; one that is behind, with its next welcome."""
+    def look(self, sockets: Iterable[Socket], rooms: Iterable[OpenRoom], *, away: bool) -> None:
+        """Tell the sockets when that begins and when it ends; those that are behind, when they have caught up."""
         self._away = self._away + 1 if away else 0
         late = self._away >= PATIENCE or (self.told and away)
         if late != self.told:
             self.told = late
-            batch = Batch((self.frame(),))
+            frame = self.frame()
+            batch = Batch((frame,))
+            for room in rooms:
+                # For those who have to catch up first.
+                room.latest["late"] = frame
             for socket in list(sockets):
                 if not socket.lane.full:
                     socket.lane.write(batch)

@@ -188,15 +188,24 @@ class Relay:
             await asyncio.sleep(RETRY)
         for received in count(1):
             try:
-                self._hand_over(await self._layer.receive(self._channel))
-                tally.layer_received += 1
+                message = await self._layer.receive(self._channel)
             except Exception:
-                # The layer, or a message that is not ours: neither may end the deliveries.
-                logger.exception("a message from the channel layer was not delivered")
+                # It fails in ways of its own; that must not end the deliveries.
+                logger.exception("the channel layer brings nothing")
                 await asyncio.sleep(RETRY)
+            else:
+                tally.layer_received += 1
+                self._take(message)
             # A layer in memory does not suspend while messages wait.
             if received % TURN == 0:
                 await asyncio.sleep(0)
+
+    def _take(self, message: Any) -> None:
+        try:
+            self._hand_over(message)
+        except Exception:
+            # A message that is not ours: those that follow are.
+            logger.exception("a message from the channel layer was not delivered")
 
     def _hand_over(self, message: dict[str, Any]) -> None:
         slug = message["room"]

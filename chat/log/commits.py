@@ -300,7 +300,15 @@ class _Careful(_Batch):
         if row is None:
             raise Invalid(ErrorCode.NOT_FOUND, "id: there is no such message in this room", field="id")
         write.allowed(row)
-        if not self._apply(write, row):
+        if write.ref and row.was_asked(write.author, write.ref):
+            # It was sent again, and comes late: what was changed since then stays.
+            return Written(row.number, row.seq, self.now)
+        changed = self._apply(write, row)
+        if write.ref:
+            row.note_asked(write.author, write.ref)
+        if not changed:
+            if write.ref:
+                row.save(using=self.using, update_fields=["asked"])
             return Written(row.number, row.seq, self.now)
         row.seq = self.next_number(write.room)
         row.changes += 1

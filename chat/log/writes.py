@@ -54,6 +54,8 @@ class OfMessage(Write):
     """Something that changes the message ``id``."""
 
     id: int
+    # The author's own name for it: a second one with the same changes nothing more, however late it comes.
+    ref: str | None = None
     # Raises Invalid where the author may not. It may keep a record, in the same transaction.
     allowed: Callable[[models.Message], None]
 

@@ -1,5 +1,7 @@
 """What is said in rooms, the emoji on it, and how far each has read."""
 
+from hashlib import blake2b
+
 from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.db.models import F, Q
@@ -8,6 +10,9 @@ from django.utils.translation import gettext_lazy as _
 from chat import protocol
 from chat.models.fields import AUTHOR_LENGTH
 from chat.models.rooms import Room
+
+ASKED = 32
+"""Changes of one message whose refs are remembered."""
 
 
 class Message(models.Model):
@@ -34,6 +39,9 @@ class Message(models.Model):
         _("hidden"), default=False, help_text=_("By the staff: shown as deleted, but its text is kept.")
     )
     reply_to = models.BigIntegerField(_("answers number"), null=True, blank=True)
+    # The latest changes that had a ref, each a digest of who asked and of that, the last last. The default is the
+    # database's, for processes of the version before, which write rows without it.
+    asked = models.TextField(_("changes that were asked for"), db_default="", blank=True, editable=False)
 
     class Meta:
         verbose_name = _("message")
@@ -57,6 +65,17 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username}: {self.content[:50]}"
+
+    def was_asked(self, author: str, ref: str) -> bool:
+        """Was a change with this ref of theirs made here already?"""
+        return _digest(author, ref) in self.asked.split()
+
+    def note_asked(self, author: str, ref: str) -> None:
+        self.asked = " ".join([*self.asked.split(), _digest(author, ref)][-ASKED:])
+
+
+def _digest(author: str, ref: str) -> str:
+    return blake2b(f"{author}\0{ref}".encode(), digest_size=8).hexdigest()
 
 
 class Reaction(models.Model):

@@ -56,6 +56,8 @@ class Others:
         # anew who is with them; 0.0 else.
         self._life = ""
         self._patient_until = 0.0
+        # Before that, in the loop's time, nobody is buried: who was cut off with us has not beaten either.
+        self._bury_from = 0.0
 
     @property
     def node(self) -> str:
@@ -160,12 +162,16 @@ class Others:
 
     async def _look_around(self) -> None:
         before = {slug: room.known.version if room.known else 0 for slug, room in self._rooms.items()}
+        was_away = self.registry.is_away
         pulse = await self.registry.beat([*before])
+        if was_away:
+            self._bury_from = self._loop.time() + registry.DEAD
         self.counts = pulse.counts
         self._note_life(pulse.life)
         if self._dirty or not pulse.known:
             await self._restate_all(before)
-        await self._each(self._bury(node) for node in pulse.dead if node != self.node)
+        if self._loop.time() >= self._bury_from:
+            await self._each(self._bury(node) for node in pulse.dead if node != self.node)
         await self._each(self._read(*found) for found in self._behind(before, pulse))
 
     def _note_life(self, life: str) -> None:
@@ -187,9 +193,17 @@ class Others:
     async def _read(self, slug: str, room: RoomPresence) -> None:
         """Take over who is in the room elsewhere, as the registry has it."""
         first = room.known is None
-        room.known = room.known or Known(0)
-        life, version, places = await self.registry.read(slug)
+        known = room.known = room.known or Known(0)
+        try:
+            life, version, places = await self.registry.read(slug)
+        except BaseException:
+            if first and room.known is known:
+                room.known = None
+            raise
         self._note_life(life)
+        if room.known is not known:
+            # Nobody of ours was there in between, and what was told then was not heard.
+            return
         there = {(node, key) for node, key, _ in places}
         if any((self.node, key) not in there for key, person in room.ours if person.sockets):
             # It lost them, and nothing else.
@@ -201,7 +215,7 @@ class Others:
         ]
         lost = [] if self._patient_until else [place for place in room.places() if place not in there]
         gone = [person.name for node, key in lost if (person := room.went(node, version, key))]
-        room.known.read(version)
+        known.read(version)
         # Who was here before anybody of ours is in the list, and nobody is told that they came.
         self._say(slug, room, [] if first else came, [] if first else gone)
 

@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 from collections import deque
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,7 +21,7 @@ from channels.layers import channel_layers
 from chat.presence import scripts
 from chat.presence.people import Entry
 
-BEAT = 2.0
+BEAT = 1.0
 """Seconds between two signs of life of a process, and between two comparisons."""
 DEAD = 6.0
 """Seconds after its last sign after which a process counts as dead; its people are out 2 s later at most."""
@@ -60,9 +60,10 @@ class Registry:
     def __init__(self, host: dict[str, Any], prefix: str) -> None:
         from channels_redis.utils import create_pool  # noqa: PLC0415 an extra that only several processes need
         from redis import asyncio as redis  # noqa: PLC0415 as above
+        from redis.exceptions import ConnectionError as RedisConnectionError  # noqa: PLC0415 as above
         from redis.exceptions import NoScriptError  # noqa: PLC0415 as above
 
-        self._no_script = NoScriptError
+        self._no_script, self._broken = NoScriptError, RedisConnectionError
         self._redis = redis.Redis(connection_pool=create_pool(host))
         # In braces: in a cluster all of it would be on one node.
         self._prefix = f"{{{prefix}}}:chat:"
@@ -73,6 +74,7 @@ class Registry:
         # Did it fail, and has not answered a beat since?
         self.is_away = False
         self._digests: dict[str, str] = {}
+        self._told_of_strange = False
 
     # --- People ---
 
@@ -91,8 +93,18 @@ class Registry:
     async def read(self, slug: str) -> tuple[str, int, list[tuple[str, str, Entry]]]:
         """The life, the version, and (node, key, entry) of all who are in the room."""
         life, version, found = await self._ask(scripts.READ, slug)
-        places = [(*_text(name).split(" ", 1), _entry.decode(entry)) for name, entry in _pairs(found)]
-        return _text(life), int(version), places  # type: ignore[return-value]  # a node's name has no space
+        return _text(life), int(version), list(self._places(_pairs(found)))
+
+    def _places(self, found: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, str, Entry]]:
+        """What is not ours is passed over, and told of once."""
+        for name, entry in found:
+            try:
+                node, key = _text(name).split(" ", 1)
+                yield node, key, _entry.decode(entry)
+            except ValueError as error:
+                if not self._told_of_strange:
+                    logger.warning("there is something in Redis that no process of this site wrote: %s", error)
+                self._told_of_strange = True
 
     async def restate(self, slug: str, people: Iterable[tuple[str, Entry]]) -> tuple[int, list[str]]:
         """Say who of this process is in the room: exactly these. The version, and the keys that others have."""
@@ -105,7 +117,7 @@ class Registry:
     async def beat(self, rooms: Sequence[str]) -> Pulse:
         """Say that this process lives, and look around. Raises Away; asked while Redis is away too."""
         try:
-            pulse = await self._beat(rooms)
+            pulse = await self._beat_twice(rooms)
         except Exception as error:
             self._lost()
             raise Away from error
@@ -113,6 +125,13 @@ class Registry:
             logger.warning("Redis answers again")
         self.is_away = False
         return pulse
+
+    async def _beat_twice(self, rooms: Sequence[str]) -> Pulse:
+        """The connections of a Redis that was started anew are dead, and the first to ask finds out."""
+        try:
+            return await self._beat(rooms)
+        except self._broken:
+            return await self._beat(rooms)
 
     async def _beat(self, rooms: Sequence[str]) -> Pulse:
         asked = ([self.node, _ms(DEAD), secrets.token_hex(4)], list(rooms))

@@ -51,6 +51,7 @@ def edit(hub: Hub, socket: Socket, command: Edit, done: Done) -> None:
             author=socket.identity.key,
             username=name,
             id=command.id,
+            ref=command.ref or None,
             content=_looked_at(room, socket, name, command.content),
             allowed=partial(_own, socket.identity),
             done=done,
@@ -63,7 +64,17 @@ def delete(hub: Hub, socket: Socket, command: Delete, done: Done) -> None:
     room, name = known(hub, socket, command.room)
     who = socket.identity
     allowed = partial(_for_moderators, who) if may(room.policy, who, Verb.HIDE) else partial(_own, who)
-    hub.log.append(Erase(room=room.log, author=who.key, username=name, id=command.id, allowed=allowed, done=done))
+    hub.log.append(
+        Erase(
+            room=room.log,
+            author=who.key,
+            username=name,
+            id=command.id,
+            ref=command.ref or None,
+            allowed=allowed,
+            done=done,
+        )
+    )
 
 
 def react(hub: Hub, socket: Socket, command: React, done: Done) -> None:
@@ -76,6 +87,7 @@ def react(hub: Hub, socket: Socket, command: React, done: Done) -> None:
             author=socket.identity.key,
             username=name,
             id=command.id,
+            ref=command.ref or None,
             emoji=command.emoji,
             on=command.on,
             allowed=_anybody,
