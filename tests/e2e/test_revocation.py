@@ -20,7 +20,7 @@ from servers import ROOT, Server, Start
 
 from chat.protocol import Ack, CloseCode, ErrorCode, Left, Removed
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.on_services]
 
 ROOM = "garden"
 PASSWORD = "a long passphrase"
