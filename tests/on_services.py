@@ -38,8 +38,8 @@ LEFT_OUT = {
     ],
 }
 CHOSEN = "not e2e or on_services"
-"""Of those with real servers and browsers the ones that say so: the others are about what comes before the database
-and the layer, or have their own."""
+"""Of those with real servers and browsers the ones that say so. The others are about what comes before the
+database and the layer, or have their own."""
 
 
 def left_out() -> list[str]:

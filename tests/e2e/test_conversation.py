@@ -1,4 +1,4 @@
-"""A conversation in which all is done that can be done with messages, over a restart: on the database of the run."""
+"""A conversation in which all is done that can be done with messages, and which is kept over a restart."""
 
 import pytest
 from databases import manage

@@ -1,4 +1,4 @@
-"""A PostgreSQL that ends, or is away: nothing acknowledged is lost, nobody has to go, afterwards all is as ever."""
+"""A PostgreSQL that ends, or is away: nothing acknowledged is lost, and nobody has to go."""
 
 import asyncio
 import signal
