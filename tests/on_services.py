@@ -2,8 +2,8 @@
 
     python tests/on_services.py [arguments for pytest]
 
-Both are started here, on free ports, and forgotten at the end. Files that are named run whole; otherwise what
-needs no second run is left out, for the reason that stands here.
+Both are started here, on free ports, and forgotten at the end. What needs no second run is left out, for the
+reason that stands here; files that are named run whole.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from servers import ROOT, free_port, postgresql, redis
 
 LEFT_OUT = {
-    "it asks neither the database nor the layer": [
+    "they ask neither the database nor the layer": [
         "test_conf.py",
         "test_docs.py",
         "test_environment.py",
@@ -26,32 +26,25 @@ LEFT_OUT = {
         "test_ring.py",
         "test_server.py",
         "test_text.py",
-        "e2e/test_article.py",
-        "e2e/test_hostile.py",
-        "e2e/test_programs.py",
-        "e2e/test_wire.py",
     ],
-    "it has a layer, a database or settings of its own": [
+    "they have a layer, a database or settings of their own": [
         "test_checks.py",
         "test_layers.py",
         "test_presence.py",
-        "e2e/test_database_away.py",
-        "e2e/test_migrating.py",
-        "e2e/test_postgres.py",
-        "e2e/test_redis.py",
         "torture",
     ],
     "how many lists go out in how many seconds is measured where presence answers at once": [
         "e2e/test_endurance.py::test_a_thousand_joins_cost_linear_traffic",
     ],
 }
-CHROMIUM = "not browser or on_services"
-"""The pages show what the socket says, whatever is behind it: one conversation is enough."""
+CHOSEN = "not e2e or on_services"
+"""Of those with real servers and browsers the ones that say so. The others are about what comes before the
+database and the layer, or have their own."""
 
 
 def left_out() -> list[str]:
     places = [f"tests/{place}" for places in LEFT_OUT.values() for place in places]
-    return [f"--{'deselect' if '::' in place else 'ignore'}={place}" for place in places] + ["-m", CHROMIUM]
+    return [f"--{'deselect' if '::' in place else 'ignore'}={place}" for place in places] + ["-m", CHOSEN]
 
 
 def main(arguments: list[str]) -> int:

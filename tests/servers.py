@@ -31,7 +31,6 @@ COMMANDS = {
     "runserver": [sys.executable, "manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
     "uvicorn": [sys.executable, "-m", "uvicorn", "chatsite.asgi:application", "--port", "{port}"],
     "probed": [sys.executable, "tests/e2e/probed.py"],
-    "cramped": [sys.executable, "tests/e2e/cramped.py"],
     "wired": [sys.executable, "tests/e2e/wired.py"],
 }
 

@@ -14,7 +14,7 @@ from servers import PATIENCE, Server, Start, get
 
 from chat.protocol import Message, UserList
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.on_services, pytest.mark.timeout(240)]
 
 FUZZ = int(os.environ.get("FUZZ", "20000"))
 """Frames of the fuzz test; the long form has 100,000."""

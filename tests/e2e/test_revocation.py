@@ -14,7 +14,7 @@ from servers import Server, Start
 
 from chat.protocol import Ack, CloseCode, ErrorCode, Left, Removed
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.on_services]
 
 ROOM = "garden"
 AT_ONCE = 1.0

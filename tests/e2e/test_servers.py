@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 
 from chat.protocol import CloseCode, ErrorCode, Joined, Left, Message, Pong, Reconnect, UserList
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.on_services]
 
 
 async def refused_with(server: Server, path: str = "/ws", **headers: str) -> int:

@@ -1,51 +1,14 @@
-"""What touches the database, once more on a real PostgreSQL: started here, on a free port."""
-
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+"""A conversation in which all is done that can be done with messages, and which is kept over a restart."""
 
 import pytest
+from databases import manage
 from helpers import over_socket
-from servers import ROOT, Start, postgresql
+from servers import Start
 
 from chat.auth import GUEST_NAME
 from chat.protocol import Deleted, Edited, Found, History, Message, Reacted
 
-pytestmark = pytest.mark.e2e
-
-FILES = ["log", "room", "hub", "streams", "search", "database", "models", "consumers", "rooms"]
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with postgresql() as database:
-        yield database.url
-
-
-@pytest.mark.timeout(300)
-def test_everything_holds_on_postgresql_too(url: str) -> None:
-    """The tests of the log, the rooms and the hub pass on it as they do on SQLite."""
-    files = [f"tests/test_{name}.py" for name in FILES]
-    command = [sys.executable, "-m", "pytest", *files, "-q", "-p", "no:cacheprovider", "--hypothesis-profile=few"]
-    tests = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "DATABASE_URL": url}, capture_output=True, text=True, check=False
-    )
-    assert tests.returncode == 0, tests.stdout[-8_000:]
-
-
-def manage(url: str, *command: str) -> str:
-    """What a management command prints that works on this database."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", *command],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
-
+pytestmark = [pytest.mark.e2e, pytest.mark.on_services]
 
 SESSION = f"""
 from django.contrib.sessions.backends.db import SessionStore
@@ -56,11 +19,11 @@ print(session.session_key)
 """
 
 
-async def test_a_conversation_on_postgresql(url: str, start: Start) -> None:
-    """A server on it keeps what is said and done, and tells it to who comes back, after a restart too."""
-    manage(url, "migrate", "--verbosity", "0")
-    cookie = f"sessionid={manage(url, 'shell', '--no-imports', '--command', SESSION)}"
-    server = start("daphne", DATABASE_URL=url)
+async def test_what_is_said_and_done_is_kept(start: Start) -> None:
+    """And told to who comes back, after a restart too."""
+    server = start("daphne")
+    key = manage(server.variables["DATABASE_URL"], "shell", "--no-imports", "--command", SESSION)
+    cookie = f"sessionid={key}"
     browser = {"additional_headers": {"Cookie": cookie}, "origin": server.http}
     async with over_socket(server.ws, "Alice", **browser) as alice, over_socket(server.ws, "Bob") as bob:
         await alice.join("tea")
@@ -79,7 +42,7 @@ async def test_a_conversation_on_postgresql(url: str, start: Start) -> None:
         assert [message.id for message in (await alice.expect(Found, ref="s")).messages] == [2, 1]
     assert server.stop() == 0
 
-    server = start("daphne", DATABASE_URL=url)
+    server = start("daphne")
     async with over_socket(server.ws, "Bob") as bob, over_socket(server.ws, "Eve") as eve:
         welcome = await bob.join("tea", since=2, epoch=first.epoch)
         assert (welcome.resumed, welcome.seq) == (True, 7)
