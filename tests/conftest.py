@@ -21,6 +21,7 @@ from emptying import install
 from helpers import CommunicatorPersona, Enter, over_communicator
 from hypothesis import settings as hypothesis_settings
 from playwright.async_api import Browser, Page, async_playwright, expect
+from pytest_django import Settings
 from servers import Server, Start, needs, running
 from visits import FLAGS, Visit, breach
 
@@ -59,6 +60,12 @@ def _alone(request: pytest.FixtureRequest) -> None:
     if settings.REDIS:
         config = {**LAYER["CONFIG"], "prefix": f"test-{token_hex(6)}"}
         request.getfixturevalue("settings").CHANNEL_LAYERS = {"default": {**LAYER, "CONFIG": config}}
+
+
+@pytest.fixture
+def process_layer(settings: Settings) -> None:
+    """No Redis, though the run has one: where a test moves the time, a Redis would have been silent for so long."""
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "chat.layers.ProcessChannelLayer"}}
 
 
 @pytest.fixture(scope="session")

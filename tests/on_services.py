@@ -18,19 +18,27 @@ from servers import ROOT, free_port, postgresql, redis
 LEFT_OUT = {
     "they ask neither the database nor the layer": [
         "test_conf.py",
+        "test_dashboard.py",
+        "test_deploy.py",
         "test_docs.py",
+        "test_drain.py",
         "test_environment.py",
         "test_lanes.py",
+        "test_log_lines.py",
         "test_migrations.py",
         "test_protocol.py",
         "test_ring.py",
         "test_server.py",
+        "test_static.py",
+        "test_supervisor.py",
+        "test_systemd.py",
         "test_text.py",
     ],
     "they have a layer, a database or settings of their own": [
         "test_checks.py",
         "test_layers.py",
         "test_presence.py",
+        "test_registry.py",
         "torture",
     ],
     "how many lists go out in how many seconds is measured where presence answers at once": [

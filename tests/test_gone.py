@@ -86,6 +86,7 @@ async def test_a_ban_that_is_moved_holds_where_it_is(alice: Persona, bob: Person
     await bob.join(plans.slug)
 
 
+@pytest.mark.usefixtures("process_layer")
 async def test_a_private_room_that_is_deleted_is_gone(
     alice: Persona, bob: Persona, plans: models.Room, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
