@@ -27,10 +27,10 @@ from pytest_django import Settings
 
 from chat import loops, models
 from chat.database import reading
-from chat.hub import RECONCILE, RENEW, RETRY, TICK, Hub, group_name, lateness
+from chat.hub import RECONCILE, RENEW, RETRY, TICK, Hub, group_name, lateness, people_part
 from chat.hub import room as room_module
 from chat.hub.early import CROSSING
-from chat.hub.relay import PATIENCE, PEOPLE, UNHEARD
+from chat.hub.relay import PATIENCE, PEOPLE, UNHEARD, Outside
 from chat.lanes import Batch
 from chat.log import Change, Log, RoomLog, Write, Written, queries
 from chat.protocol import (
@@ -623,6 +623,28 @@ async def test_one_person_is_told_in_every_process(hub: Hub, another: Hub) -> No
     hub.publish_to(ROOM, here.socket.identity.key, note(1), but=here.socket.id)
     await until(lambda: notes(there) == [1])
     assert (notes(here), notes(stranger)) == ([], [])
+
+
+async def test_a_process_without_a_hub_tells_all(hub: Hub, layer: FakeLayer, clock: Clock) -> None:
+    """A command that ends a sign-in; a layer that fails it asks no more for a while."""
+    told: list[list[str]] = []
+    hub.gossip.on_people = lambda people, _: told.append(people)
+    await enter(hub)
+    await until(lambda: layer.hubs)
+    outside = Outside()
+
+    async def tell(person: str) -> None:
+        await asyncio.to_thread(outside.tell, people_part([person]))
+
+    await tell("account:1")
+    await until(lambda: told == [["account:1"]])
+    layer.error = ConnectionError("no layer")
+    await tell("account:2")
+    layer.error = None
+    await tell("account:3")
+    outside._quiet_until = 0.0
+    await tell("account:4")
+    await until(lambda: told == [["account:1"], ["account:4"]])
 
 
 async def test_slow_mode_knows_who_spoke_elsewhere(hub: Hub, another: Hub) -> None:

@@ -7,6 +7,7 @@ and the layer is asked for nothing but the next beat. What others said meanwhile
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
@@ -31,6 +32,8 @@ PATIENCE = 1.0
 UNHEARD = 3
 """Beats that may be under way. With one more the layer takes what it is given and brings nothing."""
 
+QUIET = 5.0
+"""Seconds for which a process without a hub leaves a layer alone that failed."""
 SILENT = 3.0
 """Seconds without a beat after which another hub is not counted on."""
 
@@ -247,23 +250,33 @@ class Relay:
         self._outgoing.clear()
 
 
-def tell_from_outside(part: Part) -> None:
-    """Tell every hub something, from a thread of a process that has no hub: a command, a page before any socket.
+class Outside:
+    """Tells every hub something, from a thread of a process that has no hub: a command, a page before any socket.
 
-    A layer that is away loses it; what went past it is found by comparison.
+    A layer that is away loses it, and is then left alone for a while: a command may have thousands of people to
+    tell of. What went past it is found by comparison.
     """
-    layer = get_channel_layer()
-    if layer is None:
-        return
 
-    async def send() -> None:
-        async with asyncio.timeout(PATIENCE):
-            await layer.group_send(PEOPLE, {"type": "hub.hear", "room": None, "from": "", "parts": (part,)})
+    def __init__(self) -> None:
+        self._quiet_until = 0.0
 
-    try:
-        async_to_sync(send)()
-    except Exception as error:  # noqa: BLE001 as in ``_guarded``
-        logger.warning("the channel layer is away: %r", error)
+    def tell(self, part: Part) -> None:
+        layer = get_channel_layer()
+        if layer is None or time.monotonic() < self._quiet_until:
+            return
+        try:
+            async_to_sync(_send_to_people)(layer, part)
+        except Exception as error:  # noqa: BLE001 as in ``Relay._guarded``
+            logger.warning("the channel layer is away: %r", error)
+            self._quiet_until = time.monotonic() + QUIET
+
+
+async def _send_to_people(layer: Any, part: Part) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await layer.group_send(PEOPLE, {"type": "hub.hear", "room": None, "from": "", "parts": (part,)})
+
+
+tell_from_outside = Outside().tell
 
 
 def _packed(change: Change) -> tuple[Any, ...]:
