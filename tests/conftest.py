@@ -64,7 +64,7 @@ def _alone(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def process_layer(settings: Settings) -> None:
-    """No Redis, though the run has one: where a test moves the time, a Redis would have been silent for so long."""
+    """No Redis, though the run has one: when a test moves the time, a Redis has been silent for so long."""
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "chat.layers.ProcessChannelLayer"}}
 
 
