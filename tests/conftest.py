@@ -57,14 +57,14 @@ def django_db_modify_db_settings(
 @pytest.fixture(autouse=True)
 def _alone(request: pytest.FixtureRequest) -> None:
     """Where a run has a Redis, each test hears only itself there."""
-    if settings.REDIS:
+    if settings.REDIS_URL:
         config = {**LAYER["CONFIG"], "prefix": f"test-{token_hex(6)}"}
         request.getfixturevalue("settings").CHANNEL_LAYERS = {"default": {**LAYER, "CONFIG": config}}
 
 
 @pytest.fixture
 def process_layer(settings: Settings) -> None:
-    """No Redis, though the run has one: where a test moves the time, it would have been silent for so long."""
+    """No Redis, though the run has one: when a test moves the time, a Redis has been silent for so long."""
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "chat.layers.ProcessChannelLayer"}}
 
 

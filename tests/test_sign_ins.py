@@ -436,6 +436,7 @@ async def with_token(person: Enter) -> Callable[..., Awaitable[Persona]]:
     return with_token
 
 
+@pytest.mark.usefixtures("process_layer")
 async def test_a_token_expires(
     with_token: Any, people: People, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -593,6 +594,7 @@ def test_500_sign_ins_are_two_questions(
     assert len(statements) == 2
 
 
+@pytest.mark.usefixtures("process_layer")
 async def test_sign_ins_are_looked_at_in_turn(people: People, rounds: Rounds, settings: Settings) -> None:
     """Each once in so many seconds, some each second, and who has no sign-in never."""
     settings.CHAT = {**settings.CHAT, "RECHECK": 2.0}
