@@ -57,7 +57,7 @@ def django_db_modify_db_settings(
 @pytest.fixture(autouse=True)
 def _alone(request: pytest.FixtureRequest) -> None:
     """Where a run has a Redis, each test hears only itself there."""
-    if settings.REDIS_URL:
+    if settings.REDIS:
         config = {**LAYER["CONFIG"], "prefix": f"test-{token_hex(6)}"}
         request.getfixturevalue("settings").CHANNEL_LAYERS = {"default": {**LAYER, "CONFIG": config}}
 
