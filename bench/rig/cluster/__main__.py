@@ -1,8 +1,8 @@
 """``bench/cluster``: one room, saturated: one process, and two workers of as many sockets each.
 
 All servers run on one core, Redis and the load generator on the other: what is compared is CPU for each delivery,
-Redis's own told beside it, and how often it was asked. The database is a file, or with BENCH_DATABASE_URL a
-PostgreSQL of its own.
+Redis's own told beside it, and how often it was asked. The database is a file, or a PostgreSQL (--database) that
+is emptied for each measurement.
 """
 
 import argparse
@@ -25,7 +25,6 @@ from rig.places import PROJECT, RESULTS
 from rig.processes import free_port, pinned
 from rig.workloads import WORKLOADS_BY_NAME, Workload
 
-DATABASE = {"DATABASE_URL": os.environ["BENCH_DATABASE_URL"]} if "BENCH_DATABASE_URL" in os.environ else {}
 MEMBERS = 1_000
 """Sockets of each process."""
 
@@ -63,10 +62,10 @@ def _field(said: str, pattern: str) -> str:
     return found[1] if found else "0"
 
 
-def _peer(name: str, workers: int, redis: int | None) -> Peer:
+def _peer(name: str, workers: int, redis: int | None, url: str) -> Peer:
     plain = PEERS_BY_NAME["ours"]
     more = ["--workers", str(workers)] if workers > 1 else []
-    environment = {**OURS, **({"REDIS_URL": f"redis://127.0.0.1:{redis}/0"} if redis else {}), **DATABASE}
+    environment = {**OURS, "DATABASE_URL": url, **({"REDIS_URL": f"redis://127.0.0.1:{redis}/0"} if redis else {})}
     return replace(
         plain,
         name=name,
@@ -89,17 +88,18 @@ def _work(workers: int, seconds: float) -> Workload:
 
 
 def _once(
-    name: str, workers: int, *, shared: bool, folder: Path, cores: tuple[int, int], seconds: float
+    name: str, workers: int, *, shared: bool, url: str, folder: Path, cores: tuple[int, int], seconds: float
 ) -> Measurement:
     database = folder / f"{name}.sqlite3"
-    environment = {**os.environ, **OURS, "DATABASE_URL": f"sqlite:///{database}", **DATABASE}
+    url = url or f"sqlite:///{database}"
+    environment = {**os.environ, **OURS, "DATABASE_URL": url}
     # Emptied, for the load generator says the same under the same refs each time, and that is said once.
     for command in (["migrate", "--skip-checks"], ["flush", "--no-input"]):
         subprocess.run(
             [PYTHON, "manage.py", *command, "--verbosity", "0"], cwd=PROJECT, env=environment, check=True
         )
     with _redis(folder, cores[1]) as (port, used):
-        peer = _peer(name, workers, port if shared else None)
+        peer = _peer(name, workers, port if shared else None, url)
         found = measure(peer, _work(workers, seconds), cores=cores, scratch=folder, database=database)
         asked = used()
     return {
@@ -115,14 +115,22 @@ def _once(
     }
 
 
-def _all(rounds: int, seconds: float, cores: tuple[int, int]) -> dict[str, Any]:
+def _all(rounds: int, seconds: float, url: str, cores: tuple[int, int]) -> dict[str, Any]:
     kinds = (("one", 1, False), ("one-redis", 1, True), ("two-redis", 2, True))
     found: dict[str, list[Measurement]] = {name: [] for name, _, _ in kinds}
     for _ in range(rounds):
         for name, workers, shared in kinds:
             with tempfile.TemporaryDirectory(prefix="chat-cluster-") as folder:
                 try:
-                    once = _once(name, workers, shared=shared, folder=Path(folder), cores=cores, seconds=seconds)
+                    once = _once(
+                        name,
+                        workers,
+                        shared=shared,
+                        url=url,
+                        folder=Path(folder),
+                        cores=cores,
+                        seconds=seconds,
+                    )
                 except CannotError as error:
                     raise SystemExit(f"{name}: {error}") from None
             found[name].append(once)
@@ -140,10 +148,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench/cluster", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="of each (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=4, help="of each window (default: %(default)s)")
+    parser.add_argument(
+        "--database", default="", help="the URL of a PostgreSQL, which is emptied (default: SQLite)"
+    )
     parser.add_argument("--record", action="store_true", help="write results/cluster.json")
     options = parser.parse_args()
     cores = two_cores()
-    found = _all(options.rounds, options.seconds, cores)
+    found = _all(options.rounds, options.seconds, options.database, cores)
     print(json.dumps({"medians": found["medians"], "ratios": found["cpu_per_delivery_beside_one"]}, indent=1))
     if options.record:
         text = json.dumps({"machine": describe(cores), **found}, indent=1)
