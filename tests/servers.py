@@ -101,6 +101,8 @@ def running(kind: str, folder: Path, database: str, **variables: str) -> Iterato
         "DJANGO_SETTINGS_MODULE": "chatsite.settings",
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
+        # A run starts a hundred servers: what one has compiled the next ones take.
+        "PYTHONDONTWRITEBYTECODE": "",
         "CHAT_GRACE": "0.2",
         # All clients of a test have one address.
         "CHAT_LIMITS": "off",

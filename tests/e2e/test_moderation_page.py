@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from databases import copy_of, manage
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 from servers import Server, Start, needs
 from visits import AXE, PHONE, breach, connected, log, say, violations
 
@@ -16,10 +16,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_sco
 
 SignedIn = Callable[..., Awaitable[Page]]
 
-ACCOUNTS = """
+PASSWORD = "a long passphrase"
+ACCOUNTS = f"""
 from django.contrib.auth.models import User
 for name in ("Alice", "Bob", "Charlie"):
-    User.objects.create_user(name, password="a long passphrase")
+    User.objects.create_user(name, password={PASSWORD!r})
 """
 
 
@@ -43,6 +44,16 @@ def server(mine: str, start: Start) -> Server:
     return start("daphne", CHAT_KICK="3", DATABASE_URL=mine)
 
 
+async def sign_in(context: BrowserContext, server: Server, name: str) -> None:
+    """Without the page, which test_account_pages.py is about."""
+    address = f"{server.http}/login/"
+    await context.request.get(address)
+    (token,) = [cookie["value"] for cookie in await context.cookies() if cookie["name"] == "csrftoken"]
+    form: dict[str, str | float | bool] = {"username": name, "password": PASSWORD, "csrfmiddlewaretoken": token}
+    answer = await context.request.post(address, form=form, headers={"Origin": server.http}, max_redirects=0)
+    assert answer.status == 302
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def signed_in(browser: Browser, server: Server) -> AsyncIterator[SignedIn]:
     """Sign people in, each in a browser of their own; a script error or a breach of the CSP fails the test."""
@@ -53,11 +64,8 @@ async def signed_in(browser: Browser, server: Server) -> AsyncIterator[SignedIn]
         page = await context.new_page()
         page.on("pageerror", lambda error: wrong.append(f"{name}: {error}"))
         page.on("console", lambda line: wrong.append(f"{name}: {line.text}") if breach(line.text) else None)
-        await page.goto(f"{server.http}/login/?next={path}")
-        await page.get_by_label("Username").fill(name)
-        await page.get_by_label("Password").fill("a long passphrase")
-        await page.get_by_role("button", name="Sign in").click()
-        await page.wait_for_url(f"**{path}")
+        await sign_in(context, server, name)
+        await page.goto(f"{server.http}{path}")
         return page
 
     yield enter
@@ -162,7 +170,7 @@ async def test_a_new_cookie_for_the_same_person_goes_on(server: Server, signed_i
     await expect(alice.locator("#connection-said")).to_have_text("Checking who you are")
     await other.goto(f"{server.http}/login/")
     await other.get_by_label("Username").fill("Alice")
-    await other.get_by_label("Password").fill("a long passphrase")
+    await other.get_by_label("Password").fill(PASSWORD)
     await other.get_by_role("button", name="Sign in").click()
     await other.wait_for_url(f"{server.http}/")
     await alice.unroute("**/whoami")
@@ -378,7 +386,7 @@ async def test_a_guest_whose_browser_signs_in_is_told_who_they_are_now(server: S
     other = await page.context.new_page()
     await other.goto(f"{server.http}/login/")
     await other.get_by_label("Username").fill("Bob")
-    await other.get_by_label("Password").fill("a long passphrase")
+    await other.get_by_label("Password").fill(PASSWORD)
     await other.get_by_role("button", name="Sign in").click()
     await expect(out(page)).to_contain_text(f"You are {alone('Bob')} now.")
     await page.get_by_role("button", name="Go on under this name").click()
