@@ -119,7 +119,8 @@ async def test_the_server_is_started_anew(behind: Behind, visit: Visit) -> None:
     await connected(ann)
     await connected(bob)
     assert await asyncio.to_thread(first.stop) == 0
-    await expect(ann.locator("#connection-said")).to_have_text("Reconnecting")
+    # Caddy lets a connect wait for a while for a node that takes it.
+    await expect(ann.locator("#connection-said")).to_have_text(re.compile("(Rec|C)onnecting"))
     await say(ann, "did you hear me?")
     behind.server(PORT=port)
     await connected(ann)
