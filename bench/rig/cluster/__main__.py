@@ -74,24 +74,29 @@ def _peer(name: str, workers: int, redis: int | None, url: str) -> Peer:
     )
 
 
-def _work(workers: int, seconds: float) -> Workload:
-    """Of each worker as much as of one alone: so many sockets, and so many messages in flight."""
+def _work(workers: int, options: argparse.Namespace) -> Workload:
+    """Of each worker as much as of one alone: so many sockets, and so many messages in flight.
+
+    With a rate each process delivers so many messages a second: then one that waits for another on its core has no
+    more of them for each write than one alone.
+    """
     work = WORKLOADS_BY_NAME["a1000"]
     return replace(
         work,
         members=MEMBERS * workers,
-        in_flight=work.in_flight * workers,
-        seconds=seconds,
+        in_flight=0 if options.rate else work.in_flight * workers,
+        rate=options.rate,
+        seconds=options.seconds,
         differently={},
         has_floor=False,
     )
 
 
 def _once(
-    name: str, workers: int, *, shared: bool, url: str, folder: Path, cores: tuple[int, int], seconds: float
+    name: str, workers: int, *, shared: bool, folder: Path, cores: tuple[int, int], options: argparse.Namespace
 ) -> Measurement:
     database = folder / f"{name}.sqlite3"
-    url = url or f"sqlite:///{database}"
+    url = options.database or f"sqlite:///{database}"
     environment = {**os.environ, **OURS, "DATABASE_URL": url}
     # Emptied, for the load generator says the same under the same refs each time, and that is said once.
     for command in (["migrate", "--skip-checks"], ["flush", "--no-input"]):
@@ -100,7 +105,7 @@ def _once(
         )
     with _redis(folder, cores[1]) as (port, used):
         peer = _peer(name, workers, port if shared else None, url)
-        found = measure(peer, _work(workers, seconds), cores=cores, scratch=folder, database=database)
+        found = measure(peer, _work(workers, options), cores=cores, scratch=folder, database=database)
         asked = used()
     return {
         "cpu_us_per_delivery": found["cpu_us_per_delivery"],
@@ -115,22 +120,14 @@ def _once(
     }
 
 
-def _all(rounds: int, seconds: float, url: str, cores: tuple[int, int]) -> dict[str, Any]:
+def _all(options: argparse.Namespace, cores: tuple[int, int]) -> dict[str, Any]:
     kinds = (("one", 1, False), ("one-redis", 1, True), ("two-redis", 2, True))
     found: dict[str, list[Measurement]] = {name: [] for name, _, _ in kinds}
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         for name, workers, shared in kinds:
             with tempfile.TemporaryDirectory(prefix="chat-cluster-") as folder:
                 try:
-                    once = _once(
-                        name,
-                        workers,
-                        shared=shared,
-                        url=url,
-                        folder=Path(folder),
-                        cores=cores,
-                        seconds=seconds,
-                    )
+                    once = _once(name, workers, shared=shared, folder=Path(folder), cores=cores, options=options)
                 except CannotError as error:
                     raise SystemExit(f"{name}: {error}") from None
             found[name].append(once)
@@ -148,13 +145,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench/cluster", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="of each (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=4, help="of each window (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=0, help="messages a second in all (default: as many as go)")
     parser.add_argument(
         "--database", default="", help="the URL of a PostgreSQL, which is emptied (default: SQLite)"
     )
     parser.add_argument("--record", action="store_true", help="write results/cluster.json")
     options = parser.parse_args()
     cores = two_cores()
-    found = _all(options.rounds, options.seconds, options.database, cores)
+    found = _all(options, cores)
     print(json.dumps({"medians": found["medians"], "ratios": found["cpu_per_delivery_beside_one"]}, indent=1))
     if options.record:
         text = json.dumps({"machine": describe(cores), **found}, indent=1)
