@@ -439,6 +439,28 @@ async def test_a_room_that_fills_again_in_time_goes_on(presence: Presence, hub: 
     assert [said.users for said in hub.lists()] == [["Alice"], ["Bob"]]
 
 
+@pytest.mark.parametrize("anew", [True, False], ids=["opened anew", "empty"])
+async def test_a_late_word_of_a_forgotten_room_harms_nothing(
+    presence: Presence, hub: Recorder, clock: Clock, anew: bool
+) -> None:
+    """What was read from the registry for a room that is gone is not told in, and does not end, the one after it."""
+    await come(presence, ALICE, "Alice")
+    forgotten = presence._rooms[ROOM]
+    presence.exit(ROOM, "tab", at_once=True)
+    await clock.skip(INTERVAL)
+    assert presence._rooms == {}
+    if anew:
+        await come(presence, BOB, "Bob")
+        await clock.skip(INTERVAL)
+    said = len(hub.said)
+    presence._say(ROOM, forgotten, ["Carol"], ["Dave"])
+    presence._changed(ROOM, forgotten)
+    await clock.skip(INTERVAL * 2)
+    assert len(hub.said) == said
+    assert [person.name for person in presence.people(ROOM)] == (["Bob"] if anew else [])
+    assert forgotten.pending is None
+
+
 async def test_closing_stops_every_timer(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """After the close no leave and no list comes."""
     await come(presence, ALICE, "Alice")

@@ -223,6 +223,9 @@ class Presence:
 
     def _say(self, slug: str, room: RoomPresence, came: Sequence[str], gone: Sequence[str]) -> None:
         """Tell our sockets who came and went; of a room with more people than names are told of, only the list."""
+        if self._rooms.get(slug) is not room:
+            # It was read from the registry for a room that was forgotten meanwhile, and perhaps opened anew.
+            return
         limit, now = chat_settings().USER_LIST_NAMES, protocol.now()
         if len(room.people) <= limit:
             for name in came:
@@ -233,7 +236,7 @@ class Presence:
         self._changed(slug, room)
 
     def _changed(self, slug: str, room: RoomPresence) -> None:
-        if room.pending is None:
+        if room.pending is None and self._rooms.get(slug) is room:
             room.pending = self._loop.call_at(max(room.next_at, self._loop.time()), self._send_list, slug, room)
 
     def _send_list(self, slug: str, room: RoomPresence) -> None:
