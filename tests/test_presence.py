@@ -443,7 +443,7 @@ async def test_a_room_that_fills_again_in_time_goes_on(presence: Presence, hub: 
 async def test_a_late_word_of_a_forgotten_room_harms_nothing(
     presence: Presence, hub: Recorder, clock: Clock, anew: bool
 ) -> None:
-    """What was read from the registry for a room that is gone is not told in, and does not end, the one after it."""
+    """What was read from the registry for a room that is gone is not told in the next, nor ends it."""
     await come(presence, ALICE, "Alice")
     forgotten = presence._rooms[ROOM]
     presence.exit(ROOM, "tab", at_once=True)
