@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
+from django.utils.log import log_response
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 logger = logging.getLogger("chatsite")
@@ -69,5 +70,10 @@ class DatabaseAway:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if not isinstance(exception, OperationalError | InterfaceError):
             return None
-        logger.error("the database does not answer %s: %s", request.path, exception)
-        return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": str(RETRY_AFTER)})
+        response = HttpResponse(
+            render_to_string("503.html"), status=503, headers={"Retry-After": str(RETRY_AFTER)}
+        )
+        # Or Django would say it once more, without the reason.
+        what = "the database does not answer for %s: %s"
+        log_response(what, request.path, str(exception), response=response, request=request, logger=logger)
+        return response

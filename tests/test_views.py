@@ -5,7 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 from django.contrib.auth.models import User
+from django.db import IntegrityError
 from django.test import AsyncClient, Client
+from doubles import Outage
 from helpers import Enter
 from logs import edit, erase, hide, post, posts, react, read, written
 from members import browser
@@ -264,3 +266,32 @@ def test_healthz_answers_without_the_database(client: Client, django_assert_num_
         response = client.get("/healthz")
     assert (response.status_code, response.content) == (200, b"ok\n")
     assert "no-store" in response["Cache-Control"]
+
+
+def test_without_the_database_a_page_says_when_to_come_again(
+    client: Client, olga: User, outage: Outage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """503, which proxies and browsers know, and one line in the log; afterwards the page is there."""
+    for method, path in ((client.get, "/"), (client.get, "/room/tea/"), (client.post, "/rooms/")):
+        caplog.clear()
+        with outage.begin():
+            response = method(path)
+        assert (response.status_code, response["Retry-After"]) == (503, "5")
+        assert "Back in a moment" in response.content.decode()
+        (record,) = caplog.records
+        assert (record.name, record.exc_info) == ("chatsite", None)
+        assert record.getMessage() == f"the database does not answer for {path}: the database is away"
+    assert client.get("/room/tea/").status_code == 200
+
+
+def test_another_error_of_a_page_is_no_absence_of_the_database(
+    client: Client, olga: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong with us is told as that."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise IntegrityError("a fault of ours")
+
+    monkeypatch.setattr("chat.views.entering.log.titles", fail)
+    with pytest.raises(IntegrityError):
+        client.get("/")
