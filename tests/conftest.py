@@ -16,12 +16,11 @@ from django.conf import settings
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
-from doubles import Outage
+from doubles import Clock, Outage
 from emptying import install
 from helpers import CommunicatorPersona, Enter, over_communicator
 from hypothesis import settings as hypothesis_settings
 from playwright.async_api import Browser, Page, async_playwright, expect
-from pytest_django import Settings
 from servers import Server, Start, needs, running
 from visits import FLAGS, Visit, breach
 
@@ -56,16 +55,24 @@ def django_db_modify_db_settings(
 
 @pytest.fixture(autouse=True)
 def _alone(request: pytest.FixtureRequest) -> None:
-    """Where a run has a Redis, each test hears only itself there."""
-    if settings.REDIS:
-        config = {**LAYER["CONFIG"], "prefix": f"test-{token_hex(6)}"}
-        request.getfixturevalue("settings").CHANNEL_LAYERS = {"default": {**LAYER, "CONFIG": config}}
+    """Where a run has a Redis, each test hears only itself there.
+
+    None is there for a test that moves the time: to those who wait for it then, it has been silent for so long.
+    """
+    if not settings.REDIS:
+        return
+    layer = {**LAYER, "CONFIG": {**LAYER["CONFIG"], "prefix": f"test-{token_hex(6)}"}}
+    if "clock" in request.fixturenames:
+        layer = {"BACKEND": "chat.layers.ProcessChannelLayer"}
+    request.getfixturevalue("settings").CHANNEL_LAYERS = {"default": layer}
 
 
 @pytest.fixture
-def process_layer(settings: Settings) -> None:
-    """No Redis, though the run has one: when a test moves the time, a Redis has been silent for so long."""
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "chat.layers.ProcessChannelLayer"}}
+async def clock() -> AsyncIterator[Clock]:
+    """The loop's time. It goes on by itself until the test stops it."""
+    clock = Clock()
+    yield clock
+    clock.start()
 
 
 @pytest.fixture(scope="session")

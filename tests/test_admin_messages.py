@@ -32,11 +32,6 @@ def tea() -> RoomLog:
     return queries.open_room("tea")
 
 
-@pytest.fixture
-async def clock() -> Clock:
-    return Clock()
-
-
 def page(client: Client, address: str = PAGE) -> str:
     response = client.get(address)
     assert response.status_code == 200, response

@@ -30,11 +30,6 @@ def tea() -> RoomLog:
     return room
 
 
-@pytest.fixture
-async def clock() -> Clock:
-    return Clock()
-
-
 def page(client: Client, address: str = PAGE) -> str:
     response = client.get(address)
     assert response.status_code == 200

@@ -51,11 +51,6 @@ from chat.rooms import Warden
 from chatsite.asgi import application
 
 
-@pytest.fixture
-async def clock() -> Clock:
-    return Clock()
-
-
 def socket_of(name: str) -> Socket:
     """The server's side of somebody's socket."""
     return next(socket for socket in of_this_loop(Hub).sockets.values() if socket.username == name)

@@ -61,8 +61,7 @@ class Server:
 
 
 @pytest.fixture
-async def clock() -> AsyncIterator[Clock]:
-    clock = Clock()
+async def clock(clock: Clock) -> AsyncIterator[Clock]:
     clock.stop()
     yield clock
     clock.start()

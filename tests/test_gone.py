@@ -1,7 +1,5 @@
 """Rows that go elsewhere, and rooms that go: whoever was let in by them is out."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from channels.db import database_sync_to_async as in_a_thread
 from django.contrib.auth.models import User
@@ -47,13 +45,6 @@ async def bob(person: Enter, plans: models.Room, alice: Persona) -> Persona:
     return bob
 
 
-@pytest.fixture
-async def clock() -> AsyncIterator[Clock]:
-    clock = Clock()
-    yield clock
-    clock.start()
-
-
 async def test_a_membership_that_is_moved_is_none_of_the_room_it_left(
     alice: Persona, bob: Persona, plans: models.Room
 ) -> None:
@@ -86,7 +77,6 @@ async def test_a_ban_that_is_moved_holds_where_it_is(alice: Persona, bob: Person
     await bob.join(plans.slug)
 
 
-@pytest.mark.usefixtures("process_layer")
 async def test_a_private_room_that_is_deleted_is_gone(
     alice: Persona, bob: Persona, plans: models.Room, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -81,13 +81,6 @@ async def another(hub: Hub) -> AsyncIterator[Hub]:
     await other.log.close()
 
 
-@pytest.fixture
-async def clock() -> AsyncIterator[Clock]:
-    clock = Clock()
-    yield clock
-    clock.start()
-
-
 async def enter(hub: Hub, slug: str = ROOM, since: int | None = None) -> Visitor:
     """Somebody comes into the room: new, or holding nothing of what came up to ``since``."""
     visitor = Visitor()

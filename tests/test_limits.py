@@ -58,11 +58,9 @@ def _small(settings: Settings) -> None:
 
 
 @pytest.fixture
-async def clock() -> Any:
-    clock = Clock()
+async def clock(clock: Clock) -> Clock:
     clock.stop()
-    yield clock
-    clock.start()
+    return clock
 
 
 @pytest.fixture

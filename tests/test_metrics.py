@@ -43,13 +43,6 @@ async def hub(rooms: None) -> AsyncIterator[Hub]:
     await close_this_loop()
 
 
-@pytest.fixture
-async def clock() -> AsyncIterator[Clock]:
-    clock = Clock()
-    yield clock
-    clock.start()
-
-
 # --- The numbers ---
 
 

@@ -20,11 +20,6 @@ def limited(settings: Settings) -> None:
     settings.CHAT = {**settings.CHAT, **LIMITED}
 
 
-@pytest.fixture
-async def clock() -> Clock:
-    return Clock()
-
-
 async def flood(who: Persona, number: int) -> None:
     for count in range(number):
         await who.send("message", content=f"flood {count}", ref=f"f{count}")

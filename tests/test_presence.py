@@ -72,11 +72,6 @@ class Recorder:
 
 
 @pytest.fixture
-async def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def hub(settings: Settings) -> Recorder:
     settings.CHAT = {"GRACE": GRACE, "USER_LIST_INTERVAL": INTERVAL}
     return Recorder()

@@ -37,13 +37,6 @@ async def room(log: SlowLog) -> AsyncIterator[OpenRoom]:
 
 
 @pytest.fixture
-async def clock() -> AsyncIterator[Clock]:
-    clock = Clock()
-    yield clock
-    clock.start()
-
-
-@pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stretch of the log has three changes at most."""
     monkeypatch.setattr(room_module, "STRETCH", 3)

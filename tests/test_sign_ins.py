@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -100,13 +100,6 @@ async def people(browse: OpenBrowser, person: Enter) -> People:
     gina = await guest(person, "Gina")
     await gina.join(ROOM)
     return People(await browse("Alice"), await browse("Alice"), bob, gina)
-
-
-@pytest.fixture
-async def clock() -> AsyncIterator[Clock]:
-    clock = Clock()
-    yield clock
-    clock.start()
 
 
 # --- How a sign-in ends ---
@@ -436,7 +429,6 @@ async def with_token(person: Enter) -> Callable[..., Awaitable[Persona]]:
     return with_token
 
 
-@pytest.mark.usefixtures("process_layer")
 async def test_a_token_expires(
     with_token: Any, people: People, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -594,7 +586,6 @@ def test_500_sign_ins_are_two_questions(
     assert len(statements) == 2
 
 
-@pytest.mark.usefixtures("process_layer")
 async def test_sign_ins_are_looked_at_in_turn(people: People, rounds: Rounds, settings: Settings) -> None:
     """Each once in so many seconds, some each second, and who has no sign-in never."""
     settings.CHAT = {**settings.CHAT, "RECHECK": 2.0}

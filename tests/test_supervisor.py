@@ -140,11 +140,9 @@ async def shop() -> AsyncIterator[Shop]:
 
 
 @pytest.fixture
-async def clock() -> AsyncIterator[Clock]:
-    clock = Clock()
+async def clock(clock: Clock) -> Clock:
     clock.stop()
-    yield clock
-    clock.start()
+    return clock
 
 
 # --- To start ---

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,9 +31,18 @@ class CannotError(Exception):
 
 
 def measure(
-    peer: Peer, workload: Workload, *, cores: tuple[int, int], scratch: Path, database: Path
+    peer: Peer,
+    workload: Workload,
+    *,
+    cores: tuple[int, int],
+    scratch: Path,
+    database: Path,
+    ask: Callable[[int], Measurement] = lambda _: {},
 ) -> Measurement:
-    """Let the peer do the work once. Raises CannotError."""
+    """Let the peer do the work once. Raises CannotError.
+
+    ``ask`` is given its port in the end, while it still serves; what it returns is part of the measurement.
+    """
     if reason := peer.missing() or workload.not_for(peer):
         raise CannotError(reason)
     work = workload.of(peer)
@@ -53,7 +62,7 @@ def measure(
     )
     try:
         server.wait_until_it_listens()
-        return _under_load(server, peer, work, cores[1])
+        return {**_under_load(server, peer, work, cores[1]), **ask(start.port)}
     except ServerFailedError as failure:
         raise CannotError(str(failure)) from failure
     finally:

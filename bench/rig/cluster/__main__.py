@@ -9,9 +9,11 @@ import argparse
 import json
 import os
 import re
+import secrets
 import statistics
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +29,7 @@ from rig.workloads import WORKLOADS_BY_NAME, Workload
 
 MEMBERS = 1_000
 """Sockets of each process."""
+TOKEN = secrets.token_hex(16)
 
 
 @contextmanager
@@ -62,10 +65,28 @@ def _field(said: str, pattern: str) -> str:
     return found[1] if found else "0"
 
 
+def _written(port: int) -> Measurement:
+    """What the server says of the whole run: frames per write to a socket, changes per commit."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}
+    )
+    with urllib.request.urlopen(request) as answer:  # noqa: S310 as above
+        said = answer.read().decode()
+
+    def of(name: str) -> float:
+        return float(_field(said, rf"(?m)^chat_{name} (\S+)"))
+
+    return {
+        "frames_per_write": of("deliveries_total") / of("writes_total"),
+        "changes_per_commit": of("commit_size_sum") / of("commit_size_count"),
+    }
+
+
 def _peer(name: str, workers: int, redis: int | None, url: str) -> Peer:
     plain = PEERS_BY_NAME["ours"]
     more = ["--workers", str(workers)] if workers > 1 else []
-    environment = {**OURS, "DATABASE_URL": url, **({"REDIS_URL": f"redis://127.0.0.1:{redis}/0"} if redis else {})}
+    told = {**OURS, "CHAT_METRICS_TOKEN": TOKEN, "DATABASE_URL": url}
+    environment = {**told, **({"REDIS_URL": f"redis://127.0.0.1:{redis}/0"} if redis else {})}
     return replace(
         plain,
         name=name,
@@ -105,7 +126,9 @@ def _once(
         )
     with _redis(folder, cores[1]) as (port, used):
         peer = _peer(name, workers, port if shared else None, url)
-        found = measure(peer, _work(workers, options), cores=cores, scratch=folder, database=database)
+        found = measure(
+            peer, _work(workers, options), cores=cores, scratch=folder, database=database, ask=_written
+        )
         asked = used()
     return {
         "cpu_us_per_delivery": found["cpu_us_per_delivery"],
@@ -113,6 +136,8 @@ def _once(
         "p99_ms": found.get("p99_ms"),
         "messages_per_s": found.get("messages_per_s"),
         "deliveries_per_s": found["deliveries_per_s"],
+        "frames_per_write": found["frames_per_write"],
+        "changes_per_commit": found["changes_per_commit"],
         # Of the whole run, joins and warm-up too.
         "redis_cpu_s": asked["cpu"],
         "publish_calls": asked["publish"],
