@@ -27,6 +27,8 @@ from rig.places import PROJECT, RESULTS
 from rig.processes import free_port, pinned
 from rig.workloads import WORKLOADS_BY_NAME, Workload
 
+KINDS = {"one": (1, False), "one-redis": (1, True), "two-redis": (2, True)}
+"""How many workers, and do they have a Redis?"""
 MEMBERS = 1_000
 """Sockets of each process."""
 TOKEN = secrets.token_hex(16)
@@ -113,9 +115,8 @@ def _work(workers: int, options: argparse.Namespace) -> Workload:
     )
 
 
-def _once(
-    name: str, workers: int, *, shared: bool, folder: Path, cores: tuple[int, int], options: argparse.Namespace
-) -> Measurement:
+def _once(name: str, *, folder: Path, cores: tuple[int, int], options: argparse.Namespace) -> Measurement:
+    workers, shared = KINDS[name]
     database = folder / f"{name}.sqlite3"
     url = options.database or f"sqlite:///{database}"
     environment = {**os.environ, **OURS, "DATABASE_URL": url}
@@ -146,13 +147,13 @@ def _once(
 
 
 def _all(options: argparse.Namespace, cores: tuple[int, int]) -> dict[str, Any]:
-    kinds = (("one", 1, False), ("one-redis", 1, True), ("two-redis", 2, True))
-    found: dict[str, list[Measurement]] = {name: [] for name, _, _ in kinds}
-    for _ in range(options.rounds):
-        for name, workers, shared in kinds:
+    found: dict[str, list[Measurement]] = {name: [] for name in KINDS}
+    for number in range(options.rounds):
+        # There and back: the machine grows slower and quicker while we measure.
+        for name in list(KINDS)[:: -1 if number % 2 else 1]:
             with tempfile.TemporaryDirectory(prefix="chat-cluster-") as folder:
                 try:
-                    once = _once(name, workers, shared=shared, folder=Path(folder), cores=cores, options=options)
+                    once = _once(name, folder=Path(folder), cores=cores, options=options)
                 except CannotError as error:
                     raise SystemExit(f"{name}: {error}") from None
             found[name].append(once)
@@ -161,9 +162,19 @@ def _all(options: argparse.Namespace, cores: tuple[int, int]) -> dict[str, Any]:
         name: {key: statistics.median(each[key] or 0 for each in runs) for key in runs[0]}
         for name, runs in found.items()
     }
-    one = medians["one"]["cpu_us_per_delivery"]
-    ratios = {name: figures["cpu_us_per_delivery"] / one for name, figures in medians.items()}
-    return {"medians": medians, "cpu_per_delivery_beside_one": ratios, "runs": found}
+    beside = {
+        f"{name} beside {other}": _ratios(found[name], found[other])
+        for name, other in (("one-redis", "one"), ("two-redis", "one-redis"), ("two-redis", "one"))
+    }
+    return {"medians": medians, "cpu_per_delivery": beside, "runs": found}
+
+
+def _ratios(ours: list[Measurement], others: list[Measurement]) -> Measurement:
+    """Of CPU per delivery, within each round: the runs of one round meet the same machine."""
+    each = [
+        one["cpu_us_per_delivery"] / other["cpu_us_per_delivery"] for one, other in zip(ours, others, strict=True)
+    ]
+    return {"median": statistics.median(each), "least": min(each), "most": max(each)}
 
 
 def main() -> None:
@@ -178,7 +189,7 @@ def main() -> None:
     options = parser.parse_args()
     cores = two_cores()
     found = _all(options, cores)
-    print(json.dumps({"medians": found["medians"], "ratios": found["cpu_per_delivery_beside_one"]}, indent=1))
+    print(json.dumps({name: found[name] for name in ("medians", "cpu_per_delivery")}, indent=1))
     if options.record:
         text = json.dumps({"machine": describe(cores), **found}, indent=1)
         (RESULTS / "cluster.json").write_text(text + "\n")
