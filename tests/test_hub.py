@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from operator import gt
 
@@ -1217,23 +1217,46 @@ async def test_who_is_behind_can_leave(narrow: None, hub: Hub, clock: Clock) -> 
 # --- Ticks ---
 
 
-async def test_the_first_frame_after_quiet_goes_out_at_once(hub: Hub, clock: Clock) -> None:
-    """A tick delays only what comes within it, and that leaves in one write, in order."""
-    visitor = await enter(hub)
+def counted(visitor: Visitor, also: Callable[[], None] = lambda: None) -> list[int]:
+    """How many frames each write to the visitor has, from here on; and what else happens with each."""
     writes: list[int] = []
     plain = visitor.socket.lane.write
 
-    def counted(batch: Batch) -> None:
+    def write(batch: Batch) -> None:
         writes.append(len(batch.texts))
+        also()
         plain(batch)
 
-    visitor.socket.lane.write = counted  # type: ignore[method-assign]
+    visitor.socket.lane.write = write  # type: ignore[method-assign]
+    return writes
+
+
+async def test_the_first_frame_after_quiet_goes_out_at_once(hub: Hub, clock: Clock) -> None:
+    """A tick delays only what comes within it, and that leaves in one write, in order."""
+    visitor = await enter(hub)
+    writes = counted(visitor)
     clock.stop()
     await deliver(hub)
     assert writes == [1]
     for _ in range(9):
         await say(hub)
     await until(lambda: hub._rooms[ROOM].position == 10)
+    assert writes == [1]
+    await clock.skip(TICK)
+    assert writes == [1, 9]
+    await visitor.reaches(10)
+
+
+async def test_a_room_rests_as_long_as_it_writes(hub: Hub, clock: Clock) -> None:
+    """A big one takes half of the loop at most, and what comes meanwhile leaves together."""
+    visitor = await enter(hub)
+    clock.stop()
+    writes = counted(visitor, partial(clock.work, 10 * TICK))
+    await deliver(hub)
+    for _ in range(9):
+        await say(hub)
+    await until(lambda: hub._rooms[ROOM].position == 10)
+    await clock.skip(9 * TICK)
     assert writes == [1]
     await clock.skip(TICK)
     assert writes == [1, 9]

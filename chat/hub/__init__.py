@@ -10,7 +10,7 @@ whatever another process wrote, arrives then. While the layer is away all goes o
 here is told that the others may be late.
 
 A room's frames that become ready within one tick leave in one write for each socket. The first after quiet goes
-out at once: a tick is a bound on writes, not a delay.
+out at once: a tick is a bound on writes, not a delay. A big room takes half of the loop's time for them at most.
 
 A socket that reads too slowly falls behind: it gets nothing more until its lane has drained, and is then caught up
 from the log. Nobody waits for it, and what is kept for it is a position. Who comes back is caught up the same way.
