@@ -19,13 +19,13 @@ from the log. Nobody waits for it, and what is kept for it is a position. Who co
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from itertools import count, islice
 from typing import Any
 
-from chat import policy, protocol
+from chat import policy
 from chat.conf import chat_settings
+from chat.hub.comparison import RECONCILE, Comparison
 from chat.hub.gossip import Gossip, people_part
 from chat.hub.lateness import Lateness
 from chat.hub.relay import Part, Relay, group_name, tell_from_outside
@@ -38,6 +38,7 @@ from chat.protocol import CloseCode, ErrorCode, Invalid
 from chat.tally import tally
 
 __all__ = [
+    "RECONCILE",
     "RETRY",
     "STRETCH",
     "TICK",
@@ -50,10 +51,8 @@ __all__ = [
     "tell_from_outside",
 ]
 
-RECONCILE = 1.0
-"""Seconds between two comparisons of the hub's positions with the log's."""
 RENEW = 60
-"""Comparisons between two renewals of the group memberships. Layers end them: the in-memory one after 24 hours, or
+"""Seconds between two renewals of the group memberships. Layers end them: the in-memory one after 24 hours, or
 at once when a message waited for 60 s in a process that hung."""
 NOBODY_S = Policy(kind="private")
 """The rules of a room that is gone: nobody may be in it."""
@@ -75,14 +74,13 @@ class Hub:
         # Called with what some process says of who is in a room (chat.presence).
         self.on_presence: Callable[[str, Any], None] = _nothing
         # Called when the layer is there again.
-        self.on_return: list[Callable[[], None]] = [self._look_now]
+        self.on_return: list[Callable[[], None]] = []
         # Set by a server that is stopping: it takes nobody any more.
         self.draining = False
         self._relay = Relay(self._deliver, self._hear, self._is_subscribed, self._returned)
         self.gossip = Gossip(self._relay, self._disconnect_all)
         self.lateness = Lateness()
-        # Set, the positions are compared now.
-        self._look = asyncio.Event()
+        self._comparison = Comparison(self.log, self._rooms, self._reload, self._put_out)
         self._tasks: list[asyncio.Task[None]] = []
         # Those that leave the groups of rooms that nobody is in any more.
         self._shutting: set[asyncio.Task[None]] = set()
@@ -261,6 +259,11 @@ class Hub:
         if room.loading is None:
             room.loading = self._loop.create_task(self._load_rules(room))
 
+    def _put_out(self, room: OpenRoom) -> None:
+        """There is no such room any more: nobody may be in it."""
+        room.policy = NOBODY_S
+        self.on_rules(room)
+
     async def _load_rules(self, room: OpenRoom) -> None:
         try:
             while room.stale and self._rooms.get(room.slug) is room:
@@ -370,7 +373,8 @@ class Hub:
     async def _start(self) -> None:
         if not self._tasks:
             self._tasks = [
-                self._loop.create_task(work) for work in (self._relay.receive(), self._reconcile(), self._renew())
+                self._loop.create_task(work)
+                for work in (self._relay.receive(), self._comparison.run(), self._renew())
             ]
         await self._relay.started()
 
@@ -379,54 +383,9 @@ class Hub:
         for room in self._rooms.values():
             if room.subscribed:
                 room.subscribed = False
+        self._comparison.soon()
         for each in self.on_return:
             each()
-
-    def _look_now(self) -> None:
-        self._look.set()
-
-    async def _reconcile(self) -> None:
-        before: dict[OpenRoom, int] = {}
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RECONCILE):
-                    await self._look.wait()
-            self._look.clear()
-            now = {room: room.position for room in self._rooms.values()}
-            returned = {room: room.returned for room in now}
-            try:
-                positions = await self.log.positions([room.log for room in now])
-            except Invalid:
-                continue
-            for room, position in now.items():
-                there = positions.get(room.log.pk)
-                if there is None or there.epoch != room.log.epoch or there.seq < position:
-                    await self._start_over(room)
-                    continue
-                if there.rules != room.policy.rules:
-                    self._reload(room)
-                room.compared(returned[room], there.seq)
-                room.pruned(there.pruned)
-                # Where something came since the last time, more is on its way: only what stands still is lost.
-                if before.get(room) == position < there.seq:
-                    room.catch_up()
-            before = now
-
-    async def _start_over(self, room: OpenRoom) -> None:
-        """The room's row is gone or is another: the database was restored, or the staff deleted the room."""
-        try:
-            # One that is not public comes back for nobody.
-            log = await self.log.open(room.slug, make=not protocol.is_hidden(room.slug))
-        except Invalid as refusal:
-            if refusal.code == ErrorCode.NO_ROOM:
-                room.policy = NOBODY_S
-                self.on_rules(room)
-            return
-        if log.epoch != room.log.epoch or log.seq < room.position:
-            room.start_over(log)
-            # Another life's: until its own are loaded, no comparison may find them right.
-            room.policy = replace(room.policy, rules=-1)
-            self._reload(room)
 
     async def _renew(self) -> None:
         for rounds in count(1):

@@ -1,0 +1,84 @@
+"""The hub's positions beside the log's, once a second: what the layer lost, and what came past it."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from chat import protocol
+from chat.hub.room import OpenRoom
+from chat.log import Log, Standing
+from chat.protocol import ErrorCode, Invalid
+
+RECONCILE = 1.0
+"""Seconds between two comparisons."""
+
+
+class Comparison:
+    """One per hub, of its open rooms. One query for all of them."""
+
+    def __init__(
+        self,
+        log: Log,
+        rooms: Mapping[str, OpenRoom],
+        reload: Callable[[OpenRoom], None],
+        gone: Callable[[OpenRoom], None],
+    ) -> None:
+        self._log = log
+        self._rooms = rooms
+        # Called with a room whose rules are others now, and with one that is there no more.
+        self._reload = reload
+        self._gone = gone
+        # Set, they are compared now.
+        self._now = asyncio.Event()
+
+    def soon(self) -> None:
+        """Do not wait for the second to end."""
+        self._now.set()
+
+    async def run(self) -> None:
+        """Compare, until cancelled."""
+        before: dict[OpenRoom, int] = {}
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RECONCILE):
+                    await self._now.wait()
+            self._now.clear()
+            now = {room: room.position for room in self._rooms.values()}
+            returned = {room: room.returned for room in now}
+            try:
+                positions = await self._log.positions([room.log for room in now])
+            except Invalid:
+                continue
+            for room, position in now.items():
+                there = positions.get(room.log.pk)
+                if there is None or there.epoch != room.log.epoch or there.seq < position:
+                    await self.start_over(room)
+                else:
+                    # Where something came since the last time, more is on its way: only what stands still is lost.
+                    lost = before.get(room) == position < there.seq
+                    self._compare(room, there, returned[room], lost=lost)
+            before = now
+
+    def _compare(self, room: OpenRoom, there: Standing, returned: int, *, lost: bool) -> None:
+        if there.rules != room.policy.rules:
+            self._reload(room)
+        room.compared(returned, there.seq)
+        room.pruned(there.pruned)
+        if lost:
+            room.catch_up()
+
+    async def start_over(self, room: OpenRoom) -> None:
+        """The room's row is gone or is another: the database was restored, or the staff deleted the room."""
+        try:
+            # One that is not public comes back for nobody.
+            log = await self._log.open(room.slug, make=not protocol.is_hidden(room.slug))
+        except Invalid as refusal:
+            if refusal.code == ErrorCode.NO_ROOM:
+                self._gone(room)
+            return
+        if log.epoch != room.log.epoch or log.seq < room.position:
+            room.start_over(log)
+            # Another life's: until its own are loaded, no comparison may find them right.
+            room.policy = replace(room.policy, rules=-1)
+            self._reload(room)
