@@ -13,7 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from servers import ROOT, free_port, postgresql, redis
+from programs import postgresql
+from servers import ROOT, free_port, redis
 
 LEFT_OUT = {
     "they ask neither the database nor the layer": [

@@ -2,16 +2,14 @@
 
 import http.client
 import os
-import pwd
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -154,105 +152,6 @@ def get(server: Server, path: str, **headers: str) -> http.client.HTTPResponse:
     response.body = response.read()  # type: ignore[attr-defined]
     connection.close()
     return response
-
-
-# --- PostgreSQL ---
-
-
-def postgresql_program(name: str) -> str | None:
-    """Where a program of PostgreSQL is: Debian has them by version, and not on the PATH."""
-    versions = sorted(
-        Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]), reverse=True
-    )
-    return shutil.which(name) or (str(versions[0]) if versions else None)
-
-
-def _postgresql_user() -> str | None:
-    """As whom it runs: root it refuses."""
-    if os.geteuid():
-        return None
-    users = {user.pw_name for user in pwd.getpwall()}
-    return "postgres" if "postgres" in users else "nobody"
-
-
-QUICK = {
-    "autovacuum": "off",
-    "fsync": "off",
-    "full_page_writes": "off",
-    "listen_addresses": "127.0.0.1",
-    "max_connections": "300",
-    "synchronous_commit": "off",
-}
-"""What makes a PostgreSQL quick whose machine does not crash. Who stops it at once, starts it again and wants to
-see its last commits sets ``synchronous_commit``."""
-READY = "database system is ready to accept connections"
-
-
-class Postgresql:
-    """A PostgreSQL of its own on a free port. It may be stopped and started again, on the same data and port."""
-
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        self._folder, self._user = folder, _postgresql_user()
-        if self._user:
-            shutil.chown(folder, self._user)
-        self.port = free_port()
-        self._settings = {**QUICK, **settings, "port": str(self.port), "unix_socket_directories": str(folder)}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8")
-
-    @property
-    def url(self) -> str:
-        """Of a database in it."""
-        return self.database("postgres")
-
-    def database(self, name: str) -> str:
-        """The URL of the database of this name."""
-        return f"postgres://postgres@127.0.0.1:{self.port}/{name}"
-
-    def start(self) -> None:
-        """Returns when it takes connections."""
-        log = self._folder / f"log-{time.monotonic_ns()}"
-        arguments = [f"--{name}={value}" for name, value in self._settings.items()]
-        with log.open("wb") as out:
-            self._process = subprocess.Popen(
-                [*self._command("postgres"), *arguments], cwd=self._folder, user=self._user, stderr=out
-            )
-        _await(self._process, log, lambda said: READY if READY in said else None)
-
-    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
-        """At once, as after a crash; or with SIGINT, which ends transactions, writes all down and then stops.
-
-        On Linux a database's processes live with the first: its end is the end of all.
-        """
-        if self._process:
-            self._process.send_signal(how)
-            self._process.wait(PATIENCE)
-            self._process = None
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._command(program), *arguments]
-        subprocess.run(
-            command, cwd=self._folder, user=self._user, check=True, capture_output=True, timeout=PATIENCE
-        )
-
-    def _command(self, program: str) -> list[str]:
-        return [str(postgresql_program(program)), "-D", str(self._folder / "data")]
-
-
-@contextmanager
-def postgresql(**settings: str) -> Iterator[Postgresql]:
-    """A PostgreSQL of its own, with settings besides QUICK, running; forgotten at the end."""
-    needs(
-        postgresql_program("initdb") and postgresql_program("postgres"),
-        "postgresql: apt-get install postgresql",
-    )
-    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
-        database = Postgresql(Path(folder), settings)
-        database.start()
-        try:
-            yield database
-        finally:
-            database.stop()
 
 
 # --- Redis ---

@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack
 import pytest
 from databases import manage
 from helpers import over_socket
-from servers import Postgresql, Server, Start, get, postgresql
+from programs import PostgreSQL, postgresql
+from servers import Server, Start, get
 from talking import Talker, heard, talkers
 
 from chat.protocol import CloseCode, ErrorCode
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def kept() -> Iterator[Postgresql]:
+def kept() -> Iterator[PostgreSQL]:
     """A PostgreSQL that has what it acknowledged, however it ends."""
     with postgresql(synchronous_commit="on") as kept:
         manage(kept.url, "migrate", "--verbosity", "0")
@@ -25,7 +26,7 @@ def kept() -> Iterator[Postgresql]:
 
 
 @pytest.mark.parametrize("away", [False, True])
-async def test_a_postgresql_that_ends_and_comes_back(kept: Postgresql, start: Start, away: bool) -> None:
+async def test_a_postgresql_that_ends_and_comes_back(kept: PostgreSQL, start: Start, away: bool) -> None:
     """A crash, and a while without it: who speaks is asked to come again, all stay, and all that was acknowledged
     is heard once and in order. Pages and those who come meanwhile are told too, and are served afterwards.
     """
@@ -35,7 +36,7 @@ async def test_a_postgresql_that_ends_and_comes_back(kept: Postgresql, start: St
         listener = await stack.enter_async_context(over_socket(server.ws, "Listener"))
         await listener.join(room)
         people = await talkers(server, stack, room)
-        kept.stop(signal.SIGQUIT)
+        kept.end(signal.SIGQUIT)
         if away:
             await without_it(server, people)
         await asyncio.to_thread(kept.start)

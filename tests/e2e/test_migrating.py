@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from databases import SQLITE, Somebody, copy_of, manage
 from helpers import over_socket
-from servers import ROOT, Postgresql, Start, postgresql
+from programs import PostgreSQL, postgresql
+from servers import ROOT, Start
 from talking import heard, talkers
 
 from chat.protocol import Found
@@ -45,7 +46,7 @@ def later(tmp_path: Path) -> Migrate:
 
 
 @pytest.fixture(scope="module")
-def ours() -> Iterator[Postgresql]:
+def ours() -> Iterator[PostgreSQL]:
     with postgresql() as ours:
         manage(ours.url, "migrate", "--verbosity", "0")
         yield ours
@@ -59,7 +60,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         manage(mine, "migrate", "--verbosity", "0")
         yield mine
     else:
-        ours: Postgresql = request.getfixturevalue("ours")
+        ours: PostgreSQL = request.getfixturevalue("ours")
         with copy_of(ours.database("postgres"), tmp_path) as mine:
             yield mine
 
@@ -85,7 +86,7 @@ async def test_people_talk_while_the_database_is_migrated(url: str, start: Start
 
 
 async def test_a_migration_that_would_have_to_wait_gives_up(
-    ours: Postgresql, start: Start, tmp_path: Path, later: Migrate
+    ours: PostgreSQL, start: Start, tmp_path: Path, later: Migrate
 ) -> None:
     """While somebody reads for long, as a backup does, `migrate` says so in a few seconds, and people talk on."""
     with copy_of(ours.url, tmp_path) as url, Somebody(url) as somebody:

@@ -16,8 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 from helpers import SocketPersona, over_socket
+from programs import postgresql
 from scraped import Numbers
-from servers import PATIENCE, ROOT, Server, Start, get, postgresql
+from servers import PATIENCE, ROOT, Server, Start, get
 from websockets.exceptions import InvalidStatus
 
 from chat.protocol import Message, UserList

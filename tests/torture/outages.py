@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
-from torture.engines import Engines, Program
+from programs import Program
+
+from torture.engines import Engines
 from torture.faults import Does, Scene, drain, frozen, kill
 
 

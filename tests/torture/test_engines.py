@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from programs import PostgreSQL
 from redis import Redis as Client
 from redis.exceptions import RedisError
 
 from torture import engines
-from torture.engines import PostgreSQL, Redis, plugged
+from torture.engines import Redis, plugged
 
 pytestmark = pytest.mark.e2e
 
