@@ -25,6 +25,7 @@ GRACE = 0.2
 ALICE = Identity("account:1", "Alice", lasting=True)
 ALISE = Identity("account:2", "alice", lasting=True)
 BOB = Identity("guest:b0b:Bob", "Bob", lasting=True)
+CHARLIE = Identity("account:3", "Charlie", lasting=True)
 
 
 def passer_by(number: object) -> Identity:
@@ -276,6 +277,63 @@ async def test_who_does_not_come_back_leaves_everywhere(start: Start) -> None:
     here.leave(tab, at_once=False)
     await all_see([there], "Alice")
     assert there.ear.told(Left) == ["Bob"]
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Node], None]:
+    """From here on a grace that runs ends after Redis gave somebody's name, and before they hear of it."""
+
+    def slowly(node: Node) -> None:
+        plain = node.others.claim
+
+        async def claim(*arguments: Any) -> Claim | None:
+            claim = await plain(*arguments)
+            await asyncio.sleep(2 * GRACE)
+            return claim
+
+        monkeypatch.setattr(node.others, "claim", claim)
+
+    return slowly
+
+
+@pytest.mark.parametrize("who", [BOB, passer_by("before")], ids=["with a session", "without"])
+async def test_a_grace_that_ends_while_they_come_back_ends_nothing(
+    start: Start, slowly: Callable[[Node], None], who: Identity
+) -> None:
+    """The name that Redis gave them is not given away after that."""
+    here, there = start(), start()
+    await there.come(ALICE, "Alice")
+    tab = await here.come(who, "Bob")
+    await all_see([here, there], "Alice", "Bob")
+    slowly(here)
+    here.leave(tab, at_once=False)
+    # Redis is told first that only the grace is left.
+    await asyncio.sleep(0)
+    await here.come(who if who.lasting else passer_by("after"), "Bob")
+    await here.come(CHARLIE, "Charlie")
+    await all_see([here, there], "Alice", "Bob", "Charlie")
+    assert [node.ear.told(Left) for node in (here, there)] == [[], []]
+    assert {name for _, _, (_, name, *_) in (await here.others.registry.read(ROOM))[2]} == {
+        "Alice",
+        "Bob",
+        "Charlie",
+    }
+
+
+async def test_who_does_not_come_back_after_all_leaves(start: Start, slowly: Callable[[Node], None]) -> None:
+    """Their grace ended while Redis was asked, and then they were refused."""
+    here, there = start(), start()
+    await there.come(ALICE, "Alice")
+    tab = await here.come(BOB, "Bob")
+    await all_see([here, there], "Alice", "Bob")
+    slowly(here)
+    here.leave(tab, at_once=False)
+    with pytest.raises(PermissionError):
+        async with here.presence.coming(Comer(ROOM, BOB, "Bob", "tab")):
+            raise PermissionError
+    await all_see([there], "Alice")
+    assert there.ear.told(Left) == ["Bob"]
+    await until_soon(lambda: ROOM not in here.presence._rooms)
 
 
 # --- Names ---

@@ -29,6 +29,10 @@ from chat.protocol import ErrorCode, Invalid, Joined, Left, UserList
 __all__ = ["Claim", "Comer", "Entry", "Person", "Presence", "RoomPresence"]
 
 
+COMING = 0.5
+"""Seconds by which a grace is longer that would end while the person comes in again."""
+
+
 class Presence:
     """One per event loop: ``of_this_loop(Presence)``."""
 
@@ -141,6 +145,10 @@ class Presence:
 
     def _gone(self, slug: str, key: str) -> None:
         room = self._rooms[slug]
+        if key in room.coming:
+            # One of theirs comes in, and Redis may have given it the name: what is taken out now would be that.
+            room.people[key].leaving = self._loop.call_later(COMING, self._gone, slug, key)
+            return
         name = room.people[key].name
         told = room.end_ours(key) is not None
         if self.others:
