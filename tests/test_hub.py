@@ -27,7 +27,7 @@ from pytest_django import Settings
 
 from chat import loops, models
 from chat.database import reading
-from chat.hub import RECONCILE, RENEW, RETRY, TICK, Hub, group_name, lateness, people_part
+from chat.hub import RECONCILE, RENEW, REST, RETRY, TICK, Hub, group_name, lateness, people_part
 from chat.hub import room as room_module
 from chat.hub.early import CROSSING
 from chat.hub.relay import PATIENCE, PEOPLE, UNHEARD, Outside
@@ -1247,17 +1247,20 @@ async def test_the_first_frame_after_quiet_goes_out_at_once(hub: Hub, clock: Clo
     await visitor.reaches(10)
 
 
-async def test_a_room_rests_as_long_as_it_writes(hub: Hub, clock: Clock) -> None:
-    """A big one takes half of the loop at most, and what comes meanwhile leaves together."""
+@pytest.mark.parametrize(
+    ("wrote", "rests"), [(0.05, 0.05), (20, REST)], ids=["a big room", "a process that stood still"]
+)
+async def test_a_room_rests_as_long_as_it_writes(hub: Hub, clock: Clock, wrote: float, rests: float) -> None:
+    """A big one takes half of the loop at most, and what comes meanwhile leaves together; but soon."""
     visitor = await enter(hub)
     clock.stop()
-    writes = counted(visitor, partial(clock.work, 10 * TICK))
+    writes = counted(visitor, partial(clock.work, wrote))
     await deliver(hub)
     for _ in range(9):
         await say(hub)
     await until(lambda: hub._rooms[ROOM].position == 10)
-    await clock.skip(9 * TICK)
+    await clock.skip(rests - 0.01)
     assert writes == [1]
-    await clock.skip(TICK)
+    await clock.skip(0.01)
     assert writes == [1, 9]
     await visitor.reaches(10)

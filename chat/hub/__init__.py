@@ -29,7 +29,7 @@ from chat.hub.comparison import RECONCILE, Comparison
 from chat.hub.gossip import Gossip, people_part
 from chat.hub.lateness import Lateness
 from chat.hub.relay import Part, Relay, group_name, tell_from_outside
-from chat.hub.room import RETRY, STRETCH, TICK, OpenRoom
+from chat.hub.room import REST, RETRY, STRETCH, TICK, OpenRoom
 from chat.hub.sockets import PLAIN, Socket
 from chat.log import Change, Log, RoomLog, answered
 from chat.loops import of_this_loop
@@ -39,6 +39,7 @@ from chat.tally import tally
 
 __all__ = [
     "RECONCILE",
+    "REST",
     "RETRY",
     "STRETCH",
     "TICK",

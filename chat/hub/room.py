@@ -24,6 +24,8 @@ TICK = 0.005
 """Seconds between two writes of one room to its sockets, at least: it rests as long as it wrote. So a big room
 leaves the loop half of its time, and what comes meanwhile leaves together: with 1,000 sockets and 64 messages in
 flight a system call carries 62 frames, with 5 ms alone it was 40 to 48."""
+REST = 0.25
+"""And at most: 10,000 sockets take less, and a process that stood still for a while did not write all the time."""
 CHUNK = 65_536
 """Characters that a socket which is caught up gets in one write."""
 STRETCH = 500
@@ -393,7 +395,7 @@ class OpenRoom:
         # Counted from the end: in a big room the writes alone take longer than a tick, and what comes meanwhile
         # would otherwise leave one by one.
         ended = self._loop.time()
-        self._next_at = ended + max(TICK, ended - began)
+        self._next_at = ended + min(max(TICK, ended - began), REST)
 
     def _count(self, frames: int, sockets: int) -> None:
         """For the metrics: once for all frames and sockets, for a delivery costs less than to time it would."""
