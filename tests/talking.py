@@ -1,15 +1,25 @@
-"""People who talk without a pause, whatever becomes of the server's database; and what must be heard of them."""
+"""Two who are in a room; and people who talk without a pause, whatever becomes of the server's database."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from helpers import SocketPersona, over_socket
 from servers import PATIENCE, Server
 
-from chat.protocol import Ack, Error, Message
+from chat.protocol import Ack, Error, Joined, Message
 
 TALKERS = 4
+
+
+@asynccontextmanager
+async def alice_and_bob(*servers: Server) -> AsyncIterator[tuple[SocketPersona, SocketPersona]]:
+    """Alice on the first server and Bob on the last, in the lobby."""
+    async with over_socket(servers[0].ws, "Alice") as alice, over_socket(servers[-1].ws, "Bob") as bob:
+        await alice.join()
+        await bob.join()
+        await alice.expect(Joined, username="Bob")
+        yield alice, bob
 
 
 class Talker:

@@ -121,9 +121,6 @@ def _rooms(answers: Iterable[Answer]) -> list[RoomRow]:
 
 
 def _nearest(answers: Iterable[Answer]) -> list[Standing]:
-    """Who has the least left: of somebody who is in several processes, what the strictest says."""
-    nearest: dict[tuple[str, str], Standing] = {}
-    standings = [standing for answer in answers for standing in answer.standings]
-    for standing in sorted(standings, key=lambda standing: standing.tokens / standing.burst):
-        nearest.setdefault((standing.kind, standing.key), standing)
+    """Who has the least left, of all processes."""
+    nearest = here.strictest(standing for answer in answers for standing in answer.standings)
     return list(nearest.values())[:NEAR]

@@ -6,7 +6,7 @@ which somebody looks, so it is plain values.
 
 import os
 import socket as os_socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from chat.admin.restrictions import ban_url
@@ -146,13 +146,15 @@ def _row(found: Socket, tabs: dict[tuple[str, str], int], standings: Standings) 
 
 
 def _standings() -> Standings:
-    """Who has the least left of what they may ask for, the nearest to their limit first."""
-    standings = [standing for _loop, limits in everywhere(Limits) for standing in limits.snapshot(ROWS)]
-    standings.sort(key=lambda standing: standing.tokens / standing.burst)
-    emptiest: Standings = {}
-    for standing in standings:
-        emptiest.setdefault((standing.kind, standing.key), standing)
-    return emptiest
+    return strictest(standing for _loop, limits in everywhere(Limits) for standing in limits.snapshot(ROWS))
+
+
+def strictest(standings: Iterable[Standing]) -> Standings:
+    """Who has the least left of what they may ask for, first; of one who is told of twice, the stricter."""
+    found: Standings = {}
+    for standing in sorted(standings, key=lambda standing: standing.tokens / standing.burst):
+        found.setdefault((standing.kind, standing.key), standing)
+    return found
 
 
 def _tokens(standings: Standings, kind: str, key: str) -> float | None:

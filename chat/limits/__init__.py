@@ -109,9 +109,10 @@ class Limits:
 
     def news(self) -> News:
         """What others have to know since the last time; empty where nobody took much."""
-        if not chat_settings().LIMITS:
+        settings = chat_settings()
+        if not settings.LIMITS:
             return ()
-        now, settings = self.loop.time(), chat_settings()
+        now = self.loop.time()
         taken = [(kind, *each) for kind, holders in self._shared.items() for each in spent(holders, now)]
         most = {"person": settings.SOCKETS_PER_PERSON, "address": settings.SOCKETS_PER_ADDRESS}
         counts = [

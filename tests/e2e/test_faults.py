@@ -5,29 +5,19 @@ What happens in the midst of much work, and to what servers share, is in torture
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
 from helpers import SocketPersona, over_socket
 from servers import Server, Start, get, needs
+from talking import alice_and_bob
 from torture.engines import plugged, redis
 from websockets.exceptions import WebSocketException
 
 from chat.protocol import VERSION, Ack, Error, ErrorCode, Joined, Left, Message, UserList
 
 pytestmark = pytest.mark.e2e
-
-
-@asynccontextmanager
-async def talking(*servers: Server) -> AsyncIterator[tuple[SocketPersona, SocketPersona]]:
-    """Alice on the first server and Bob on the last, in the lobby."""
-    async with over_socket(servers[0].ws, "Alice") as alice, over_socket(servers[-1].ws, "Bob") as bob:
-        await alice.join()
-        await bob.join()
-        await alice.expect(Joined, username="Bob")
-        yield alice, bob
 
 
 async def heard(speaker: SocketPersona, listener: SocketPersona, content: str) -> Message:
@@ -41,7 +31,7 @@ async def heard(speaker: SocketPersona, listener: SocketPersona, content: str) -
 async def test_open_files_that_run_out_stop_nobody_who_is_in(start: Start) -> None:
     """Further connections are refused, which the log says; those who are in go on; when some go others come in."""
     server = start("daphne")
-    async with talking(server) as (alice, bob):
+    async with alice_and_bob(server) as (alice, bob):
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (160, 160))
         async with AsyncExitStack() as crowd:
             with suppress(OSError, WebSocketException):
@@ -57,7 +47,7 @@ async def test_open_files_that_run_out_stop_nobody_who_is_in(start: Start) -> No
 async def test_a_disk_that_takes_no_more_loses_nothing(start: Start) -> None:
     """What can't be kept is refused with a time to come back, and nobody hears it; then all goes on."""
     server = start("daphne")
-    async with talking(server) as (alice, bob):
+    async with alice_and_bob(server) as (alice, bob):
         await heard(alice, bob, "kept")
         bound = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (65_536, bound[1]))
@@ -84,7 +74,7 @@ async def test_a_link_that_carries_nothing_any_more_is_found(start: Start) -> No
     """Nobody closes it: the person leaves when a ping is not answered, and comes back to what they missed."""
     server = start("probed", PROBE_PING="1")
     with plugged(int(server.address.partition(":")[2])) as cable:
-        async with talking(server) as (alice, _), over_socket(f"ws://{cable.address}/ws", "Carol") as carol:
+        async with alice_and_bob(server) as (alice, _), over_socket(f"ws://{cable.address}/ws", "Carol") as carol:
             welcome = await carol.join()
             await alice.expect(Joined, username="Carol")
             cable.freeze(frozen=True)
@@ -121,7 +111,7 @@ async def test_a_clock_that_jumps_disconnects_nobody(start: Start, tmp_path: Pat
     clock = tmp_path / "clock"
     clock.write_text("+0")
     server = start("daphne", CHAT_LIMITS="on", **faked(clock))
-    async with talking(server) as (alice, bob):
+    async with alice_and_bob(server) as (alice, bob):
         shifts = ["+25h", "-2h", "+0"]
         messages = []
         for shift in shifts:
@@ -140,7 +130,7 @@ async def test_a_clock_that_was_set_back_hides_no_dead_link(start: Start, tmp_pa
     clock.write_text("+0")
     server = start("probed", PROBE_PING="1", **faked(clock))
     with plugged(int(server.address.partition(":")[2])) as cable:
-        async with talking(server) as (alice, _), over_socket(f"ws://{cable.address}/ws", "Carol") as carol:
+        async with alice_and_bob(server) as (alice, _), over_socket(f"ws://{cable.address}/ws", "Carol") as carol:
             await carol.join()
             await alice.expect(Joined, username="Carol")
             clock.write_text("-2h")
@@ -157,7 +147,7 @@ async def test_servers_whose_clocks_differ_are_one_site(start: Start, tmp_path: 
             clock = tmp_path / f"clock{shift}"
             clock.write_text(shift)
             servers.append(start("daphne", REDIS_URL=layer.url, **faked(clock)))
-        async with talking(*servers) as (alice, bob):
+        async with alice_and_bob(*servers) as (alice, bob):
             for number in range(5):
                 await heard(alice, bob, f"from Alice {number}")
                 await heard(bob, alice, f"from Bob {number}")
@@ -179,7 +169,7 @@ DEAD = 9.0
 async def test_a_process_that_stalls_loses_nobody(start: Start) -> None:
     """For two seconds it does nothing, longer than a ping may take: all stay, and have their answers after it."""
     server = start("probed", PROBE_PING="1")
-    async with talking(server) as (alice, bob):
+    async with alice_and_bob(server) as (alice, bob):
         stall = asyncio.create_task(asyncio.to_thread(get, server, "/stall"))
         for number in range(50):
             await alice.send("message", content=f"{number}")

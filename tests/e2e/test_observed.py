@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from databases import manage
 from helpers import SocketPersona, over_socket
 from programs import postgresql
 from scraped import Numbers
@@ -176,7 +177,7 @@ async def test_a_database_that_is_frozen_or_empty_makes_it_unready(url: str, sta
     server.clean = False
     away = {"ready": False, "database": "away", "layer": "ok", "draining": False}
     assert ready(server) == (503, away)
-    migrate(url)
+    manage(url, "migrate", "--verbosity", "0")
     await becomes(server, 200, ready=True, database="ok")
     with frozen(url):
         await becomes(server, 503, **away)
@@ -185,15 +186,6 @@ async def test_a_database_that_is_frozen_or_empty_makes_it_unready(url: str, sta
         assert get(server, "/healthz").status == 200
     await becomes(server, 200, ready=True, database="ok")
     assert server.stop() == 0
-
-
-def migrate(url: str) -> None:
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url},
-        check=True,
-    )
 
 
 def test_a_process_that_says_goodbye_is_unready(start: Start) -> None:

@@ -9,9 +9,10 @@ import pytest
 from helpers import SocketPersona, over_socket
 from redis import Redis as Client
 from servers import Server, Start
+from talking import alice_and_bob
 from torture.engines import Redis, redis
 
-from chat.protocol import Found, History, Joined, Left, Message, UserList
+from chat.protocol import Found, History, Left, Message, UserList
 
 pytestmark = pytest.mark.e2e
 
@@ -32,11 +33,8 @@ def two(start: Start, layer: Redis) -> list[Server]:
 
 @asynccontextmanager
 async def talking(*servers: Server) -> AsyncIterator[tuple[SocketPersona, SocketPersona]]:
-    """Alice on the first server and Bob on the last, in the lobby, who have heard each other."""
-    async with over_socket(servers[0].ws, "Alice") as alice, over_socket(servers[-1].ws, "Bob") as bob:
-        await alice.join()
-        await bob.join()
-        await alice.expect(Joined, username="Bob")
+    """Alice and Bob, who have heard each other."""
+    async with alice_and_bob(*servers) as (alice, bob):
         await alice.say("before")
         await bob.expect(Message, content="before")
         yield alice, bob
