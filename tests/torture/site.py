@@ -1,16 +1,14 @@
 """The server through its lives: always on one port and one database, each life with a log of its own."""
 
 import asyncio
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from servers import ROOT, Server, free_port, running
+from databases import manage
+from servers import Server, free_port, running
 
 from torture.database import SQLITE, Database
 from torture.engines import Cable
@@ -103,12 +101,7 @@ class Site:
 
 def migrated(url: str) -> Database:
     """The database, with its tables."""
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url},
-        check=True,
-    )
+    manage(url, "migrate", "--verbosity", "0")
     return Database(url)
 
 
