@@ -225,7 +225,7 @@ BAD: dict[str, Callable[[str], str]] = {
     "an algorithm that isn't set": lambda pk: RSA.sign(payload(sub=pk)),
     "a public key for a secret": confused,
     "no signature": lambda pk: own(sub=pk).rpartition(".")[0] + ".",
-    "another's signature": lambda pk: own(sub=pk).rpartition(".")[0] + "." + own(sub="2").rpartition(".")[2],
+    "another's signature": lambda pk: own(sub=pk).rpartition(".")[0] + "." + own(sub=f"{pk}0").rpartition(".")[2],
     "another payload": lambda pk: own(sub=pk).replace(own(sub=pk).split(".")[1], segment(payload(sub=pk, x=1))),
     "another secret": lambda pk: jwt.encode(payload(sub=pk), b"x" * 32, "HS256"),
     "crit": lambda pk: hand_made({**HS, "crit": ["exp"], "exp": 1}, payload(sub=pk)),
