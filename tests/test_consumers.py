@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -386,6 +387,26 @@ async def test_a_page_may_be_ahead_of_its_socket(bob: Persona, person: Enter, cl
     assert follower.seqs == [4, 5], "what it is told of before is old to it"
     await bob.expect(Message, content="five")
     assert [said.id for said in bob.heard if isinstance(said, Message)] == [1, 2, 3, 4, 5]
+
+
+async def test_a_log_that_is_another_while_somebody_comes_is_told_anew(
+    alice: Persona, bob: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not told that they have all that came before: it was of a database that is not there any more."""
+    epoch = (await alice.join()).epoch
+    await alice.say("one")
+    room = of_this_loop(Hub).room(LOBBY)
+    assert room
+    could = room.can_resume
+
+    async def restored(since: int | None, *known: Any) -> bool:
+        resumes = await could(since, *known)
+        room.start_over(replace(room.log, epoch="another", seq=0))
+        return resumes
+
+    monkeypatch.setattr(room, "can_resume", restored)
+    welcome = await bob.join(since=1, epoch=epoch)
+    assert (welcome.resumed, welcome.epoch, welcome.seq) == (False, "another", 0)
 
 
 async def test_history_goes_back_page_by_page(alice: Persona) -> None:

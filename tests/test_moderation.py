@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 from channels.db import database_sync_to_async as in_a_thread
 from django.contrib.auth.models import User
+from doubles import Clock
 from helpers import CommunicatorPersona, Enter
 from members import guest, member
 from pytest_django import Settings
 
 from chat import models
+from chat.hub import Hub
+from chat.hub.standstill import LONGEST
 from chat.loops import of_this_loop
 from chat.protocol import (
     Ack,
@@ -378,18 +381,44 @@ async def test_what_the_admin_saves_reaches_the_sockets(alice: Persona, bob: Per
     assert (await bob.expect(RoomChanged)).role == "moderator"
 
 
+async def ban_past_signals(name: str) -> None:
+    """As another process does it, of which no word comes here."""
+    user, room = await User.objects.aget(username=name), await models.Room.objects.aget(slug=ROOM)
+    ban = models.Restriction(kind="ban", person=f"account:{user.pk}", room=room)
+    await models.Restriction.objects.abulk_create([ban])
+    await models.Room.objects.filter(slug=ROOM).aupdate(rules=77)
+
+
 async def test_what_no_signal_tells_is_found(alice: Persona, bob: Persona) -> None:
     """SQL that goes past Django and counts the room's rules up is seen within a second."""
-    user = await User.objects.aget(username="Bob")
-    await models.Restriction.objects.abulk_create(
-        [
-            models.Restriction(
-                kind="ban", person=f"account:{user.pk}", room=await models.Room.objects.aget(slug=ROOM)
-            )
-        ]
-    )
-    await models.Room.objects.filter(slug=ROOM).aupdate(rules=77)
+    await ban_past_signals("Bob")
     assert (await bob.expect(Removed)).code == ErrorCode.BANNED
+
+
+async def test_who_was_banned_while_the_process_stood_still_does_nothing_more(
+    alice: Persona, bob: Persona, clock: Clock
+) -> None:
+    """What they sent meanwhile is heard when it is known that they may not."""
+    await ban_past_signals("Bob")
+    clock.work(LONGEST + 0.1)
+    assert await refusal(bob, "message", content="hi") == ErrorCode.NOT_JOINED
+    assert bob.count(Removed) == 1
+    assert not [heard for heard in await alice.silence() if isinstance(heard, Message)]
+
+
+async def test_who_was_banned_while_their_coming_stood_still_is_not_let_in(
+    alice: Persona, person: Enter, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was allowed when it began."""
+    bob = await member(person, "Bob")
+
+    async def stand_still(*_: Any) -> int:
+        await ban_past_signals("Bob")
+        clock.work(LONGEST + 0.1)
+        return 0
+
+    monkeypatch.setattr(of_this_loop(Hub).log, "read_position", stand_still)
+    assert await refusal(bob, "join") == ErrorCode.BANNED
 
 
 def identity_of(name: str) -> Any:

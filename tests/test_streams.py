@@ -27,6 +27,7 @@ from chat.conf import chat_settings
 from chat.hub import RECONCILE, RETRY, TICK, Hub, OpenRoom
 from chat.hub import room as room_module
 from chat.hub.relay import Relay
+from chat.hub.standstill import LONGEST
 from chat.log import RoomLog, Write, Writer, Written, queries, upkeep
 from chat.protocol import AnyOutgoing, Invalid, Welcome
 
@@ -81,8 +82,10 @@ class Client(Visitor):
 
     async def _join(self) -> None:
         room = await self.story.patiently(self.hub.open, self.story.slug)
-        since = self.seq if self.epoch is not None else None
+        since, log = (self.seq if self.epoch is not None else None), room.log
         resumed = await self.story.patiently(room.can_resume, since, self.epoch, chat_settings().CATCH_UP)
+        await self.hub.standstill.end()
+        resumed = resumed and room.log is log
         room.welcome(self.socket, resumed=resumed)
         self.hub.enter(room, self.socket, since if resumed else None)
         self.joining = None
@@ -250,6 +253,12 @@ class Story:
     async def a_second(self, who: int, much: int) -> None:
         await self.clock.skip(RECONCILE)
 
+    async def stand_still(self, who: int, much: int) -> None:
+        """Both processes; what was to be done meanwhile is done when they know what they missed."""
+        self.clock.work(LONGEST + 0.1)
+        for hub in self.hubs:
+            hub.standstill.waking()
+
     async def weather(self, who: int, much: int) -> None:
         """The layer and the database are as bad as that."""
         self.layer.lost = self.chance.choice([0, 0.3, 1])
@@ -341,7 +350,7 @@ ACTS = [
     *["write_here", "write_elsewhere"] * 4,
     *["come", "cut", "cut", "leave", "leave", "come_back", "come_back", "join_again"],
     *["stop_reading", "go_on_reading", "wait", "wait"],
-    *["a_tick", "a_second", "weather", "prune", "replace_the_room"],
+    *["a_tick", "a_second", "stand_still", "weather", "prune", "replace_the_room"],
 ]
 
 

@@ -31,6 +31,7 @@ from chat.hub.lateness import Lateness
 from chat.hub.relay import Part, Relay, group_name, tell_from_outside
 from chat.hub.room import REST, RETRY, STRETCH, TICK, OpenRoom
 from chat.hub.sockets import PLAIN, Socket
+from chat.hub.standstill import Standstill
 from chat.log import Change, Log, RoomLog, answered
 from chat.loops import of_this_loop
 from chat.policy import Policy
@@ -82,6 +83,7 @@ class Hub:
         self.gossip = Gossip(self._relay, self._disconnect_all)
         self.lateness = Lateness()
         self._comparison = Comparison(self.log, self._rooms, self._reload, self._put_out)
+        self.standstill = Standstill(self._learn)
         self._tasks: list[asyncio.Task[None]] = []
         # Those that leave the groups of rooms that nobody is in any more.
         self._shutting: set[asyncio.Task[None]] = set()
@@ -375,7 +377,12 @@ class Hub:
         if not self._tasks:
             self._tasks = [
                 self._loop.create_task(work)
-                for work in (self._relay.receive(), self._comparison.run(), self._renew())
+                for work in (
+                    self._relay.receive(),
+                    self._comparison.run(),
+                    self._renew(),
+                    self.standstill.watch(),
+                )
             ]
         await self._relay.started()
 
@@ -387,6 +394,13 @@ class Hub:
         self._comparison.soon()
         for each in self.on_return:
             each()
+
+    async def _learn(self) -> None:
+        """Have all that the log has of the open rooms: what was said, and who may do what."""
+        if self._rooms:
+            await self._comparison.look(patient=False)
+            for room in list(self._rooms.values()):
+                await room.caught_up()
 
     async def _renew(self) -> None:
         for rounds in count(1):

@@ -31,6 +31,8 @@ class Comparison:
         self._gone = gone
         # Set, they are compared now.
         self._now = asyncio.Event()
+        # Where each was at the last one.
+        self._before: dict[OpenRoom, int] = {}
 
     def soon(self) -> None:
         """Do not wait for the second to end."""
@@ -38,27 +40,31 @@ class Comparison:
 
     async def run(self) -> None:
         """Compare, until cancelled."""
-        before: dict[OpenRoom, int] = {}
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RECONCILE):
                     await self._now.wait()
             self._now.clear()
-            now = {room: room.position for room in self._rooms.values()}
-            returned = {room: room.returned for room in now}
-            try:
-                positions = await self._log.positions([room.log for room in now])
-            except Invalid:
-                continue
-            for room, position in now.items():
-                there = positions.get(room.log.pk)
-                if there is None or there.epoch != room.log.epoch or there.seq < position:
-                    await self.start_over(room)
-                else:
-                    # Where something came since the last time, more is on its way: only what stands still is lost.
-                    lost = before.get(room) == position < there.seq
-                    self._compare(room, there, returned[room], lost=lost)
-            before = now
+            with suppress(Invalid):
+                await self.look()
+
+    async def look(self, *, patient: bool = True) -> None:
+        """Compare. Raises Invalid (busy).
+
+        Where something came since the last time, more is on its way, and only what stands still is lost. Not
+        ``patient``, all that is not here yet is read from the log.
+        """
+        now = {room: room.position for room in self._rooms.values()}
+        returned = {room: room.returned for room in now}
+        positions = await self._log.positions([room.log for room in now])
+        for room, position in now.items():
+            there = positions.get(room.log.pk)
+            if there is None or there.epoch != room.log.epoch or there.seq < position:
+                await self.start_over(room)
+            else:
+                lost = position < there.seq and (not patient or self._before.get(room) == position)
+                self._compare(room, there, returned[room], lost=lost)
+        self._before = now
 
     def _compare(self, room: OpenRoom, there: Standing, returned: int, *, lost: bool) -> None:
         if there.rules != room.policy.rules:

@@ -301,6 +301,13 @@ class OpenRoom:
         self._more = True
         self._gap = self._gap or self._loop.create_task(self._read_gap())
 
+    async def caught_up(self) -> None:
+        """Return when what is being read from the log is here, and the rules; all that came is then written."""
+        works = [work for work in (self.loading, self._gap) if work]
+        if works:
+            await asyncio.wait(works)
+        self.flush()
+
     async def _read_gap(self) -> None:
         try:
             while self._more:

@@ -37,9 +37,10 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
     try:
         await _check_entering(hub, room, socket)
         read = await _read_position(hub, room, who, command)
-        since = given(command.since)
+        since, log = given(command.since), room.log
         resumed = await room.can_resume(since, given(command.epoch), chat_settings().CATCH_UP)
         async with presence.coming(Comer(slug, who, name, socket.id, socket.address)) as claim:
+            await hub.standstill.end()
             # Nothing suspends from here on: nothing is delivered in between, and nobody is counted who does not
             # get in. What was allowed before may not be any more.
             who = socket.identity
@@ -51,6 +52,8 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
         raise
     socket.username, socket.author = name, _author(who, name)
     socket.rooms[slug] = about(room.policy, who, socket.address)
+    # Not where the database was restored meanwhile.
+    resumed = resumed and room.log is log
     room.welcome(socket, resumed=resumed, read=read, ref=given(command.ref))
     if hub.lateness.told:
         socket.lane.say(hub.lateness.frame())

@@ -1,6 +1,7 @@
 """Several servers that share a Redis and a database: real ones, each a process of its own."""
 
 import asyncio
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,13 +16,29 @@ from browsing import ACCOUNTS, Browser, shell
 from helpers import SocketPersona, over_socket
 from redis import asyncio as aioredis
 from servers import PATIENCE, Server, Start, free_port, redis
+from torture.engines import plugged
 
 from chat.hub import group_name
-from chat.protocol import CloseCode, Error, ErrorCode, Joined, Late, Left, Message, TypingNow, UserList
+from chat.hub.standstill import LONGEST
+from chat.protocol import (
+    LOBBY,
+    Ack,
+    CloseCode,
+    Error,
+    ErrorCode,
+    Joined,
+    Late,
+    Left,
+    Message,
+    Removed,
+    TypingNow,
+    UserList,
+)
 
 pytestmark = pytest.mark.e2e
 
 PREFIX = "chat"
+ROOM = "garden"
 
 
 @pytest.fixture
@@ -153,11 +170,11 @@ async def signed_in(server: Server, name: str) -> Browser:
 
 
 @asynccontextmanager
-async def at(server: Server, name: str, browser: Browser) -> AsyncIterator[SocketPersona]:
+async def at(server: Server, name: str, browser: Browser, room: str = LOBBY) -> AsyncIterator[SocketPersona]:
     """A socket at this server, as a page in this browser opens it."""
     headers = {**browser.headers, "Origin": server.http}
     async with over_socket(server.ws, name, additional_headers=headers) as persona:
-        await persona.join()
+        await persona.join(room)
         yield persona
 
 
@@ -175,6 +192,29 @@ async def test_a_sign_in_that_ends_at_one_node_ends_at_the_other(accounts: list[
             "bob = User.objects.get(username='Bob')\nbob.is_active = False\nbob.save()",
         )
         assert await bob.closed() == CloseCode.NOT_SIGNED_IN
+
+
+async def test_a_node_that_stood_still_lets_nobody_do_what_they_no_longer_may(port: int, start: Start) -> None:
+    """Bob was banned at the other node, and no word of it comes: what he said meanwhile nobody hears."""
+    with plugged(port) as cable:
+        addresses = f"127.0.0.1:{port}", cable.address
+        here, there = (start("daphne", REDIS_URL=f"redis://{address}/0") for address in addresses)
+        shell(here, ACCOUNTS)
+        alice_s, bob_s = await signed_in(here, "Alice"), await signed_in(here, "Bob")
+        async with at(here, "Alice", alice_s, ROOM) as alice, at(there, "Bob", bob_s, ROOM) as bob:
+            await alice.say("welcome", ROOM)
+            await bob.expect(Message, content="welcome")
+            cable.freeze(frozen=True)
+            there.process.send_signal(signal.SIGSTOP)
+            await alice.send("ban", room=ROOM, username="Bob", ref="ban")
+            await alice.expect(Ack, ref="ban")
+            await bob.send("message", room=ROOM, content="still here", ref="late")
+            await asyncio.sleep(LONGEST + 0.5)
+            there.process.send_signal(signal.SIGCONT)
+            await bob.expect(Removed, room=ROOM)
+            assert (await bob.expect(Error, ref="late")).code == ErrorCode.NOT_JOINED
+            await alice.silence()
+            assert alice.count(Message) == 1
 
 
 async def until_it_says(what: str, ask: Callable[[str], str]) -> str:

@@ -1,0 +1,134 @@
+"""A process that stood still: nothing is done before it learned what it missed, or can't."""
+
+import asyncio
+import logging
+
+import pytest
+from doubles import Clock
+
+from chat.hub.standstill import LONGEST, LOOK, PATIENCE, Standstill
+from chat.protocol import ErrorCode, Invalid
+
+
+class Lesson:
+    """What was missed is learned when the test lets it."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self.refuses = False
+
+    async def __call__(self) -> None:
+        self.begun += 1
+        await self.may_end.wait()
+        if self.refuses:
+            raise Invalid(ErrorCode.BUSY, "away")
+
+
+@pytest.fixture
+async def lesson(clock: Clock) -> Lesson:
+    clock.stop()
+    return Lesson()
+
+
+async def test_all_wait_for_one_lesson(lesson: Lesson, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """Which the log says."""
+    standstill = Standstill(lesson)
+    lesson.may_end.clear()
+    clock.work(LONGEST + 0.1)
+    waiting = [asyncio.create_task(standstill.end()) for _ in range(10)]
+    await clock.skip(0)
+    assert (lesson.begun, any(task.done() for task in waiting)) == (1, False)
+    lesson.may_end.set()
+    await asyncio.gather(*waiting)
+    assert not standstill.waking()
+    assert lesson.begun == 1
+    assert caplog.record_tuples == [
+        ("chat.hub", logging.WARNING, "this process stood still for 2.1 s: it compares itself with the log")
+    ]
+
+
+async def test_who_gives_up_ends_it_for_nobody(lesson: Lesson, clock: Clock) -> None:
+    """A socket that is gone does not wait any more; the others do."""
+    standstill = Standstill(lesson)
+    lesson.may_end.clear()
+    clock.work(LONGEST + 0.1)
+    one, other = asyncio.create_task(standstill.end()), asyncio.create_task(standstill.end())
+    await clock.skip(0)
+    one.cancel()
+    await clock.skip(0)
+    assert not other.done()
+    lesson.may_end.set()
+    await other
+    assert lesson.begun == 1
+
+
+async def test_a_standstill_while_one_ends_is_another(lesson: Lesson, clock: Clock) -> None:
+    """What is being learned may be from before it."""
+    standstill = Standstill(lesson)
+    lesson.may_end.clear()
+    clock.work(LONGEST + 0.1)
+    ended = asyncio.create_task(standstill.end())
+    await clock.skip(0)
+    clock.work(LONGEST + 0.1)
+    assert standstill.waking()
+    lesson.may_end.set()
+    await ended
+    assert lesson.begun == 2
+
+
+async def test_who_works_or_watches_does_not_stand_still(lesson: Lesson, clock: Clock) -> None:
+    """Nor somebody to whom nobody says anything."""
+    standstill = Standstill(lesson)
+    for _ in range(3):
+        clock.work(LONGEST - 0.1)
+        assert not standstill.waking()
+    watching = asyncio.create_task(standstill.watch())
+    for _ in range(5):
+        await clock.skip(LOOK)
+    watching.cancel()
+    assert not standstill.waking()
+    assert lesson.begun == 0
+
+
+async def test_one_that_nobody_asks_is_noticed(lesson: Lesson, clock: Clock) -> None:
+    """Its watch sees it."""
+    standstill = Standstill(lesson)
+    watching = asyncio.create_task(standstill.watch())
+    await clock.skip(LONGEST + 0.1)
+    await clock.skip(0)
+    watching.cancel()
+    assert lesson.begun == 1
+
+
+async def test_without_the_database_all_goes_on(lesson: Lesson, clock: Clock) -> None:
+    """At once where it fails, after a while where it hangs."""
+    standstill = Standstill(lesson)
+    lesson.refuses = True
+    clock.work(LONGEST + 0.1)
+    await standstill.end()
+    lesson.may_end.clear()
+    watching = asyncio.create_task(standstill.watch())
+    await clock.skip(LONGEST + 0.1)
+    ended = asyncio.create_task(standstill.end())
+    for _ in range(int(PATIENCE / LOOK)):
+        assert not ended.done()
+        await clock.skip(LOOK)
+    await ended
+    watching.cancel()
+    assert lesson.begun == 2
+
+
+async def test_its_end_ends_with_the_watch(lesson: Lesson, clock: Clock) -> None:
+    """Nobody waits for it then."""
+    standstill = Standstill(lesson)
+    lesson.may_end.clear()
+    watching = asyncio.create_task(standstill.watch())
+    await clock.skip(LONGEST + 0.1)
+    ended = asyncio.create_task(standstill.end())
+    await clock.skip(0)
+    assert not ended.done()
+    watching.cancel()
+    await ended
+    assert not standstill.waking()
