@@ -27,7 +27,7 @@ from pytest_django import Settings
 
 from chat import loops, models
 from chat.database import reading
-from chat.hub import RECONCILE, RENEW, REST, RETRY, TICK, Hub, group_name, lateness, people_part
+from chat.hub import RECONCILE, RENEW, REST, RETRY, TICK, Hub, OpenRoom, group_name, lateness, people_part
 from chat.hub import room as room_module
 from chat.hub.early import CROSSING
 from chat.hub.relay import PATIENCE, PEOPLE, UNHEARD, Outside
@@ -818,6 +818,29 @@ async def test_a_room_is_made_for_who_may_beside_who_may_not(hub: Hub) -> None:
         await one
     assert refused.value.code == ErrorCode.NO_ROOM
     hub.release(await other)
+
+
+async def test_a_room_is_made_for_who_comes_as_it_is_refused(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the turn of the loop in which the opening for another has failed, and is not forgotten yet."""
+    failed = asyncio.get_running_loop().create_future()
+    opened = hub.log.open
+
+    async def refused(slug: str, *, make: bool, owner: int | str | None = None) -> RoomLog:
+        try:
+            return await opened(slug, make=make, owner=owner)
+        except Invalid:
+            failed.set_result(None)
+            raise
+
+    async def come_then() -> OpenRoom:
+        await failed
+        return await hub.open("new")
+
+    monkeypatch.setattr(hub.log, "open", refused)
+    coming = asyncio.create_task(come_then())
+    with pytest.raises(Invalid):
+        await hub.open("new", make=False)
+    hub.release(await coming)
 
 
 async def test_a_room_is_opened_once_for_all_who_come(hub: Hub, statements: list[str], clock: Clock) -> None:

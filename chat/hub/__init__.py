@@ -157,18 +157,26 @@ class Hub:
         return room
 
     async def _opened(self, slug: str, *, make: bool, owner: int | str | None) -> OpenRoom:
-        others = slug in self._opening
-        if not others:
-            self._opening[slug] = self._loop.create_task(self._open(slug, make=make, owner=owner))
-            self._opening[slug].add_done_callback(lambda _: self._opening.pop(slug))
-        try:
-            # One who gives up must not take the room from those who wait too.
-            return await asyncio.shield(self._opening[slug])
-        except Invalid as refusal:
-            if not (others and make and refusal.code == ErrorCode.NO_ROOM):
-                raise
-        # It was opened for somebody who may not make rooms.
-        return self._rooms.get(slug) or await self._opened(slug, make=make, owner=owner)
+        while True:
+            opening = self._opening.get(slug)
+            # One that has ended may be there until the loop's next turn: who waited for it came first.
+            others = opening is not None and not opening.done()
+            if opening is None or not others:
+                opening = self._opening[slug] = self._loop.create_task(self._open(slug, make=make, owner=owner))
+                opening.add_done_callback(partial(self._forget_opening, slug))
+            try:
+                # One who gives up must not take the room from those who wait too.
+                return await asyncio.shield(opening)
+            except Invalid as refusal:
+                if not (others and make and refusal.code == ErrorCode.NO_ROOM):
+                    raise
+            # It was opened for somebody who may not make rooms.
+            if room := self._rooms.get(slug):
+                return room
+
+    def _forget_opening(self, slug: str, opening: asyncio.Task[OpenRoom]) -> None:
+        if self._opening.get(slug) is opening:
+            del self._opening[slug]
 
     async def _open(self, slug: str, *, make: bool, owner: int | str | None) -> OpenRoom:
         log = await self.log.open(slug, make=make, owner=owner)
