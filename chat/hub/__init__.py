@@ -18,24 +18,23 @@ from the log. Nobody waits for it, and what is kept for it is a position. Who co
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import count, islice
 from typing import Any
 
-from chat import policy
 from chat.conf import chat_settings
 from chat.hub.comparison import RECONCILE, Comparison
 from chat.hub.gossip import Gossip, people_part
 from chat.hub.lateness import Lateness
+from chat.hub.openings import Openings
 from chat.hub.relay import Part, Relay, group_name, tell_from_outside
 from chat.hub.room import REST, RETRY, STRETCH, TICK, OpenRoom
+from chat.hub.rules import Rules
 from chat.hub.sockets import PLAIN, Socket
 from chat.hub.standstill import Standstill
-from chat.log import Change, Log, RoomLog, answered
+from chat.log import Change, Log, RoomLog
 from chat.loops import of_this_loop
-from chat.policy import Policy
-from chat.protocol import CloseCode, ErrorCode, Invalid
+from chat.protocol import CloseCode
 from chat.tally import tally
 
 __all__ = [
@@ -56,8 +55,6 @@ __all__ = [
 RENEW = 60
 """Seconds between two renewals of the group memberships. Layers end them: the in-memory one after 24 hours, or
 at once when a message waited for 60 s in a process that hung."""
-NOBODY_S = Policy(kind="private")
-"""The rules of a room that is gone: nobody may be in it."""
 
 
 class Hub:
@@ -68,11 +65,6 @@ class Hub:
         # The truth of what is delivered.
         self.log = of_this_loop(Log)
         self.log.on_committed = self._publish
-        self._rooms: dict[str, OpenRoom] = {}
-        # Rooms that are being opened: whoever comes meanwhile waits for the same one.
-        self._opening: dict[str, asyncio.Task[OpenRoom]] = {}
-        # Called when a room's rules are loaded anew.
-        self.on_rules: Callable[[OpenRoom], None] = _nothing
         # Called with what some process says of who is in a room (chat.presence).
         self.on_presence: Callable[[str, Any], None] = _nothing
         # Called when the layer is there again.
@@ -82,11 +74,12 @@ class Hub:
         self._relay = Relay(self._deliver, self._hear, self._is_subscribed, self._returned)
         self.gossip = Gossip(self._relay, self._disconnect_all)
         self.lateness = Lateness()
-        self._comparison = Comparison(self.log, self._rooms, self._reload, self._put_out)
+        self._openings = Openings(self.log, self._relay, self._start)
+        self._rooms = self._openings.rooms
+        self.rules = Rules(self._rooms)
+        self._comparison = Comparison(self.log, self._rooms, self.rules)
         self.standstill = Standstill(self._learn)
         self._tasks: list[asyncio.Task[None]] = []
-        # Those that leave the groups of rooms that nobody is in any more.
-        self._shutting: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -142,69 +135,11 @@ class Hub:
         Where there is none it is made, for its owner. Raises Invalid: no_room where there is none and not
         ``make``, busy where the database doesn't answer.
         """
-        room = self._rooms.get(slug) or await self._opened(slug, make=make, owner=owner)
-        room.holders += 1
-        try:
-            await self._start()
-            async with room.turn:
-                # Only the first asks: while the layer is away, the others need not wait for it one after another.
-                if room.subscribed is None:
-                    room.subscribed = False
-                    room.subscribed = await self._relay.subscribe(slug)
-        except BaseException:
-            self.release(room)
-            raise
-        return room
-
-    async def _opened(self, slug: str, *, make: bool, owner: int | str | None) -> OpenRoom:
-        while True:
-            opening = self._opening.get(slug)
-            # One that has ended may be there until the loop's next turn: who waited for it came first.
-            others = opening is not None and not opening.done()
-            if opening is None or not others:
-                opening = self._opening[slug] = self._loop.create_task(self._open(slug, make=make, owner=owner))
-                opening.add_done_callback(partial(self._forget_opening, slug))
-            try:
-                # One who gives up must not take the room from those who wait too.
-                return await asyncio.shield(opening)
-            except Invalid as refusal:
-                if not (others and make and refusal.code == ErrorCode.NO_ROOM):
-                    raise
-            # It was opened for somebody who may not make rooms.
-            if room := self._rooms.get(slug):
-                return room
-
-    def _forget_opening(self, slug: str, opening: asyncio.Task[OpenRoom]) -> None:
-        if self._opening.get(slug) is opening:
-            del self._opening[slug]
-
-    async def _open(self, slug: str, *, make: bool, owner: int | str | None) -> OpenRoom:
-        log = await self.log.open(slug, make=make, owner=owner)
-        room = self._rooms[slug] = OpenRoom(self.log, log, await self._policy(log))
-        # Held until whoever asked for it has it: all of them may have given up.
-        room.holders = 1
-        self._loop.call_later(RECONCILE, self.release, room)
-        return room
+        return await self._openings.open(slug, make=make, owner=owner)
 
     def release(self, room: OpenRoom) -> None:
-        """Let go of a room. The layer hears of it in the background: who leaves does not wait for it."""
-        room.holders -= 1
-        if room.holders == 0:
-            task = self._loop.create_task(self._shut(room))
-            self._shutting.add(task)
-            task.add_done_callback(self._shutting.discard)
-
-    async def _shut(self, room: OpenRoom) -> None:
-        async with room.turn:
-            if room.holders:
-                return
-            if room.subscribed is not None:
-                await self._relay.unsubscribe(room.slug)
-                room.subscribed = None
-            # Somebody may have come while the layer was busy: they wait for this turn, with the same room.
-            if self._rooms.get(room.slug) is room and room.holders == 0:
-                del self._rooms[room.slug]
-                room.close()
+        """Let go of a room."""
+        self._openings.release(room)
 
     def enter(self, room: OpenRoom, socket: Socket, since: int | None = None) -> None:
         """Give a socket what came after ``since``, and then what is written in the room.
@@ -250,43 +185,10 @@ class Hub:
         """Have every process look at these people's sockets again, and end those of these sessions."""
         self._relay.tell(people_part(people, sessions))
 
-    async def _policy(self, log: RoomLog) -> Policy:
-        found = await answered(partial(policy.load, log.pk))
-        if found is None:
-            raise Invalid(ErrorCode.NO_ROOM, f"room: there is no room {log.slug!r} for you", field="room")
-        return found
-
     async def reload(self, slug: str) -> None:
         """Have the room's rules here as the database has them now."""
-        room = self._rooms.get(slug)
-        if room:
-            self._reload(room)
-            if room.loading:
-                await asyncio.shield(room.loading)
-
-    def _reload(self, room: OpenRoom) -> None:
-        """Load the room's rules, soon; one that is asked for meanwhile comes after."""
-        room.stale = True
-        if room.loading is None:
-            room.loading = self._loop.create_task(self._load_rules(room))
-
-    def _put_out(self, room: OpenRoom) -> None:
-        """There is no such room any more: nobody may be in it."""
-        room.policy = NOBODY_S
-        self.on_rules(room)
-
-    async def _load_rules(self, room: OpenRoom) -> None:
-        try:
-            while room.stale and self._rooms.get(room.slug) is room:
-                room.stale, log = False, room.log
-                with suppress(Invalid):
-                    # Where the database is away, or the room is gone, the comparison each second comes back.
-                    found = await self._policy(log)
-                    if log is room.log:
-                        room.policy = found
-                        self.on_rules(room)
-        finally:
-            room.loading = None
+        if room := self._rooms.get(slug):
+            await asyncio.shield(self.rules.reload(room))
 
     # --- Slow readers ---
 
@@ -367,7 +269,7 @@ class Hub:
             case "presence", *news:
                 self.on_presence(slug, news)
             case ("rules",):
-                self._reload(room)
+                self.rules.reload(room)
             case "spoke", person:
                 room.spoke[person] = self._loop.time()
             case _:
@@ -425,15 +327,9 @@ class Hub:
 
     async def close(self) -> None:
         """Leave the layer and end the hub's tasks. The sockets are their server's to close."""
-        for opening in list(self._opening.values()):
-            opening.cancel()
-        for room in list(self._rooms.values()):
-            room.holders = 1
-            self.release(room)
-        if self._shutting:
-            await asyncio.wait(self._shutting, timeout=RECONCILE)
+        await self._openings.close()
         loading = [room.loading for room in self._rooms.values() if room.loading]
-        tasks = [*self._tasks, *self._shutting, *loading]
+        tasks = [*self._tasks, *loading]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

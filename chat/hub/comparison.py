@@ -1,12 +1,13 @@
 """The hub's positions beside the log's, once a second: what the layer lost, and what came past it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
 from chat import protocol
 from chat.hub.room import OpenRoom
+from chat.hub.rules import Rules
 from chat.log import Log, Standing
 from chat.protocol import ErrorCode, Invalid
 
@@ -17,18 +18,8 @@ RECONCILE = 1.0
 class Comparison:
     """One per hub, of its open rooms. One query for all of them."""
 
-    def __init__(
-        self,
-        log: Log,
-        rooms: Mapping[str, OpenRoom],
-        reload: Callable[[OpenRoom], None],
-        gone: Callable[[OpenRoom], None],
-    ) -> None:
-        self._log = log
-        self._rooms = rooms
-        # Called with a room whose rules are others now, and with one that is there no more.
-        self._reload = reload
-        self._gone = gone
+    def __init__(self, log: Log, rooms: Mapping[str, OpenRoom], rules: Rules) -> None:
+        self._log, self._rooms, self._rules = log, rooms, rules
         # Set, they are compared now.
         self._now = asyncio.Event()
         # Where each was at the last one.
@@ -68,7 +59,7 @@ class Comparison:
 
     def _compare(self, room: OpenRoom, there: Standing, returned: int, *, lost: bool) -> None:
         if there.rules != room.policy.rules:
-            self._reload(room)
+            self._rules.reload(room)
         room.compared(returned, there.seq)
         room.pruned(there.pruned)
         if lost:
@@ -81,10 +72,10 @@ class Comparison:
             log = await self._log.open(room.slug, make=not protocol.is_hidden(room.slug))
         except Invalid as refusal:
             if refusal.code == ErrorCode.NO_ROOM:
-                self._gone(room)
+                self._rules.put_out(room)
             return
         if log.epoch != room.log.epoch or log.seq < room.position:
             room.start_over(log)
             # Another life's: until its own are loaded, no comparison may find them right.
             room.policy = replace(room.policy, rules=-1)
-            self._reload(room)
+            self._rules.reload(room)

@@ -37,7 +37,7 @@ class Warden:
     def __init__(self) -> None:
         self._hub = of_this_loop(Hub)
         self._presence = of_this_loop(Presence)
-        self._hub.on_rules = self._new_rules
+        self._hub.rules.on_new = self._new_rules
         self._hub.gossip.on_people = self._hear
         self._hub.on_return.append(self._look_at_everybody)
         self._presence.on_ousted = self._oust
