@@ -1,8 +1,9 @@
 """`serve` with a window: GET /probe tells what the process holds. For tests that count what is left over.
-GET /stall is a fault in it: for two seconds the whole process does nothing else.
+GET /stall is a fault in it: for some seconds the whole process does nothing else.
 
-PROBE_PING, in seconds, makes the server look for half-open sockets sooner. PROBE_DEADLINES are those of requests:
-seconds for the head, for the body, and for an idle connection.
+PROBE_PING makes the server look for half-open sockets sooner: seconds of silence before a ping, and for its answer,
+for which a busy machine needs some. PROBE_DEADLINES are those of requests: seconds for the head, for the body, and
+for an idle connection.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from chatsite import server  # noqa: E402
 from chatsite.asgi import application  # noqa: E402
 
 # Seconds.
-STALL = 2.0
+STALL = 5.0
 
 
 async def probed(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -58,7 +59,7 @@ def _say(host: str, port: int) -> None:
 if __name__ == "__main__":
     options: dict[str, Any] = {}
     if "PROBE_PING" in os.environ:
-        options["ping_interval"] = options["ping_timeout"] = float(os.environ["PROBE_PING"])
+        options["ping_interval"], options["ping_timeout"] = map(float, os.environ["PROBE_PING"].split())
     if "PROBE_DEADLINES" in os.environ:
         options["deadlines"] = server.Deadlines(*map(float, os.environ["PROBE_DEADLINES"].split()))
     server.ChatServer(probed, endpoints=[server.endpoint("127.0.0.1", 0)], listening=_say, **options).run()

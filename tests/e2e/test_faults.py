@@ -72,7 +72,7 @@ async def test_a_disk_that_takes_no_more_loses_nothing(start: Start) -> None:
 
 async def test_a_link_that_carries_nothing_any_more_is_found(start: Start) -> None:
     """Nobody closes it: the person leaves when a ping is not answered, and comes back to what they missed."""
-    server = start("probed", PROBE_PING="1")
+    server = start("probed", PROBE_PING="1 4")
     with plugged(int(server.address.partition(":")[2])) as cable:
         async with alice_and_bob(server) as (alice, _), over_socket(f"ws://{cable.address}/ws", "Carol") as carol:
             welcome = await carol.join()
@@ -128,7 +128,7 @@ async def test_a_clock_that_was_set_back_hides_no_dead_link(start: Start, tmp_pa
     """Silent connections are pinged all the same."""
     clock = tmp_path / "clock"
     clock.write_text("+0")
-    server = start("probed", PROBE_PING="1", **faked(clock))
+    server = start("probed", PROBE_PING="1 4", **faked(clock))
     with plugged(int(server.address.partition(":")[2])) as cable:
         async with alice_and_bob(server) as (alice, _), over_socket(f"ws://{cable.address}/ws", "Carol") as carol:
             await carol.join()
@@ -167,8 +167,8 @@ DEAD = 9.0
 
 
 async def test_a_process_that_stalls_loses_nobody(start: Start) -> None:
-    """For two seconds it does nothing, longer than a ping may take: all stay, and have their answers after it."""
-    server = start("probed", PROBE_PING="1")
+    """For five seconds it does nothing, longer than a ping may take: all stay, and have their answers after it."""
+    server = start("probed", PROBE_PING="1 4")
     async with alice_and_bob(server) as (alice, bob):
         stall = asyncio.create_task(asyncio.to_thread(get, server, "/stall"))
         for number in range(50):

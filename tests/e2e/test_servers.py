@@ -187,7 +187,7 @@ async def test_an_empty_message_is_answered(server: Server) -> None:
 async def test_half_open_sockets_are_found(start: Start) -> None:
     """A peer that stops answering pings is dropped and leaves the room, though its TCP connection stands."""
     needs((ROOT / "tests/js/node_modules/ws").is_dir(), "the package ws: npm ci in tests/js")
-    server = start("probed", PROBE_PING="1")
+    server = start("probed", PROBE_PING="1 4")
     async with over_socket(server.ws, "Alice") as alice:
         await alice.join()
         client = await asyncio.create_subprocess_exec(
