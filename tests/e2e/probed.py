@@ -1,9 +1,9 @@
 """`serve` with a window: GET /probe tells what the process holds. For tests that count what is left over.
 GET /stall is a fault in it: for some seconds the whole process does nothing else.
 
-PROBE_PING makes the server look for half-open sockets sooner: seconds of silence before a ping, and for its answer,
-for which a busy machine needs some. PROBE_DEADLINES are those of requests: seconds for the head, for the body, and
-for an idle connection.
+PROBE_PING makes the server look for half-open sockets sooner: seconds of silence before a ping, and for its answer
+(a busy machine needs some). PROBE_DEADLINES are those of requests: seconds for the head, for the body, and for an
+idle connection.
 """
 
 import asyncio
