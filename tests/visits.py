@@ -6,6 +6,17 @@ from typing import Any
 from playwright.async_api import Page, expect
 from servers import ROOT
 
+UNWANTED = [
+    # The lists under the address bar: for each window two pages of Chromium's own, which take half of its CPU.
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    # Chromium takes the last list only: of Playwright's own, what matters here.
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "OptimizationHints",
+    "PaintHolding",
+]
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -15,6 +26,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(UNWANTED)}",
 ]
 AXE = ROOT / "tests/js/node_modules/axe-core/axe.min.js"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
