@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 
 import pytest
 from doubles import Clock
@@ -32,9 +33,20 @@ async def lesson(clock: Clock) -> Lesson:
     return Lesson()
 
 
-async def test_all_wait_for_one_lesson(lesson: Lesson, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    """Which the log says."""
+@pytest.fixture
+async def standstill(lesson: Lesson, clock: Clock) -> AsyncIterator[Standstill]:
+    """It is watched."""
     standstill = Standstill(lesson)
+    watching = asyncio.create_task(standstill.watch())
+    await clock.skip(0)
+    yield standstill
+    watching.cancel()
+
+
+async def test_all_wait_for_one_lesson(
+    standstill: Standstill, lesson: Lesson, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which the log says."""
     lesson.may_end.clear()
     clock.work(LONGEST + 0.1)
     waiting = [asyncio.create_task(standstill.end()) for _ in range(10)]
@@ -49,9 +61,8 @@ async def test_all_wait_for_one_lesson(lesson: Lesson, clock: Clock, caplog: pyt
     ]
 
 
-async def test_who_gives_up_ends_it_for_nobody(lesson: Lesson, clock: Clock) -> None:
+async def test_who_gives_up_ends_it_for_nobody(standstill: Standstill, lesson: Lesson, clock: Clock) -> None:
     """A socket that is gone does not wait any more; the others do."""
-    standstill = Standstill(lesson)
     lesson.may_end.clear()
     clock.work(LONGEST + 0.1)
     one, other = asyncio.create_task(standstill.end()), asyncio.create_task(standstill.end())
@@ -64,9 +75,10 @@ async def test_who_gives_up_ends_it_for_nobody(lesson: Lesson, clock: Clock) -> 
     assert lesson.begun == 1
 
 
-async def test_a_standstill_while_one_ends_is_another(lesson: Lesson, clock: Clock) -> None:
+async def test_a_standstill_while_one_ends_is_another(
+    standstill: Standstill, lesson: Lesson, clock: Clock
+) -> None:
     """What is being learned may be from before it."""
-    standstill = Standstill(lesson)
     lesson.may_end.clear()
     clock.work(LONGEST + 0.1)
     ended = asyncio.create_task(standstill.end())
@@ -78,45 +90,49 @@ async def test_a_standstill_while_one_ends_is_another(lesson: Lesson, clock: Clo
     assert lesson.begun == 2
 
 
-async def test_who_works_or_watches_does_not_stand_still(lesson: Lesson, clock: Clock) -> None:
-    """Nor somebody to whom nobody says anything."""
-    standstill = Standstill(lesson)
+async def test_who_works_does_not_stand_still(standstill: Standstill, lesson: Lesson, clock: Clock) -> None:
+    """Nor one of whom nobody wants anything."""
     for _ in range(3):
         clock.work(LONGEST - 0.1)
         assert not standstill.waking()
-    watching = asyncio.create_task(standstill.watch())
     for _ in range(5):
         await clock.skip(LOOK)
-    watching.cancel()
     assert not standstill.waking()
     assert lesson.begun == 0
 
 
-async def test_one_that_nobody_asks_is_noticed(lesson: Lesson, clock: Clock) -> None:
+async def test_one_that_nobody_asks_is_noticed(standstill: Standstill, lesson: Lesson, clock: Clock) -> None:
     """Its watch sees it."""
-    standstill = Standstill(lesson)
-    watching = asyncio.create_task(standstill.watch())
     await clock.skip(LONGEST + 0.1)
     await clock.skip(0)
-    watching.cancel()
     assert lesson.begun == 1
 
 
-async def test_without_the_database_all_goes_on(lesson: Lesson, clock: Clock) -> None:
-    """At once where it fails, after a while where it hangs."""
+async def test_who_is_not_watched_rests(lesson: Lesson, clock: Clock) -> None:
+    """A process with no room has nothing that could be old; nor has one that ends."""
     standstill = Standstill(lesson)
+    clock.work(LONGEST + 0.1)
+    assert not standstill.waking()
+    watching = asyncio.create_task(standstill.watch())
+    await clock.skip(0)
+    watching.cancel()
+    await clock.skip(LONGEST + 0.1)
+    assert not standstill.waking()
+    assert lesson.begun == 0
+
+
+async def test_without_the_database_all_goes_on(standstill: Standstill, lesson: Lesson, clock: Clock) -> None:
+    """At once where it fails, after a while where it hangs."""
     lesson.refuses = True
     clock.work(LONGEST + 0.1)
     await standstill.end()
     lesson.may_end.clear()
-    watching = asyncio.create_task(standstill.watch())
     await clock.skip(LONGEST + 0.1)
     ended = asyncio.create_task(standstill.end())
     for _ in range(int(PATIENCE / LOOK)):
         assert not ended.done()
         await clock.skip(LOOK)
     await ended
-    watching.cancel()
     assert lesson.begun == 2
 
 
@@ -125,6 +141,7 @@ async def test_its_end_ends_with_the_watch(lesson: Lesson, clock: Clock) -> None
     standstill = Standstill(lesson)
     lesson.may_end.clear()
     watching = asyncio.create_task(standstill.watch())
+    await clock.skip(0)
     await clock.skip(LONGEST + 0.1)
     ended = asyncio.create_task(standstill.end())
     await clock.skip(0)

@@ -25,14 +25,16 @@ class Standstill:
     def __init__(self, learn: Callable[[], Awaitable[None]]) -> None:
         self._learn = learn
         self._loop = asyncio.get_running_loop()
-        # When this process was last seen to run, in the loop's time.
-        self._ran = self._loop.time()
+        # When this process was last seen to run, in the loop's time; None while nobody watches: it may rest, then.
+        self._ran: float | None = None
         # Is what is known here too old? And what changes that; None while nothing needs to.
         self._old = False
         self._waking: asyncio.Task[None] | None = None
 
     def waking(self) -> asyncio.Task[None] | None:
         """What has to end before one may act by what is known here, if anything. Asked before every command."""
+        if self._ran is None:
+            return None
         now = self._loop.time()
         if now - self._ran > LONGEST:
             logger.warning("this process stood still for %.1f s: it compares itself with the log", now - self._ran)
@@ -49,11 +51,13 @@ class Standstill:
 
     async def watch(self) -> None:
         """Look at the time now and then, until cancelled."""
+        self._ran = self._loop.time()
         try:
             while True:
                 self.waking()
                 await asyncio.sleep(LOOK)
         finally:
+            self._ran = None
             if self._waking:
                 self._waking.cancel()
 
