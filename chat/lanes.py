@@ -14,12 +14,15 @@ from typing import Any, Protocol
 
 from chat import protocol
 from chat.conf import chat_settings
+from chat.loops import of_this_loop
 from chat.protocol import CloseCode
 
 WIRE = "chat.wire"
 """The ASGI extension under which a server offers a socket's ``Wire``."""
 FAREWELL = 5.0
 """Seconds that ``flushed`` waits for a peer that does not read."""
+TURNS = 4
+"""Of the loop, for which what is announced waits for what it announces."""
 OVERFLOW = 4
 """How many times its bound a full lane takes of what can't wait (acks, errors) before it is closed."""
 
@@ -157,6 +160,34 @@ def _nothing() -> None:
     pass
 
 
+class Announced:
+    """The lanes of one loop that hold something back: ``of_this_loop(Announced)``.
+
+    A system call is the dearest part of an ack, and the message itself follows: two turns of the loop later, by
+    the layer and the hub, or three or four in a crowd, of which the hub hears some hundred in a turn (relay.TURN).
+    """
+
+    def __init__(self) -> None:
+        self._lanes: list[FastLane] = []
+        self._loop = asyncio.get_running_loop()
+
+    def add(self, lane: "FastLane") -> None:
+        if not self._lanes:
+            self._loop.call_soon(self._wait, TURNS)
+        self._lanes.append(lane)
+
+    def _wait(self, turns: int) -> None:
+        if turns:
+            self._loop.call_soon(self._wait, turns - 1)
+            return
+        lanes, self._lanes = self._lanes, []
+        for lane in lanes:
+            lane.release()
+
+    async def close(self) -> None:
+        self._lanes.clear()
+
+
 class FastLane(Lane):
     """Over the server's wire: no task, no queue of ours, one system call for a batch."""
 
@@ -166,7 +197,7 @@ class FastLane(Lane):
         wire.drained = self._emptied
         # What was announced and is not written yet.
         self._held = b""
-        self._loop = asyncio.get_running_loop()
+        self._announced = of_this_loop(Announced)
         # It must hear when a full lane has drained.
         self._limit = max(self._limit, wire.high)
 
@@ -186,14 +217,12 @@ class FastLane(Lane):
             self._check(self._wire.waiting)
 
     def announce(self, text: str) -> None:
-        # A system call is the dearest part of an ack. The message itself comes by the layer and hub, whose turn
-        # in the loop is the next but one: until then the ack waits for it.
         if not self._held:
-            self._loop.call_soon(self._loop.call_soon, self._release)
+            self._announced.add(self)
         self._held += protocol.frame(text)
 
-    def _release(self) -> None:
-        """Nothing followed: send what is held."""
+    def release(self) -> None:
+        """Send what is held: nothing followed."""
         if self._held:
             self.write(Batch(()))
 

@@ -18,7 +18,7 @@ from channels.layers import BaseChannelLayer
 
 Message = dict[str, Any]
 
-_PLAIN = (str, bytes, int, float, bool, type(None))
+_PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
 
 
 class ProcessChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # channels ships no types
@@ -115,4 +115,5 @@ def _copy(message: Message) -> Message:
 
 
 def _cannot_change(value: Any) -> bool:
-    return isinstance(value, _PLAIN) or (isinstance(value, tuple) and all(map(_cannot_change, value)))
+    kind = type(value)
+    return kind in _PLAIN or (kind is tuple and all(map(_cannot_change, value)))

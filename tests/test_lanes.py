@@ -8,7 +8,7 @@ from doubles import Ear, until
 from pytest_django import Settings
 
 from chat import lanes
-from chat.lanes import WIRE, Batch, FastLane, PortableLane, lane_for
+from chat.lanes import TURNS, WIRE, Batch, FastLane, PortableLane, lane_for
 from chat.protocol import CloseCode
 
 
@@ -346,13 +346,26 @@ async def test_an_announcement_leaves_with_what_follows() -> None:
     wire = FakeWire()
     lane = FastLane(wire)
     lane.announce("ack")
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
     assert wire.writes == 0
-    await asyncio.sleep(0)
     lane.write(Batch(["message"]))
     assert (wire.writes, wire.out) == (1, b"\x81\x03ack\x81\x07message")
     for _ in range(5):
         await asyncio.sleep(0)
     assert wire.writes == 1
+
+
+async def test_a_crowd_s_announcements_wait_together() -> None:
+    """Those of some, where nothing follows, leave while the message of another does."""
+    wires = [FakeWire() for _ in range(3)]
+    lanes = [FastLane(wire) for wire in wires]
+    for lane in lanes:
+        lane.announce("ack")
+    lanes[1].write(Batch(["message"]))
+    await until(lambda: wires[0].writes)
+    assert [wire.out for wire in wires] == [b"\x81\x03ack", b"\x81\x03ack\x81\x07message", b"\x81\x03ack"]
+    assert [wire.writes for wire in wires] == [1, 1, 1]
 
 
 async def test_an_announcement_does_not_wait_for_long() -> None:

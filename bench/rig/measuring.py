@@ -61,7 +61,7 @@ def measure(
         log=scratch / f"{peer.name}.log",
     )
     try:
-        server.wait_until_it_listens()
+        server.wait_until_it_answers()
         return {**_under_load(server, peer, work, cores[1]), **ask(start.port)}
     except ServerFailedError as failure:
         raise CannotError(str(failure)) from failure

@@ -51,14 +51,28 @@ class Server:
                 start_new_session=True,
             )
 
-    def wait_until_it_listens(self) -> None:
+    def wait_until_it_answers(self) -> None:
+        """A server may listen before it is there: then its first request has an answer, of whatever kind."""
         deadline = time.monotonic() + START_PATIENCE
         while time.monotonic() < deadline:
             self.check()
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe,
+            ):
+                probe.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+                with contextlib.suppress(TimeoutError):
+                    probe.recv(1)
                 return
             time.sleep(0.05)
         raise ServerFailedError(f"it does not listen after {START_PATIENCE:.0f} s: {self.last_words()}")
+
+    def _ask(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            with contextlib.suppress(TimeoutError):
+                # Not every peer speaks HTTP.
+                connection.recv(1)
 
     @property
     def pid(self) -> int:

@@ -1,7 +1,7 @@
 """Numbers that came before one that is missing: it may be under way from another process."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 
 from chat.log import Change
 
@@ -22,15 +22,19 @@ class Early:
         # Gives up the wait; None while nothing is missing, or is being read.
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, changes: Iterable[Change], position: int) -> None:
-        """What came, where the room is at ``position``; old numbers are dropped."""
+    def take(self, changes: Sequence[Change], position: int) -> Sequence[Change]:
+        """Of what came, and of what was early, that which goes on from ``position`` without a gap. Old numbers are
+        dropped, what is early is kept.
+        """
+        if not self._changes and all(change.seq == seq for seq, change in enumerate(changes, position + 1)):
+            # As nearly always.
+            return changes
         self._changes.update((change.seq, change) for change in changes if change.seq > position)
-
-    def following(self, position: int) -> Iterator[Change]:
-        """Those that go on from there without a gap."""
+        following = []
         while change := self._changes.pop(position + 1, None):
             position = change.seq
-            yield change
+            following.append(change)
+        return following
 
     def wait(self, *, reading: bool) -> None:
         """See to what is missing, after all that follows was taken; ``reading``: it is being read."""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
 from chat.hub.room import RETRY
+from chat.layers import ProcessChannelLayer
 from chat.log import Change
 from chat.tally import tally
 
@@ -62,6 +63,8 @@ class Relay:
         self._layer = get_channel_layer()
         if self._layer is None:
             raise RuntimeError("CHANNEL_LAYERS has no default layer; chat.checks says what to set.")
+        # One in this process never waits; and to be patient costs 5 µs, more than all else of a send.
+        self._may_hang = not isinstance(self._layer, ProcessChannelLayer)
         # Our name in the layer, made by it; "" until it did.
         self._channel = ""
         # What waits to be sent, by room, each room's in order; the task that sends it; None while nothing waits.
@@ -225,13 +228,16 @@ class Relay:
     async def _guarded(self, call: Any) -> bool:
         """Await a call to the layer. A layer may fail in ways of its own; that must not reach a socket."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with self._patience():
                 await call
         except Exception as error:  # noqa: BLE001 each layer raises its own library's errors, and they share no base
             self._lost(repr(error))
             tally.layer_failed += 1
             return False
         return True
+
+    def _patience(self) -> AbstractAsyncContextManager[Any]:
+        return asyncio.timeout(PATIENCE) if self._may_hang else nullcontext()
 
     def _lost(self, why: str) -> None:
         """One line for each time: while it is away the layer is asked once a second."""

@@ -283,12 +283,11 @@ class OpenRoom:
 
     def deliver(self, changes: Sequence[Change]) -> None:
         """Numbered changes: in order, none twice; what stays missing before them is read from the log."""
-        self._early.add(changes, self.position)
         # While a gap is read, a message may have moved here from a place that was read already: nobody has it.
-        self._deliver_what_follows(known=self._gap is None and self._sure == self.returned)
+        self._deliver_what_follows(changes, known=self._gap is None and self._sure == self.returned)
 
-    def _deliver_what_follows(self, *, known: bool) -> None:
-        following = list(self._early.following(self.position))
+    def _deliver_what_follows(self, changes: Sequence[Change], *, known: bool) -> None:
+        following = self._early.take(changes, self.position)
         for change in following:
             self.position = change.seq
             self._add(change)
@@ -322,7 +321,7 @@ class OpenRoom:
                     self._more = True
         finally:
             self._gap = None
-        self._deliver_what_follows(known=False)
+        self._deliver_what_follows((), known=False)
 
     def _deliver_read(self, stretch: Stretch) -> None:
         changes = stretch.to_the_end()
@@ -369,8 +368,9 @@ class OpenRoom:
         """Write to the room's sockets: now after quiet, else with the next tick."""
         self._ready.extend(frames)
         if self._tick is None:
-            if self._loop.time() >= self._next_at:
-                self.flush()
+            now = self._loop.time()
+            if now >= self._next_at:
+                self.flush(now)
             else:
                 self._tick = self._loop.call_at(self._next_at, self.flush)
 
@@ -380,11 +380,11 @@ class OpenRoom:
             if socket.identity.key == person and socket.id != but:
                 socket.lane.say(frame)
 
-    def flush(self) -> None:
-        """Write what is ready."""
+    def flush(self, now: float | None = None) -> None:
+        """Write what is ready; ``now``, where that was asked already, in the loop's time."""
         if self._tick:
             self._tick.cancel()
-        began = self._loop.time()
+        began = self._loop.time() if now is None else now
         batch, self._ready, self._tick = Batch(self._ready), [], None
         self.written = self.position
         if batch.texts:
@@ -393,9 +393,10 @@ class OpenRoom:
             for socket in sockets:
                 socket.lane.write(batch)
             self._count(len(batch.texts), len(sockets))
-        for message in self._gone:
-            self._ring.forget(message)
-        self._gone.clear()
+        if self._gone:
+            for message in self._gone:
+                self._ring.forget(message)
+            self._gone.clear()
         for socket in tuple(self._nearly):
             self._nearly.discard(socket)
             self.go_on(socket)

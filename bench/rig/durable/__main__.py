@@ -55,7 +55,7 @@ class Bench:
             log=self.folder / "server.log",
         )  # fmt: skip
         try:
-            server.wait_until_it_listens()
+            server.wait_until_it_answers()
             yield server
         finally:
             server.stop()

@@ -117,7 +117,7 @@ def _flood(folder: Path, core: int, seconds: float, limits: str) -> dict[str, An
     command = [PYTHON, "manage.py", "serve", "--port", str(port)]
     server = Server(command, port=port, core=core, cwd=PROJECT, environment=environment, log=log)
     try:
-        server.wait_until_it_listens()
+        server.wait_until_it_answers()
         return asyncio.run(_measure(server, log, seconds))
     finally:
         server.stop()
