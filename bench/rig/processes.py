@@ -125,8 +125,10 @@ def free_port() -> int:
 def _tree(pid: int) -> Iterator[int]:
     yield pid
     for children in PROC.glob(f"{pid}/task/*/children"):
-        for child in children.read_text().split():
-            yield from _tree(int(child))
+        # A thread may end meanwhile.
+        with contextlib.suppress(OSError):
+            for child in children.read_text().split():
+                yield from _tree(int(child))
 
 
 def _times(pid: int) -> tuple[float, float]:
