@@ -537,6 +537,34 @@ async def test_a_redis_that_lost_everything_is_told_anew(start: Start, store: Re
     await all_see(nodes, "Alice", "Bob", "Charlie", "Dora")
 
 
+async def test_the_people_of_a_process_that_redis_had_forgotten_are_out(start: Start, store: Redis) -> None:
+    """It was emptied, somebody came in, and the process died before its next beat."""
+    here, there = start(), start()
+    await here.come(ALICE, "Alice")
+    await there.come(passer_by(1), "Charlie")
+    await all_see([here, there], "Alice", "Charlie")
+    async with frozen(there):
+        store.empty()
+        await there.come(BOB, "Bob")
+        await until_soon(lambda: "Bob" in here.names)
+    await there.die()
+    await all_see([here], "Alice")
+
+
+async def test_a_process_that_lets_somebody_in_before_it_beats_again_says_who_else_is_there(start: Start) -> None:
+    """It had been taken for dead: that it is known by its newcomer does not hide that its others were forgotten."""
+    here, there = start(), start()
+    await here.come(ALICE, "Alice")
+    await there.come(BOB, "Bob")
+    await all_see([here, there], "Alice", "Bob")
+    async with frozen(there):
+        await until_soon(lambda: here.names == ["Alice"])
+        await there.come(passer_by(1), "Charlie")
+        # Its follower restates by that; the one below is new, and restates anyhow.
+        assert not (await there.others.registry.beat([])).known
+    await all_see([here, there], "Alice", "Bob", "Charlie")
+
+
 async def test_a_frozen_redis_holds_up_one_join(
     start: Start, store: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,8 @@
 
 The keys, all with the prefix that the first argument is:
 
-    nodes            sorted set: each process, with the time of its last beat (Redis's own clock, ms)
+    nodes            sorted set: each process, with the time of its last beat (Redis's own clock, ms); with half a
+                     ms more one that had been forgotten, and entered somebody before its next beat
     stopped          set: processes that said goodbye, or are known to have died, and are kept for a grace
     rooms:<node>     set: the rooms in which a process has somebody
     here:<room>      hash: "<node> <key>" to the entry, a JSON list (chat.presence.people.Entry)
@@ -66,6 +67,7 @@ local function claim(slug, node, key, entry)
   end
   if redis.call('HSET', here, node .. ' ' .. key, entry) == 1 then hold(slug, key, 1) end
   redis.call('SADD', P .. 'rooms:' .. node, slug)
+  redis.call('ZADD', P .. 'nodes', 'NX', now() + 0.5, node)
   return took
 end
 local function keys_of(slug, node)
@@ -126,7 +128,8 @@ return {version, unpack(refused)}
 
 BEAT = """
 local node, time = ARGV[2], now()
-local known = redis.call('ZSCORE', P .. 'nodes', node) and 1 or 0
+local score = redis.call('ZSCORE', P .. 'nodes', node)
+local known = score and tonumber(score) % 1 == 0 and 1 or 0
 if redis.call('EXISTS', P .. 'life') == 0 then redis.call('SET', P .. 'life', ARGV[4]) end
 redis.call('ZADD', P .. 'nodes', time, node)
 redis.call('SREM', P .. 'stopped', node)
