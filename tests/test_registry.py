@@ -552,7 +552,7 @@ async def test_the_people_of_a_process_that_redis_had_forgotten_are_out(start: S
 
 
 async def test_a_process_that_lets_somebody_in_before_it_beats_again_says_who_else_is_there(start: Start) -> None:
-    """It had been taken for dead: that it is known by its newcomer does not hide that its others were forgotten."""
+    """It had been taken for dead: that it is known by its newcomer hides not that its others were forgotten."""
     here, there = start(), start()
     await here.come(ALICE, "Alice")
     await there.come(BOB, "Bob")
