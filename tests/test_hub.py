@@ -862,7 +862,7 @@ async def test_a_room_does_not_open_without_the_database(hub: Hub, layer: FakeLa
     with outage.begin():
         refused = await asyncio.gather(*(enter(hub) for _ in range(5)), return_exceptions=True)
     assert [error.code for error in refused if isinstance(error, Invalid)] == [ErrorCode.BUSY] * 5
-    assert (hub.rooms(), hub._openings.work, layer.calls) == ({}, set(), [])
+    assert (hub.rooms(), hub._openings._opening, layer.calls) == ({}, {}, [])
     visitor = await enter(hub)
     await say(hub)
     await visitor.reaches(1)
@@ -871,7 +871,7 @@ async def test_a_room_does_not_open_without_the_database(hub: Hub, layer: FakeLa
 async def test_who_gives_up_takes_the_room_from_nobody(hub: Hub) -> None:
     """The first who asked for the room is cut off while it opens: the others come in."""
     coming = [asyncio.create_task(enter(hub)) for _ in range(3)]
-    await until(lambda: hub._openings.work)
+    await until(lambda: hub._openings._opening)
     coming[0].cancel()
     await asyncio.gather(*coming, return_exceptions=True)
     assert hub.audience(ROOM) == 2
@@ -880,7 +880,7 @@ async def test_who_gives_up_takes_the_room_from_nobody(hub: Hub) -> None:
 async def test_a_room_that_nobody_wants_any_more_is_closed(hub: Hub, clock: Clock, layer: FakeLayer) -> None:
     """All who asked for it gave up while it opened: it is not kept for ever."""
     coming = asyncio.create_task(enter(hub))
-    await until(lambda: hub._openings.work)
+    await until(lambda: hub._openings._opening)
     coming.cancel()
     await until(hub.rooms)
     await emptied(hub, clock)
@@ -962,7 +962,7 @@ async def test_a_room_that_is_joined_while_it_closes_stays_open(hub: Hub, layer:
     await say(hub)
     await visitor.reaches(1)
     assert layer.calls[:3] == [("add", GROUP), ("discard", GROUP), ("add", GROUP)]
-    await until(lambda: not hub._openings.work)
+    await until(lambda: not hub._openings._shutting)
     assert audiences(hub) == {ROOM: 1}
 
 

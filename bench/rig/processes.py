@@ -56,13 +56,8 @@ class Server:
         deadline = time.monotonic() + START_PATIENCE
         while time.monotonic() < deadline:
             self.check()
-            with (
-                contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe,
-            ):
-                probe.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-                with contextlib.suppress(TimeoutError):
-                    probe.recv(1)
+            with contextlib.suppress(OSError):
+                self._ask()
                 return
             time.sleep(0.05)
         raise ServerFailedError(f"it does not listen after {START_PATIENCE:.0f} s: {self.last_words()}")

@@ -171,9 +171,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         tally.commands[type(command)] += 1
         try:
             self.pace.pay(cost_of(command))
-            if self.hub.standstill.waking():
-                # Who asks may have been banned meanwhile, what they would be told may have been deleted.
-                await self.hub.standstill.end()
+            # Meanwhile who asks may have been banned, and what they would be told may have been deleted.
+            await self.hub.standstill.end()
             await self._handle(command)
         except Invalid as refusal:
             self._refuse(refusal, command.ref or None)

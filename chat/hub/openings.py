@@ -27,11 +27,6 @@ class Openings:
         # Those that leave the groups of rooms that nobody is in any more.
         self._shutting: set[asyncio.Task[None]] = set()
 
-    @property
-    def work(self) -> set[asyncio.Task[OpenRoom] | asyncio.Task[None]]:
-        """What goes on of it."""
-        return {*self._opening.values(), *self._shutting}
-
     async def open(self, slug: str, *, make: bool, owner: int | str | None) -> OpenRoom:
         """Subscribe to a room and hold it open; see ``Hub.open``."""
         room = self.rooms.get(slug) or await self._opened(slug, make=make, owner=owner)

@@ -368,9 +368,8 @@ class OpenRoom:
         """Write to the room's sockets: now after quiet, else with the next tick."""
         self._ready.extend(frames)
         if self._tick is None:
-            now = self._loop.time()
-            if now >= self._next_at:
-                self.flush(now)
+            if self._loop.time() >= self._next_at:
+                self.flush()
             else:
                 self._tick = self._loop.call_at(self._next_at, self.flush)
 
@@ -380,11 +379,11 @@ class OpenRoom:
             if socket.identity.key == person and socket.id != but:
                 socket.lane.say(frame)
 
-    def flush(self, now: float | None = None) -> None:
-        """Write what is ready; ``now``, where that was asked already, in the loop's time."""
+    def flush(self) -> None:
+        """Write what is ready."""
         if self._tick:
             self._tick.cancel()
-        began = self._loop.time() if now is None else now
+        began = self._loop.time()
         batch, self._ready, self._tick = Batch(self._ready), [], None
         self.written = self.position
         if batch.texts:
@@ -393,10 +392,9 @@ class OpenRoom:
             for socket in sockets:
                 socket.lane.write(batch)
             self._count(len(batch.texts), len(sockets))
-        if self._gone:
-            for message in self._gone:
-                self._ring.forget(message)
-            self._gone.clear()
+        for message in self._gone:
+            self._ring.forget(message)
+        self._gone.clear()
         for socket in tuple(self._nearly):
             self._nearly.discard(socket)
             self.go_on(socket)
