@@ -22,12 +22,13 @@ run: setup  ## migrate and serve the chat on http://127.0.0.1:8000 [HOST=... POR
 	@exec $(BIN)/python manage.py serve --host $(HOST) --port $(PORT)
 
 test: setup-dev tools  ## run all tests: Python, JavaScript, real servers, a real browser; on SQLite, and on PostgreSQL and Redis
-	@cd tests/js && { [ -d node_modules ] || npm ci --no-audit --no-fund --loglevel=error; } && node --test *.test.js
+	@cd tests/js && node --test *.test.js
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 	@$(BIN)/python tests/on_services.py -n $(WORKERS) --dist worksteal
 
-tools:
+tools:  ## install what the tests need from the system and from npm
 	@tests/install-tools
+	@cd tests/js && { [ -d node_modules ] || npm ci --no-audit --no-fund --loglevel=error; }
 
 check: setup-dev  ## formatting, lint, types, import contracts, migrations, deployment checks, docs in step
 	@$(BIN)/ruff format --check --quiet .

@@ -18,6 +18,7 @@ from servers import ROOT, free_port, redis
 
 LEFT_OUT = {
     "they ask neither the database nor the layer": [
+        "test_ci.py",
         "test_conf.py",
         "test_dashboard.py",
         "test_deploy.py",
@@ -34,6 +35,7 @@ LEFT_OUT = {
         "test_supervisor.py",
         "test_systemd.py",
         "test_text.py",
+        "test_tree.py",
     ],
     "they have a layer, a database or settings of their own": [
         "test_checks.py",

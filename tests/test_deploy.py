@@ -222,13 +222,39 @@ def test_the_unit_reads_what_chat_env_says() -> None:
 # --- Redis ---
 
 
+def directives() -> dict[str, list[str]]:
+    """What redis.conf sets: the values of each name."""
+    found: dict[str, list[str]] = {}
+    for line in text("deploy/redis.conf").splitlines():
+        if line and not line.startswith("#"):
+            name, value = line.split(maxsplit=1)
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def test_redis_s_file_says_what_the_chat_needs() -> None:
+    """It does not say where to listen, whom to let in or where to write: that is for whoever runs it."""
+    assert directives() == {
+        "save": ['""'],
+        "appendonly": ["no"],
+        "maxmemory": ["256mb"],
+        "maxmemory-policy": ["noeviction"],
+        "client-output-buffer-limit": ["pubsub 32mb 8mb 60"],
+        "timeout": ["0"],
+        "tcp-keepalive": ["60"],
+    }
+
+
 @contextmanager
 def redis_by_its_file(folder: Path) -> Iterator[str]:
-    """A Redis as deploy/redis.conf has it, but for where it listens; its port."""
+    """A Redis as deploy/redis.conf has it, but for where it listens; its port.
+
+    On a copy: a Redis that is told to (CONFIG REWRITE) writes into the file that it was started with.
+    """
     port = str(free_port())
     place = ["--port", port, "--bind", "127.0.0.1", "--dir", str(folder)]
-    command = ["redis-server", str(ROOT / "deploy/redis.conf"), *place]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as redis:
+    copy = shutil.copy(ROOT / "deploy/redis.conf", folder)
+    with subprocess.Popen(["redis-server", copy, *place], stdout=subprocess.PIPE, text=True) as redis:
         assert redis.stdout
         try:
             assert any("Ready to accept connections" in line for line in redis.stdout)
@@ -237,12 +263,26 @@ def redis_by_its_file(folder: Path) -> Iterator[str]:
             redis.terminate()
 
 
+def ask_redis(port: str, *command: str) -> str:
+    asking = ["redis-cli", "-p", port, *command]
+    return subprocess.run(asking, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
+
+
 def test_redis_takes_its_file(tmp_path: Path) -> None:
-    """It starts with it, keeps nothing on the disk and never forgets what it was told for want of memory."""
+    """It writes no file, forgets nothing for want of memory, and cuts off a subscriber that does not read."""
     needs(shutil.which("redis-server"), "redis-server: apt-get install redis-server")
     right = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction", "timeout": "0"}
     with redis_by_its_file(tmp_path) as port:
         for name, value in right.items():
-            asking = ["redis-cli", "-p", port, "config", "get", name]
-            said = subprocess.run(asking, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
-            assert said == f"{name}\n{value}\n"
+            assert ask_redis(port, "config", "get", name) == f"{name}\n{value}\n"
+        assert "pubsub 33554432 8388608 60" in ask_redis(port, "config", "get", "client-output-buffer-limit")
+
+
+def test_a_redis_of_a_test_leaves_the_file_alone(tmp_path: Path) -> None:
+    """One that is asked to write its settings down writes them elsewhere."""
+    needs(shutil.which("redis-server"), "redis-server: apt-get install redis-server")
+    before = text("deploy/redis.conf")
+    with redis_by_its_file(tmp_path) as port:
+        assert ask_redis(port, "config", "rewrite") == "OK\n"
+    assert text("deploy/redis.conf") == before
+    assert "CONFIG REWRITE" in (tmp_path / "redis.conf").read_text()

@@ -1,10 +1,11 @@
 """Charlie knows a room's name, and learns nothing from it: not by an answer, nor by its cost, nor by its time."""
 
+import asyncio
 import re
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +15,7 @@ import pytest
 from channels.db import database_sync_to_async as in_a_thread
 from django.apps import apps
 from django.contrib.auth.models import User
+from django.db.backends.utils import CursorWrapper
 from django.test import Client
 from doubles import Clock
 from helpers import CommunicatorPersona, Enter
@@ -21,6 +23,7 @@ from members import guest, member
 
 from chat import models, rooms
 from chat.auth import account
+from chat.database import on_each_thread
 from chat.hub import Hub
 from chat.loops import of_this_loop
 from chat.protocol import COMMANDS, Error, Message, UserList
@@ -70,10 +73,21 @@ class Scene:
     outsiders: dict[str, Persona]
     clock: Clock
 
-    @contextmanager
-    def stillness(self) -> Iterator[None]:
-        """Nothing happens by itself: what is asked of the database is for whoever speaks."""
+    @asynccontextmanager
+    async def stillness(self, statements: list[str]) -> AsyncIterator[None]:
+        """Nothing happens by itself: what is asked of the database is for whoever speaks.
+
+        The rounds that look at sign-ins and rooms each second wait for their timers, and none is under way.
+        """
         self.clock.stop()
+        asked = -1
+        while asked != len(statements):
+            asked = len(statements)
+            await in_a_thread(on_each_thread)(lambda: None)
+            # What an answer leads to, up to the next question.
+            for _ in range(20):
+                await asyncio.sleep(0)
+        statements.clear()
         yield
         self.clock.start()
 
@@ -126,8 +140,7 @@ async def test_a_room_of_others_is_as_one_that_does_not_exist(
             for slug in (scene.slugs[kind], missing(scene.slugs[kind])):
                 # What the first of each kind leaves in a cache is not the room's.
                 await answers(scene.outsiders[name], verb, slug)
-                statements.clear()
-                with scene.stillness():
+                async with scene.stillness(statements):
                     told.append((await answers(scene.outsiders[name], verb, slug), list(statements)))
             assert told[0] == told[1], (kind, name)
             assert all(one["type"] in {"error", "pong"} for one in told[0][0]), (kind, name)
@@ -149,6 +162,30 @@ async def _hear_only_each_other(scene: Scene) -> None:
         assert {name for heard in lists for name in heard.users} <= {"Alice", "Bob"}
     for outsider in scene.outsiders.values():
         assert await outsider.silence() == []
+
+
+async def test_what_is_under_way_is_not_of_the_question(
+    scene: Scene, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounds that look at sign-ins and rooms, slow as on a busy database, are over before the question."""
+    plain = CursorWrapper.execute
+
+    def execute(self: CursorWrapper, sql: Any, params: Any = None) -> Any:
+        time.sleep(0.01)
+        return plain(self, sql, params)
+
+    monkeypatch.setattr(CursorWrapper, "execute", execute)
+    sockets = list(of_this_loop(Hub).sockets.values())
+
+    async def rounds() -> None:
+        for _ in range(3):
+            await of_this_loop(rooms.Warden)._look_at([one for one in sockets if one.identity.lasting])
+
+    under_way = asyncio.create_task(rounds())
+    async with scene.stillness(statements):
+        assert under_way.done()
+        await answers(scene.outsiders["Sue"], "ping", scene.slugs["private"])
+        assert statements == []
 
 
 async def test_every_command_has_a_case() -> None:
