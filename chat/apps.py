@@ -3,6 +3,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.contrib.auth import get_user_model
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.signals import post_migrate
 
 
@@ -36,5 +37,11 @@ def _prepare_search(using: str, **_: Any) -> None:
 
     connection = connections[using]
     # It runs after a migration backwards too.
-    if "chat_message" in connection.introspection.table_names():
+    if "chat_message" in connection.introspection.table_names() and _has_words(connection):
         prepare(connection)
+
+
+def _has_words(connection: BaseDatabaseWrapper) -> bool:
+    with connection.cursor() as cursor:
+        columns = connection.introspection.get_table_description(cursor, "chat_message")
+    return "words" in {column.name for column in columns}

@@ -337,6 +337,6 @@ def test_deleted_text_is_really_gone(client: Client, tea: RoomLog) -> None:
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
             # In the files of its own the index of SQLite overwrites a word some time after it stops to know it.
-            if table != "chat_message_words_data":
+            if table != "chat_message_search_data":
                 cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608 the database's own names
                 assert "zanzibar" not in str(cursor.fetchall()), table

@@ -168,7 +168,7 @@ def test_a_room_that_is_not_there_is_told() -> None:
         call_command("chat_check", "--room", "nowhere")
 
 
-@pytest.mark.parametrize("of", ["", "chat_message_words"])
+@pytest.mark.parametrize("of", ["", "chat_message_search"])
 def test_a_database_that_is_away_is_told(tea: RoomLog, outage: Outage, of: str) -> None:
     """In one line, without a traceback: it proves neither that all is whole nor that it is not."""
     with outage.begin(of), pytest.raises(CommandError, match="The database does not answer"):
@@ -188,7 +188,7 @@ def index(tea: RoomLog) -> Iterator[Callable[[str], None]]:
 
     yield execute
     if connection.vendor == "sqlite":
-        execute("DROP TABLE IF EXISTS chat_message_words")
+        execute("DROP TABLE IF EXISTS chat_message_search")
     prepare(connection)
 
 
@@ -196,20 +196,20 @@ def index(tea: RoomLog) -> Iterator[Callable[[str], None]]:
 @pytest.mark.parametrize(
     ("statements", "said"),
     [
-        (["DROP TABLE chat_message_words"], "chat_message_words not there"),
-        (["DROP TRIGGER chat_message_words_insert"], "chat_message_words_insert not there"),
+        (["DROP TABLE chat_message_search"], "chat_message_search not there"),
+        (["DROP TRIGGER chat_message_search_insert"], "chat_message_search_insert not there"),
         (
-            ["INSERT INTO chat_message_words(chat_message_words, rowid, content) VALUES ('delete', 1, 'y')"],
+            ["INSERT INTO chat_message_search(chat_message_search, rowid, words) VALUES ('delete', 1, 'y')"],
             "the index is not of the messages as they are",
         ),
         (
-            ["INSERT INTO chat_message_words(rowid, content, room_id) VALUES (999, 'more', 1)"],
+            ["INSERT INTO chat_message_search(rowid, words) VALUES (999, 'more')"],
             "the index is not of the messages as they are",
         ),
         (
             [
-                "DROP TRIGGER chat_message_words_update",
-                "UPDATE chat_message SET content = 'other' WHERE number = 5",
+                "DROP TRIGGER chat_message_search_update",
+                "UPDATE chat_message SET words = 'other' WHERE number = 5",
             ],
             "the index is not of the messages as they are",
         ),
@@ -229,8 +229,8 @@ def test_an_index_that_is_missing_is_found(
     index: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Searches would go through all texts."""
-    index("DROP INDEX chat_message_words")
-    assert checked(capsys) == ["search: the index chat_message_words is not there. To repair: manage.py migrate."]
+    index("DROP INDEX chat_message_search")
+    assert checked(capsys) == ["search: the index chat_message_search is not there. To repair: manage.py migrate."]
 
 
 def test_the_check_reads_no_messages(

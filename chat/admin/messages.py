@@ -19,7 +19,8 @@ from chat.admin.history import Entry, remember, staff
 from chat.admin.inspection import InspectedAdmin, InspectedList
 from chat.log import upkeep
 from chat.log.changes import reactions_on
-from chat.log.search import with_words, words_of
+from chat.log.search import with_words
+from chat.log.words import asked
 
 SHOWN = 120
 """Characters of a message in the list."""
@@ -72,8 +73,8 @@ class MessageAdmin(InspectedAdmin):
         queryset: QuerySet[models.Message],
         search_term: str,
     ) -> tuple[QuerySet[models.Message], bool]:
-        if words := words_of(search_term):
-            queryset = with_words(queryset, words)
+        if asked(search_term):
+            queryset = with_words(queryset, search_term)
         elif search_term:
             # Signs alone are no words to the index.
             queryset = queryset.filter(content__icontains=search_term)

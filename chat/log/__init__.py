@@ -18,8 +18,9 @@ from chat.database import writing
 from chat.log import queries
 from chat.log.changes import Change, Stretch, nothing
 from chat.log.commits import BATCH, Writer
+from chat.log.indexing import Indexing
 from chat.log.queries import Page, RoomLog, Standing
-from chat.log.search import search
+from chat.log.search import Results, results
 from chat.log.threads import answered, done
 from chat.log.writes import (
     EditText,
@@ -49,6 +50,7 @@ __all__ = [
     "OfMessage",
     "Outcome",
     "Page",
+    "Results",
     "RoomLog",
     "Standing",
     "Stretch",
@@ -75,6 +77,8 @@ class Log:
         self._waiting: deque[Write] = deque()
         # Writes what waits; None while nothing does.
         self._task: asyncio.Task[None] | None = None
+        # From the first room on.
+        self._indexing: Indexing | None = None
 
     @property
     def waiting(self) -> int:
@@ -139,6 +143,8 @@ class Log:
 
         This and what follows raise Invalid (busy) without the database.
         """
+        if self._indexing is None:
+            self._indexing = Indexing()
         return await answered(partial(queries.open_room, slug, make=make, owner=owner))
 
     async def positions(self, rooms: list[RoomLog]) -> dict[int, Standing]:
@@ -157,17 +163,17 @@ class Log:
             partial(queries.history, room.pk, room.slug, before=before, after=after, limit=limit)
         )
 
-    async def search(
-        self, room: RoomLog, query: str, *, before: int | None, limit: int
-    ) -> tuple[list[Message], bool]:
-        """The newest messages with these words, and whether there are older ones."""
-        return await answered(partial(search, room.pk, room.slug, query, before=before, limit=limit))
+    async def search(self, room: RoomLog, query: str, *, before: int | None, limit: int) -> Results:
+        """The newest messages with these words."""
+        return await answered(partial(results, room.pk, room.slug, query, before=before, limit=limit))
 
     async def read_position(self, room: RoomLog, reader: str) -> int:
         return await answered(partial(queries.read_position, room.pk, reader))
 
     async def close(self) -> None:
         """Write what waits, then no more."""
+        if self._indexing:
+            await self._indexing.close()
         if self._task:
             await self._task
 

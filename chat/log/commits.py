@@ -29,6 +29,7 @@ from chat.log.changes import (
     state_of,
 )
 from chat.log.queries import RoomLog
+from chat.log.search import words_for
 from chat.log.writes import (
     EditText,
     Emoji,
@@ -147,12 +148,26 @@ class _Batch:
 
     def insert(self, new: Sequence[tuple[NewMessage, Message]]) -> None:
         created = database_moment(self.now, self.connection.ops)
+        words_of = [words_for(write.room.pk, write.content) if write.content else None for write, _ in new]
         self._insert(
             models.Message,
-            "room_id, number, seq, changes, author, username, ref, content, created, hidden, reply_to",
+            "room_id, number, seq, changes, author, username, ref, content, created, hidden, reply_to, words",
             [
-                (w.room.pk, m.id, m.seq, 0, w.author, w.username, w.ref, w.content, created, False, w.reply_to)
-                for w, m in new
+                (
+                    w.room.pk,
+                    m.id,
+                    m.seq,
+                    0,
+                    w.author,
+                    w.username,
+                    w.ref,
+                    w.content,
+                    created,
+                    False,
+                    w.reply_to,
+                    words,
+                )
+                for (w, m), words in zip(new, words_of, strict=True)
             ],
         )
 
@@ -296,7 +311,8 @@ class _Careful(_Batch):
     def _changed(self, write: OfMessage) -> Outcome:
         # What is changed may be as new as this batch.
         self._flush()
-        row = models.Message.objects.using(self.using).filter(room_id=write.room.pk, number=write.id).first()
+        rows = models.Message.objects.using(self.using).filter(room_id=write.room.pk, number=write.id)
+        row = rows.defer("words").first()
         if row is None:
             raise Invalid(ErrorCode.NOT_FOUND, "id: there is no such message in this room", field="id")
         write.allowed(row)
@@ -313,6 +329,9 @@ class _Careful(_Batch):
         row.seq = self.next_number(write.room)
         row.changes += 1
         row.save(using=self.using)
+        if isinstance(write, EditText | Erase):
+            # With the text its words were taken.
+            rows.update(words=words_for(row.room_id, row.content))
         return Written(row.number, row.seq, self.now, _change(write, row))
 
     def _apply(self, write: OfMessage, row: models.Message) -> bool:

@@ -88,7 +88,7 @@ def changes_since(room: RoomLog, position: int, limit: int) -> Stretch:
     """What changed after ``position``, in order: ``limit`` changes and PAGE characters at most."""
     # Where there are rows, they tell the room's last number as of the same moment.
     last = models.Room.objects.filter(pk=room.pk).values_list("seq", flat=True).first() or 0
-    rows = models.Message.objects.filter(room_id=room.pk, seq__gt=position).order_by("seq")
+    rows = models.Message.objects.filter(room_id=room.pk, seq__gt=position).defer("words").order_by("seq")
     found = list(rows.annotate(last=F("room__seq"))[: limit + 1])
     kept, cut = _within_page(found, limit)
     if found:
@@ -105,7 +105,7 @@ def history(
 
     Fewer than ``limit`` where they are long: a page has about PAGE characters at most, and at least one message.
     """
-    rows = models.Message.objects.filter(room_id=room)
+    rows = models.Message.objects.filter(room_id=room).defer("words")
     if after is not None:
         rows = rows.filter(number__gt=after).order_by("number")
     else:

@@ -1,11 +1,18 @@
 """Words in a room's messages: full-text search by the database's own index, newest first.
 
-SQLite: an FTS5 table over the messages, kept by triggers. It has the room as a word too, so that a search in one
-room never walks through another's messages. PostgreSQL: a GIN index of the messages' words. Both are made after
-each `migrate`, where they are missing: Django takes a table's triggers away when it makes the table anew.
+The tokens of a text are made in Python (chat.log.words) and stand in the message's row. The first one is the
+room's, so that a search in one room never walks through another's messages. Each database indexes these tokens and
+nothing else: SQLite in an FTS5 table that triggers keep, PostgreSQL in a GIN index.
+
+A row without tokens (``words`` is NULL) is not indexed yet: it was written before there was this index, by a
+process of the version before, or past the log. A trigger removes the tokens of a text that changes, so that the
+index has no words that were edited away. chat.log.indexing gives such rows their tokens.
+
+All this is made after each ``migrate``, where it is missing: Django drops a table's triggers when it makes the
+table anew.
 """
 
-import re
+from dataclasses import dataclass
 from sqlite3 import sqlite_version_info
 from typing import Any
 
@@ -16,40 +23,59 @@ from django.db.models.expressions import RawSQL
 
 from chat import models
 from chat.log.changes import with_reactions
+from chat.log.words import BEGINNING, Query, asked, indexed
 from chat.protocol import Message
 
-BEGINNING = 3
-"""Letters that a word must have to be taken for the beginning of others; the index has those of this length."""
+INDEX = "chat_message_search"
+UNINDEXED = "chat_message_unindexed"
+FORMER = "chat_message_words"
+"""The index of the version before. Its processes may still ask it, until the next ``migrate``."""
+# FTS5's ``ascii`` leaves everything alone that is not ASCII. Where a word stands in its text is not kept.
 TABLE = (
-    "CREATE VIRTUAL TABLE chat_message_words USING fts5(content, room_id, content='chat_message', "
-    f"content_rowid='id', prefix='{BEGINNING}', columnsize=0, tokenize='unicode61 remove_diacritics 2')"
+    "CREATE VIRTUAL TABLE chat_message_search USING fts5(words, content='chat_message', content_rowid='id', "
+    f"prefix='{BEGINNING}', columnsize=0, detail=none, tokenize=\"ascii tokenchars '_'\")"
 )
 # In the order of the index, so that it stops at the limit: under 50 ms in a room of a million, whatever the words.
 NEWEST = (
-    "SELECT words.rowid FROM chat_message_words AS words JOIN chat_message ON chat_message.id = words.rowid "
-    "WHERE chat_message_words MATCH %s AND chat_message.deleted IS NULL AND NOT chat_message.hidden "
-    "AND words.rowid < coalesce((SELECT id FROM chat_message WHERE room_id = %s AND number >= %s "
-    "ORDER BY number LIMIT 1), 9223372036854775807) ORDER BY words.rowid DESC LIMIT %s"
+    "SELECT found.rowid FROM chat_message_search AS found JOIN chat_message ON chat_message.id = found.rowid "
+    "WHERE chat_message_search MATCH %s AND chat_message.deleted IS NULL AND NOT chat_message.hidden "
+    "AND found.rowid < coalesce((SELECT id FROM chat_message WHERE room_id = %s AND number >= %s "
+    "ORDER BY number LIMIT 1), 9223372036854775807) ORDER BY found.rowid DESC LIMIT %s"
 )
 # Deleted words leave the index's pages at once, where SQLite can do that (3.42), and else when they are merged.
-SECURE_DELETE = "INSERT INTO chat_message_words(chat_message_words, rank) VALUES ('secure-delete', 1)"
+SECURE_DELETE = "INSERT INTO chat_message_search(chat_message_search, rank) VALUES ('secure-delete', 1)"
 SECURE_DELETE_FROM = (3, 42)
-REBUILD = "INSERT INTO chat_message_words(chat_message_words) VALUES ('rebuild')"
+REBUILD = "INSERT INTO chat_message_search(chat_message_search) VALUES ('rebuild')"
+ADD = "INSERT INTO chat_message_search(rowid, words) VALUES (new.id, new.words);"
+REMOVE = "INSERT INTO chat_message_search(chat_message_search, rowid, words) VALUES ('delete', old.id, old.words);"
 TRIGGERS = {
-    "chat_message_words_insert": "AFTER INSERT ON chat_message BEGIN {add} END",
-    "chat_message_words_delete": "AFTER DELETE ON chat_message BEGIN {remove} END",
-    "chat_message_words_update": "AFTER UPDATE OF content ON chat_message BEGIN {remove} {add} END",
+    "chat_message_search_insert": f"AFTER INSERT ON chat_message BEGIN {ADD} END",
+    "chat_message_search_delete": f"AFTER DELETE ON chat_message BEGIN {REMOVE} END",
+    "chat_message_search_update": f"AFTER UPDATE OF words ON chat_message BEGIN {REMOVE} {ADD} END",
+    "chat_message_search_void": "AFTER UPDATE OF content ON chat_message WHEN new.content IS NOT old.content "
+    "BEGIN UPDATE chat_message SET words = NULL WHERE id = new.id; END",
 }
-ADD = "INSERT INTO chat_message_words(rowid, content, room_id) VALUES (new.id, new.content, new.room_id);"
-REMOVE = (
-    "INSERT INTO chat_message_words(chat_message_words, rowid, content, room_id) "
-    "VALUES ('delete', old.id, old.content, old.room_id);"
-)
-# Of the same words as the query: PostgreSQL's own parser takes numbers and addresses apart in another way.
-POSTGRESQL_WORDS = r"to_tsvector('simple', regexp_replace(chat_message.content, '\W+', ' ', 'g'))"
-POSTGRESQL = f"ON chat_message USING gin ({POSTGRESQL_WORDS})"
-POSTGRESQL_STANDS = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('chat_message_words')"
+POSTGRESQL_WORDS = "array_to_tsvector(array_remove(string_to_array(chat_message.words, ' '), ''))"
+"""The tokens as they are: PostgreSQL's own parser would take numbers and addresses apart."""
+ROWS_UNINDEXED = "(room_id, id) WHERE words IS NULL"
+POSTGRESQL_INDEXES = {INDEX: f"USING gin ({POSTGRESQL_WORDS})", UNINDEXED: ROWS_UNINDEXED}
+POSTGRESQL_STANDS = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
 """Is the index whole? No row: there is none."""
+POSTGRESQL_VOID = """
+CREATE OR REPLACE FUNCTION chat_message_search_void() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN NEW.words := NULL; RETURN NEW; END $$;
+CREATE TRIGGER chat_message_search_void BEFORE UPDATE OF content ON chat_message FOR EACH ROW
+    WHEN (OLD.content IS DISTINCT FROM NEW.content) EXECUTE FUNCTION chat_message_search_void();
+"""
+POSTGRESQL_TRIGGER = (
+    "SELECT FROM pg_trigger WHERE tgname = 'chat_message_search_void' AND tgrelid = to_regclass('chat_message')"
+)
+
+ROUNDS, AT_ONCE = 5, 200
+"""How often a search reads on, and rows of each time, where pairs of characters stand apart in a text."""
+
+
+# --- Making the index ---
 
 
 def prepare(connection: BaseDatabaseWrapper) -> None:
@@ -64,76 +90,176 @@ def _prepare_postgresql(connection: BaseDatabaseWrapper) -> None:
     # Nobody who writes waits for it, but it can't be part of a transaction: a project's own tests may have one.
     concurrently = "" if connection.in_atomic_block else "CONCURRENTLY"
     with connection.cursor() as cursor:
-        cursor.execute(POSTGRESQL_STANDS)
-        stands = [valid for (valid,) in cursor.fetchall()]
-        if stands == [True]:
-            # Asked to make it, PostgreSQL would lock the messages before it saw that.
-            return
-        # It waits for all transactions that began before, however long they take.
-        cursor.execute("SET lock_timeout = 0")
-        if stands:
-            # Somebody broke off while it was made.
-            cursor.execute(f"DROP INDEX {concurrently} chat_message_words")
-        cursor.execute(f"CREATE INDEX {concurrently} chat_message_words {POSTGRESQL}")
-        cursor.execute("RESET lock_timeout")
+        cursor.execute(POSTGRESQL_TRIGGER)
+        if not cursor.fetchall():
+            cursor.execute(POSTGRESQL_VOID)
+        for name, definition in POSTGRESQL_INDEXES.items():
+            _make_postgresql_index(cursor, name, definition, concurrently)
+        cursor.execute(POSTGRESQL_STANDS, [FORMER])
+        if cursor.fetchall() and not _anything_unindexed(cursor):
+            _without_hurry(cursor, f"DROP INDEX {concurrently} {FORMER}")
+
+
+def _make_postgresql_index(cursor: Any, name: str, definition: str, concurrently: str) -> None:
+    cursor.execute(POSTGRESQL_STANDS, [name])
+    stands = [valid for (valid,) in cursor.fetchall()]
+    if stands == [True]:
+        # Asked to make it, PostgreSQL would lock the messages before it saw that.
+        return
+    if stands:
+        # Somebody broke off while it was made.
+        _without_hurry(cursor, f"DROP INDEX {concurrently} {name}")
+    _without_hurry(cursor, f"CREATE INDEX {concurrently} {name} ON chat_message {definition}")
+
+
+def _without_hurry(cursor: Any, statement: str) -> None:
+    """It waits for all transactions that began before, however long they take."""
+    cursor.execute("SET lock_timeout = 0")
+    cursor.execute(statement)
+    cursor.execute("RESET lock_timeout")
 
 
 def _prepare_sqlite(connection: BaseDatabaseWrapper) -> None:
     # One transaction: what somebody writes comes before it, or is followed by the triggers.
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        cursor.execute("SELECT name FROM sqlite_master WHERE name LIKE 'chat_message_words%%'", [])
+        cursor.execute("SELECT name FROM sqlite_master WHERE name LIKE 'chat_message_%%'", [])
         there = {name for (name,) in cursor.fetchall()}
-        if "chat_message_words" not in there:
+        if UNINDEXED not in there:
+            cursor.execute(f"CREATE INDEX {UNINDEXED} ON chat_message {ROWS_UNINDEXED}")
+        if INDEX not in there:
             cursor.execute(TABLE)
             if sqlite_version_info >= SECURE_DELETE_FROM:
                 cursor.execute(SECURE_DELETE)
         missing = {name: body for name, body in TRIGGERS.items() if name not in there}
         for name, body in missing.items():
-            cursor.execute(f"CREATE TRIGGER {name} {body.format(add=ADD, remove=REMOVE)}")
-        if missing or "chat_message_words" not in there:
+            cursor.execute(f"CREATE TRIGGER {name} {body}")
+        if missing or INDEX not in there:
             # What was written without triggers it does not have.
             cursor.execute(REBUILD)
+        if FORMER in there and not _anything_unindexed(cursor):
+            _drop_former(cursor, there)
+
+
+def _drop_former(cursor: Any, there: set[str]) -> None:
+    for name in there & {f"{FORMER}_{event}" for event in ("insert", "delete", "update")}:
+        cursor.execute(f"DROP TRIGGER {name}")
+    cursor.execute(f"DROP TABLE {FORMER}")
+
+
+def _anything_unindexed(cursor: Any) -> bool:
+    cursor.execute("SELECT 1 FROM chat_message WHERE words IS NULL LIMIT 1")
+    return bool(cursor.fetchall())
+
+
+def forget(connection: BaseDatabaseWrapper) -> None:
+    """Take the index away, for a migration backwards: the column can't go before what refers to it."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"DROP TRIGGER IF EXISTS {INDEX}_void ON chat_message")
+            cursor.execute(f"DROP FUNCTION IF EXISTS {INDEX}_void()")
+            cursor.execute(f"DROP INDEX IF EXISTS {INDEX}, {UNINDEXED}")
+        elif connection.vendor == "sqlite":
+            for name in TRIGGERS:
+                cursor.execute(f"DROP TRIGGER IF EXISTS {name}")
+            cursor.execute(f"DROP TABLE IF EXISTS {INDEX}")
+            cursor.execute(f"DROP INDEX IF EXISTS {UNINDEXED}")
+
+
+# --- What a row has for it ---
+
+
+def words_for(room: int, text: str) -> str:
+    """What stands in a message's row for the index."""
+    return f"{_of_room(room)} {indexed(text)}"
+
+
+def _of_room(room: int) -> str:
+    """The token of a room. No text has one like it, for an underscore parts words."""
+    return f"_{room}"
+
+
+def is_unindexed(room: int) -> bool:
+    """Has the room messages that the index does not have yet?"""
+    return models.Message.objects.filter(room_id=room, words=None).exists()
+
+
+# --- Asking it ---
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a search found, newest first."""
+
+    messages: list[Message]
+    # Are there older ones?
+    more: bool
+    # Are messages of the room still to be indexed, so that some may be missing?
+    indexing: bool = False
+
+
+def results(room: int, slug: str, query: str, *, before: int | None, limit: int) -> Results:
+    """As ``search``, and whether the index has the whole room."""
+    return Results(*search(room, slug, query, before=before, limit=limit), is_unindexed(room))
 
 
 def search(room: int, slug: str, query: str, *, before: int | None, limit: int) -> tuple[list[Message], bool]:
     """The newest messages that have all words of ``query``, the last as a beginning; and are there older ones?"""
-    words = words_of(query)
-    if not words:
+    wanted = asked(query)
+    if not wanted:
         return [], False
-    found = models.Message.objects.filter(room_id=room, deleted=None, hidden=False)
-    if before is not None:
-        found = found.filter(number__lt=before)
-    if _vendor() == "sqlite":
-        found = found.filter(pk__in=_newest(room, words, before, limit + 1))
-    else:
-        found = with_words(found, words)
-    rows = list(found.order_by("-number")[: limit + 1])
+    rows = _rows(room, wanted, before, limit + 1)
     return with_reactions(rows[:limit], slug), len(rows) > limit
 
 
-def _newest(room: int, words: list[str], before: int | None, limit: int) -> list[int]:
+def _rows(room: int, query: Query, before: int | None, limit: int) -> list[models.Message]:
+    """The rows that have each run of the query in one piece: of those with all its pairs, nearly all."""
+    rows: list[models.Message] = []
+    for turn in range(ROUNDS):
+        size = limit if not turn else AT_ONCE
+        page = _with_tokens(room, query, before, size)
+        rows += [row for row in page if query.holds(row.content)]
+        if len(rows) >= limit or len(page) < size:
+            break
+        before = page[-1].number
+    return rows[:limit]
+
+
+def _with_tokens(room: int, query: Query, before: int | None, limit: int) -> list[models.Message]:
+    found = models.Message.objects.filter(room_id=room, deleted=None, hidden=False).defer("words")
+    if before is not None:
+        found = found.filter(number__lt=before)
+    if _vendor() == "sqlite":
+        found = found.filter(pk__in=_newest(room, query, before, limit))
+    else:
+        found = _matching(found, query, room)
+    return list(found.order_by("-number")[:limit])
+
+
+def _newest(room: int, query: Query, before: int | None, limit: int) -> list[int]:
     """The keys of the newest messages of a room with these words. A row's key grows with its number."""
     with connections[router.db_for_read(models.Message)].cursor() as cursor:
-        cursor.execute(NEWEST, (f'room_id : "{room}" AND content : ({_fts5(words)})', room, before, limit))
+        cursor.execute(NEWEST, (_fts5(query, room), room, before, limit))
         return [key for (key,) in cursor.fetchall()]
 
 
-def words_of(query: str) -> list[str]:
-    return re.findall(r"\w+", query)
+def with_words(messages: QuerySet[models.Message], text: str) -> QuerySet[models.Message]:
+    """Those of the messages that have all words of a text, the last as a beginning; none where it has no words."""
+    query = asked(text)
+    return _matching(messages, query) if query else messages.none()
 
 
-def with_words(messages: QuerySet[models.Message], words: list[str]) -> QuerySet[models.Message]:
-    """Those of the messages that have all words, the last as a beginning."""
+def _matching(
+    messages: QuerySet[models.Message], query: Query, room: int | None = None
+) -> QuerySet[models.Message]:
     if _vendor() == "sqlite":
-        match = f"content : ({_fts5(words)})"
-        keys = RawSQL("SELECT rowid FROM chat_message_words WHERE chat_message_words MATCH %s", (match,))
+        keys = RawSQL(f"SELECT rowid FROM {INDEX} WHERE {INDEX} MATCH %s", (_fts5(query, room),))  # noqa: S608, S611 names of ours
         return messages.filter(pk__in=keys)
     if _vendor() == "postgresql":
-        matches: Any = RawSQL(f"{POSTGRESQL_WORDS} @@ to_tsquery('simple', %s)", (_tsquery(words),))  # noqa: S611 names of ours
+        matches: Any = RawSQL(f"{POSTGRESQL_WORDS} @@ %s::tsquery", (_tsquery(query, room),))  # noqa: S611 as above
         return messages.alias(matches=matches).filter(matches=True)
     # Another database has no index for it: all words, wherever they stand.
-    for word in words:
-        messages = messages.filter(content__icontains=word)
+    for word in _tokens(query, room):
+        messages = messages.filter(words__contains=word)
     return messages
 
 
@@ -141,14 +267,13 @@ def _vendor() -> str:
     return connections[router.db_for_read(models.Message)].vendor
 
 
-def _fts5(words: list[str]) -> str:
-    return " AND ".join(f'"{word}"' for word in words) + "*" * _is_beginning(words[-1])
+def _tokens(query: Query, room: int | None) -> list[str]:
+    return [*([] if room is None else [_of_room(room)]), *query.words, *filter(None, [query.beginning])]
 
 
-def _tsquery(words: list[str]) -> str:
-    return " & ".join(f"'{word}'" for word in words) + ":*" * _is_beginning(words[-1])
+def _fts5(query: Query, room: int | None) -> str:
+    return " AND ".join(f'"{token}"' for token in _tokens(query, room)) + "*" * (query.beginning is not None)
 
 
-def _is_beginning(word: str) -> bool:
-    """May it be unfinished? One or two letters begin too many words; in other scripts they are whole ones."""
-    return len(word) >= BEGINNING or not word.isascii()
+def _tsquery(query: Query, room: int | None) -> str:
+    return " & ".join(f"'{token}'" for token in _tokens(query, room)) + ":*" * (query.beginning is not None)

@@ -18,7 +18,15 @@ from chat import models
 from chat.database import again_where_lost
 from chat.log.commits import BATCH, Writer
 from chat.log.queries import RoomLog
-from chat.log.search import POSTGRESQL_STANDS, REBUILD, TRIGGERS
+from chat.log.search import (
+    INDEX,
+    POSTGRESQL_INDEXES,
+    POSTGRESQL_STANDS,
+    POSTGRESQL_TRIGGER,
+    REBUILD,
+    TRIGGERS,
+    UNINDEXED,
+)
 from chat.log.writes import Hide, Outcome, Written
 
 Messages = QuerySet[models.Message]
@@ -147,7 +155,7 @@ NO_EMOJI = (
     "(SELECT id FROM chat_message WHERE room_id = {room} AND deleted IS NOT NULL);"
 )
 READ_ALL = "UPDATE chat_readposition SET seq = {seq} WHERE room_id = {room} AND seq > {seq};"
-INTEGRITY = "INSERT INTO chat_message_words(chat_message_words, rank) VALUES ('integrity-check', 1)"
+INTEGRITY = "INSERT INTO chat_message_search(chat_message_search, rank) VALUES ('integrity-check', 1)"
 """The 1 has the index compared with the messages, not only with itself."""
 RULES = {
     "order": (
@@ -236,11 +244,11 @@ def _search_out_of_step(connection: BaseDatabaseWrapper) -> Iterator[Fault]:
 
 def _sqlite_index(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT name FROM sqlite_master WHERE name LIKE 'chat_message_words%%'", [])
-        missing = {"chat_message_words", *TRIGGERS} - {name for (name,) in cursor.fetchall()}
+        cursor.execute("SELECT name FROM sqlite_master WHERE name LIKE 'chat_message_%%'", [])
+        missing = {INDEX, UNINDEXED, *TRIGGERS} - {name for (name,) in cursor.fetchall()}
         if missing:
             yield f"{', '.join(sorted(missing))} not there", f"manage.py migrate, and then: {REBUILD};"
-        if "chat_message_words" in missing:
+        if INDEX in missing:
             return
         try:
             cursor.execute(INTEGRITY)
@@ -253,9 +261,13 @@ def _sqlite_index(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
 
 def _postgresql_index(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
     with connection.cursor() as cursor:
-        cursor.execute(POSTGRESQL_STANDS)
-        row = cursor.fetchone()
-    if row is None:
-        yield "the index chat_message_words is not there", "manage.py migrate."
-    elif not row[0]:
-        yield "the index chat_message_words is not valid", "REINDEX INDEX chat_message_words;"
+        cursor.execute(POSTGRESQL_TRIGGER)
+        if not cursor.fetchall():
+            yield f"the trigger {INDEX}_void is not there", "manage.py migrate."
+        for name in POSTGRESQL_INDEXES:
+            cursor.execute(POSTGRESQL_STANDS, [name])
+            row = cursor.fetchone()
+            if row is None:
+                yield f"the index {name} is not there", "manage.py migrate."
+            elif not row[0]:
+                yield f"the index {name} is not valid", f"REINDEX INDEX {name};"

@@ -42,6 +42,8 @@ class Message(models.Model):
     # The latest changes that had a ref, each a digest of who asked and of that, the last last. The default is the
     # database's, for processes of the version before, which write rows without it.
     asked = models.TextField(_("changes that were asked for"), db_default="", blank=True, editable=False)
+    # What the search's index has of the text (chat.log.search). Not dumped: it is made again from the text.
+    words = models.TextField(_("words"), null=True, editable=False, serialize=False)  # noqa: DJ001 None: not indexed yet
 
     class Meta:
         verbose_name = _("message")

@@ -224,6 +224,9 @@ class Found(Outgoing, tag="found"):
     messages: Annotated[list[Message], Meta(description="Newest first.")]
     more: Annotated[bool, Meta(description="There are older ones.")]
     timestamp: Timestamp
+    indexing: Annotated[
+        bool, Meta(description="Messages of this room are still being indexed: some may be missing here.")
+    ] = False
     ref: Ref | UnsetType = UNSET
 
 

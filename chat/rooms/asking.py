@@ -7,7 +7,19 @@ from msgspec import UNSET
 from chat import models, policy, protocol
 from chat.hub import Hub, Socket
 from chat.log import answered
-from chat.protocol import Found, GetHistory, GetMembers, History, Member, Members, Restricted, Search
+from chat.log.words import asked
+from chat.protocol import (
+    ErrorCode,
+    Found,
+    GetHistory,
+    GetMembers,
+    History,
+    Invalid,
+    Member,
+    Members,
+    Restricted,
+    Search,
+)
 from chat.rooms.permissions import RANKS, Verb, may
 from chat.rooms.standing import given, present
 
@@ -27,10 +39,19 @@ async def history(hub: Hub, socket: Socket, command: GetHistory) -> History:
 async def search(hub: Hub, socket: Socket, command: Search) -> Found:
     """The room's messages with these words, the newest first."""
     room, _ = present(hub, socket, command.room)
-    before = given(command.before)
-    messages, more = await hub.log.search(room.log, command.query, before=before, limit=command.limit)
+    if not asked(command.query):
+        message = "query: has no word, number or picture in it that could be searched for"
+        raise Invalid(ErrorCode.BAD_FIELD, message, field="query")
+    found = await hub.log.search(room.log, command.query, before=given(command.before), limit=command.limit)
     present(hub, socket, command.room)
-    return Found(room=command.room, messages=messages, more=more, timestamp=protocol.now(), ref=command.ref)
+    return Found(
+        room=command.room,
+        messages=found.messages,
+        more=found.more,
+        indexing=found.indexing,
+        timestamp=protocol.now(),
+        ref=command.ref,
+    )
 
 
 async def members(hub: Hub, socket: Socket, command: GetMembers) -> Members:

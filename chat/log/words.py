@@ -1,0 +1,177 @@
+"""The words of a text, folded: the same for the search index and for a query, whatever the database. Pure.
+
+A text is folded (case, forms, accents), then cut into tokens. Each database indexes the tokens as they are. A
+script without spaces between words gives a token for each character and one for each pair of neighbours.
+
+The folding depends little on Python's version of Unicode: symbols and scripts without spaces are ranges of code
+points, and a character that this Python does not know counts as a letter.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+BEGINNING = 3
+"""Letters that a word must have to be taken for the beginning of others; the index has those of this length."""
+LONGEST = 500
+"""Characters of a word that count. PostgreSQL takes 2,046 bytes, and a character has four at most."""
+
+PAIR = 2
+"""Characters of a token in a script without spaces."""
+
+UNSPACED: Final = (
+    "\u0e00-\u0e7f\u0e80-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Myanmar
+    "\u1780-\u17ff\u19e0-\u19ff"  # Khmer
+    "\u1950-\u19df\u1a20-\u1aaf\uaa80-\uaadf"  # Tai Le, New Tai Lue, Tai Tham, Tai Viet
+    "\ua980-\ua9df\u1b00-\u1b7f"  # Javanese, Balinese
+    "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303b"  # radicals, signs and numerals of Han
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Han
+    "\u3041-\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\U0001aff0-\U0001b16f"  # Kana
+    "\u3105-\u312f\u31a0-\u31bf"  # Bopomofo
+    "\U00020000-\U0003ffff"  # the planes of Han, assigned or not
+)
+"""Scripts without spaces between words, as ranges of a character class."""
+SYMBOLS: Final = (
+    "\u20a0-\u20cf"  # currencies
+    "\u2100-\u214f\u2190-\u2bff\u3030\u303d\u3297\u3299\u00a9\u00ae"  # arrows, mathematics, shapes, pictures, ©, ®
+    "\U0001f000-\U0001f1e5\U0001f200-\U0001f3f3\U0001f3f5-\U0001f3fa\U0001f400-\U0001faff"  # pictures
+)
+"""Pictures and signs that are searched for one by one, also those that Unicode may add. The black flag is not among
+them: flags of regions begin with it."""
+_REGION: Final = "\U0001f1e6-\U0001f1ff"
+_BLACK_FLAG: Final = "\U0001f3f4"
+_TAGS: Final = "\U000e0020-\U000e007f"
+
+_PIECES = re.compile(
+    f"(?P<unspaced>[{UNSPACED}]+)|(?P<picture>[{_REGION}]{{1,2}}|{_BLACK_FLAG}[{_TAGS}]*|[{SYMBOLS}])"
+    f"|(?P<word>[^ {UNSPACED}{_REGION}{_BLACK_FLAG}{SYMBOLS}]+)"
+)
+_WHOLE = re.compile(f"[{UNSPACED}{_REGION}{_BLACK_FLAG}{_TAGS}{SYMBOLS}]")
+"""What stays as it is."""
+_DROPPED = re.compile(
+    # Accents of Latin, Greek and Cyrillic. Й, ў and ї stay letters of their own, as in the Unicode collation.
+    "[\u0300-\u0305\u0307\u0309-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+    "|(?<![\u0418\u0438\u0423\u0443])\u0306|(?<![\u0406\u0456])\u0308"
+    # Vowel signs and points of Arabic, the hamza and madda of an alef, the tatweel; points of Hebrew.
+    "|[\u0610-\u061a\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"
+    "\u08ca-\u08e1\u08e3-\u08ff\u0640]|(?<=\u0627)[\u0653-\u0655]"
+    "|[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]"
+    # Skin tones, variation selectors, and what draws nothing: soft hyphens, joiners, marks of direction.
+    "|[\U0001f3fb-\U0001f3ff\ufe00-\ufe0f\U000e0100-\U000e01ef\u00ad\u034f\u061c\u180b-\u180f\u200c-\u200f"
+    "\u202a-\u202e\u2060-\u206f\ufeff]"
+    # A space without width parts words, but not where there are none.
+    f"|(?<=[{UNSPACED}])\u200b+(?=[{UNSPACED}])"
+)
+"""Of a text in NFKD."""
+_EXTRA: Final = {
+    "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ł": "l", "ŧ": "t", "\u0131": "i", "æ": "ae", "œ": "oe", "þ": "th",
+    "\u0649": "\u064a", "\u06cc": "\u064a", "\u06a9": "\u0643",  # yeh and kaf of other keyboards
+}  # fmt: skip
+"""Letters with a stroke and the like, which have no accent to be dropped; Arabic ones that are drawn alike."""
+
+
+class _Places(dict[int, str]):
+    """What becomes of each character that the folding left: itself, another one, or a space."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = place = _place(chr(code))
+        return place
+
+
+def _place(character: str) -> str:
+    if character.isascii():
+        return character.lower() if character.isalnum() else " "
+    if character in _EXTRA:
+        return _EXTRA[character]
+    if _WHOLE.match(character):
+        return character
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    return character if category[0] in "LMN" or category in {"Cn", "Co"} else " "
+
+
+_ASCII: Final = {code: _place(chr(code)) for code in range(128)}
+_PLACES: Final = _Places()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a query asks for: all of it must be in a message."""
+
+    words: list[str]
+    # The last word, where it may be unfinished.
+    beginning: str | None
+    # Runs of a script without spaces that are longer than a pair: the pairs alone may stand apart from each other.
+    runs: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.words or self.beginning)
+
+    def holds(self, text: str) -> bool:
+        """Does a text with all the words have each run in one piece?"""
+        if not self.runs:
+            return True
+        folded = fold(text)
+        return all(run in folded for run in self.runs)
+
+
+def fold(text: str) -> str:
+    """The text in small letters, without accents and invisible characters; a space for each punctuation mark."""
+    if text.isascii():
+        return text.translate(_ASCII)
+    plain = _DROPPED.sub("", unicodedata.normalize("NFKD", text)).casefold()
+    return unicodedata.normalize("NFKC", plain).translate(_PLACES)
+
+
+def indexed(text: str) -> str:
+    """The tokens of a text, between spaces."""
+    folded = fold(text)
+    if text.isascii() or not _WHOLE.search(folded):
+        # Most texts end here: what is between the spaces are the tokens.
+        return folded if len(folded) <= LONGEST else " ".join(map(_cut, folded.split()))
+    tokens: dict[str, None] = {}
+    for found in _PIECES.finditer(folded):
+        piece = found[0]
+        if found.lastgroup == "unspaced":
+            tokens |= dict.fromkeys([*piece, *_pairs(piece)])
+        else:
+            tokens[_cut(piece)] = None
+    return " ".join(tokens)
+
+
+def asked(text: str) -> Query:
+    """What a query asks for. It is empty (false) where nothing in it can be searched for."""
+    pieces = list(_pieces(fold(text)))
+    beginning = None
+    if pieces and pieces[-1][0] == "word" and _is_beginning(pieces[-1][1]):
+        beginning = _cut(pieces.pop()[1])
+    words: dict[str, None] = {}
+    for kind, piece in pieces:
+        pairs = _pairs(piece) if kind == "unspaced" else []
+        words |= dict.fromkeys(pairs or [_cut(piece)])
+    runs = [piece for kind, piece in pieces if kind == "unspaced" and len(piece) > PAIR]
+    return Query(list(words), beginning, runs)
+
+
+def _pieces(folded: str) -> Iterator[tuple[str, str]]:
+    """Words, pictures, and runs without spaces, each with its kind. Marks alone are left out."""
+    for found in _PIECES.finditer(folded):
+        if any(not unicodedata.category(character).startswith("M") for character in found[0]):
+            yield found.lastgroup or "", found[0]
+
+
+def _pairs(run: str) -> list[str]:
+    return [run[place : place + PAIR] for place in range(len(run) - 1)]
+
+
+def _cut(word: str) -> str:
+    return word[:LONGEST]
+
+
+def _is_beginning(word: str) -> bool:
+    """May it be unfinished? One or two letters begin too many words; in other scripts they are whole ones."""
+    return len(word) >= BEGINNING or not word.isascii()
