@@ -36,6 +36,18 @@ def tea() -> RoomLog:
     return room
 
 
+def test_messages_are_indexed_by_hand(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that are not yet, or all of them anew; a second run finds nothing to do."""
+    models.Message.objects.filter(number__lt=5).update(words=None)
+    call_command("chat_index")
+    call_command("chat_index")
+    models.Message.objects.update(words="of another folding")
+    call_command("chat_index", "--anew")
+    said = [f"{number} messages are indexed" for number in (4, 0, 10)]
+    assert capsys.readouterr().out.splitlines() == said
+    assert not models.Message.objects.filter(words__contains="folding").exists()
+
+
 def grow_old(*numbers: int, days: int = 100, slug: str = "tea") -> None:
     """Those messages were said so many days ago."""
     said = timezone.now() - timedelta(days=days)

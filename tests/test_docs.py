@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command, get_commands
 
 from chat import conf, protocol
+from chat.log import words
 from chat.protocol import CloseCode, ErrorCode
 from chat.routing import websocket_urlpatterns
 
@@ -294,6 +295,20 @@ def test_the_clients_constants_are_the_servers() -> None:
     assert {"NAME", "CONTENT", "HISTORY"} <= limits.keys()
     assert limits == {name: getattr(protocol, f"{name}_LIMIT") for name in limits}
     assert f"export const VERSION = {protocol.VERSION};" in text("chat/static/chat/protocol.js")
+
+
+def characters(ranges: str) -> set[str]:
+    """A class of a regular expression in JavaScript, or one in Python, as its characters' ranges."""
+    plain = re.sub(r"\\u\{?([0-9a-f]+)\}?", lambda code: chr(int(code[1], 16)), ranges)
+    return {"".join(ends) for ends in re.findall(r"(.)(?:-(.))?", plain)}
+
+
+@pytest.mark.parametrize("name", ["UNSPACED", "SYMBOLS"])
+def test_the_page_cuts_texts_where_the_server_does(name: str) -> None:
+    """chat/static/chat/folding.js has the ranges of chat/log/words.py."""
+    found = re.search(rf"export const {name} = String\.raw`(.*?)`", text("chat/static/chat/folding.js"))
+    assert found
+    assert characters(found[1]) == characters(getattr(words, name))
 
 
 # --- The pages ---

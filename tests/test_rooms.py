@@ -13,6 +13,7 @@ from msgspec import UNSET
 from chat import models
 from chat.database import reading, writing
 from chat.log import Writer, queries
+from chat.log.indexing import index_some
 from chat.protocol import (
     EMOJIS_LIMIT,
     LOBBY,
@@ -474,9 +475,31 @@ async def test_a_search_goes_back_page_by_page(alice: Persona) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ['"', "'", "*", "a* OR b", 'x" OR "y', "NOT", "AND", "room_id : 1", "(", "-", "%", "\\", ":*"]
+    "query", ["a* OR b", 'x" OR "y', "NOT", "AND", "words : 1", "\N{WHITE HEAVY CHECK MARK}:*", "_1", "x & !y"]
 )
 async def test_a_search_has_no_language_of_its_own(alice: Persona, query: str) -> None:
     """Signs and words that mean something to the database are words, or nothing."""
     await alice.say("hi")
     assert await found(alice, query) == []
+
+
+@pytest.mark.parametrize("query", ['"', "'", "*", "(", "-", "%", "\\", ":*", "?!", "。", "\u0301", "\u093f"])
+async def test_a_search_for_nothing_is_refused_with_why(alice: Persona, query: str) -> None:
+    """Punctuation, or a mark alone: a sentence says what can be searched for."""
+    await alice.say(f"hi {query}")
+    await alice.send("search", query=query, ref="s")
+    error = await alice.expect(Error, ref="s", code=ErrorCode.BAD_FIELD, field="query")
+    assert error.message == "query: has no word, number or picture in it that could be searched for"
+
+
+async def test_a_search_says_that_older_messages_are_still_indexed(alice: Persona) -> None:
+    """The index is filled in the background after an update: what is not in it yet is not said to be absent."""
+    await alice.say("上海")
+    await writing(lambda: models.Message.objects.update(words=None))
+    await alice.send("search", query="上海", ref="s")
+    answer = await alice.expect(Found, ref="s")
+    assert (answer.messages, answer.indexing) == ([], True)
+    await writing(index_some)
+    await alice.send("search", query="上海", ref="t")
+    answer = await alice.expect(Found, ref="t")
+    assert ([message.id for message in answer.messages], answer.indexing) == ([1], False)

@@ -39,7 +39,7 @@ SYMBOLS: Final = (
     "\u2100-\u214f\u2190-\u2bff\u3030\u303d\u3297\u3299\u00a9\u00ae"  # arrows, mathematics, shapes, pictures, ©, ®
     "\U0001f000-\U0001f1e5\U0001f200-\U0001f3f3\U0001f3f5-\U0001f3fa\U0001f400-\U0001faff"  # pictures
 )
-"""Pictures and signs that are searched for one by one, also those that Unicode may add. The black flag is not among
+"""Pictures and signs that are searched for one by one, also those that Unicode may add. The black flag is none of
 them: flags of regions begin with it."""
 _REGION: Final = "\U0001f1e6-\U0001f1ff"
 _BLACK_FLAG: Final = "\U0001f3f4"

@@ -23,7 +23,7 @@ from chat.protocol.commands import (
     Restrict,
     Search,
 )
-from chat.protocol.limits import FRAME_LIMIT, NAME_LIMIT
+from chat.protocol.limits import FRAME_LIMIT, NAME_LIMIT, QUERY_LIMIT
 from chat.protocol.outgoing import AnyOutgoing, Outgoing
 from chat.protocol.text import CONTROL, check_text, clean_name, clean_title, is_emoji
 
@@ -155,6 +155,8 @@ def _explain(error: str, ref: str | None) -> Invalid:
         return Invalid(ErrorCode.BAD_JSON, f"The frame must be one JSON object: {reason}.", ref=ref)
     if field == "username" and "length" in reason:
         reason = f"must have 1 to {NAME_LIMIT} characters"
+    if field == "query" and "length" in reason:
+        reason = f"must have 1 to {QUERY_LIMIT} characters"
     if field == "room" and "regex" in reason:
         reason = "must be 1-50 characters of a-z, 0-9, - and _, starting with a letter or digit"
     return Invalid(ErrorCode.BAD_FIELD, f"{field}: {reason}", field=field, ref=ref)

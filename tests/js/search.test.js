@@ -1,9 +1,11 @@
 /** Searching the room: the answers of the last question, and the words that were found in a text. */
 
 import assert from "node:assert/strict";
+import {readFileSync} from "node:fs";
 import {test} from "node:test";
 
 import {ChatError} from "../../chat/static/chat/errors.js";
+import {asked} from "../../chat/static/chat/folding.js";
 import {excerpt, marked} from "../../chat/static/chat/found-words.js";
 import {Searching} from "../../chat/static/chat/searching.js";
 import {settle} from "./helpers.js";
@@ -36,6 +38,18 @@ test("What is found comes newest first, more of it on demand.", async () => {
   assert.deepEqual([ids(searching), searching.more], [[9, 7, 3], false]);
   searching.next();
   assert.equal(asked.length, 2);
+});
+
+test("That the server still indexes older messages is told as long as its answers say so.", async () => {
+  const {asked, searching} = here();
+  searching.ask("tea");
+  asked[0].resolve({messages: [], more: false, indexing: true});
+  await settle();
+  assert.deepEqual([searching.indexing, searching.answered], [true, true]);
+  searching.ask("teapot");
+  asked[1].resolve({messages: [message(9)], more: false});
+  await settle();
+  assert.equal(searching.indexing, false);
 });
 
 test("The same words are asked for once; an answer to an earlier question is not wanted any more.", async () => {
@@ -140,6 +154,25 @@ for (const [text, query, expected] of [
     assert.equal(parts.map((part) => part.text).join(""), text);
   });
 }
+
+const cases = JSON.parse(readFileSync(new URL("../words.json", import.meta.url)));
+
+for (const [text, query, expected] of cases.found) {
+  test(`${JSON.stringify(query)} is marked in ${JSON.stringify(text)} as the server finds it`, () => {
+    const parts = marked(text, query);
+    assert.equal(short(parts), expected);
+    assert.equal(parts.map((part) => part.text).join(""), text);
+  });
+}
+
+test("What the server does not search for, or finds elsewhere only, is not marked.", () => {
+  for (const query of cases.not_asked) {
+    assert.deepEqual(asked(query), {words: new Set(), beginning: null, runs: []}, JSON.stringify(query));
+  }
+  for (const [text, query] of cases.not_found) {
+    assert.equal(marked(text, query).every(({text: part, found}) => !found || part.length < text.length), true);
+  }
+});
 
 test("An excerpt of a long text shows the first word that was found.", () => {
   const text = `${"before ".repeat(100)}tea ${"after ".repeat(100)}`;

@@ -54,7 +54,7 @@ SAMPLES: dict[str, Any] = {
     "reactions": [Reaction("\N{THUMBS UP SIGN}", ["Bob", "Ann"], 2)],
     # Most changes follow the one before, and most messages are as they were said.
     "edited": UNSET, "deleted": False, "follows": UNSET,
-    "before": 43, "after": UNSET, "limit": 50, "messages": [Message(**_SAID)], "more": False,
+    "before": 43, "after": UNSET, "limit": 50, "messages": [Message(**_SAID)], "more": False, "indexing": False,
     "code": ErrorCode.NAME_TAKEN, "field": "username", "message": "username: 'Ann' is taken in this room",
     # It comes only with codes that may be retried, so not with the one above.
     "retry_after": UNSET,

@@ -1,13 +1,12 @@
 /** Where the words that were searched for stand in a text. Pure: parts, of which whoever draws them makes elements. */
 
+import {asked, cut, fold, pieces} from "./folding.js";
+
 /** Characters of an excerpt, and of what it shows before the first word that was found. */
 const EXCERPT = 180;
 const LEAD = 50;
-/** Letters that the last word must have to be taken for the beginning of others, as the server does it. */
-const BEGINNING = 3;
-/** What is written without spaces between words: there a word may stand anywhere. */
-const UNSPACED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}]/u;
-
+/** One picture of several, with joiners between them. */
+const JOINED = /\p{Extended_Pictographic}[\ufe0f\u{1f3fb}-\u{1f3ff}]*(?:\u200d\p{Extended_Pictographic}[\ufe0f\u{1f3fb}-\u{1f3ff}]*)+/gu;
 /**
  * @param {string} text
  * @param {string} query
@@ -38,44 +37,46 @@ export function excerpt(text, query) {
 /** [start, end) of each word of the query in the text, in order and apart from each other. */
 function placesOf(text, query) {
   const {folded, at} = fold(text);
-  const words = fold(query).folded.match(/[\p{L}\p{N}\p{M}]+/gu) ?? [];
-  const open = words.at(-1)?.length >= BEGINNING ? words.length - 1 : null; // it may be unfinished
-  const places = words.flatMap((word, i) => occurrences(folded, word, i !== open));
-  places.sort((one, other) => one[0] - other[0] || other[1] - one[1]);
+  const wanted = asked(query);
+  const found = pieces(folded).flatMap((piece) => placesIn(piece, wanted));
+  return joined(found.map(([start, end]) => [at[start], ending(at, end)]), text);
+}
+
+/** The places in order; those that touch each other are one, as are the parts of a picture that joiners make one. */
+function joined(places, text) {
+  const whole = places.length && text.includes("\u200d") ? [...text.matchAll(JOINED)] : [];
   const apart = [];
-  for (const [start, end] of places) {
-    if (start >= (apart.at(-1)?.[1] ?? 0)) apart.push([start, end]);
+  for (const [from, to] of places.sort((one, other) => one[0] - other[0] || other[1] - one[1])) {
+    const picture = whole.find(({0: {length}, index}) => index < to && from < index + length);
+    const [start, end] = picture ? [picture.index, picture.index + picture[0].length] : [from, to];
+    const last = apart.at(-1);
+    if (last && start <= last[1]) last[1] = Math.max(last[1], end);
+    else apart.push([start, end]);
   }
-  return apart.map(([start, end]) => [at[start], at[end]]);
+  return apart;
 }
 
-function occurrences(folded, word, whole) {
-  const places = [];
-  for (let start = folded.indexOf(word); start >= 0; start = folded.indexOf(word, start + word.length)) {
-    const end = start + word.length;
-    const apart = !isWordCharacter(folded[start - 1]) && !(whole && isWordCharacter(folded[end]));
-    if (apart || UNSPACED.test(word)) places.push([start, end]);
+/** The places of what is wanted in a piece of the folded text. */
+function placesIn({kind, piece, index}, {words, beginning, runs}) {
+  if (kind === "unspaced") {
+    return runs.flatMap((run) => occurrences(piece, run).map((start) => [index + start, index + start + run.length]));
   }
-  return places;
+  if (words.has(cut(piece))) return [[index, index + piece.length]];
+  const begins = kind === "word" && beginning !== null && piece.startsWith(beginning);
+  return begins ? [[index, index + beginning.length]] : [];
 }
 
-function isWordCharacter(character = " ") {
-  return /[\p{L}\p{N}]/u.test(character);
+function occurrences(piece, run) {
+  const starts = [];
+  for (let at = piece.indexOf(run); at >= 0; at = piece.indexOf(run, at + run.length)) starts.push(at);
+  return starts;
 }
 
-/** The text in small letters without accents, and for each place in it the place in the text itself. */
-function fold(text) {
-  let folded = "";
-  const at = [];
-  let place = 0;
-  for (const character of text) {
-    const plain = character.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
-    for (let i = 0; i < plain.length; i += 1) at.push(place);
-    folded += plain;
-    place += character.length;
-  }
-  at.push(place);
-  return {folded, at};
+/** Where the character ends of which a place in the folded text is a part. */
+function ending(at, end) {
+  let place = end;
+  while (at[place] === at[place - 1]) place += 1;
+  return at[place];
 }
 
 /** The beginning of the word in which a place lies; in a very long one, the place itself. */

@@ -9,6 +9,8 @@ import {errorWords, words} from "./words.js";
 /** Milliseconds without a key until what was typed is searched for, and the fewest characters that are. */
 const PAUSE = 350;
 const SHORTEST = 2;
+/** Of other scripts, and of pictures, one character is something to search for. */
+const PLAIN = /^[\0-\x7f]*$/;
 
 /** The search in the room: a field, and what was found as a list from which one goes to the message. */
 export class SearchPanel {
@@ -70,17 +72,19 @@ export class SearchPanel {
   }
 
   #status() {
-    const {error, loading, answered, results, more} = this.#searching;
+    const {error, loading, answered, results, more, indexing} = this.#searching;
     if (error) return error.code === "disconnected" ? words.noConnection : errorWords(error);
     if (loading) return words.searching;
     if (!answered) return "";
-    return results.length ? words.found(results.length, more) : words.foundNothing;
+    const found = results.length ? words.found(results.length, more) : words.foundNothing;
+    if (!indexing) return found;
+    return `${results.length ? `${found}.` : found} ${words.stillIndexing}`;
   }
 
   #wait() {
     clearTimeout(this.#typed);
-    const {length} = [...this.#elements.searchText.value.trim()];
-    if (length === 0 || length >= SHORTEST) this.#typed = setTimeout(() => this.#ask(), PAUSE);
+    const typed = this.#elements.searchText.value.trim();
+    if (typed === "" || typed.length >= SHORTEST || !PLAIN.test(typed)) this.#typed = setTimeout(() => this.#ask(), PAUSE);
   }
 
   #ask() {

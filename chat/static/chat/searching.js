@@ -10,6 +10,7 @@ export class Searching {
   query = "";
   results = []; // messages, newest first
   more = false;
+  indexing = false; // the server's index does not have all messages yet
   loading = false;
   error = null; // a ChatError, of the last request
   #client;
@@ -69,7 +70,7 @@ export class Searching {
     this.#turn += 1;
     this.#place = {};
     this.#fresh = true;
-    Object.assign(this, {query, more: false, loading: false, error: null});
+    Object.assign(this, {query, more: false, indexing: false, loading: false, error: null});
   }
 
   #forget() {
@@ -85,11 +86,11 @@ export class Searching {
       .search(this.#room, this.query, {...this.#place, limit: PAGE})
       .catch((error) => ({error}));
     if (turn !== this.#turn) return;
-    const {messages = [], more = this.more, error = null} = page;
+    const {messages = [], more = this.more, error = null, indexing = false} = page;
     const results = this.#fresh ? messages : [...this.results, ...messages];
     if (messages.length) this.#place = {before: messages.at(-1).id};
     if (error === null) this.#fresh = false;
-    Object.assign(this, {results, more, error, loading: false});
+    Object.assign(this, {results, more, error, indexing, loading: false});
     this.#onChange();
   }
 }

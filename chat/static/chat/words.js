@@ -62,6 +62,7 @@ export const words = {
 
   searching: "Searching…",
   foundNothing: "Nothing found.",
+  stillIndexing: "Older messages are still being indexed: some may be missing here.",
   found: (count, more) => `${count}${more ? " or more" : ""} found`,
   noConnection: "There is no connection.",
   firstNew: (count, more) => `${count}${more ? "+" : ""} new since you left`,
@@ -130,7 +131,7 @@ export function connectionWords({state, code, reason}, seconds) {
   }
 }
 
-const SUBJECTS = new Map([["content", "The message"], ["username", "The name"], ["room", "The room's name"]]);
+const SUBJECTS = new Map([["content", "The message"], ["username", "The name"], ["room", "The room's name"], ["query", "What you typed"]]);
 
 /** An error of the server as a sentence: "username: 'Ann' is taken" has the field's name, not a person's word. */
 export function errorWords({message, field}) {
