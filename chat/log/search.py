@@ -30,8 +30,8 @@ INDEX = "chat_message_search"
 UNINDEXED = "chat_message_unindexed"
 FORMER = "chat_message_words"
 """The index of the version before. Its processes may still ask it, until the next ``migrate``."""
-# FTS5's ``ascii`` leaves everything alone that is not ASCII. The places of words are not kept; where the columns are
-# not kept either (``none``), the beginning of a common word took 25 times as long.
+# FTS5's ``ascii`` leaves everything alone that is not ASCII. The places of words are not kept. Where the columns
+# are not kept either (``none``), the beginning of a common word took 25 times as long.
 TABLE = (
     "CREATE VIRTUAL TABLE chat_message_search USING fts5(words, content='chat_message', content_rowid='id', "
     f"prefix='{BEGINNING}', columnsize=0, detail=column, tokenize=\"ascii tokenchars '_'\")"
