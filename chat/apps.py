@@ -15,11 +15,12 @@ class ChatAppConfig(AppConfig):
     def ready(self) -> None:
         # Registers the system checks.
         from chat import checks  # noqa: F401, PLC0415 importing it before the apps are ready would be too early
-        from chat.auth import names  # noqa: PLC0415 as above
+        from chat.auth import names, tries  # noqa: PLC0415 as above
         from chat.rooms import signals  # noqa: PLC0415 as above
 
         signals.connect()
         names.connect()
+        tries.connect()
         post_migrate.connect(_fill_names, sender=self, dispatch_uid="chat.names")
         post_migrate.connect(_prepare_search, sender=self, dispatch_uid="chat.search")
 

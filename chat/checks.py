@@ -5,10 +5,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.hashers import get_hashers
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 Django's own name
 from django.core.exceptions import ImproperlyConfigured
 
 from chat.auth import trusted
+from chat.auth.hashers import Bounded
 from chat.conf import ChatSettings, chat_settings
 from chat.presence.registry import is_shared
 
@@ -16,6 +18,9 @@ OURS = "chat.layers.ProcessChannelLayer"
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 CORE = "channels_redis.core.RedisChannelLayer"
+BACKEND = "chat.auth.tries.CountedTries"
+MIDDLEWARE = "chat.middleware.SignIns"
+SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 # The capacity of each in-memory layer where none is set.
 CAPACITIES = {OURS: 10_000, IN_MEMORY: 100}
 LEAST_CAPACITY = 1_000
@@ -108,6 +113,28 @@ def check_limits(**_: Any) -> list[CheckMessage]:
         return []
     said = "LIMITS is off: anybody may send, connect and try passwords as often as they like."
     return [Warning(said, hint="Take LIMITS out of CHAT; it is for benchmarks.", id="chat.W004")]
+
+
+@register("chat")
+def check_tries(**_: Any) -> list[CheckMessage]:
+    """chat.W011, chat.W012, chat.W013: passwords may be tried without end at some door, or hashed all at once."""
+    found: list[CheckMessage] = []
+    if next(iter(settings.AUTHENTICATION_BACKENDS), None) != BACKEND:
+        said = "Passwords may be tried without end: the first of AUTHENTICATION_BACKENDS does not count tries."
+        found.append(Warning(said, hint=f'Let the list begin with "{BACKEND}".', id="chat.W011"))
+    middleware = list(settings.MIDDLEWARE)
+    before = middleware[: middleware.index(SESSIONS)] if SESSIONS in middleware else middleware
+    if MIDDLEWARE not in before:
+        said = (
+            "Refused tries of passwords are not answered with 429, and no browser is known again: banned people "
+        )
+        said += "come back under another name, and owners wait for what others tried in their name."
+        found.append(Warning(said, hint=f'Put "{MIDDLEWARE}" into MIDDLEWARE, before {SESSIONS}.', id="chat.W012"))
+    if not all(isinstance(hasher, Bounded) for hasher in get_hashers()):
+        said = "Any number of passwords is hashed at once, and old passwords in forms are not counted."
+        hint = 'Take those of chat.auth.hashers for PASSWORD_HASHERS: "chat.auth.hashers.Argon2", and so on.'
+        found.append(Warning(said, hint=hint, id="chat.W013"))
+    return found
 
 
 @register(Tags.security, deploy=True)

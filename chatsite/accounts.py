@@ -1,9 +1,8 @@
 """The pages of accounts: signing up, in and out, another password. Django's views and forms do the work.
 
-Tries of any of them are counted by address and by name, whether there is such an account or not.
+Tries of passwords are counted where every password is checked (chat.auth.tries). New accounts are counted here.
 """
 
-import math
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,8 +22,7 @@ from django.views.generic import FormView
 
 from chat import protocol
 from chat.auth.names import taken
-from chat.limits import address_asking
-from chat.limits.sign_ins import sign_ins
+from chat.auth.tries import Refused, current, know_account
 
 OWN_PAGES = ("/login/", "/sign-up/")
 """Nobody is led back to them: who is signed in has nothing to do there."""
@@ -73,25 +71,6 @@ class NewPasswordForm(PasswordChangeForm):
         self.fields["new_password1"].help_text, self.fields["new_password2"].help_text = GOOD_PASSWORD, ""
 
 
-class Counted(FormView):  # type: ignore[type-arg]  # as above
-    """A form that can be tried so often and no more; what is past that is answered without looking at it."""
-
-    def tried_name(self) -> str:
-        """Whose account is tried."""
-        return str(self.request.POST.get("username", ""))
-
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        wait = math.ceil(sign_ins.take(address_asking(request.META), self.tried_name()))
-        return self.too_many(wait) if wait else super().post(request, *args, **kwargs)
-
-    def too_many(self, wait: int) -> HttpResponse:
-        """The form with nothing but the name, 429 (RFC 6585, section 4), and when to come back, in seconds."""
-        options = {k: v for k, v in self.get_form_kwargs().items() if k not in ("data", "files")}
-        form = self.get_form_class()(**{**options, "initial": {"username": self.tried_name()}})
-        context = self.get_context_data(form=form, wait=wait)
-        return self.render_to_response(context, status=429, headers={"Retry-After": str(wait)})
-
-
 class Returning(RedirectURLMixin):
     """Leads on to ``next``, where that is a page of ours and not one of these."""
 
@@ -100,12 +79,12 @@ class Returning(RedirectURLMixin):
         return "" if urlsplit(url).path in OWN_PAGES else url
 
 
-class SignIn(Returning, Counted, LoginView):
+class SignIn(Returning, LoginView):
     redirect_authenticated_user = True
 
 
 @method_decorator([sensitive_post_parameters(), never_cache], name="dispatch")
-class SignUp(Returning, Counted):
+class SignUp(Returning, FormView):  # type: ignore[type-arg]  # as above
     form_class = SignUpForm
     template_name = "registration/sign_up.html"
     next_page = "chat:index"
@@ -114,6 +93,23 @@ class SignUp(Returning, Counted):
         if request.user.is_authenticated:
             return HttpResponseRedirect(self.get_success_url())
         return super().dispatch(request, *args, **kwargs)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Accounts are not made by the thousand: what is past that is answered without looking at it."""
+        visit = current()
+        try:
+            if visit:
+                visit.count()
+        except Refused as refusal:
+            return self._too_many(refusal)
+        return super().post(request, *args, **kwargs)
+
+    def _too_many(self, refusal: Refused) -> HttpResponse:
+        """The form with nothing but the name; the middleware gives it its status."""
+        options = {k: v for k, v in self.get_form_kwargs().items() if k not in ("data", "files")}
+        name = self.request.POST.get("username", "")
+        form = self.get_form_class()(**{**options, "initial": {"username": name}})
+        return self.render_to_response(self.get_context_data(form=form, refusal=refusal.sentence))
 
     def form_valid(self, form: SignUpForm) -> HttpResponse:
         user = form.create()
@@ -126,12 +122,14 @@ class SignUp(Returning, Counted):
         return super().get_context_data(next=self.get_redirect_url(), **kwargs)
 
 
-class ChangePassword(Counted, PasswordChangeView):
-    """Ends the account's sessions in other browsers; this one goes on."""
+class ChangePassword(PasswordChangeView):
+    """Ends the account's sessions in other browsers; this one goes on, and stays known."""
 
     form_class = NewPasswordForm
     template_name = "registration/change_password.html"
     success_url = reverse_lazy("password_changed")
 
-    def tried_name(self) -> str:
-        return self.request.user.get_username()
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        know_account(form.user)
+        return response

@@ -72,12 +72,14 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 # The first makes new ones; what the others made is read, and made anew when somebody signs in.
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
-    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
-    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "chat.auth.hashers.Argon2",
+    "chat.auth.hashers.PBKDF2",
+    "chat.auth.hashers.PBKDF2SHA1",
+    "chat.auth.hashers.BCryptSHA256",
+    "chat.auth.hashers.Scrypt",
 ]
+# The first counts tries, whichever page takes the password, and lets nobody in.
+AUTHENTICATION_BACKENDS = ["chat.auth.tries.CountedTries", "django.contrib.auth.backends.ModelBackend"]
 
 # --- What runs ---
 
@@ -98,6 +100,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "chatsite.middleware.security_headers",
     "chatsite.middleware.StaticFiles",
+    # Before the sessions: when it sets the browser's cookie, a new session must have its key.
+    "chat.middleware.SignIns",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -25,14 +25,19 @@ from chat.limits import (
     Limits,
     Refusal,
     SignIns,
+    Try,
+    address_asking,
     address_in,
     address_of,
+    addresses,
     buckets,
     cost_of,
     is_proxy,
     limited_as,
     sharing,
+    stands_for_many,
 )
+from chat.limits.seldom import Seldom
 
 HOME, OFFICE = "192.0.2.1", "192.0.2.2"
 SMALL = {
@@ -443,36 +448,83 @@ def tries(_small: None) -> tuple[SignIns, list[float]]:
     return SignIns(lambda: now[0]), now
 
 
-def test_a_name_is_tried_so_often_from_everywhere(tries: tuple[SignIns, list[float]]) -> None:
-    """However it is written: who has many addresses guesses one password no faster."""
+def test_a_name_is_tried_so_often_from_one_network(tries: tuple[SignIns, list[float]]) -> None:
+    """However it is written; and from another it is free."""
     sign_ins, now = tries
     names = ["Alice", "ALICE", "alice", "\uff41lice"]
-    assert [sign_ins.take(f"192.0.2.{n}", name) for n, name in enumerate(names)] == [0, 0, 0, pytest.approx(2)]
+    addresses = [f"2001:db8:0:{n}::1" for n in range(4)]
+    assert [sign_ins.take(Try(*each)) for each in zip(addresses, names, strict=True)] == [
+        0,
+        0,
+        0,
+        pytest.approx(2),
+    ]
+    assert sign_ins.take(Try(HOME, "Alice")) == 0
     now[0] += 2
-    assert sign_ins.take(HOME, "Alice") == 0
+    assert sign_ins.take(Try(addresses[0], "Alice")) == 0
+
+
+def test_a_name_that_many_networks_try_is_slowed(tries: tuple[SignIns, list[float]]) -> None:
+    """Each network must have made good its own tries; one that made none may try at once, always."""
+    sign_ins, now = tries
+    for n in range(100):
+        assert sign_ins.take(Try(f"192.0.2.{n}", "Alice")) == 0
+    assert [sign_ins.take(Try(f"192.0.2.{n}", "Alice")) for n in range(100)] == [2] * 100
+    # The other way to pay is the name's own budget, which comes back while nobody tries.
+    now[0] += 2
+    assert sign_ins.take(Try("192.0.2.50", "Alice")) == 0
 
 
 def test_an_address_tries_so_often_whatever_the_names(tries: tuple[SignIns, list[float]]) -> None:
     """And a try that its address may not make is not counted for the name."""
     sign_ins, _ = tries
-    assert [sign_ins.take(HOME, f"name {n}") for n in range(4)][-1] > 0
+    assert [sign_ins.take(Try(HOME, f"name {n}")) for n in range(4)][-1] > 0
     for _ in range(10):
-        assert sign_ins.take(HOME, "Bob") > 0
-    assert [sign_ins.take(f"192.0.2.{n}", "Bob") for n in range(10, 13)] == [0, 0, 0]
+        assert sign_ins.take(Try(HOME, "Bob")) > 0
+    assert [sign_ins.take(Try(OFFICE, "Bob")) for _ in range(3)] == [0, 0, 0]
+
+
+def test_refused_tries_push_nobody_out(tries: tuple[SignIns, list[float]]) -> None:
+    """However many names a network without budget goes on with."""
+    sign_ins, _ = tries
+    for n in range(100):
+        sign_ins.take(Try(HOME, f"name {n}"))
+    assert len(sign_ins._names) == len(sign_ins._pairs) == 3
+
+
+def test_a_known_browser_has_a_budget_of_its_own(tries: tuple[SignIns, list[float]]) -> None:
+    """It is not the network's, nor the name's, and it has an end."""
+    sign_ins, _ = tries
+    known, other = Try(HOME, "Alice", "browser 1"), Try(HOME, "Alice")
+    assert [sign_ins.take(other) for _ in range(4)][-1] > 0
+    assert [sign_ins.take(known) for _ in range(4)] == [0, 0, 0, pytest.approx(2)]
+    assert sign_ins.take(Try(HOME, "Alice", "browser 2")) == 0
+
+
+@pytest.mark.parametrize(
+    "attempt", [Try(HOME, "Alice"), Try("", "Alice"), Try(HOME), Try(HOME, "Alice", "browser")]
+)
+def test_what_is_given_back_was_not_taken(tries: tuple[SignIns, list[float]], attempt: Try) -> None:
+    """As if nobody had tried: from each budget that was paid from."""
+    sign_ins, _ = tries
+    for _ in range(50):
+        assert sign_ins.take(attempt) == 0
+        sign_ins.give_back(attempt)
+    assert [sign_ins.take(attempt) for _ in range(4)] == [0, 0, 0, pytest.approx(2)]
 
 
 def test_a_name_of_any_length_costs_little(tries: tuple[SignIns, list[float]]) -> None:
     """Only its beginning is kept."""
     sign_ins, _ = tries
-    assert [sign_ins.take("", "x" * 1_000_000 + str(n)) for n in range(4)][-1] > 0
-    assert sign_ins.take("", "") == 0
+    assert [sign_ins.take(Try("", "x" * 1_000_000 + str(n))) for n in range(4)][-1] > 0
+    assert sign_ins.take(Try()) == 0
 
 
 def test_without_limits_everybody_may_try(settings: Settings) -> None:
     """As often as they like."""
     settings.CHAT = {**SMALL, "LIMITS": False}
     sign_ins = SignIns()
-    assert not any(sign_ins.take(HOME, "Alice") for _ in range(100))
+    assert not any(sign_ins.take(Try(HOME, "Alice")) for _ in range(100))
 
 
 def test_threads_share_the_tries(settings: Settings) -> None:
@@ -482,7 +534,7 @@ def test_threads_share_the_tries(settings: Settings) -> None:
     sign_ins = SignIns(lambda: 0.0)
 
     def try_often() -> None:
-        allowed.extend(not sign_ins.take(HOME, "Alice") for _ in range(50))
+        allowed.extend(not sign_ins.take(Try(HOME, "Alice")) for _ in range(50))
 
     threads = [threading.Thread(target=try_often) for _ in range(8)]
     for thread in threads:
@@ -496,10 +548,10 @@ def test_threads_share_the_tries(settings: Settings) -> None:
 def test_tries_can_be_forgotten() -> None:
     """Between tests, for the process has one count."""
     for _ in range(5):
-        limits.sign_ins.take(HOME, "Alice")
-    assert limits.sign_ins.take(HOME, "Alice") > 0
+        limits.sign_ins.take(Try(HOME, "Alice"))
+    assert limits.sign_ins.take(Try(HOME, "Alice")) > 0
     limits.sign_ins.clear()
-    assert limits.sign_ins.take(HOME, "Alice") == 0
+    assert limits.sign_ins.take(Try(HOME, "Alice")) == 0
     limits.sign_ins.clear()
 
 
@@ -529,7 +581,32 @@ PROXIES = ("127.0.0.1", "10.0.0.0/8", "fd00::/8")
         ("127.0.0.1", [""], "127.0.0.1"),
         ("127.0.0.1", [f"{HOME}, "], "127.0.0.1"),
         ("127.0.0.1", ["fe80::1%\x1b[31m"], "127.0.0.1"),
-        ("127.0.0.1", [f"{HOME}:4711"], "127.0.0.1"),
+        ("127.0.0.1", [f"{HOME}:47115555"], "127.0.0.1"),
+        ("127.0.0.1", [f"{HOME}:http"], "127.0.0.1"),
+        ("127.0.0.1", [f"[{HOME}"], "127.0.0.1"),
+        ("127.0.0.1", [f'"{HOME}'], "127.0.0.1"),
+        ("127.0.0.1", ["[2001:db8::1]x"], "127.0.0.1"),
+        ("127.0.0.1", ["[]:80"], "127.0.0.1"),
+        ("127.0.0.1", ["unix:"], "127.0.0.1"),
+        ("127.0.0.1", ["_hidden"], "127.0.0.1"),
+        # With a port, in brackets, in quotes, with a zone, with spaces: as proxies write it.
+        ("127.0.0.1", [f"{HOME}:4711"], HOME),
+        ("127.0.0.1", [f'"{HOME}:4711"'], HOME),
+        ("127.0.0.1", [f"{HOME}:"], HOME),
+        ("127.0.0.1", [f"[{HOME}]:4711"], HOME),
+        ("127.0.0.1", [f"\t {HOME} "], HOME),
+        ("127.0.0.1", ["[2001:db8::1]"], "2001:db8::1"),
+        ("127.0.0.1", ["[2001:db8::1]:4711"], "2001:db8::1"),
+        ("127.0.0.1", ['"[2001:db8::1]"'], "2001:db8::1"),
+        ("127.0.0.1", ['" [2001:DB8::1]:_port "'], "2001:db8::1"),
+        ("127.0.0.1", ["fe80::1%eth0"], "fe80::1"),
+        ("127.0.0.1", ["[fe80::1%25en0]:443"], "fe80::1"),
+        ("127.0.0.1", [f"[::ffff:{HOME}]:4711"], HOME),
+        ("127.0.0.1", [f"::ffff:{HOME}"], HOME),
+        # A proxy's own address, and what stands before it, written so.
+        ("127.0.0.1", [f"203.0.113.66, {HOME}:80, [fd00::2]:90, 10.1.2.3:4711"], HOME),
+        ("127.0.0.1", [f"made up, , {HOME}:80"], HOME),
+        ("127.0.0.1", [f"{HOME},, 10.1.2.3"], HOME),
         # Too long to be a proxy's.
         ("127.0.0.1", ["203.0.113.66, " * 1_000 + HOME], "127.0.0.1"),
         # IPv6, and IPv4 in its clothes.
@@ -548,6 +625,82 @@ def test_only_our_proxies_say_who_a_client_is(peer: str, lines: list[str], addre
 def test_without_proxies_nobody_says_who_a_client_is() -> None:
     """Not even this machine."""
     assert address_of("127.0.0.1", [HOME], ()) == "127.0.0.1"
+
+
+@pytest.fixture
+def unnamed(monkeypatch: pytest.MonkeyPatch) -> addresses.Unnamed:
+    """Nobody has forwarded so far, and nothing was said of it."""
+    fresh = addresses.Unnamed()
+    monkeypatch.setattr(addresses, "unnamed", fresh)
+    return fresh
+
+
+@pytest.fixture
+def seldom(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of what is logged at most once a minute; so far nothing was."""
+    now = [0.0]
+    for holder, name in ((addresses, "_unreadable"), (addresses.unnamed, "_seldom")):
+        monkeypatch.setattr(holder, name, Seldom(addresses.logger, lambda: now[0]))
+    return now
+
+
+def test_what_can_t_be_read_is_told_once_a_minute(seldom: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    """What the header says, cut, and whose address counts instead."""
+    for _ in range(3):
+        address_of("127.0.0.1", [f"{HOME}, unknown\x1b[31m"], PROXIES)
+    address_of("10.0.0.1", ["x" * 5_000], PROXIES)
+    (said,) = caplog.messages
+    assert f"'{HOME}, unknown\\x1b[31m' of the proxy 127.0.0.1 can't be read: the proxy's own address" in said
+    seldom[0] += 60
+    address_of("10.0.0.1", ["x" * 5_000], PROXIES)
+    assert "10.0.0.1" in caplog.messages[1]
+    assert len(caplog.messages[1]) < 350
+
+
+@pytest.mark.parametrize("lines", [[], [""], [HOME], ["10.9.9.9"], [f"{HOME}:80, 10.0.0.1"]])
+def test_what_can_be_read_is_not_told(
+    seldom: list[float], caplog: pytest.LogCaptureFixture, lines: list[str]
+) -> None:
+    """Nor that there is nothing to read."""
+    address_of("127.0.0.1", lines, PROXIES)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+def test_a_proxy_that_is_not_named_is_told_of(
+    unnamed: addresses.Unnamed,
+    seldom: list[float],
+    caplog: pytest.LogCaptureFixture,
+    settings: Settings,
+    header: str,
+) -> None:
+    """At its first header, whether a page or a socket brings it, and once; the others are, a minute later."""
+    settings.CHAT = {"PROXIES": ["10.0.0.1"]}
+    for _ in range(2):
+        assert address_in({"client": ["10.0.0.2", 1], "headers": [(header.lower().encode(), b"x")]}) == "10.0.0.2"
+    meta = f"HTTP_{header.upper().replace('-', '_')}"
+    assert address_asking({"REMOTE_ADDR": "172.16.0.3", meta: HOME}) == "172.16.0.3"
+    assert [message.split()[0] for message in caplog.messages] == ["10.0.0.2"]
+    assert "CHAT_PROXIES" in caplog.messages[0]
+    seldom[0] += 60
+    address_asking({"REMOTE_ADDR": "10.0.0.2", meta: HOME})
+    address_asking({"REMOTE_ADDR": "172.16.0.3", meta: HOME})
+    assert [message.split()[0] for message in caplog.messages] == ["10.0.0.2", "172.16.0.3"]
+    # One that is named, and one that forwards nothing.
+    seldom[0] += 60
+    address_in({"client": ["10.0.0.1", 1], "headers": [(header.lower().encode(), HOME.encode())]})
+    address_in({"client": ["10.0.0.4", 1], "headers": [(b"host", b"x")]})
+    assert len(caplog.messages) == 2
+
+
+def test_who_stands_for_many(unnamed: addresses.Unnamed, settings: Settings) -> None:
+    """A named proxy, and a private peer that forwards. Outside, a header may be anybody's own."""
+    settings.CHAT = {"PROXIES": ["10.0.0.1"]}
+    for peer in ("10.0.0.2", "127.0.0.1", "fd00::7", HOME):
+        assert not stands_for_many(peer)
+        address_asking({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": "203.0.113.66"})
+    many = [each for each in ("10.0.0.1", "10.0.0.2", "127.0.0.1", "fd00::7", HOME, "") if stands_for_many(each)]
+    assert many == ["10.0.0.1", "10.0.0.2", "127.0.0.1", "fd00::7"]
 
 
 @given(st.lists(st.text(max_size=60), max_size=5), st.sampled_from(["127.0.0.1", HOME, "", "fd00::1"]))
@@ -711,10 +864,15 @@ async def test_without_limits_nothing_is_told(kept: Limits, settings: Settings) 
 
 @pytest.mark.usefixtures("_small")
 def test_tries_to_sign_in_are_those_of_all_processes() -> None:
-    """Who guesses goes to another process in vain, by address and by name."""
+    """Who guesses goes to another process in vain: by network, by name, and with a known browser."""
     here, there = SignIns(lambda: 0.0), SignIns(lambda: 0.0)
-    assert [here.take(HOME, "alice") for _ in range(3)] == [0, 0, 0]
+    assert [here.take(Try(HOME, "alice")) for _ in range(3)] == [0, 0, 0]
+    assert [here.take(Try(HOME, "alice", "browser")) for _ in range(3)] == [0, 0, 0]
     there.hear(here.news())
-    assert there.take(HOME, "bob") == there.take(OFFICE, "alice") == 2
-    assert there.take(OFFICE, "bob") == 0
+    assert there.take(Try(HOME, "bob")) == there.take(Try(OFFICE, "alice", "browser")) == 2
+    assert there.take(Try(HOME, "alice", counts_for_network=False)) == 2
+    assert there.take(Try(OFFICE, "bob")) == 0
+    # The name is slowed there too: one more try of this network, not three.
+    assert there.take(Try(OFFICE, "alice")) == 0
+    assert there.take(Try(OFFICE, "alice")) == 2
     assert here.news() == ()

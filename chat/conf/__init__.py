@@ -227,9 +227,17 @@ class ChatSettings:
         0.001,
         1e6,
         "tries/second",
-        "How often one address, or one name, may try to sign in or sign up.",
+        "How often a wrong password may be tried: from one network, for one name in one network, and by a browser "
+        "that the account has signed in with.",
     )
     SIGN_IN_BURST: float = kinds.number(10.0, 1, 1e6, "tries", "How many tries at once.")
+    HASHES: int = kinds.number(
+        2,
+        1,
+        64,
+        "passwords",
+        "How many passwords one process hashes at once; the others wait, for some seconds at most.",
+    )
     PROXIES: tuple[str, ...] = kinds.networks(
         "The networks of the proxies in front (`127.0.0.1`, `10.0.0.0/8`): only their X-Forwarded-For counts.",
     )

@@ -21,11 +21,11 @@ from itertools import chain
 from typing import NamedTuple
 
 from chat.conf import chat_settings
-from chat.limits.addresses import address_asking, address_in, address_of, is_proxy, limited_as
+from chat.limits.addresses import address_asking, address_in, address_of, is_proxy, limited_as, stands_for_many
 from chat.limits.buckets import KEPT, Bucket, Holder, Holders, take_all
 from chat.limits.costs import COST, COSTS, INVALID_FRAME, cost_of
 from chat.limits.sharing import Elsewhere, News, spent
-from chat.limits.sign_ins import SignIns, sign_ins
+from chat.limits.sign_ins import SignIns, Try, sign_ins
 
 SHARE = 8
 """The part of a limit on open sockets, as one over this, that a process keeps to itself: with N processes somebody
@@ -215,6 +215,7 @@ __all__ = [
     "Refusal",
     "SignIns",
     "Standing",
+    "Try",
     "address_asking",
     "address_in",
     "address_of",
@@ -222,4 +223,5 @@ __all__ = [
     "is_proxy",
     "limited_as",
     "sign_ins",
+    "stands_for_many",
 ]

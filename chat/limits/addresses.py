@@ -1,18 +1,45 @@
 """Whose address it is: the peer's, or what a proxy that we trust says of it."""
 
+import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from chat.conf import chat_settings
+from chat.limits.seldom import Seldom
+
+logger = logging.getLogger("chat.limits")
 
 PREFIX = 64
 """Bits of an IPv6 address that count: a customer gets at least that many networks' worth of addresses (RFC 6177),
 and may take a new one for each connection."""
+SITE = 48
+"""Bits of an IPv6 address that a whole site shares (RFC 6177): tunnels give such networks away for nothing."""
 FORWARDED_LIMIT = 4_096
 """Characters of X-Forwarded-For that are read. Longer ones no proxy makes."""
 FORWARDED_FOR = b"x-forwarded-for"
+FORWARDING = {b"forwarded", FORWARDED_FOR, b"x-real-ip"}
+"""Headers that a proxy adds. Only X-Forwarded-For is read."""
+
+PORT = re.compile(r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]{1,32})?)?")
+"""What may follow an address: a port, also an empty (RFC 3986) or an obfuscated one (RFC 7239, section 6.3)."""
+ZONE = re.compile(r"%(?:25)?[A-Za-z0-9._~-]{1,32}$")
+"""The network interface of a link-local address (RFC 4007, RFC 6874). It means something on one machine only."""
+
+INSIDE = [
+    ip_network(network)
+    for network in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10"),
+        *("fc00::/7", "fe80::/10", "::1/128"),
+    )
+]
+"""Private, loopback, link-local and shared networks: a peer there that forwards is a proxy on the way to us."""
+REMEMBERED = 1_024
+"""Peers that are remembered for forwarding without being named in PROXIES."""
+
+IP = IPv4Address | IPv6Address
 
 
 @lru_cache(maxsize=16_384)
@@ -21,11 +48,13 @@ def limited_as(address: str) -> str:
 
     What is no address is its own key.
     """
-    ip = _parsed(address)
-    if isinstance(ip, IPv6Address):
-        # As a number, for a scope (`%eth0`) is not part of it.
-        return f"{IPv6Address(int(ip) >> (128 - PREFIX) << (128 - PREFIX))}/{PREFIX}"
-    return str(ip) if ip else address
+    return _network(address, PREFIX)
+
+
+@lru_cache(maxsize=16_384)
+def site_of(address: str) -> str:
+    """The same, but with the widest IPv6 network that one customer may have."""
+    return _network(address, SITE)
 
 
 @lru_cache(maxsize=16_384)
@@ -45,43 +74,142 @@ def address_of(peer: str, forwarded_for: Sequence[str], proxies: tuple[str, ...]
     if not proxies or not is_proxy(peer, proxies):
         return peer
     named = ",".join(forwarded_for)
-    if len(named) > FORWARDED_LIMIT:
+    if not named.strip():
         return peer
-    for part in reversed(named.split(",")):
-        # A scope (`%eth0`) means something on one machine only, and may be any text.
-        ip = None if "%" in part else _parsed(part.strip())
-        if ip is None:
-            return peer
-        if not is_proxy(str(ip), proxies):
-            return str(ip)
-    return peer
+    last = "" if len(named) > FORWARDED_LIMIT else _last_foreign(named, proxies)
+    if last is None:
+        return peer
+    if not last:
+        _unreadable.warn(
+            "X-Forwarded-For %.200r of the proxy %s can't be read: the proxy's own address counts instead",
+            named,
+            peer,
+        )
+    return last or peer
 
 
 def address_in(scope: Mapping[str, Any]) -> str:
     """The client's address in an ASGI scope; empty where the server does not know one."""
     client, proxies = scope.get("client"), chat_settings().PROXIES
-    if not client or not proxies:
-        return str(client[0]) if client else ""
-    return address_of(str(client[0]), forwarded_for(scope.get("headers", ())), proxies)
+    if not client:
+        return ""
+    peer, headers = str(client[0]), scope.get("headers", ())
+    if not proxies or not is_proxy(peer, proxies):
+        if any(name.lower() in FORWARDING for name, _ in headers):
+            unnamed.note(peer)
+        return peer
+    return address_of(peer, forwarded_for(headers), proxies)
 
 
 def address_asking(meta: Mapping[str, Any]) -> str:
     """The same of a Django request, by its ``META``."""
-    named = meta.get("HTTP_X_FORWARDED_FOR", "")
-    return address_of(meta.get("REMOTE_ADDR") or "", [named], chat_settings().PROXIES)
+    peer, proxies = meta.get("REMOTE_ADDR") or "", chat_settings().PROXIES
+    if not proxies or not is_proxy(peer, proxies):
+        if any(name in meta for name in _IN_META):
+            unnamed.note(peer)
+        return peer
+    return address_of(peer, [meta.get("HTTP_X_FORWARDED_FOR", "")], proxies)
 
 
 def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     return [value.decode("latin-1") for name, value in headers if name.lower() == FORWARDED_FOR]
 
 
-def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+def stands_for_many(address: str) -> bool:
+    """Is it a proxy's address, named in PROXIES or not, behind which anybody may be?"""
+    return is_proxy(address, chat_settings().PROXIES) or address in unnamed.inside
+
+
+class Unnamed:
+    """Peers that forward for others, as far as their headers tell, and that are not named in PROXIES."""
+
+    def __init__(self) -> None:
+        self._seldom = Seldom(logger)
+        self._told: set[str] = set()
+        # Those in networks that the internet does not reach. Outside of them any client may send such a header,
+        # and would so escape what is said of its address.
+        self.inside: set[str] = set()
+
+    def note(self, peer: str) -> None:
+        """One line for each of them, but not more than one a minute."""
+        if not peer or peer in self._told:
+            return
+        if _is_inside(peer) and len(self.inside) < REMEMBERED:
+            self.inside.add(peer)
+        if len(self._told) < REMEMBERED and self._seldom.warn(
+            "%s forwards for others and is not in CHAT['PROXIES'] (CHAT_PROXIES): everybody behind it counts as "
+            "one address. If it is a proxy of yours, name it there.",
+            peer,
+        ):
+            self._told.add(peer)
+
+    def clear(self) -> None:
+        """Forget all: for tests."""
+        self._seldom.clear()
+        self._told.clear()
+        self.inside.clear()
+
+
+unnamed = Unnamed()
+_unreadable = Seldom(logger)
+_IN_META = [f"HTTP_{name.decode().upper().replace('-', '_')}" for name in FORWARDING]
+
+
+def _last_foreign(named: str, proxies: tuple[str, ...]) -> str | None:
+    """The last address that is no proxy's; empty where an entry can't be read, None where all are proxies'."""
+    entries = named.split(",")
+    for place in range(len(entries) - 1, -1, -1):
+        # An empty element of a list is none (RFC 9110, section 5.6.1). But the last is what our proxy wrote.
+        if not entries[place].strip() and place < len(entries) - 1:
+            continue
+        ip = _entry(entries[place])
+        if ip is None:
+            return ""
+        if not is_proxy(str(ip), proxies):
+            return str(ip)
+    return None
+
+
+def _entry(text: str) -> IP | None:
+    """An address as proxies write it: with a port, in brackets, in quotes (RFC 7239, section 6)."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1].strip()
+    if text.startswith("["):
+        address, _, rest = text[1:].partition("]")
+        known = "]" in text
+    elif text.count(":") == 1:
+        address, _, port = text.partition(":")
+        known, rest = True, f":{port}"
+    else:
+        address, known, rest = text, True, ""
+    if not known or not PORT.fullmatch(rest):
+        return None
+    address = ZONE.sub("", address)
+    # What else may follow a "%" is no zone, and would be kept as a part of the address.
+    return None if "%" in address else _parsed(address)
+
+
+def _parsed(address: str) -> IP | None:
     """The address; an IPv4 address in IPv6's clothes is one of IPv4. None where it is no address."""
     try:
         ip = ip_address(address)
     except ValueError:
         return None
     return (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip
+
+
+def _network(address: str, prefix: int) -> str:
+    ip = _parsed(address)
+    if isinstance(ip, IPv6Address):
+        # As a number, for a scope (`%eth0`) is not part of it.
+        return f"{IPv6Address(int(ip) >> (128 - prefix) << (128 - prefix))}/{prefix}"
+    return str(ip) if ip else address
+
+
+def _is_inside(address: str) -> bool:
+    ip = _parsed(address)
+    return ip is not None and any(ip in network for network in INSIDE)
 
 
 @lru_cache(maxsize=16)

@@ -57,6 +57,15 @@ class Bucket:
         self.full_at = max(self.full_at, now)
         self.full_at += cost * self._price
 
+    def give_back(self, cost: float) -> None:
+        """Undo a ``pay``."""
+        self.full_at -= cost * self._price
+        self.spent -= cost
+
+    def debt(self, now: float) -> float:
+        """Seconds until all that was taken has come back."""
+        return max(0.0, self.full_at - now)
+
     def tokens(self, now: float) -> float:
         return max(0.0, self._depth - max(0.0, self.full_at - now)) / self._price
 

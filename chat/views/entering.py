@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from chat import loops, protocol, rooms
 from chat.auth import GUEST_NAME, Identity
+from chat.auth.tries import know_guest
 from chat.conf import chat_settings
 from chat.database import again_where_lost
 from chat.log import queries as log
@@ -39,6 +40,7 @@ def index(request: HttpRequest) -> HttpResponse:
         return _first_page(request, form=form)
     if "username" in form.cleaned_data:
         request.session[GUEST_NAME] = form.cleaned_data["username"]
+        know_guest()
     return redirect("chat:room", room=form.cleaned_data["room"])
 
 
