@@ -113,10 +113,10 @@ async def test_a_ban_ends(alice: Persona, bob: Persona, monkeypatch: pytest.Monk
 
 
 async def test_a_guest_is_banned_with_their_address(person: Enter, alice: Persona) -> None:
-    """Another name, or another browser, does not help; people with an account may come from there."""
+    """Where that is asked for: another name, or another browser, does not help then."""
     first = await person("Gina", client=("203.0.113.9", 1))
     await first.join(ROOM)
-    await does(alice, "ban", username="Gina")
+    await does(alice, "ban", username="Gina", address=True)
     await first.expect(Removed)
     again = await person("Ginevra", client=("203.0.113.9", 2))
     assert await refusal(again, "join", username="Ginevra") == ErrorCode.BANNED
@@ -128,7 +128,7 @@ async def test_an_ipv6_guest_is_banned_with_their_network(person: Enter, alice: 
     """They have 2^64 addresses, and may take another for each connection."""
     first = await person("Gina", client=("2001:db8::1", 1))
     await first.join(ROOM)
-    await does(alice, "ban", username="Gina")
+    await does(alice, "ban", username="Gina", address=True)
     await first.expect(Removed)
     again = await person("Ginevra", client=("2001:db8::2", 2))
     assert await refusal(again, "join", username="Ginevra") == ErrorCode.BANNED

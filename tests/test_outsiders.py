@@ -49,6 +49,7 @@ CASES: dict[str, dict[str, Any]] = {
     "invite": {"username": "Charlie"},
     "role": {"username": "Charlie", "role": "owner"},
     "members": {},
+    "sharing": {"username": "Bob"},
     "kick": {"username": "Bob"},
     "mute": {"username": "Bob"},
     "ban": {"username": "Bob"},
@@ -337,6 +338,7 @@ ACTS: list[tuple[str, str, dict[str, Any]]] = [
     ("history", "history", {}),
     ("search", "search", {"query": "first"}),
     ("members", "members", {}),
+    ("sharing", "sharing", {"username": "Kim"}),
     ("report", "report", {"id": 1}),
     ("delete own", "delete", {"id": 2}),
     ("delete other's", "delete", {"id": 1}),
@@ -387,6 +389,7 @@ read            ++++++++N   +++N+++N    ++++NNNNN   +NN      +++++      +++++
 history         ++++++++N   +++N+++N    ++++NNNNN   +NN      +++++      +++++
 search          ++++++++N   +++N+++N    ++++NNNNN   +NN      +++++      +++++
 members         ++++++++N   +++N+++N    ++++NNNNN   +NN      +++++      +++++
+sharing         ++FFF+FFN   ++FN+FFN    ++FFNNNNN   FNN      ++FF+      ++FF+
 report          ++++F+++N   +++N+++N    ++++NNNNN   +NN      +++++      +++++
 delete own      ++++F+++N   +++N+++N    ++++NNNNN   +NN      +++++      +++++
 delete other's  ++FFF+FFN   ++FN+FFN    ++FFNNNNN   FNN      ++FF+      ++FF+

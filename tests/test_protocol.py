@@ -41,6 +41,7 @@ from chat.protocol import (
     Found,
     GetHistory,
     GetMembers,
+    GetSharing,
     History,
     Invalid,
     Invite,
@@ -71,6 +72,7 @@ from chat.protocol import (
     Restricted,
     RoomChanged,
     Search,
+    Sharing,
     ShowToken,
     Typing,
     TypingNow,
@@ -496,7 +498,8 @@ commands = st.one_of(
     st.builds(Invite, room=rooms, username=refs_given | st.just(UNSET), ref=refs),
     st.builds(Appoint, room=rooms, username=refs_given, role=st.sampled_from(["owner", "none"]), ref=refs),
     st.builds(GetMembers, room=rooms, ref=refs),
-    st.builds(Kick, room=rooms, username=refs_given, reason=titles, ref=refs),
+    st.builds(GetSharing, room=rooms, username=refs_given, ref=refs),
+    st.builds(Kick, room=rooms, username=refs_given, reason=titles, address=st.booleans(), ref=refs),
     st.builds(Mute, room=rooms, username=refs_given, on=st.booleans(), seconds=seconds, reason=titles, ref=refs),
     st.builds(Ban, room=rooms, username=refs_given, on=st.booleans(), seconds=seconds, reason=titles, ref=refs),
     st.builds(Report, room=rooms, id=numbers, reason=titles, ref=refs),
@@ -576,6 +579,9 @@ SAID: dict[str, st.SearchStrategy[Outgoing]] = {
         ),
         ref=refs,
     ),
+    "sharing": st.builds(
+        Sharing, **stamps, username=said_texts, others=numbers, restrictable=st.booleans(), ref=refs
+    ),
     "join": st.builds(Joined, **stamps, username=said_texts),
     "leave": st.builds(Left, **stamps, username=said_texts),
     "userList": st.builds(UserList, **stamps, users=st.lists(said_texts, max_size=3), count=numbers),
@@ -654,7 +660,8 @@ def test_no_command_and_event_disagree_about_a_tag() -> None:
     """The tags are what docs and clients know: each of both tables once."""
     assert set(COMMANDS) == {
         *("join", "leave", "message", "edit", "delete", "react", "read", "typing", "history", "search", "ping"),
-        *("token", "create", "direct", "room", "invite", "role", "members", "kick", "mute", "ban", "report"),
+        *("token", "create", "direct", "room", "invite", "role", "members", "sharing"),
+        *("kick", "mute", "ban", "report"),
     }
     assert set(OUTGOING) == {
         *{
@@ -665,6 +672,7 @@ def test_no_command_and_event_disagree_about_a_tag() -> None:
             "late",
             "invite",
             "members",
+            "sharing",
             "join",
             "leave",
             "userList",

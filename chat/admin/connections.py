@@ -1,10 +1,8 @@
 """The view of the live system: who is connected, in which rooms, and how far behind; in every process.
 
-Each process answers for itself (chat.admin.here). The page is made on a worker thread beside the loop that owns
-the hub, so it asks through that loop.
+Each process answers for itself (chat.admin.here).
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -17,9 +15,9 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from chat.admin import here
+from chat.admin import cluster, here
 from chat.admin.here import ROWS, Answer, RoomRow, Row
-from chat.hub import Hub, surveys
+from chat.hub import Hub
 from chat.limits import Standing
 from chat.loops import everywhere
 from chat.models import Connection
@@ -87,12 +85,8 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
 
 
 def _ask(question: Mapping[str, Any]) -> list[Answer]:
-    """What every process says. Where none of our loops runs there is nobody else to ask either."""
-    for loop, hub in everywhere(Hub):
-        if loop.is_running() and loop is not asyncio._get_running_loop():  # noqa: SLF001 the documented one raises
-            asking = asyncio.run_coroutine_threadsafe(hub.ask_all(here.TOPIC, dict(question)), loop)
-            return [Answer.of(said) for said in asking.result(2 * surveys.PATIENCE)]
-    return [here.answer(question)]
+    """What every process says."""
+    return [Answer.of(said) for said in cluster.ask(here.TOPIC, dict(question))]
 
 
 def _rows(answers: Iterable[Answer]) -> list[dict[str, Any]]:

@@ -9,9 +9,12 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from chat import models, protocol
+from chat.admin.cluster import guests_at
 from chat.auth import Identity
+from chat.limits import stands_for_many
 
 Kind = models.Room.Kind
 
@@ -145,11 +148,17 @@ class RestrictionForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
         help_text=_("guest:… as it stands beside their messages: a browser's session, whatever the name."),
         widget=AdminTextInputWidget,
     )
+    shared = forms.BooleanField(
+        label=_("Also the others who come from the address"),
+        required=False,
+        help_text=_("Asked for where other guests are here from it now."),
+    )
 
     class Meta:
         model = models.Restriction
         fields = ("room", "kind", "address", "username", "until", "reason")
         help_texts = {
+            "address": _("Every guest who comes from it. Without one it is for the account or the browser alone."),
             "username": _("How lists call them; an account is called by its own."),
             "until": _("Empty: for good."),
         }
@@ -170,6 +179,12 @@ class RestrictionForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
             raise ValidationError(_("A guest is “guest:” and 16 digits or letters from a to f."))
         return guest
 
+    def clean_address(self) -> str | None:
+        address: str | None = self.cleaned_data["address"]
+        if address and stands_for_many(address):
+            raise ValidationError(_("This is a proxy's address: everybody behind it would be shut out."))
+        return address
+
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
         account, guest, address = given.get("account"), given.get("guest"), given.get("address")
@@ -182,7 +197,19 @@ class RestrictionForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
             self.add_error("until", _("That is over. To end a restriction now, delete it."))
         self._name(given)
         self._refuse_a_second()
+        if not self.errors and address and "address" in self.changed_data and not given.get("shared"):
+            self._tell_who_shares(address)
         return given
+
+    def _tell_who_shares(self, address: str) -> None:
+        others = guests_at(address, self.instance.person)
+        if others:
+            said = ngettext(
+                "%(others)d other guest is here from this address now. Tick this to go on.",
+                "%(others)d other guests are here from this address now. Tick this to go on.",
+                others,
+            )
+            self.add_error("shared", said % {"others": others})
 
     def _name(self, given: dict[str, Any]) -> None:
         """Whom it is for, as the chat knows them."""

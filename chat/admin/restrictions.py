@@ -91,7 +91,7 @@ class RestrictionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic o
         known = self.readonly_fields if obj else ()
         return [
             (None, {"fields": ("kind", "room")}),
-            (whom, {"fields": ("account", "guest", "address", "username")}),
+            (whom, {"fields": ("account", "guest", "address", "shared", "username")}),
             (_("How long, and why"), {"fields": ("until", "reason", *known)}),
         ]
 

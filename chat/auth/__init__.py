@@ -1,6 +1,6 @@
 """Who is this socket, whether it may come from where it comes, and whether what it rests on still holds."""
 
-from chat.auth.identity import GUEST_NAME, Identity, Proof, account, guest, identify, session_digest
+from chat.auth.identity import GUEST_NAME, Identity, Proof, account, guest, identify, in_browser, session_digest
 from chat.auth.origin import OriginCheck, refuse
 from chat.auth.renewal import renewed
 
@@ -12,6 +12,7 @@ __all__ = [
     "account",
     "guest",
     "identify",
+    "in_browser",
     "refuse",
     "renewed",
     "session_digest",

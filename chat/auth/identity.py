@@ -4,7 +4,8 @@ What is known comes from the session's cookie, or from a signed token, and from 
 """
 
 import secrets
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from django.contrib.auth import get_user
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils.crypto import salted_hmac
 
+from chat.auth import browsers
 from chat.auth.headers import Scope, cookies
 from chat.database import reading
 from chat.models import account_key
@@ -52,6 +54,8 @@ class Identity:
     # May they moderate everywhere?
     staff: bool = field(default=False, compare=False)
     proof: Proof = field(default=Proof(), compare=False)
+    # Everybody whom the browser has been, as ``person`` has them: what they may not do this one may not either.
+    browser: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def account(self) -> Any:
@@ -68,12 +72,16 @@ class Identity:
 
 async def identify(scope: Scope) -> Identity:
     """The identity behind a socket's cookies. Reads the database only where there is a session cookie."""
-    key = cookies(scope).get(settings.SESSION_COOKIE_NAME)
-    if key:
-        found = await reading(partial(_of_session, key))
-        if found:
-            return found
-    return Identity(key=f"socket:{secrets.token_hex(8)}")
+    brought = cookies(scope)
+    key = brought.get(settings.SESSION_COOKIE_NAME)
+    found = await reading(partial(_of_session, key)) if key else None
+    return in_browser(found or Identity(key=f"socket:{secrets.token_hex(8)}"), brought)
+
+
+def in_browser(who: Identity, brought: Mapping[str, str]) -> Identity:
+    """The same, with everybody whom the browser with these cookies has been."""
+    browser = browsers.read(brought)
+    return replace(who, browser=browser.people) if browser else who
 
 
 class _Glance(dict[str, Any]):

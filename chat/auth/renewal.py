@@ -5,6 +5,7 @@ password, is deactivated or deleted would keep their sockets (Channels leaves th
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -40,7 +41,7 @@ def _renewed(who: Identity, users: dict[str, AbstractBaseUser], alive: set[str])
     if user is None or not user.is_active or user.get_username() != who.name:
         return None
     now = account(user, session=proof.session, expires=proof.expires, sealed=bool(proof.hash))
-    return now if constant_time_compare(now.proof.hash, proof.hash) else None
+    return replace(now, browser=who.browser) if constant_time_compare(now.proof.hash, proof.hash) else None
 
 
 def _users(identities: Iterable[Identity]) -> dict[str, AbstractBaseUser]:

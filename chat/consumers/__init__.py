@@ -6,6 +6,7 @@ the hub. Stock consumers hop to one shared thread for every message (Channels' `
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from functools import partial
 from itertools import count
@@ -30,12 +31,14 @@ from chat.protocol import (
     Ack,
     AnyCommand,
     CloseCode,
+    Command,
     Delete,
     Edit,
     Error,
     ErrorCode,
     GetHistory,
     GetMembers,
+    GetSharing,
     Invalid,
     Join,
     Leave,
@@ -58,6 +61,14 @@ TURN = 8
 
 CODES = range(1000, 1016)
 """Codes of clients that are counted each by itself (RFC 6455, section 7.4.1): they may send any of 64,000."""
+
+QUESTIONS: dict[type[Command], Callable[[Hub, Socket, Any], Awaitable[Outgoing]]] = {
+    GetHistory: rooms.history,
+    Search: rooms.search,
+    GetMembers: rooms.members,
+    GetSharing: rooms.sharing,
+}
+"""Commands that change nothing, and what answers each."""
 
 Message = dict[str, Any]
 
@@ -207,13 +218,9 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 self.reply(await self._answer(command))
 
     async def _answer(self, command: AnyCommand) -> Outgoing:
+        if ask := QUESTIONS.get(type(command)):
+            return await ask(self.hub, self.socket, command)
         match command:
-            case GetHistory():
-                return await rooms.history(self.hub, self.socket, command)
-            case Search():
-                return await rooms.search(self.hub, self.socket, command)
-            case GetMembers():
-                return await rooms.members(self.hub, self.socket, command)
             case Ping():
                 return Pong(timestamp=protocol.now(), ref=command.ref)
             case Leave():

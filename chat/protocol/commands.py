@@ -20,6 +20,7 @@ from chat.protocol.fields import (
     Title,
     Token,
     Username,
+    WithAddress,
 )
 from chat.protocol.limits import LOBBY
 
@@ -178,6 +179,16 @@ class GetMembers(Command, tag="members"):
     room: Room
 
 
+class GetSharing(Command, tag="sharing"):
+    """Ask how many others come from somebody's address, before it is restricted. For moderators.
+
+    Answered by `sharing`.
+    """
+
+    room: Room
+    username: Person
+
+
 class Kick(Command, tag="kick"):
     """Take somebody out of the room, on all their sockets, for a minute. For moderators. Answered by `ack`.
 
@@ -187,6 +198,7 @@ class Kick(Command, tag="kick"):
     room: Room
     username: Person
     reason: Reason = ""
+    address: WithAddress = False
 
 
 class Restrict(Command, kw_only=True):
@@ -199,6 +211,7 @@ class Restrict(Command, kw_only=True):
         UnsetType
     ) = UNSET
     reason: Reason = ""
+    address: WithAddress = False
 
 
 class Mute(Restrict, tag="mute"):
@@ -208,7 +221,7 @@ class Mute(Restrict, tag="mute"):
 class Ban(Restrict, tag="ban"):
     """Put somebody out of the room, on all their sockets, or let them in again. For moderators. Answered by `ack`.
 
-    A guest's address is banned too.
+    It holds for their account or session, and for whoever comes with the same browser.
     """
 
 
@@ -242,6 +255,7 @@ AnyCommand: TypeAlias = (
     | Invite
     | Appoint
     | GetMembers
+    | GetSharing
     | Kick
     | Mute
     | Ban

@@ -60,6 +60,10 @@ Follows = Annotated[
 Token = Annotated[str, Meta(min_length=1, max_length=TOKEN_LIMIT, description="A signed JWT (RFC 7519).")]
 Person = Annotated[str, Meta(min_length=1, max_length=150, description="Whom: the name of somebody.")]
 Reason = Annotated[str, Meta(max_length=REASON_LIMIT, description="Why, for the moderators.")]
+WithAddress = Annotated[
+    bool,
+    Meta(description="Also for every guest who comes from where they come from; `sharing` tells how many do."),
+]
 Title = Annotated[str, Meta(max_length=TITLE_LIMIT, description="The room's name for people; its address stays.")]
 Slow = Annotated[
     int, Meta(ge=0, le=SLOW_LIMIT, description="Seconds between two messages of one person; 0: as they like.")

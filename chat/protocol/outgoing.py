@@ -266,6 +266,19 @@ class Members(Outgoing, tag="members"):
     ref: Ref | UnsetType = UNSET
 
 
+class Sharing(Outgoing, tag="sharing"):
+    """How many others come from somebody's address. The address itself is not told."""
+
+    room: Room
+    username: Name
+    others: Annotated[int, Meta(ge=0, description="Other guests in the room who come from it.")]
+    restrictable: Annotated[
+        bool, Meta(description="Not where they are not here, nobody knows the address, or it is a proxy's.")
+    ]
+    timestamp: Timestamp
+    ref: Ref | UnsetType = UNSET
+
+
 class Ack(Outgoing, tag="ack"):
     """The command was carried out. For a message and for its changes: its `id`, and its `seq` now."""
 
@@ -322,6 +335,7 @@ AnyOutgoing: TypeAlias = (
     | Found
     | Invited
     | Members
+    | Sharing
     | Ack
     | Pong
     | Reconnect

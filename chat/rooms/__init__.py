@@ -3,7 +3,7 @@
 Each door (the socket, the pages, a command) calls these; every rule stands in chat.rooms.permissions.
 """
 
-from chat.rooms.asking import history, members, search
+from chat.rooms.asking import history, members, search, sharing
 from chat.rooms.coming import join, leave
 from chat.rooms.making import accept, create, direct, invitation
 from chat.rooms.managing import Managing, manage
@@ -32,6 +32,7 @@ __all__ = [
     "react",
     "read",
     "search",
+    "sharing",
     "show",
     "typing",
     "visible",

@@ -6,21 +6,27 @@ from msgspec import UNSET
 
 from chat import models, policy, protocol
 from chat.hub import Hub, Socket
+from chat.limits import limited_as
 from chat.log import answered
 from chat.log.words import asked
+from chat.loops import of_this_loop
+from chat.presence import Presence
 from chat.protocol import (
     ErrorCode,
     Found,
     GetHistory,
     GetMembers,
+    GetSharing,
     History,
     Invalid,
     Member,
     Members,
     Restricted,
     Search,
+    Sharing,
 )
-from chat.rooms.permissions import RANKS, Verb, may
+from chat.rooms.moderating import restrictable
+from chat.rooms.permissions import RANKS, Verb, check, may
 from chat.rooms.standing import given, present
 
 SHOWN = 200
@@ -64,6 +70,30 @@ async def members(hub: Hub, socket: Socket, command: GetMembers) -> Members:
     present(hub, socket, command.room)
     return Members(
         room=command.room, members=named, restricted=restricted, timestamp=protocol.now(), ref=command.ref
+    )
+
+
+async def sharing(hub: Hub, socket: Socket, command: GetSharing) -> Sharing:
+    """How many other guests in the room come from where somebody comes from, as far as that may be restricted."""
+    room, _ = present(hub, socket, command.room)
+    check(room.policy, socket.identity, Verb.MODERATE)
+    presence = of_this_loop(Presence)
+    person = presence.person(command.room, command.username)
+    places = {limited_as(address) for address in restrictable(person.addresses)} if person else set()
+    others = [
+        other
+        for other in presence.people(command.room)
+        if other is not person
+        and other.identity.account is None
+        and places & set(map(limited_as, other.addresses))
+    ]
+    return Sharing(
+        room=command.room,
+        username=command.username,
+        others=len(others),
+        restrictable=bool(places),
+        timestamp=protocol.now(),
+        ref=command.ref,
     )
 
 

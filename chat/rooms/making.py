@@ -177,7 +177,7 @@ def accept(who: Identity, code: str) -> str:
         if found is None:
             raise no_room("")
         room = locked(found.room.slug) or found.room
-        if in_force(room).filter(kind=models.Restriction.Kind.BAN, person=who.key).exists():
+        if in_force(room).filter(kind=models.Restriction.Kind.BAN, person__in=[who.person, *who.browser]).exists():
             raise no_room("")
         if _let_in(room, pk):
             found.used += 1

@@ -1,5 +1,6 @@
 """Somebody is put out of a room, muted, or reported. Functions for a thread that may use the ORM."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ from chat import models
 from chat.auth import Identity, account
 from chat.auth.names import account_named
 from chat.conf import chat_settings
+from chat.limits import stands_for_many
 from chat.policy import Policy
 from chat.protocol import Ban, ErrorCode, Invalid, Kick, Mute, Report
 from chat.rooms.changing import changing, end_membership
@@ -33,10 +35,11 @@ def kick(who: Identity, command: Kick, here: Found | None) -> None:
     with changing(command.room, who) as (room, policy):
         check(policy, who, Verb.MODERATE)
         target = _target(room, policy, who, command, here)
+        addresses = _addresses(command, target)
         _put_out(room, target)
         if seconds := chat_settings().KICK:
-            _restrict(room, Kind.BAN, who, target, seconds=seconds, reason=command.reason)
-        _record(room, who, "kick", target, command.reason)
+            _restrict(room, Kind.BAN, who, target, addresses, seconds=seconds, reason=command.reason)
+        _record(room, who, "kick", target, f"{_also(addresses)} {command.reason}")
 
 
 def restrict(who: Identity, command: Mute | Ban, here: Found | None) -> None:
@@ -48,12 +51,13 @@ def restrict(who: Identity, command: Mute | Ban, here: Found | None) -> None:
             _lift(room, kind, who, command.username)
             return
         target = _target(room, policy, who, command, here)
+        addresses = _addresses(command, target)
         seconds = given(command.seconds)
-        _restrict(room, kind, who, target, seconds=seconds, reason=command.reason)
+        _restrict(room, kind, who, target, addresses, seconds=seconds, reason=command.reason)
         if kind == Kind.BAN:
             _put_out(room, target)
         length = "for good" if seconds is None else f"{seconds} s"
-        _record(room, who, kind, target, f"{length} {command.reason}")
+        _record(room, who, kind, target, f"{length} {_also(addresses)} {command.reason}")
 
 
 def report(who: Identity, command: Report) -> None:
@@ -76,6 +80,26 @@ def _target(
     return target
 
 
+def restrictable(addresses: Iterable[str]) -> list[str]:
+    """Those behind which not everybody is."""
+    return sorted(address for address in addresses if not stands_for_many(address))
+
+
+def _addresses(command: Kick | Mute | Ban, target: Found) -> list[str]:
+    """The addresses to restrict beside the person: none, unless that is asked for. Raises Invalid."""
+    if not command.address:
+        return []
+    found = restrictable(target.addresses)
+    if not found:
+        message = "address: nobody knows theirs, or it is a proxy's, behind which others are: leave it out"
+        raise Invalid(ErrorCode.BAD_FIELD, message, field="address")
+    return found
+
+
+def _also(addresses: list[str]) -> str:
+    return "with the address" if addresses else ""
+
+
 def _put_out(room: models.Room, target: Found) -> None:
     if target.identity.account is not None:
         end_membership(room, target.identity.account)
@@ -94,18 +118,24 @@ def _find(room: models.Room, username: str) -> Found:
 
 
 def _restrict(
-    room: models.Room, kind: Kind, who: Identity, target: Found, *, seconds: float | None, reason: str
+    room: models.Room,
+    kind: Kind,
+    who: Identity,
+    target: Found,
+    addresses: list[str],
+    *,
+    seconds: float | None,
+    reason: str,
 ) -> None:
-    """One for the person, and for a guest one for each address; they take the place of the former ones."""
-    identity = target.identity
-    for former in room.restrictions.filter(kind=kind, person=identity.person):
+    """One for the person, or one for each address and the person; they take the place of the former ones."""
+    for former in room.restrictions.filter(kind=kind, person=target.identity.person):
         former.delete()
-    addresses: list[str | None] = [*sorted(target.addresses)] if identity.account is None else []
-    for address in addresses or [None]:
+    places: list[str | None] = [*addresses]
+    for address in places or [None]:
         models.Restriction.objects.create(
             room=room,
             kind=kind,
-            person=identity.person,
+            person=target.identity.person,
             address=address,
             username=target.name,
             until=None if seconds is None else timezone.now() + timedelta(seconds=seconds),
@@ -124,4 +154,4 @@ def _lift(room: models.Room, kind: Kind, who: Identity, username: str) -> None:
 
 
 def _record(room: models.Room, who: Identity, action: str, target: Found, detail: str) -> None:
-    keep(room, who, action, target=target.identity.key, target_name=target.name, detail=detail.strip())
+    keep(room, who, action, target=target.identity.key, target_name=target.name, detail=" ".join(detail.split()))

@@ -4,7 +4,7 @@ A room that one may not see is answered for as one that does not exist.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from chat.auth import Identity
 from chat.conf import chat_settings
-from chat.limits import limited_as
+from chat.limits import limited_as, stands_for_many
 from chat.policy import Policy, Restricted
 from chat.protocol import AboutRoom, ErrorCode, Invalid, Role
 
@@ -63,7 +63,7 @@ def check_entering(policy: Policy, who: Identity, address: str, slug: str) -> No
         raise no_room(slug)
     if who.account is None and not chat_settings().GUESTS:
         raise Invalid(ErrorCode.SIGN_IN, "Only people with an account may come in here: sign in.")
-    if ban := _restricted(policy.bans, who, address):
+    if ban := _restricted(policy, policy.bans, who, address):
         raise _for_so_long(ErrorCode.BANNED, "You may not be in this room", ban)
 
 
@@ -73,7 +73,7 @@ def check_speaking(policy: Policy, who: Identity, address: str) -> None:
         raise Invalid(ErrorCode.READ_ONLY, "This room is archived: it can only be read.")
     if policy.read_only and _rank(policy, who) < RANKS["moderator"]:
         raise Invalid(ErrorCode.READ_ONLY, "Only this room's owners and moderators may speak in it.")
-    if mute := _restricted(policy.mutes, who, address):
+    if mute := _restricted(policy, policy.mutes, who, address):
         raise _for_so_long(ErrorCode.MUTED, "You may not speak in this room", mute)
 
 
@@ -106,7 +106,7 @@ def check_over(policy: Policy, who: Identity, other: Identity, verb: Verb) -> No
 
 def about(policy: Policy, who: Identity, address: str) -> AboutRoom:
     """The room as somebody finds it who is in it."""
-    mute = _restricted(policy.mutes, who, address)
+    mute = _restricted(policy, policy.mutes, who, address)
     return AboutRoom(
         role=role_of(policy, who) or "guest",
         title=title_for(policy, who),
@@ -129,11 +129,27 @@ def _rank(policy: Policy, who: Identity) -> int:
     return -1 if role is None else RANKS[role]
 
 
-def _restricted(found: Mapping[str, Restricted], who: Identity, address: str) -> Restricted | None:
-    """Accounts are restricted by who they are, guests also by where they come from."""
-    keys = (who.person,) if who.account is not None else (who.person, limited_as(address))
+def _restricted(policy: Policy, found: Mapping[str, Restricted], who: Identity, address: str) -> Restricted | None:
+    """What holds for somebody: what was said of them, of their browser, and for guests of their address."""
+    if not found:
+        return None
     now = time.time()
+    keys = _restricted_as(policy, who, address)
     return next((found[key] for key in keys if key in found and found[key].holds(now)), None)
+
+
+def _restricted_as(policy: Policy, who: Identity, address: str) -> Iterator[str]:
+    """By what somebody is known here.
+
+    Whom the browser was before counts, also for accounts: a second one is made in a minute. But an account that
+    was given a role in the room is judged by itself alone, and so is the staff. An address that stands for many
+    people is never a reason.
+    """
+    yield who.person
+    if who.key not in policy.roles and not who.staff:
+        yield from who.browser
+    if who.account is None and not stands_for_many(address):
+        yield limited_as(address)
 
 
 def _for_so_long(code: ErrorCode, message: str, restricted: Restricted) -> Invalid:

@@ -1,5 +1,6 @@
 """A token on a live socket: in its first `join`, and a newer one before that expires."""
 
+from dataclasses import replace
 from functools import partial
 
 from chat.auth import Identity, account
@@ -18,8 +19,10 @@ async def show(socket: Socket, token: str) -> None:
     """
     warden = of_this_loop(Warden)
     heard = warden.heard
-    who = await answered(partial(_of_token, token))
+    found = await answered(partial(_of_token, token))
     now = socket.identity
+    # A guest who shows a token stays one that the browser has been.
+    who = replace(found, browser=tuple(dict.fromkeys((*now.browser, now.person))))
     if now.key != who.key and (now.account is not None or socket.username is not None):
         message = f"token: this socket speaks as {now.name or socket.username!r} already"
         raise Invalid(ErrorCode.NAME_FIXED, message, field="token")

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from chat import policy, protocol, rooms
 from chat.auth import Identity
+from chat.auth.tries import know_account, know_guest
 from chat.conf import chat_settings
 from chat.limits import address_asking
 from chat.log import queries as log
@@ -30,6 +31,7 @@ def room(request: HttpRequest, room: str) -> HttpResponse:
     identity = identity_of(request)
     if identity is None:
         return _ask_for_name(request, room)
+    _know(request)
     found = rooms.visible(room, identity)
     if found is None:
         # A public one opens when somebody enters it.
@@ -40,6 +42,14 @@ def room(request: HttpRequest, room: str) -> HttpResponse:
     except Invalid as refusal:
         return render(request, "chat/closed.html", {"reason": refusal.message}, status=403)
     return _page(request, room, identity, _told(about(rules, identity, address)))
+
+
+def _know(request: HttpRequest) -> None:
+    """Who came in before there was a cookie for the browser gets it now."""
+    if request.user.is_authenticated:
+        know_account(request.user)
+    else:
+        know_guest()
 
 
 def _ask_for_name(request: HttpRequest, room: str) -> HttpResponse:

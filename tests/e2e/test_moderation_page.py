@@ -228,6 +228,47 @@ async def test_who_was_taken_out_comes_back_by_a_button(server: Server, signed_i
     await expect(log(bob)).to_contain_text("meanwhile")
 
 
+async def come_in(browser: Browser, server: Server, name: str) -> Page:
+    """A guest, in a browser of their own."""
+    page = await (await browser.new_context()).new_page()
+    await page.goto(f"{server.http}/?room=tea")
+    await choose(page, name)
+    return page
+
+
+async def choose(page: Page, name: str) -> None:
+    await page.get_by_label("Your name").fill(name)
+    await page.get_by_role("button", name="Enter the room").click()
+    await page.wait_for_url("**/room/tea/")
+
+
+async def test_a_guest_is_put_out_and_not_those_beside_them(
+    server: Server, signed_in: SignedIn, browser: Browser
+) -> None:
+    """Unless the box is ticked, which says how many they are. And another name in that browser does not help."""
+    alice = await signed_in("Alice", "/room/tea/")
+    await connected(alice)
+    pages = {name: await come_in(browser, server, name) for name in ("Gina", "Gero", "Greta")}
+    for page in pages.values():
+        await connected(page)
+    await do_to(alice, "Gina", "Ban…")
+    box = alice.get_by_role("checkbox", name="Also everybody from the same address: 2 other guests here come from it.")
+    await expect(box).to_be_visible()
+    await expect(box).not_to_be_checked()
+    await decide(alice, "Ban")
+    await expect(out(pages["Gina"])).to_contain_text("You may not be in this room")
+    await say(pages["Gero"], "still here")
+    await pages["Gina"].goto(f"{server.http}/?room=tea")
+    await choose(pages["Gina"], "Ginevra")
+    await expect(pages["Gina"].get_by_text("You may not be in this room")).to_be_visible()
+    await do_to(alice, "Gero", "Take out…")
+    await alice.get_by_role("checkbox", name="1 other guest here comes from it.").check()
+    await decide(alice, "Take out")
+    for name in ("Gero", "Greta"):
+        await expect(out(pages[name])).to_contain_text("You may not be in this room")
+    await say(alice, "alone")
+
+
 async def test_a_private_room_is_gone_from_the_screen_of_who_was_taken_out(
     server: Server, signed_in: SignedIn
 ) -> None:

@@ -65,6 +65,21 @@ test("Members and links are answered by frames of their own.", async () => {
   assert.deepEqual([path, expires], ["/i/x/", 9]);
 });
 
+test("An address is restricted only where that is asked for, and how many share it is told before.", async () => {
+  const here = joined();
+  const asking = here.client.moderation.sharing("lobby", "Bob");
+  const {ref} = here.socket.last("sharing");
+  here.socket.say({type: "sharing", room: "lobby", username: "Bob", others: 2, restrictable: true, timestamp: 1, ref});
+  const {others, restrictable} = await asking;
+  assert.deepEqual([others, restrictable], [2, true]);
+  for (const verb of ["kick", "mute", "ban"]) {
+    here.client.moderation[verb]("lobby", "Bob");
+    assert.equal("address" in JSON.parse(JSON.stringify(here.socket.last(verb))), false);
+    here.client.moderation[verb]("lobby", "Bob", {address: true});
+    assert.equal(here.socket.last(verb).address, true);
+  }
+});
+
 test("A room that is made, and one of two, are told by name.", async () => {
   const here = joined();
   for (const [making, type] of [[here.client.create("Tea", {kind: "private"}), "create"], [here.client.direct("Bob"), "direct"]]) {

@@ -64,6 +64,7 @@ SAMPLES: dict[str, Any] = {
     "expires": 1_795_910_400_000,
     "members": [Member("Ann", "owner"), Member("Bob", "member")],
     "restricted": [Restricted("Mallory", "ban", UNSET, "spam")],
+    "address": False, "others": 3, "restrictable": True,
 }  # fmt: skip
 """A value for each field that any type has, by the field's name in Python."""
 CHANGED = {"seq": 45}
@@ -87,6 +88,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "Members": {"room": "_1f0c"},
     "Direct": {"username": "Bob"},
     "Kick": {"username": "Mallory"},
+    "GetSharing": {"username": "Mallory"},
+    "Sharing": {"username": "Mallory"},
     "Mute": {"username": "Mallory"},
     "Ban": {"username": "Mallory", "seconds": UNSET},
     "Report": {"reason": "rude"},

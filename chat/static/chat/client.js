@@ -21,7 +21,7 @@
  * - `state`: {state, retryIn?, code?, reason?}. "connecting"; "open"; "waiting" and "offline" (next try in
  *   `retryIn` ms); "closed" (by `close()`, or for good by the server's close code; `connect()` starts anew)
  * - `welcome`, `join`, `leave`, `userList`, `message`, `edit`, `delete`, `react`, `read`, `typing`, `history`,
- *   `found`, `members`, `invite`: the server's frame (protocol.md). A later kind of frame is passed on under its own `type`. Numbered
+ *   `found`, `members`, `sharing`, `invite`: the server's frame (protocol.md). A later kind of frame is passed on under its own `type`. Numbered
  *   frames come in order, once, and all of them: one that is missing is asked for. A `welcome` can come again at
  *   any time
  * - `room`: the server's frame, when the room or what you are in it has changed; `aboutRoom` (protocol.js) fills in what
@@ -302,6 +302,7 @@ export class ChatClient extends EventTarget {
     ["history", (frame) => this.#queries.answer(frame)],
     ["found", (frame) => this.#queries.answer(frame)],
     ["members", (frame) => this.#queries.answer(frame)],
+    ["sharing", (frame) => this.#queries.answer(frame)],
     ["invite", (frame) => this.#queries.answer(frame)],
     ["removed", (frame) => this.#removed(frame)],
     ["expiring", (frame) => this.#expiring(frame)],

@@ -69,6 +69,7 @@ export class Governing {
       elements(
         ...["decide", "decideForm", "decideTitle", "decideHint", "decideDo", "decideCancel"],
         ...["decideLong", "decideLongBox", "decideReason", "decideReasonBox"],
+        ...["decideAddress", "decideAddressBox", "decideAddressWords"],
       ),
     );
     const visit = (room) => location.assign(links.room.replace("room-name", room));

@@ -11,23 +11,40 @@ export class Moderation {
     this.#ask = ask;
   }
 
-  /** Take somebody out, for a minute (by default); of a room that is not public they are no member any more. */
-  kick(room, username, {reason = ""} = {}) {
-    return this.#ask({type: "kick", room, username, reason});
+  /**
+   * Take somebody out, for a minute (by default); of a room that is not public they are no member any more.
+   * @param {{reason?: string, address?: boolean}} [options] address: also every guest who comes from where they do
+   */
+  kick(room, username, {reason = "", address} = {}) {
+    return this.#ask({type: "kick", room, username, reason, address});
   }
 
-  /** Let somebody be there and not speak. @param {{seconds?: number, reason?: string}} [options] none: for good */
-  mute(room, username, {seconds, reason = ""} = {}) {
-    return this.#ask({type: "mute", room, username, seconds, reason});
+  /**
+   * Let somebody be there and not speak.
+   * @param {{seconds?: number, reason?: string, address?: boolean}} [options] no seconds: for good; address: as above
+   */
+  mute(room, username, {seconds, reason = "", address} = {}) {
+    return this.#ask({type: "mute", room, username, seconds, reason, address});
   }
 
   unmute(room, username) {
     return this.#ask({type: "mute", room, username, on: false});
   }
 
-  /** Put somebody out. @param {{seconds?: number, reason?: string}} [options] no seconds: for good */
-  ban(room, username, {seconds, reason = ""} = {}) {
-    return this.#ask({type: "ban", room, username, seconds, reason});
+  /**
+   * Put somebody out.
+   * @param {{seconds?: number, reason?: string, address?: boolean}} [options] no seconds: for good; address: as above
+   */
+  ban(room, username, {seconds, reason = "", address} = {}) {
+    return this.#ask({type: "ban", room, username, seconds, reason, address});
+  }
+
+  /**
+   * How many others come from somebody's address, before it is restricted.
+   * @returns {Promise<{others: number, restrictable: boolean}>} others: guests in the room
+   */
+  sharing(room, username) {
+    return this.#ask({type: "sharing", room, username});
   }
 
   unban(room, username) {

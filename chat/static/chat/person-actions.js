@@ -58,19 +58,31 @@ export class PersonActions {
 
   async #kick(name) {
     const hint = roomWords.kickHint(this.#standing.about.kind);
-    const question = {title: roomWords.sureToKick(name), hint, confirm: roomWords.reallyKick, reason: true};
-    const decided = await this.#deciding.ask(question);
+    const {sureToKick, reallyKick: confirm} = roomWords;
+    const address = this.#offerAddress(name);
+    const decided = await this.#deciding.ask({title: sureToKick(name), hint, confirm, reason: true, address});
     if (!decided) return null;
-    await this.#moderation.kick(this.#room, name, {reason: decided.reason});
+    await this.#moderation.kick(this.#room, name, {reason: decided.reason, address: decided.address});
     return roomWords.kicked(name);
   }
 
   async #ban(name) {
     const {sureToBan, banHint: hint, reallyBan: confirm} = roomWords;
-    const decided = await this.#deciding.ask({title: sureToBan(name), hint, confirm, length: true, reason: true});
+    const question = {title: sureToBan(name), hint, confirm, length: true, reason: true};
+    const decided = await this.#deciding.ask({...question, address: this.#offerAddress(name)});
     if (!decided) return null;
     await this.#moderation.ban(this.#room, name, decided);
     return roomWords.banned(name);
+  }
+
+  /** What to say of the address; null where it can't be restricted, or an older server doesn't know. */
+  async #offerAddress(name) {
+    try {
+      const {restrictable, others} = await this.#moderation.sharing(this.#room, name);
+      return restrictable ? roomWords.withAddress(others) : null;
+    } catch {
+      return null;
+    }
   }
 
   async #makeOwner(name) {

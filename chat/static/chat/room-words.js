@@ -20,6 +20,11 @@ export const KINDS = {
 
 export const ROLES = {owner: "Owner", moderator: "Moderator", member: "Member", guest: "Guest"};
 
+function sharedBy(others) {
+  if (!others) return "no other guest here comes from it";
+  return others === 1 ? "1 other guest here comes from it" : `${others} other guests here come from it`;
+}
+
 export const roomWords = {
   archived: "Archived",
   you: (role) => `You are ${role === "owner" ? "an owner" : `a ${role}`} here.`,
@@ -51,6 +56,7 @@ export const roomWords = {
   sureToBan: (name) => `Ban ${alone(name)}?`,
   banHint: "They are put out of the room on all their devices.",
   reallyBan: "Ban",
+  withAddress: (others) => `Also everybody from the same address: ${sharedBy(others)}.`,
   sureToMakeOwner: (name) => `Make ${alone(name)} an owner?`,
   ownerHint: "Owners can do all that you can, also to you.",
   reallyMakeOwner: "Make an owner",

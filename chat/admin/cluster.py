@@ -1,0 +1,39 @@
+"""Questions of the staff to every process, and how many guests come from an address, in all of them.
+
+The page is made on a worker thread beside the loop that owns the hub, so it asks through that loop.
+"""
+
+import asyncio
+from typing import Any
+
+from chat.hub import Hub, surveys
+from chat.limits import limited_as
+from chat.loops import everywhere
+
+GUESTS = "guests"
+
+
+def ask(topic: str, question: Any) -> list[Any]:
+    """What every process says. Where none of our loops runs there is nobody else to ask either."""
+    for loop, hub in everywhere(Hub):
+        if loop.is_running() and loop is not asyncio._get_running_loop():  # noqa: SLF001 the documented one raises
+            asking = asyncio.run_coroutine_threadsafe(hub.ask_all(topic, question), loop)
+            return asking.result(2 * surveys.PATIENCE)
+    return [surveys.answers[topic](question)]
+
+
+def guests_at(address: str, other_than: str = "") -> int:
+    """Guests with an open socket that comes from this address (of IPv6: from its network)."""
+    found = {person for answer in ask(GUESTS, address) for person in answer}
+    return len(found - {other_than})
+
+
+def _guests_here(address: str) -> list[str]:
+    """Those of this process, as ``Identity.person`` has them."""
+    key = limited_as(address)
+    sockets = [socket for _, hub in everywhere(Hub) for socket in list(hub.sockets.values())]
+    guests = [socket for socket in sockets if socket.identity.account is None]
+    return [socket.identity.person for socket in guests if limited_as(socket.address) == key]
+
+
+surveys.answers[GUESTS] = _guests_here
