@@ -252,7 +252,9 @@ async def test_a_guest_is_put_out_and_not_those_beside_them(
     for page in pages.values():
         await connected(page)
     await do_to(alice, "Gina", "Ban…")
-    box = alice.get_by_role("checkbox", name="Also everybody from the same address: 2 other guests here come from it.")
+    box = alice.get_by_role(
+        "checkbox", name="Also everybody from the same address: 2 other guests here come from it."
+    )
     await expect(box).to_be_visible()
     await expect(box).not_to_be_checked()
     await decide(alice, "Ban")
