@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from servers import free_port, redis
 
 from chat import loops
 from chat.auth import Identity
-from chat.presence import Claim, Comer, Presence, registry
+from chat.presence import Claim, Comer, Entry, Presence, registry
 from chat.presence.registry import Registry
 from chat.protocol import AnyOutgoing, ErrorCode, Invalid, Joined, Left, UserList, decode_outgoing
 
@@ -589,6 +590,193 @@ async def test_a_frozen_redis_holds_up_one_join(
     assert keeper.is_away
     assert min(waits) < registry.PATIENCE / 2
     assert len(here.names) == 22
+
+
+# --- What is read while people come ---
+
+
+class Gate:
+    """What a process asks of the registry waits until a test lets it through, in any order; so does what it read."""
+
+    def __init__(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.waiting: list[asyncio.Event] = []
+        # How much is asked, and not answered yet.
+        self._asked = 0
+        for verb in ("enter", "read", "beat"):
+            monkeypatch.setattr(node.others.registry, verb, self._slow(getattr(node.others.registry, verb), verb))
+
+    def _slow(self, plain: Callable[..., Awaitable[Any]], verb: str) -> Callable[..., Awaitable[Any]]:
+        async def slow(*arguments: Any) -> Any:
+            await self._reach()
+            self._asked += 1
+            answer = await plain(*arguments)
+            self._asked -= 1
+            if verb == "read":
+                await self._reach()
+            return answer
+
+        return slow
+
+    async def _reach(self) -> None:
+        self.waiting.append(gate := asyncio.Event())
+        await gate.wait()
+
+    async def settled(self) -> None:
+        """Everything that is let through has come as far as it can."""
+        quiet = 0
+        while quiet < 20:  # noqa: ASYNC110 there is no event for it
+            await asyncio.sleep(0)
+            quiet = 0 if self._asked else quiet + 1
+
+    async def let_through(self, choices: Sequence[int]) -> list[int]:
+        """All that waits, by these choices and then by the oldest. How many could be chosen of, each time."""
+        possible, left = [], iter(choices)
+        await self.settled()
+        while self.waiting:
+            possible.append(len(self.waiting))
+            self.waiting.pop(next(left, 0)).set()
+            await self.settled()
+        return possible
+
+
+async def every_order(scene: Callable[[Sequence[int]], Awaitable[list[int]]]) -> int:
+    """Play the scene once for each order in which its gates can be opened. How many there were."""
+    choices: list[int] | None = []
+    for played in count():
+        if choices is None:
+            return played
+        possible = await scene(choices)
+        choices += [0] * (len(possible) - len(choices))
+        choices = next(
+            (
+                [*choices[:turn], choices[turn] + 1]
+                for turn in reversed(range(len(choices)))
+                if choices[turn] + 1 < possible[turn]
+            ),
+            None,
+        )
+    raise AssertionError
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["of a process that ends", "in their grace"])
+@pytest.mark.parametrize("who", [(ALICE, BOB), (BOB, passer_by(1)), (passer_by(1), passer_by(2))])
+async def test_who_comes_back_to_a_new_process_is_not_announced(
+    start: Start, monkeypatch: pytest.MonkeyPatch, settings: Settings, who: Sequence[Identity], ends: bool
+) -> None:
+    """Two come to one that knows nobody yet and looks around: in whatever order Redis is asked, and read."""
+    settings.CHAT = {"GRACE": 60, "USER_LIST_INTERVAL": 0}
+    monkeypatch.setattr(registry, "DEAD", 60)
+    witness, new = start(), start()
+    await new.others._look_around()
+    new.others._begun.set()
+    monkeypatch.setattr(new.others, "follow", lambda: None)
+    gate, rooms = Gate(new, monkeypatch), count()
+    back = [each if each.lasting else passer_by(f"back {each.key}") for each in who]
+
+    async def scene(choices: Sequence[int]) -> list[int]:
+        room, old = f"r{next(rooms)}", start()
+        await witness.come(CHARLIE, "Charlie", room)
+        tabs = [await old.come(each, f"P{number}", room) for number, each in enumerate(who)]
+        await until_soon(lambda: len(far(witness, room)) == 2)
+        if ends:
+            await old.presence.close()
+        else:
+            for tab in tabs:
+                old.leave(tab, at_once=False, room=room)
+            await until_soon(lambda: all(each.leaving or each.lasting for each in far(witness, room)))
+        for node in (witness, new):
+            node.ear.said.clear()
+        coming = [new.come(each, f"P{number}", room) for number, each in enumerate(back)]
+        work = asyncio.gather(*coming, new.others._look_around())
+        try:
+            possible = await gate.let_through(choices)
+        finally:
+            await work
+        for node in (witness, new):
+            assert node.ear.told(Joined) + node.ear.told(Left) == [], choices
+            assert sorted(node.presence.user_list(room).users) == ["Charlie", "P0", "P1"]
+        return possible
+
+    assert await every_order(scene) > 10
+
+
+def far(node: Node, room: str) -> list[Entry]:
+    """Who is in the room in other processes, as this one knows it."""
+    return [entry for person in node.presence.people(room) for _, entry in person.elsewhere.values()]
+
+
+async def test_who_comes_while_the_room_is_read_is_shown_all(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their first list has everybody; one who gives up takes the read from nobody."""
+    old, new = start(), start()
+    await old.come(ALICE, "Alice")
+    await new.come(BOB, "Bob", "tea")
+    gate = Gate(new, monkeypatch)
+    first, second = (asyncio.create_task(new.come(passer_by(number), f"P{number}")) for number in range(2))
+    await gate.settled()
+    while len(gate.waiting) > 1 or not new.presence._rooms[ROOM].known:
+        gate.waiting.pop(0).set()
+        await gate.settled()
+    first.cancel()
+    await gate.settled()
+    assert not second.done()
+    await gate.let_through([])
+    await second
+    assert new.names == ["Alice", "P1"]
+    assert new.ear.told(Joined) == ["Bob", "P1"]
+
+
+async def test_the_last_who_goes_takes_nothing_from_one_who_comes(start: Start) -> None:
+    """What others say between their claim and their coming in is heard, though nobody else is in the room here."""
+    here, there = start(), start()
+    tab = await here.come(ALICE, "Alice")
+    async with here.presence.coming(Comer(ROOM, BOB, "Bob", "tab")) as claim:
+        here.leave(tab)
+        here.ear.is_open = lambda _: True
+        await there.come(CHARLIE, "Charlie")
+        await until_soon(lambda: "Charlie" in here.names)
+        here.presence.enter(claim)
+    here.presence.announce(claim)
+    await all_see([here, there], "Bob", "Charlie")
+    assert here.ear.told(Joined) == ["Alice", "Charlie", "Bob"]
+
+
+async def test_one_who_comes_into_a_room_in_which_only_a_grace_is_left_is_shown_all(start: Start) -> None:
+    """What happened elsewhere meanwhile was not heard, so the room is read anew."""
+    here, there = start(), start()
+    await there.come(CHARLIE, "Charlie")
+    tab = await here.come(ALICE, "Alice")
+    await here.come(BOB, "Bob", "tea")
+    here.leave(tab, at_once=False)
+    for _ in range(3):
+        await here.others._look_around()
+    await there.come(passer_by(1), "Dora")
+    await here.come(ALICE, "Alice")
+    assert here.names == ["Alice", "Charlie", "Dora"]
+    assert here.ear.told(Joined)[1:] == ["Bob"]
+
+
+async def test_a_room_that_opened_while_a_redis_was_away_announces_nobody_who_was_there(
+    start: Start, store: Redis, settings: Settings
+) -> None:
+    """Nor one that opened when it had lost everything: the others say only bit by bit who was with them."""
+    settings.CHAT = {"GRACE": 60, "USER_LIST_INTERVAL": 0}
+    old, new = start(), start()
+    tabs = [await old.come(each, name) for each, name in ((ALICE, "Alice"), (BOB, "Bob"))]
+    await new.come(CHARLIE, "Charlie", "tea")
+    store.stop()
+    await until_soon(lambda: old.others.registry.is_away and new.others.registry.is_away)
+    await new.come(CHARLIE, "Charlie")
+    async with frozen(old):
+        store.start()
+        await until_soon(lambda: new.presence._rooms[ROOM].known and not new.others.registry.is_away)
+        await new.come(passer_by(1), "Dora")
+    await all_see([old, new], "Alice", "Bob", "Charlie", "Dora")
+    assert set(new.ear.told(Joined)) == {"Charlie", "Dora"}
+    # And it is followed again.
+    await until_soon(lambda: new.presence._rooms[ROOM].known.complete)
+    old.leave(tabs[0])
+    await all_see([old, new], "Bob", "Charlie", "Dora")
+    assert new.ear.told(Left) == ["Alice"]
 
 
 # --- Counts, and what is left ---

@@ -76,6 +76,7 @@ class Presence:
             if not room.coming[key]:
                 del room.coming[key]
                 self._let_go(comer.slug, room, key)
+            self._forget_others(room)
 
     async def _claim(self, room: RoomPresence, key: str, comer: Comer) -> Claim:
         person = room.people.get(key)
@@ -99,7 +100,8 @@ class Presence:
         """The socket comes in. Announces nothing: ``announce`` does, when the socket is there to hear it."""
         comer, room = claim.comer, self._rooms[claim.comer.slug]
         person = room.people.get(claim.key)
-        claim.first = person is None
+        # A person whose ghost gave way in another process has not left the room.
+        claim.first = person is None and not claim.took
         if person is None:
             person = room.add(claim.key, Person(comer.name, comer.identity))
         for node in claim.took:
@@ -127,9 +129,7 @@ class Presence:
         key = room.keys.pop(socket_id, None) if room else None
         if room is None or key is None:
             return
-        if not room.keys:
-            # The hub closes the room: what is said in it elsewhere is not heard any more.
-            room.known = None
+        self._forget_others(room)
         person = room.people[key]
         del person.sockets[socket_id]
         if person.sockets:
@@ -142,6 +142,11 @@ class Presence:
                 self.others.say_again(slug, key)
         else:
             self._gone(slug, key)
+
+    def _forget_others(self, room: RoomPresence) -> None:
+        """With the last socket the hub closes the room: what is said in it elsewhere is not heard any more."""
+        if not room.is_followed:
+            room.known = None
 
     def _gone(self, slug: str, key: str) -> None:
         room = self._rooms[slug]

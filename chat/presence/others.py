@@ -75,9 +75,7 @@ class Others:
         answer = await self._ask_for(comer.slug, key, entry)
         if answer is None or (not answer[0] and _is_another(person, comer)):
             return None
-        if room.known is None:
-            with suppress(Away):
-                await self._read(comer.slug, room)
+        await self._learn(comer.slug, room)
         return Claim(comer, key, *answer, restated=restated)
 
     async def _ask_for(self, slug: str, key: str, entry: Entry) -> tuple[int, list[str]] | None:
@@ -127,10 +125,11 @@ class Others:
         if room.known is None or (version and not room.known.note(version)):
             return
         match what, rest:
-            case "came", (key, entry, took, _):
+            case "came", (key, entry, took, first):
                 room.give_way(key, took, ours=self.node)
                 new = room.came(node, version, key, Entry(*entry))
-                self._say(slug, room, [entry[1]] if new else [], [])
+                # Where not all were read yet, only their own process knows whether they were there before.
+                self._say(slug, room, [entry[1]] if new and (first or room.known.complete) else [], [])
             case "gone", (key, _, _):
                 # Without a version it comes from one that could not ask: it is the newest all the same.
                 gone = room.went(node, version or LATEST, key)
@@ -139,7 +138,7 @@ class Others:
                 out = [room.went(dead, version, key) for key in room.of_node(dead)]
                 self._say(slug, room, [], [person.name for person in out if person])
             case "restated", _:
-                self._spawn(self._read, slug, room)
+                self._spawn(self._read_again, slug, room)
 
     # --- Following the registry ---
 
@@ -172,7 +171,8 @@ class Others:
             await self._restate_all(before)
         if self._loop.time() >= self._bury_from:
             await self._each(self._bury(node) for node in pulse.dead if node != self.node)
-        await self._each(self._read(*found) for found in self._behind(before, pulse))
+        await self._each(self._read_again(*found) for found in self._behind(before, pulse))
+        await self._each(self._learn(slug, room) for slug, room in [*self._rooms.items()] if room.is_unknown)
 
     def _note_life(self, life: str) -> None:
         if self._life not in ("", life):
@@ -180,26 +180,44 @@ class Others:
         self._life = life
 
     def _behind(self, before: dict[str, int], pulse: Pulse) -> Iterator[tuple[str, RoomPresence]]:
-        """The rooms that have to be read."""
+        """The rooms that have to be read again."""
         # What was kept although it was not there: the others have had the time to say it anew.
         over = 0 < self._patient_until <= self._loop.time()
         if over:
             self._patient_until = 0.0
         for slug, version in pulse.versions.items():
             room = self._rooms.get(slug)
-            if room and (over or room.known is None or version < before[slug] or room.known.is_behind(version)):
+            known = room.known if room else None
+            if room and known and (over or version < before[slug] or known.is_behind(version)):
                 yield slug, room
 
-    async def _read(self, slug: str, room: RoomPresence) -> None:
-        """Take over who is in the room elsewhere, as the registry has it."""
-        first = room.known is None
-        known = room.known = room.known or Known(0)
+    async def _learn(self, slug: str, room: RoomPresence) -> None:
+        """Return when the room was read, or can't be: the first who needs it reads for all who come meanwhile."""
+        known = room.known
+        if known is None:
+            known = room.known = Known()
+            known.reading = self._spawn(self._read_first, slug, room, known)
+        if known.reading:
+            # Not the task itself: a client that gives up must not take the read from those who wait too.
+            await asyncio.wait([known.reading])
+
+    async def _read_first(self, slug: str, room: RoomPresence, known: Known) -> None:
         try:
-            life, version, places = await self.registry.read(slug)
+            await self._read(slug, room, known)
         except BaseException:
-            if first and room.known is known:
+            if room.known is known:
                 room.known = None
             raise
+        finally:
+            known.reading = None
+
+    async def _read_again(self, slug: str, room: RoomPresence) -> None:
+        if room.known:
+            await self._read(slug, room, room.known)
+
+    async def _read(self, slug: str, room: RoomPresence, known: Known) -> None:
+        """Take over who is in the room elsewhere, as the registry has it."""
+        life, version, places = await self.registry.read(slug)
         self._note_life(life)
         if room.known is not known:
             # Nobody of ours was there in between, and what was told then was not heard.
@@ -217,7 +235,9 @@ class Others:
         gone = [person.name for node, key in lost if (person := room.went(node, version, key))]
         known.read(version)
         # Who was here before anybody of ours is in the list, and nobody is told that they came.
-        self._say(slug, room, [] if first else came, [] if first else gone)
+        self._say(slug, room, came if known.complete else [], gone if known.complete else [])
+        # A registry that lost everything lacks those whose processes have not said anew yet who is with them.
+        known.complete = known.complete or not self._patient_until
 
     async def _restate_all(self, slugs: Iterable[str]) -> None:
         self._dirty = False
@@ -237,8 +257,7 @@ class Others:
         self._tell(slug, version, "restated")
         for key in refused:
             self._lose(slug, key)
-        if room.known:
-            await self._read(slug, room)
+        await self._read_again(slug, room)
 
     async def _bury(self, node: str) -> None:
         changed = await self.registry.bury(node)
@@ -273,10 +292,11 @@ class Others:
             self._dirty = True
             logger.exception("who is here elsewhere could not be found out")
 
-    def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:
         task = self._loop.create_task(self._guarded(work, *arguments))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+        return task
 
     async def close(self) -> None:
         """Who was here has the grace to come back to another process."""

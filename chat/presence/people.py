@@ -123,7 +123,7 @@ class RoomPresence:
     pending: asyncio.TimerHandle | None = None
     # The loop's time before which the next list does not go out.
     next_at: float = 0.0
-    # What is known of the room elsewhere: None before it was read.
+    # What is known of the room elsewhere: None before anybody asked.
     known: "Known | None" = None
 
     @property
@@ -131,9 +131,19 @@ class RoomPresence:
         return ((key, person) for key, person in self.people.items() if person.is_ours)
 
     @property
+    def is_followed(self) -> bool:
+        """Does a socket of this process hold the room open in the hub? Only then does its news arrive here."""
+        return bool(self.keys) or bool(self.coming)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Does somebody here need to know who is in the room elsewhere, and nobody has asked?"""
+        return self.is_followed and self.known is None
+
+    @property
     def is_wanted(self) -> bool:
         """Is or comes anybody here in this process?"""
-        return bool(self.keys) or bool(self.coming) or any(True for _ in self.ours)
+        return self.is_followed or any(True for _ in self.ours)
 
     def named(self, key: str) -> list[Person]:
         """Who is here under a name with this key."""
@@ -213,11 +223,15 @@ class Known:
     """Which changes of a room's presence are known here. Their versions come out of order; each comes once."""
 
     # All up to here are.
-    version: int
+    version: int = 0
     # And these.
     ahead: set[int] = field(default_factory=set)
     # The registry's version at the last comparison.
     seen: int = 0
+    # The first read of the room, while it is under way: everybody who comes in meanwhile waits for it.
+    reading: asyncio.Task[None] | None = None
+    # Was everybody read who was there before us? Until then a newly read person is no reason to announce a join.
+    complete: bool = False
 
     def note(self, version: int) -> bool:
         """A change is known now. False where it was before."""

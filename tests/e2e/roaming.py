@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from helpers import PATIENCE
 
-from chat.protocol import Ack, Error, ErrorCode, Message, Reconnect, Welcome, decode_outgoing
+from chat.protocol import Ack, Error, ErrorCode, Joined, Left, Message, Reconnect, Welcome, decode_outgoing
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 ABNORMAL = 1006
@@ -102,6 +102,8 @@ class Roamer:
         # What it said and waits for, by ref; and the numbers of what was acknowledged.
         self.waiting: dict[str, str] = {}
         self.acked: dict[str, int] = {}
+        # The joins and leaves that it was told of.
+        self.told: list[Joined | Left] = []
         self.joined = asyncio.Event()
         # The last link, open or not; None before the first.
         self.link: Link | None = None
@@ -158,6 +160,8 @@ class Roamer:
                 self._pause, self._left = said.after / 1_000, time.monotonic()
             case Welcome():
                 self._welcomed(link, said)
+            case Joined() | Left():
+                self.told.append(said)
             case Error(code=ErrorCode.NAME_TAKEN):
                 # By us, a moment ago.
                 asyncio.get_running_loop().call_later(0.05, self._join, link)
@@ -211,6 +215,13 @@ async def all_heard(roamers: list[Roamer]) -> None:
         last = max(max(roamer.acked.values(), default=0) for roamer in roamers)
         while any(roamer.heard[-1:] != [last] for roamer in roamers):  # noqa: ASYNC110 as above
             await asyncio.sleep(0.05)
+
+
+async def all_speak(roamers: list[Roamer]) -> None:
+    """Each says something and all hear it: what was published of anybody's coming before that was told, too."""
+    for roamer in roamers:
+        roamer.say("here")
+    await all_heard(roamers)
 
 
 @contextmanager

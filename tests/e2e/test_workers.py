@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers import SocketPersona, over_socket
 from processes import children, lives, served_by, variables
-from roaming import ABNORMAL, Roamer, all_heard, all_joined, probing, roaming, talking
+from roaming import ABNORMAL, Roamer, all_heard, all_joined, all_speak, probing, roaming, talking
 from servers import PATIENCE, ROOT, Server, Start, free_port, listens, redis
 from stuck import WORD
 
@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 CLIENTS = int(os.environ.get("ROLL_CLIENTS", "100"))
 """Of the test of a roll; the long form has 1,000."""
+ROLLS = 2
+"""One after the other."""
 AT_ONCE = 200
 """Milliseconds within which those come back for whom there is somebody; as the server has it."""
 
@@ -61,9 +63,9 @@ async def becomes(condition: Callable[[], object], seconds: float = PATIENCE) ->
             await asyncio.sleep(0.05)
 
 
-async def logged(server: Server, text: str, seconds: float = PATIENCE) -> None:
+async def logged(server: Server, text: str, seconds: float = PATIENCE, times: int = 1) -> None:
     try:
-        await becomes(lambda: text in server.said(), seconds)
+        await becomes(lambda: server.said().count(text) >= times, seconds)
     except TimeoutError:
         raise AssertionError(f"{text!r} is not in the log: {server.said()[-4_000:]}") from None
 
@@ -218,18 +220,25 @@ def folders(path: Path) -> list[str]:
 
 
 async def test_a_roll_loses_nothing(site: Site) -> None:
-    """All workers are replaced while people talk: nobody is refused, each is told to come back at once, and is."""
+    """All workers are replaced while people talk, again and again: nobody is refused, each is told to come back at
+    once, and is; and nobody is told that anybody came or left.
+    """
     server = site()
     before = workers(server)
     # Whoever sends the signal to all processes means the master.
     os.kill(before[1], signal.SIGHUP)
     async with roaming(server.address, CLIENTS) as roamers, probing(server.address) as probe:
+        await all_speak(roamers)
+        for roamer in roamers:
+            roamer.told.clear()
         with talking(roamers, rate=10):
-            server.process.send_signal(signal.SIGHUP)
-            await logged(server, "all workers are new", seconds=100)
+            for roll in range(1, ROLLS + 1):
+                server.process.send_signal(signal.SIGHUP)
+                await logged(server, "all workers are new", seconds=100, times=roll)
         await all_joined(roamers)
-        await all_heard(roamers)
+        await all_speak(roamers)
     tell(roamers)
+    assert [(roamer.name, said) for roamer in roamers for said in roamer.told] == []
     assert not set(before) & set(workers(server))
     assert (probe.refused, probe.cut) == (0, 0)
     assert probe.answered > 10
