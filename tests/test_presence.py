@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from chat.protocol import (
     UserList,
     decode_outgoing,
     encode,
+    name_key,
 )
 
 ROOM = "lobby"
@@ -309,6 +311,90 @@ async def test_a_taken_name_is_free_after_the_leave(presence: Presence, clock: C
     assert await taken(presence, passer_by(1), "Alice")
     await clock.skip(GRACE)
     assert not await taken(presence, passer_by(1), "Alice")
+
+
+# --- Renamed accounts ---
+
+ALICIA = Identity("account:1", "Alicia", lasting=True)
+
+
+async def test_an_account_that_is_renamed_in_its_grace_goes_on_under_the_new_name(
+    presence: Presence, hub: Recorder, clock: Clock
+) -> None:
+    """The room hears a leave and a join, each once; the old name is free; its end is told under the new one."""
+    await come(presence, ALICE, "Alice", "1")
+    presence.exit(ROOM, "1")
+    assert not await come(presence, ALICIA, "Alicia", "2")
+    await clock.skip(GRACE * 2)
+    assert (hub.names(Joined), hub.names(Left)) == (["Alice", "Alicia"], ["Alice"])
+    assert presence.user_list(ROOM).users == ["Alicia"] == hub.lists()[-1].users
+    assert (presence.sockets(ROOM, "Alicia"), presence.sockets(ROOM, "Alice")) == ({"2"}, set())
+    assert not await taken(presence, passer_by(1), "Alice")
+    assert await taken(presence, passer_by(2), "alicia")
+    presence.exit(ROOM, "2")
+    await clock.skip(GRACE)
+    assert hub.names(Left)[1:] == ["Alicia"]
+
+
+async def test_an_account_that_is_renamed_and_stays_away_leaves_under_the_old_name(
+    presence: Presence, hub: Recorder, clock: Clock
+) -> None:
+    """Which is the one that the room knew; in the other room it came back under the new one."""
+    await come(presence, ALICE, "Alice", "1")
+    await come(presence, ALICE, "Alice", "2", "tea")
+    presence.exit(ROOM, "1")
+    presence.exit("tea", "2")
+    await come(presence, ALICIA, "Alicia", "3", "tea")
+    await clock.skip(GRACE)
+    told = [(said.room, type(said), said.username) for said in hub.said if isinstance(said, (Joined, Left))]
+    assert told == [
+        (ROOM, Joined, "Alice"),
+        ("tea", Joined, "Alice"),
+        ("tea", Joined, "Alicia"),
+        ("tea", Left, "Alice"),
+        (ROOM, Left, "Alice"),
+    ]
+    assert presence.counts() == {"tea": 1}
+
+
+async def test_an_account_with_an_open_socket_takes_its_new_name(
+    presence: Presence, hub: Recorder, clock: Clock
+) -> None:
+    """A rename that no signal told of: the first socket that knows of it is believed, and the older one's end is
+    nobody's leave.
+    """
+    await come(presence, ALICE, "Alice", "1")
+    assert not await come(presence, ALICIA, "Alicia", "2")
+    presence.exit(ROOM, "1", at_once=True)
+    assert (hub.names(Joined), hub.names(Left)) == (["Alice", "Alicia"], ["Alice"])
+    presence.exit(ROOM, "2", at_once=True)
+    assert hub.names(Left) == ["Alice", "Alicia"]
+    assert presence.counts() == {}
+
+
+@pytest.mark.parametrize(
+    "names", [("Alice", "Bob", "Carol"), ("Alice", "Alicia", "Alice"), ("Alice", "bob", "B0b"), ("Alice", "alice")]
+)
+async def test_however_often_an_account_is_renamed_its_name_is_found_and_forgotten(
+    presence: Presence, hub: Recorder, clock: Clock, names: Sequence[str]
+) -> None:
+    """Also where it looks like another account's; the joins and leaves that are told add up."""
+    bob = Identity("account:2", "Bob", lasting=True)
+    await come(presence, bob, "Bob", "bob")
+    for number, name in enumerate(names):
+        await come(presence, Identity("account:1", name, lasting=True), name, str(number))
+        assert presence.sockets(ROOM, name) == {str(number)} or name in {"Bob", "bob"}
+        assert await taken(presence, passer_by(number), name)
+        assert sorted(presence.user_list(ROOM).users) == sorted(["Bob", name])
+        presence.exit(ROOM, str(number))
+    await clock.skip(GRACE)
+    presence.exit(ROOM, "bob", at_once=True)
+    looks = [name_key(name) for name in names]
+    changes = sum(before != after for before, after in pairwise(looks))
+    assert sorted(map(name_key, hub.names(Joined))) == sorted(map(name_key, hub.names(Left)))
+    assert len(hub.names(Joined)) == 2 + changes
+    await clock.skip(GRACE)
+    assert presence._rooms == {}
 
 
 # --- The list ---

@@ -18,6 +18,7 @@ from servers import free_port, redis
 from chat import loops
 from chat.auth import Identity
 from chat.presence import Claim, Comer, Entry, Presence, registry
+from chat.presence.people import Known
 from chat.presence.registry import Registry
 from chat.protocol import AnyOutgoing, ErrorCode, Invalid, Joined, Left, UserList, decode_outgoing
 
@@ -209,6 +210,11 @@ async def all_see(nodes: Sequence[Node], *names: str) -> None:
         raise AssertionError(f"{expected} were to be seen, not {seen}") from None
 
 
+def known(node: Node) -> Known:
+    """What the process knows of the room elsewhere; nothing, where it has not been read."""
+    return node.presence._rooms[ROOM].known or Known()
+
+
 async def until_soon(condition: Callable[[], object]) -> None:
     """As ``until``, for what takes a while: without turning the loop all the time."""
 
@@ -388,6 +394,50 @@ async def test_where_somebody_elsewhere_comes_from_is_known(start: Start) -> Non
     bob = there.presence.person(ROOM, "Bob")
     assert bob
     assert (bob.identity, [*bob.addresses], [*bob.sockets]) == (BOB, ["192.0.2.1"], [])
+
+
+# --- Renamed accounts ---
+
+ALICIA = Identity("account:1", "Alicia", lasting=True)
+
+
+@pytest.mark.parametrize("how", ["here", "there", "both", "ended"])
+async def test_a_renamed_account_is_one_person_under_its_new_name_everywhere(
+    start: Start, settings: Settings, how: str
+) -> None:
+    """Wherever it comes back, and whether its other sockets are lost or still open: all say the same of it."""
+    settings.CHAT = {"GRACE": 60, "USER_LIST_INTERVAL": 0}
+    here, there, third = start(), start(), start()
+    nodes = [here, there, third]
+    await third.come(BOB, "Bob")
+    tab = await here.come(ALICE, "Alice")
+    await there.come(CHARLIE, "Charlie")
+    await all_see(nodes, "Alice", "Bob", "Charlie")
+    if how != "both":
+        here.leave(tab, at_once=False)
+    if how == "ended":
+        await here.presence.close()
+        nodes.remove(here)
+        here.ear.bus.hubs.remove(here.ear)
+    back = here if how == "here" else there
+    again = await back.come(ALICIA, "Alicia")
+    await all_see([node for node in nodes if node.presence._rooms[ROOM].keys], "Alicia", "Bob", "Charlie")
+    assert third.ear.told(Joined)[-1] == "Alicia"
+    assert third.ear.told(Left) == ["Alice"]
+    # One who comes now finds the same in Redis.
+    late = start()
+    await late.come(passer_by(1), "Dora")
+    assert sorted(late.names) == ["Alicia", "Bob", "Charlie", "Dora"]
+    back.leave(again)
+    if how == "both":
+        here.leave(tab)
+    if how == "there":
+        here.presence._gone(ROOM, "account:1")
+    if how != "ended":
+        await all_see([third, late], "Bob", "Charlie", "Dora")
+        assert third.ear.told(Left) == ["Alice", "Alicia"]
+        found = (await late.others.registry.read(ROOM))[2]
+        assert "account:1" not in {key for _, key, _ in found}
 
 
 # --- What is lost ---
@@ -596,7 +646,7 @@ async def test_a_frozen_redis_holds_up_one_join(
 
 
 class Gate:
-    """What a process asks of the registry waits until a test lets it through, in any order; so does what it read."""
+    """Whatever a process asks of the registry, and what it reads, waits until a test lets it through."""
 
     def __init__(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         self.waiting: list[asyncio.Event] = []
@@ -624,7 +674,7 @@ class Gate:
     async def settled(self) -> None:
         """Everything that is let through has come as far as it can."""
         quiet = 0
-        while quiet < 20:  # noqa: ASYNC110 there is no event for it
+        while quiet < 20:
             await asyncio.sleep(0)
             quiet = 0 if self._asked else quiet + 1
 
@@ -705,7 +755,9 @@ def far(node: Node, room: str) -> list[Entry]:
     return [entry for person in node.presence.people(room) for _, entry in person.elsewhere.values()]
 
 
-async def test_who_comes_while_the_room_is_read_is_shown_all(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_comes_while_the_room_is_read_is_shown_all(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Their first list has everybody; one who gives up takes the read from nobody."""
     old, new = start(), start()
     await old.come(ALICE, "Alice")
@@ -768,12 +820,12 @@ async def test_a_room_that_opened_while_a_redis_was_away_announces_nobody_who_wa
     await new.come(CHARLIE, "Charlie")
     async with frozen(old):
         store.start()
-        await until_soon(lambda: new.presence._rooms[ROOM].known and not new.others.registry.is_away)
+        await until_soon(lambda: known(new).version and not new.others.registry.is_away)
         await new.come(passer_by(1), "Dora")
     await all_see([old, new], "Alice", "Bob", "Charlie", "Dora")
     assert set(new.ear.told(Joined)) == {"Charlie", "Dora"}
     # And it is followed again.
-    await until_soon(lambda: new.presence._rooms[ROOM].known.complete)
+    await until_soon(lambda: known(new).complete)
     old.leave(tabs[0])
     await all_see([old, new], "Bob", "Charlie", "Dora")
     assert new.ear.told(Left) == ["Alice"]

@@ -23,7 +23,7 @@ from chat.hub import Hub
 from chat.loops import of_this_loop
 from chat.presence import registry
 from chat.presence.others import Others
-from chat.presence.people import Claim, Comer, Entry, Person, RoomPresence
+from chat.presence.people import Claim, Comer, Entry, Person, RoomPresence, since_of
 from chat.protocol import ErrorCode, Invalid, Joined, Left, UserList
 
 __all__ = ["Claim", "Comer", "Entry", "Person", "Presence", "RoomPresence"]
@@ -106,9 +106,9 @@ class Presence:
             person = room.add(claim.key, Person(comer.name, comer.identity))
         for node in claim.took:
             person.elsewhere.pop(node, None)
-        if person.name != comer.name and not person.is_open:
-            # A guest who comes back may write the name in another way.
-            person.name = comer.name
+        # A guest who comes back may write the name in another way.
+        if person.name != comer.name and (comer.identity.account is not None or not person.is_open):
+            claim.renamed = room.rename(claim.key, comer.name, since_of(person, comer))
             self._changed(comer.slug, room)
         person.identity = comer.identity
         person.sockets[comer.socket] = comer.address
@@ -117,11 +117,14 @@ class Presence:
 
     def announce(self, claim: Claim) -> None:
         """Tell all processes that somebody came in; where it is a person's first socket, the room hears it."""
+        slug = claim.comer.slug
+        if claim.renamed:
+            self._say(slug, self._rooms[slug], *claim.renamed)
+            if self.others and not claim.version:
+                self.others.say_again(slug, claim.key)
         if claim.first or claim.version:
-            entry = self._rooms[claim.comer.slug].people[claim.key].entry
-            self._tell(
-                claim.comer.slug, claim.version, "came", claim.key, tuple(entry), tuple(claim.took), claim.first
-            )
+            entry = self._rooms[slug].people[claim.key].entry
+            self._tell(slug, claim.version, "came", claim.key, tuple(entry), tuple(claim.took), claim.first)
 
     def exit(self, slug: str, socket_id: str, *, at_once: bool = False) -> None:
         """A socket left the room. With the person's last one they leave: now, or after the grace."""
@@ -234,7 +237,7 @@ class Presence:
             case "gone", (_, name, told):
                 self._say(slug, room, [], [name] if told else [])
 
-    def _say(self, slug: str, room: RoomPresence, came: Sequence[str], gone: Sequence[str]) -> None:
+    def _say(self, slug: str, room: RoomPresence, came: Sequence[str] = (), gone: Sequence[str] = ()) -> None:
         """Tell our sockets who came and went; of a room with more people than names are told of, only the list."""
         if self._rooms.get(slug) is not room:
             # It was read from the registry for a room that was forgotten meanwhile, and perhaps opened anew.

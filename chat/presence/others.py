@@ -6,14 +6,23 @@ are compared, and what is not known is read; so is everything when another life 
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from chat.conf import chat_settings
 from chat.presence import registry
-from chat.presence.people import Claim, Comer, Entry, Known, Person, RoomPresence, sorted_by_arrival
+from chat.presence.people import (
+    Claim,
+    Comer,
+    Entry,
+    Known,
+    Names,
+    Person,
+    RoomPresence,
+    since_of,
+    sorted_by_arrival,
+)
 from chat.presence.registry import Away, Pulse, Registry
 
 logger = logging.getLogger("chat.presence")
@@ -31,7 +40,7 @@ class Others:
         rooms: dict[str, RoomPresence],
         *,
         tell: Callable[..., None],
-        say: Callable[[str, RoomPresence, Sequence[str], Sequence[str]], None],
+        say: Callable[..., None],
         lose: Callable[[str, str], None],
     ) -> None:
         self.registry = store
@@ -70,7 +79,7 @@ class Others:
         self.follow()
         await self._begun.wait()
         person, restated = room.people.get(key), self.restated
-        since = person.since if person else time.time()
+        since = since_of(person, comer)
         entry = Person(comer.name, comer.identity, since, {comer.socket: comer.address}).entry
         answer = await self._ask_for(comer.slug, key, entry)
         if answer is None or (not answer[0] and _is_another(person, comer)):
@@ -127,9 +136,12 @@ class Others:
         match what, rest:
             case "came", (key, entry, took, first):
                 room.give_way(key, took, ours=self.node)
-                new = room.came(node, version, key, Entry(*entry))
+                names = room.came(node, version, key, Entry(*entry))
                 # Where not all were read yet, only their own process knows whether they were there before.
-                self._say(slug, room, [entry[1]] if new and (first or room.known.complete) else [], [])
+                self._say(slug, room, *(names if first or room.known.complete else Names()))
+                if names.gone and room.people[key].is_ours:
+                    # The account was renamed, and what we said of it has the former name.
+                    self.say_again(slug, key)
             case "gone", (key, _, _):
                 # Without a version it comes from one that could not ask: it is the newest all the same.
                 gone = room.went(node, version or LATEST, key)
@@ -226,16 +238,18 @@ class Others:
         if any((self.node, key) not in there for key, person in room.ours if person.sockets):
             # It lost them, and nothing else.
             self._dirty = True
-        came = [
-            entry.name
-            for node, key, entry in sorted_by_arrival(places)
-            if node != self.node and room.came(node, version, key, entry)
-        ]
+        elsewhere = [(node, key, entry) for node, key, entry in sorted_by_arrival(places) if node != self.node]
+        names = [room.came(node, version, key, entry) for node, key, entry in elsewhere]
         lost = [] if self._patient_until else [place for place in room.places() if place not in there]
-        gone = [person.name for node, key in lost if (person := room.went(node, version, key))]
+        left = [person.name for node, key in lost if (person := room.went(node, version, key))]
         known.read(version)
         # Who was here before anybody of ours is in the list, and nobody is told that they came.
-        self._say(slug, room, came if known.complete else [], gone if known.complete else [])
+        if known.complete:
+            came = [name for each in names for name in each.came]
+            gone = [name for each in names for name in each.gone]
+            self._say(slug, room, came, [*gone, *left])
+        else:
+            self._say(slug, room)
         # A registry that lost everything lacks those whose processes have not said anew yet who is with them.
         known.complete = known.complete or not self._patient_until
 

@@ -56,6 +56,15 @@ class Claim:
     restated: int | None = None
     # Are they the person's first socket? Known when they have entered.
     first: bool = False
+    # What the room has to hear of the person's new name; None where they were not renamed.
+    renamed: "Names | None" = None
+
+
+class Names(NamedTuple):
+    """Names of which the room has to hear."""
+
+    came: Sequence[str] = ()
+    gone: Sequence[str] = ()
 
 
 @dataclass(eq=False, slots=True)
@@ -165,19 +174,33 @@ class RoomPresence:
                 del self.accounts[name_key(person.name)]
         return person
 
+    def rename(self, key: str, name: str, since: float) -> Names:
+        """Somebody goes on under another name. The room hears a leave and a join, unless the two look the same."""
+        person = self.people[key]
+        before, person.since = person.name, since
+        if name_key(before) == name_key(name):
+            person.name = name
+            return Names()
+        self._remove(key)
+        person.name = name
+        self.add(key, person)
+        return Names([name], [before])
+
     # --- Other processes ---
 
-    def came(self, node: str, version: int, key: str, entry: Entry) -> bool:
-        """Somebody is in another process. Were they nowhere before?"""
-        person = self.people.get(key)
-        new = person is None
+    def came(self, node: str, version: int, key: str, entry: Entry) -> Names:
+        """Somebody is in another process: new in the room, or under a new name, or neither."""
+        person, names = self.people.get(key), Names()
         if person is None:
-            person = self.add(key, Person.far(entry))
+            person, names = self.add(key, Person.far(entry)), Names([entry.name])
         elif not person.is_ours and person.identity.key != entry.identity:
             # Another took the name over; the news that the first one is gone are on their way.
             person.name, person.identity = entry.name, entry.who
+        elif person.identity.account is not None and person.name != entry.name and person.since < entry.since:
+            # The account was renamed. A process from which it has not come back yet still has the former name.
+            names = self.rename(key, entry.name, entry.since)
         person.elsewhere[node] = (version, entry)
-        return new
+        return names
 
     def give_way(self, key: str, took: Sequence[str], *, ours: str) -> None:
         """Somebody took over what was left, in these processes, of one who only said the name: nobody hears it."""
@@ -256,6 +279,13 @@ class Known:
         """Has something been missing since the last comparison? What is younger may be under way."""
         before, self.seen = self.seen, version
         return before > self.version
+
+
+def since_of(person: Person | None, comer: Comer) -> float:
+    """Since when the comer is in the room under this name: of two names of one account the later one counts."""
+    if person is None:
+        return time.time()
+    return person.since if person.name == comer.name else max(time.time(), person.since + 0.001)
 
 
 def sorted_by_arrival(entries: Iterable[tuple[str, str, Entry]]) -> list[tuple[str, str, Entry]]:
