@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from chat import loops
 from chat.auth import Identity
-from chat.presence import Comer, Presence
+from chat.presence import Comer, Presence, Seen
 from chat.protocol import (
     AnyOutgoing,
     ErrorCode,
@@ -534,7 +534,7 @@ async def test_a_late_word_of_a_forgotten_room_harms_nothing(
         await come(presence, BOB, "Bob")
         await clock.skip(INTERVAL)
     said = len(hub.said)
-    presence._say(ROOM, forgotten, ["Carol"], ["Dave"])
+    presence._say(ROOM, forgotten, [Seen("Carol")], [Seen("Dave")])
     presence._changed(ROOM, forgotten)
     await clock.skip(INTERVAL * 2)
     assert len(hub.said) == said

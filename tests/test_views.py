@@ -13,8 +13,9 @@ from logs import edit, erase, hide, post, posts, react, read, written
 from members import browser
 
 from chat import models
-from chat.auth import GUEST_NAME, account, guest
+from chat.auth import GUEST_NAME, account, guest, session_digest
 from chat.log import RoomLog, Writer, queries
+from chat.models import author_key
 from chat.protocol import Ack, Message, Reaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -53,6 +54,7 @@ def test_a_name_is_kept_in_the_session(client: Client) -> None:
     assert config_of(client, "tea") == {
         "room": "tea",
         "username": "Ann Lee",
+        "you": author_key(f"guest:{session_digest(str(client.session.session_key))}:Ann Lee"),
         "account": False,
         "path": "/ws",
         "lasting": True,
@@ -128,7 +130,7 @@ def test_the_page_s_messages_are_as_on_the_wire(client: Client, olga: User, tea:
     )
     page = config_of(client, "tea")["page"]
     one, two, three, four = (msgspec.convert(message, Message) for message in page["messages"])
-    assert (one.content, one.seq, one.reactions) == ("ONE", 6, [Reaction("\N{CAT FACE}", ["Bob"], 1)])
+    assert (one.content, one.seq, one.reactions) == ("ONE", 6, [Reaction("\N{CAT FACE}", ["Bob"], 1, [""])])
     assert one.edited
     assert (two.reply_to, two.seq) == (1, 2)
     assert [(message.content, message.deleted) for message in (three, four)] == [("", True)] * 2

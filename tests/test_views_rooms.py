@@ -11,7 +11,8 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from chat import models, rooms
-from chat.auth import account
+from chat.auth import account, session_digest
+from chat.models import author_key
 from chat.protocol import Ban
 from chat.rooms.making import make_link
 from chat.rooms.moderating import restrict
@@ -175,7 +176,7 @@ def test_without_guests_the_pages_ask_to_sign_in(alice: tuple[User, Client]) -> 
     assert "/login/?next=%2F" in client.get("/").content.decode()
     assert client.get("/room/tea/")["Location"] == "/login/?next=/room/tea/"
     assert client.post("/", {"username": "Ann", "room": "tea"})["Location"] == "/login/?next=/"
-    assert client.get("/whoami").json() == {"username": None, "account": False}
+    assert client.get("/whoami").json() == {"username": None, "account": False, "you": ""}
     assert alice[1].get("/room/tea/").status_code == 200
 
 
@@ -318,10 +319,13 @@ def test_a_full_room_is_explained(bob: tuple[User, Client], charlie: tuple[User,
 
 def test_a_browser_can_ask_who_it_is(alice: tuple[User, Client]) -> None:
     """An account, a guest, nobody; never cached, and not for other sites."""
-    assert alice[1].get("/whoami").json() == {"username": "Alice", "account": True}
-    assert guest("Ann").get("/whoami").json() == {"username": "Ann", "account": False}
+    you = author_key(f"account:{alice[0].pk}")
+    assert alice[1].get("/whoami").json() == {"username": "Alice", "account": True, "you": you}
+    ann = guest("Ann")
+    you = author_key(f"guest:{session_digest(str(ann.session.session_key))}:Ann")
+    assert ann.get("/whoami").json() == {"username": "Ann", "account": False, "you": you}
     response = Client().get("/whoami", headers={"origin": "https://elsewhere.example"})
-    assert response.json() == {"username": None, "account": False}
+    assert response.json() == {"username": None, "account": False, "you": ""}
     assert "no-store" in response["Cache-Control"]
     assert "Access-Control-Allow-Origin" not in response
 
@@ -329,4 +333,4 @@ def test_a_browser_can_ask_who_it_is(alice: tuple[User, Client]) -> None:
 def test_who_signed_out_is_nobody(alice: tuple[User, Client]) -> None:
     """What the page asks after its socket was closed."""
     alice[1].post("/logout/")
-    assert alice[1].get("/whoami").json() == {"username": None, "account": False}
+    assert alice[1].get("/whoami").json() == {"username": None, "account": False, "you": ""}

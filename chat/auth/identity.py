@@ -19,7 +19,7 @@ from django.utils.crypto import salted_hmac
 from chat.auth import browsers
 from chat.auth.headers import Scope, cookies
 from chat.database import reading
-from chat.models import account_key
+from chat.models import account_key, author_key
 
 GUEST_NAME = "chat_name"
 """The session's key for the name that a guest chose on the page."""
@@ -62,6 +62,11 @@ class Identity:
         """The account's primary key; None for guests."""
         kind, _, pk = self.key.partition(":")
         return pk if kind == "account" else None
+
+    @property
+    def public(self) -> str:
+        """The key by which others know them, and they themselves what is theirs; "" where only a name is known."""
+        return author_key(self.key)
 
     @property
     def person(self) -> str:

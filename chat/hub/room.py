@@ -156,6 +156,7 @@ class OpenRoom:
             epoch=self.log.epoch,
             resumed=resumed,
             timestamp=protocol.now(),
+            you=socket.identity.public,
             read=UNSET if read is None else read,
             ref=ref or UNSET,
         )

@@ -105,6 +105,7 @@ def state_of(row: models.Message, room: str, reactions: list[Reaction]) -> Messa
         username=row.username,
         content=row.content,
         timestamp=milliseconds(row.created),
+        by=models.author_key(row.author) or UNSET,
         reply_to=UNSET if row.reply_to is None else row.reply_to,
         edited=UNSET if row.edited is None else milliseconds(row.edited),
         reactions=reactions,
@@ -126,14 +127,24 @@ def with_reactions(rows: Sequence[models.Message], room: str) -> list[Message]:
 
 def reactions_on(messages: Sequence[int]) -> dict[int, list[Reaction]]:
     """The emoji on each message, by its key; the first that came first."""
-    found: dict[int, dict[str, list[str]]] = defaultdict(dict)
+    found: dict[int, dict[str, list[tuple[str, str]]]] = defaultdict(dict)
     rows = models.Reaction.objects.filter(message_id__in=messages).order_by("pk")
-    for message, emoji, username in rows.values_list("message_id", "emoji", "username"):
-        found[message].setdefault(emoji, []).append(username)
+    for message, emoji, username, author in rows.values_list("message_id", "emoji", "username", "author"):
+        found[message].setdefault(emoji, []).append((username, author))
     return {
-        message: [Reaction(emoji, names[: protocol.REACTORS_LIMIT], len(names)) for emoji, names in emojis.items()]
+        message: [_reaction(emoji, people) for emoji, people in emojis.items()]
         for message, emojis in found.items()
     }
+
+
+def _reaction(emoji: str, people: list[tuple[str, str]]) -> Reaction:
+    told = people[: protocol.REACTORS_LIMIT]
+    return Reaction(
+        emoji,
+        [username for username, _ in told],
+        len(people),
+        [models.author_key(author) for _, author in told],
+    )
 
 
 def milliseconds(moment: datetime | None) -> int:

@@ -143,6 +143,7 @@ class _Batch:
             username=write.username,
             content=write.content,
             timestamp=self.now,
+            by=models.author_key(write.author) or UNSET,
             reply_to=UNSET if write.reply_to is None else write.reply_to,
         )
 

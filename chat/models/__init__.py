@@ -9,7 +9,7 @@ Who is connected lives in the processes that hold the sockets, not in rows that 
 ``Connection`` has no table.
 """
 
-from chat.models.fields import AUTHOR_LENGTH, account_key
+from chat.models.fields import AUTHOR_LENGTH, account_key, author_key
 from chat.models.messages import Message, Reaction, ReadPosition
 from chat.models.rooms import Invitation, Membership, Restriction, Room, new_epoch, new_hidden_slug
 from chat.models.watch import AccountName, AuditEntry, Connection, Report
@@ -28,6 +28,7 @@ __all__ = [
     "Restriction",
     "Room",
     "account_key",
+    "author_key",
     "new_epoch",
     "new_hidden_slug",
 ]

@@ -16,17 +16,20 @@ from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from chat import protocol
 from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.hub import Hub
 from chat.loops import of_this_loop
+from chat.models import author_key
 from chat.presence import registry
 from chat.presence.others import Others
-from chat.presence.people import Claim, Comer, Entry, Person, RoomPresence, since_of
+from chat.presence.people import Claim, Comer, Entry, Person, RoomPresence, Seen, since_of
 from chat.protocol import ErrorCode, Invalid, Joined, Left, UserList
 
-__all__ = ["Claim", "Comer", "Entry", "Person", "Presence", "RoomPresence"]
+__all__ = ["Claim", "Comer", "Entry", "Person", "Presence", "RoomPresence", "Seen"]
 
 
 COMING = 0.5
@@ -233,23 +236,27 @@ class Presence:
             room.known.note(version)
         match what, rest:
             case "came", (_, entry, _, told):
-                self._say(slug, room, [entry[1]] if told else [], [])
-            case "gone", (_, name, told):
-                self._say(slug, room, [], [name] if told else [])
+                self._say(slug, room, [Entry(*entry).seen] if told else [], [])
+            case "gone", (key, name, told):
+                # Of a guest the key tells no more than the name.
+                self._say(slug, room, [], [Seen(name, key)] if told else [])
 
-    def _say(self, slug: str, room: RoomPresence, came: Sequence[str] = (), gone: Sequence[str] = ()) -> None:
+    def _say(self, slug: str, room: RoomPresence, came: Sequence[Seen] = (), gone: Sequence[Seen] = ()) -> None:
         """Tell our sockets who came and went; of a room with more people than names are told of, only the list."""
         if self._rooms.get(slug) is not room:
             # It was read from the registry for a room that was forgotten meanwhile, and perhaps opened anew.
             return
         limit, now = chat_settings().USER_LIST_NAMES, protocol.now()
         if len(room.people) <= limit:
-            for name in came:
-                self._hub.write_here(slug, protocol.encode(Joined(room=slug, username=name, timestamp=now)))
+            for one in came:
+                self._write(slug, Joined(room=slug, username=one.name, timestamp=now, by=_key_of(one)))
         if len(room.people) < limit:
-            for name in gone:
-                self._hub.write_here(slug, protocol.encode(Left(room=slug, username=name, timestamp=now)))
+            for one in gone:
+                self._write(slug, Left(room=slug, username=one.name, timestamp=now, by=_key_of(one)))
         self._changed(slug, room)
+
+    def _write(self, slug: str, event: Joined | Left) -> None:
+        self._hub.write_here(slug, protocol.encode(event))
 
     def _changed(self, slug: str, room: RoomPresence) -> None:
         if room.pending is None and self._rooms.get(slug) is room:
@@ -295,6 +302,10 @@ class Presence:
         self._rooms.clear()
         if self.others:
             await self.others.close()
+
+
+def _key_of(seen: Seen) -> str | UnsetType:
+    return author_key(seen.author) or UNSET
 
 
 def _taken(name: str) -> Invalid:

@@ -145,10 +145,10 @@ class Others:
             case "gone", (key, _, _):
                 # Without a version it comes from one that could not ask: it is the newest all the same.
                 gone = room.went(node, version or LATEST, key)
-                self._say(slug, room, [], [gone.name] if gone else [])
+                self._say(slug, room, [], [gone.seen] if gone else [])
             case "buried", (dead,):
                 out = [room.went(dead, version, key) for key in room.of_node(dead)]
-                self._say(slug, room, [], [person.name for person in out if person])
+                self._say(slug, room, [], [person.seen for person in out if person])
             case "restated", _:
                 self._spawn(self._read_again, slug, room)
 
@@ -241,7 +241,7 @@ class Others:
         elsewhere = [(node, key, entry) for node, key, entry in sorted_by_arrival(places) if node != self.node]
         names = [room.came(node, version, key, entry) for node, key, entry in elsewhere]
         lost = [] if self._patient_until else [place for place in room.places() if place not in there]
-        left = [person.name for node, key in lost if (person := room.went(node, version, key))]
+        left = [person.seen for node, key in lost if (person := room.went(node, version, key))]
         known.read(version)
         # Who was here before anybody of ours is in the list, and nobody is told that they came.
         if known.complete:

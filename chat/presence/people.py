@@ -25,6 +25,10 @@ class Entry(NamedTuple):
     addresses: tuple[str, ...]
 
     @property
+    def seen(self) -> "Seen":
+        return Seen(self.name, self.identity)
+
+    @property
     def who(self) -> Identity:
         return Identity(
             key=self.identity, name=self.name if self.lasting else None, lasting=self.lasting, staff=self.staff
@@ -60,11 +64,19 @@ class Claim:
     renamed: "Names | None" = None
 
 
-class Names(NamedTuple):
-    """Names of which the room has to hear."""
+class Seen(NamedTuple):
+    """Somebody as the room hears of them."""
 
-    came: Sequence[str] = ()
-    gone: Sequence[str] = ()
+    name: str
+    # Who they are (chat.auth.Identity.key); "" where only the name is known.
+    author: str = ""
+
+
+class Names(NamedTuple):
+    """Of whom the room has to hear."""
+
+    came: Sequence[Seen] = ()
+    gone: Sequence[Seen] = ()
 
 
 @dataclass(eq=False, slots=True)
@@ -81,6 +93,10 @@ class Person:
     leaving: asyncio.TimerHandle | None = None
     # In which other processes they are, each with the version that said so (chat.presence.registry).
     elsewhere: dict[str, tuple[int, Entry]] = field(default_factory=dict)
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.name, self.identity.key)
 
     @property
     def is_ours(self) -> bool:
@@ -184,7 +200,7 @@ class RoomPresence:
         self._remove(key)
         person.name = name
         self.add(key, person)
-        return Names([name], [before])
+        return Names([person.seen], [Seen(before, person.identity.key)])
 
     # --- Other processes ---
 
@@ -192,7 +208,7 @@ class RoomPresence:
         """Somebody is in another process: new in the room, or under a new name, or neither."""
         person, names = self.people.get(key), Names()
         if person is None:
-            person, names = self.add(key, Person.far(entry)), Names([entry.name])
+            person, names = self.add(key, Person.far(entry)), Names([entry.seen])
         elif not person.is_ours and person.identity.key != entry.identity:
             # Another took the name over; the news that the first one is gone are on their way.
             person.name, person.identity = entry.name, entry.who

@@ -47,6 +47,14 @@ Query = Annotated[
 Emoji = Annotated[str, Meta(min_length=1, max_length=EMOJI_LIMIT, description="One emoji.")]
 Said = Annotated[str, Meta(max_length=CONTENT_LIMIT, description="What was said: plain text, never markup.")]
 Name = Annotated[str, Meta(description="The name, normalised: use this one, not what was sent.")]
+AuthorKey = Annotated[
+    str,
+    Meta(
+        max_length=32,
+        description="A person's key: opaque, the same as long as the account, or the guest's session and name. "
+        "It tells whose something is; the name does not.",
+    ),
+]
 Id = Annotated[int, Meta(ge=0, le=BIGGEST, description="The message's name in its room.")]
 Follows = Annotated[
     int,

@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chat.protocol.codes import ErrorCode
 from chat.protocol.fields import (
+    AuthorKey,
     Emoji,
     Epoch,
     Follows,
@@ -57,6 +58,16 @@ class Welcome(AboutRoom, tag="welcome"):
     epoch: Epoch
     resumed: Annotated[bool, Meta(description="Everything after `since` follows.")]
     timestamp: Timestamp
+    you: (
+        Annotated[
+            str,
+            Meta(
+                max_length=32,
+                description="Your own key, as in `by`; empty where nothing but a name is known of you.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     read: (
         Annotated[Number, Meta(description="Up to here this person has read, where that is kept.")] | UnsetType
     ) = UNSET
@@ -106,6 +117,7 @@ class Joined(Outgoing, tag="join"):
     room: Room
     username: Name
     timestamp: Timestamp
+    by: AuthorKey | UnsetType = UNSET
 
 
 class Left(Outgoing, tag="leave"):
@@ -114,6 +126,7 @@ class Left(Outgoing, tag="leave"):
     room: Room
     username: Name
     timestamp: Timestamp
+    by: AuthorKey | UnsetType = UNSET
 
 
 class UserList(Outgoing, tag="userList"):
@@ -125,12 +138,13 @@ class UserList(Outgoing, tag="userList"):
     timestamp: Timestamp
 
 
-class Reaction(Struct, rename="camel", frozen=True):
+class Reaction(Struct, rename="camel", frozen=True, omit_defaults=True):
     """One emoji on a message: who put it there, the first first."""
 
     emoji: Emoji
     usernames: Annotated[list[str], Meta(description=f"At most {REACTORS_LIMIT} names, the first ones.")]
     count: Annotated[int, Meta(ge=0, description="How many people, never capped.")]
+    by: Annotated[list[str], Meta(description="The keys of those whom `usernames` names, in the same order.")] = []
 
 
 class Message(Outgoing, tag="message"):
@@ -145,6 +159,7 @@ class Message(Outgoing, tag="message"):
     username: Name
     content: Said
     timestamp: Timestamp
+    by: AuthorKey | UnsetType = UNSET
     reply_to: Annotated[Id, Meta(description="The `id` of the message that this answers.")] | UnsetType = UNSET
     edited: Annotated[Timestamp, Meta(description="When its text was last changed.")] | UnsetType = UNSET
     deleted: Annotated[bool, Meta(description="Its text is gone.")] = False
@@ -205,6 +220,7 @@ class TypingNow(Outgoing, tag="typing"):
     room: Room
     username: Name
     timestamp: Timestamp
+    by: AuthorKey | UnsetType = UNSET
 
 
 class History(Outgoing, tag="history"):

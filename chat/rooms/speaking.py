@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from msgspec import UNSET
+
 from chat import models, protocol
 from chat.auth import Identity
 from chat.conf import chat_settings
@@ -115,7 +117,7 @@ def typing(hub: Hub, socket: Socket, slug: str) -> None:
         check_speaking(room.policy, socket.identity, socket.address)
     except Invalid:
         return
-    event = TypingNow(room=slug, username=name, timestamp=protocol.now())
+    event = TypingNow(room=slug, username=name, timestamp=protocol.now(), by=socket.identity.public or UNSET)
     hub.publish_soon(slug, protocol.encode(event))
 
 

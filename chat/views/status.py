@@ -56,7 +56,8 @@ async def show_metrics(request: HttpRequest) -> HttpResponse:
 @require_GET
 @never_cache
 def whoami(request: HttpRequest) -> HttpResponse:
-    """Who a socket of this browser would be: {"username": null for nobody, "account": are they signed in}.
+    """Who a socket of this browser would be: {"username": null for nobody, "account": are they
+    signed in, "you": their key, "" for nobody}.
 
     The page asks it when its socket was closed because a sign-in ended. No other site may read the answer.
     """
@@ -65,5 +66,6 @@ def whoami(request: HttpRequest) -> HttpResponse:
         {
             "username": identity.name if identity else None,
             "account": identity is not None and identity.account is not None,
+            "you": identity.public if identity else "",
         }
     )

@@ -69,6 +69,7 @@ def _page(request: HttpRequest, room: str, identity: Identity, standing: dict[st
     config = {
         "room": room,
         "username": identity.name,
+        "you": identity.public,
         "account": identity.account is not None,
         "path": "/ws",
         "lasting": identity.lasting,

@@ -12,7 +12,11 @@ import {settle} from "./helpers.js";
 
 const BY_BOB = {type: "message", id: 1, seq: 1, username: "Bob", content: "hello", timestamp: 1};
 const BY_ANN = {type: "message", id: 2, seq: 2, username: "Ann", content: "hi", timestamp: 2};
-const thumb = (...usernames) => [{emoji: "👍", usernames, count: usernames.length}];
+/** A thumb of these, as the client marks it for Ann. */
+const thumb = (...names) => {
+  const place = names.indexOf("Ann");
+  return [{emoji: "👍", count: names.length, own: place >= 0, place, others: names.filter((name) => name !== "Ann")}];
+};
 
 /** A page that shows two messages, and a client that answers when the test says so. */
 function here() {
@@ -114,29 +118,30 @@ test("After a reset nothing of it is left.", async () => {
 });
 
 test("An emoji is put on and taken off; the last one to go takes it along.", () => {
-  assert.deepEqual(toggled(undefined, "👍", "Ann", true), thumb("Ann"));
-  assert.deepEqual(toggled(thumb("Bob"), "👍", "Ann", true), thumb("Bob", "Ann"));
-  assert.deepEqual(toggled(thumb("Bob", "Ann"), "👍", "Ann", false), thumb("Bob"));
-  assert.deepEqual(toggled(thumb("Ann"), "👍", "Ann", false), []);
+  assert.deepEqual(toggled(undefined, "👍", true), thumb("Ann"));
+  assert.deepEqual(toggled(thumb("Bob"), "👍", true), thumb("Bob", "Ann"));
+  assert.deepEqual(toggled(thumb("Bob", "Ann"), "👍", false), thumb("Bob"));
+  assert.deepEqual(toggled(thumb("Ann"), "👍", false), []);
   const same = thumb("Ann");
-  assert.equal(toggled(same, "👍", "Ann", true), same);
-  assert.deepEqual([has(same, "👍", "Ann"), has(same, "👍", "Bob"), has(undefined, "👍", "Ann")], [true, false, false]);
+  assert.equal(toggled(same, "👍", true), same);
+  assert.deepEqual([has(same, "👍"), has(thumb("Bob"), "👍"), has(undefined, "👍")], [true, false, false]);
 });
 
 test("Of many only the first names are known; the count is true.", () => {
-  const many = [{emoji: "👍", usernames: ["Bob", "Cy"], count: 70}];
-  assert.deepEqual(toggled(many, "👍", "Ann", true), [{emoji: "👍", usernames: ["Bob", "Cy", "Ann"], count: 71}]);
-  assert.equal(reactors(many[0], "Cy"), "\u2068Bob\u2069, you and 68 others");
-  assert.equal(reactors(thumb("Bob")[0], "Ann"), "\u2068Bob\u2069");
-  assert.equal(reactors(thumb("Bob", "Ann")[0], "Ann"), "\u2068Bob\u2069 and you");
-  assert.equal(reactors(thumb("Bob", "Ann", "Cy")[0], "Ann"), "\u2068Bob\u2069, you and \u2068Cy\u2069");
-  const plain = (reaction) => reactors(reaction, "Ann").replaceAll(/[\u2068\u2069]/g, "");
+  const many = [{emoji: "👍", count: 70, own: false, place: -1, others: ["Bob", "Cy"]}];
+  const more = [{emoji: "👍", count: 71, own: true, place: 2, others: ["Bob", "Cy"]}];
+  assert.deepEqual(toggled(many, "👍", true), more);
+  assert.equal(reactors(more[0]), "\u2068Bob\u2069, \u2068Cy\u2069, you and 68 others");
+  assert.equal(reactors(thumb("Bob")[0]), "\u2068Bob\u2069");
+  assert.equal(reactors(thumb("Bob", "Ann")[0]), "\u2068Bob\u2069 and you");
+  assert.equal(reactors(thumb("Bob", "Ann", "Cy")[0]), "\u2068Bob\u2069, you and \u2068Cy\u2069");
+  const plain = (reaction) => reactors(reaction).replaceAll(/[\u2068\u2069]/g, "");
   assert.equal(plain(thumb(..."abcdefghijkl")[0]), "a, b, c, d, e, f, g, h and 4 others");
   assert.match(plain(thumb(..."abcdefghi")[0]), /h and i$/);
 });
 
 test("A name in a tooltip or a label keeps its direction to itself.", () => {
-  assert.equal(reactors(thumb("\u05d3\u05df", "Bob")[0], "Ann"), "\u2068\u05d3\u05df\u2069 and \u2068Bob\u2069");
+  assert.equal(reactors(thumb("\u05d3\u05df", "Bob")[0]), "\u2068\u05d3\u05df\u2069 and \u2068Bob\u2069");
   assert.match(words.actionsFor("\u05d3\u05df"), /\u2068\u05d3\u05df\u2069$/);
 });
 

@@ -10,7 +10,7 @@ import {test} from "node:test";
 import {changed} from "../../chat/static/chat/changes.js";
 import {openStore} from "../../chat/static/chat/store.js";
 import {FakeBrowser} from "./fake-browser.js";
-import {settle, world} from "./helpers.js";
+import {bare, settle, world} from "./helpers.js";
 import {RoomServer} from "./room-server.js";
 
 const SEEDS = 100;
@@ -220,7 +220,8 @@ async function calmDown(server, page) {
   await rest();
 }
 
-const texts = (messages) => [...messages].sort((a, b) => a.id - b.id).map(({follows, ...message}) => message);
+const texts = (messages) =>
+  bare([...messages].sort((a, b) => a.id - b.id)).map(({follows, ...message}) => message);
 
 /** Ann's first words of each message, by the server's order. An edit makes another text of them. */
 const firstWords = (server, sent) =>

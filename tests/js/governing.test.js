@@ -8,7 +8,7 @@ import {Sending} from "../../chat/static/chat/sending.js";
 import {SignIn} from "../../chat/static/chat/sign-in.js";
 import {Speaking} from "../../chat/static/chat/speaking.js";
 import {Standing} from "../../chat/static/chat/standing.js";
-import {FakeClock, settle} from "./helpers.js";
+import {FakeClock, keyOf, settle} from "./helpers.js";
 
 function standing(frame = {}, {account = true} = {}) {
   const found = new Standing({about: {}, account});
@@ -21,7 +21,7 @@ function standing(frame = {}, {account = true} = {}) {
 test("Before the server has told the role nothing is offered.", () => {
   const before = new Standing({about: {title: "Tea", role: "owner"}, account: true});
   assert.deepEqual([before.moderates, before.owns, before.invites, before.leaves], [false, false, false, false]);
-  assert.deepEqual(before.actionsWith("Bob", "Ann"), []);
+  assert.deepEqual(before.actions, []);
   assert.equal(before.about.title, "Tea");
 });
 
@@ -35,13 +35,12 @@ test("What can be done with a person depends on one's role and account.", () => 
     [{role: "member", kind: "direct"}, {}, []],
   ];
   for (const [frame, page, expected] of cases) {
-    assert.deepEqual(standing(frame, page).actionsWith("Bob", "Ann"), expected, frame.role);
+    assert.deepEqual(standing(frame, page).actions, expected, frame.role);
   }
-  assert.deepEqual(standing({role: "owner"}).actionsWith("Ann", "Ann"), []);
 });
 
 test("Each action has a word.", () => {
-  for (const act of standing({role: "owner"}).actionsWith("Bob", "Ann")) assert.equal(typeof roomWords[act], "string");
+  for (const act of standing({role: "owner"}).actions) assert.equal(typeof roomWords[act], "string");
   assert.deepEqual(Object.keys(ROLES), ["owner", "moderator", "member", "guest"]);
   assert.deepEqual(LENGTHS.at(-1), [null, "For good"]);
 });
@@ -136,7 +135,7 @@ test("A message that is held says why, until it is tried again or refused.", () 
 
 // --- Who one is ---
 
-const ANN = {username: "Ann", account: true};
+const ANN = {username: "Ann", account: true, you: keyOf("Ann")};
 
 /** A sign-in whose questions are answered one after another; null: the network fails. */
 function doubted(...answers) {
@@ -150,7 +149,7 @@ function doubted(...answers) {
     return typeof answer === "number" ? {ok: false, status: answer} : {ok: true, json: async () => answer};
   };
   const on = {same: () => heard.push("same"), other: ({username}) => heard.push(username)};
-  return {clock, heard, asked, signIn: new SignIn({url: "/whoami", me: ANN, on, fetch, clock, random: () => 0.5})};
+  return {clock, heard, asked, signIn: new SignIn({url: "/whoami", you: ANN.you, on, fetch, clock, random: () => 0.5})};
 }
 
 test("After a second and a half the server is asked, once; the same person goes on.", async () => {
@@ -164,8 +163,11 @@ test("After a second and a half the server is asked, once; the same person goes 
   assert.deepEqual([heard, asked.length], [["same"], 1]);
 });
 
-test("Nobody, somebody else, and a guest of one's name are others.", async () => {
-  for (const who of [{username: null, account: false}, {username: "Bob", account: true}, {username: "Ann", account: false}]) {
+const NOBODY = {username: null, account: false, you: ""};
+
+test("Nobody, somebody else, and another of one's name are others.", async () => {
+  const others = [{username: "Bob", account: true, you: keyOf("Bob")}, {...ANN, account: false, you: "another"}];
+  for (const who of [NOBODY, ...others]) {
     const {signIn, clock, heard} = doubted(who);
     signIn.check();
     clock.pass(1_500);
@@ -174,8 +176,26 @@ test("Nobody, somebody else, and a guest of one's name are others.", async () =>
   }
 });
 
+test("An account that was renamed is still the same person.", async () => {
+  const {signIn, clock, heard} = doubted({...ANN, username: "Anna"});
+  signIn.check();
+  clock.pass(1_500);
+  await settle();
+  assert.deepEqual(heard, ["same"]);
+});
+
+test("A server of the version before does not tell who it is, and is asked again.", async () => {
+  const {signIn, clock, heard} = doubted({username: "Ann", account: true}, ANN);
+  signIn.check();
+  clock.pass(1_500);
+  await settle();
+  clock.pass(30_000);
+  await settle();
+  assert.deepEqual(heard, ["same"]);
+});
+
 test("A question without an answer is asked again, later and later.", async () => {
-  const {signIn, clock, heard, asked} = doubted(null, 502, {username: null, account: false});
+  const {signIn, clock, heard, asked} = doubted(null, 502, NOBODY);
   signIn.check();
   for (let round = 0; round < 20; round += 1) {
     clock.pass(500);

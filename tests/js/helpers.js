@@ -93,9 +93,9 @@ export class FakeSocket {
     return this.of(type).at(-1);
   }
 
-  welcome({room = "lobby", seq = 0, epoch = "e1", resumed = false, username = "Ann"} = {}) {
+  welcome({room = "lobby", seq = 0, epoch = "e1", resumed = false, username = "Ann", you = keyOf(username)} = {}) {
     const {ref} = this.of("join").findLast((command) => command.room === room);
-    this.say({type: "welcome", room, username, seq, epoch, resumed, timestamp: 1, protocol: 1, ref});
+    this.say({type: "welcome", room, username, you, seq, epoch, resumed, timestamp: 1, protocol: 1, ref});
   }
 
   ack({ref, room}, seq) {
@@ -107,7 +107,8 @@ export class FakeSocket {
   }
 
   message(seq, {room = "lobby", username = "Bob", content = `message ${seq}`, ...more} = {}) {
-    this.say({type: "message", room, id: seq, seq, username, content, timestamp: 1000 + seq, ...more});
+    const by = keyOf(username);
+    this.say({type: "message", room, id: seq, seq, username, by, content, timestamp: 1000 + seq, ...more});
   }
 
   /** A numbered frame about a message that is there. */
@@ -205,6 +206,17 @@ export function enter(here, welcome) {
 export function comeBack(here) {
   here.clock.pass(here.of("state").at(-1).retryIn);
   here.socket.accept();
+}
+
+/** Somebody's key, as the server gives it. */
+export const keyOf = (username) => `key of ${username}`;
+
+/** Messages as they are on the wire: without what the client has marked (person.js). */
+export function bare(messages) {
+  return messages.map(({own, reactions, ...message}) => {
+    const unmarked = reactions?.map(({own: mine, place, others, ...reaction}) => reaction);
+    return unmarked ? {...message, reactions: unmarked} : message;
+  });
 }
 
 /** Let promise callbacks run. */

@@ -12,14 +12,19 @@ import {comings, connectionWords, errorWords, names, typingWords} from "../../ch
 const said = (parts) => parts.map((part) => part.name ?? part).join("");
 
 test("The list starts with the reader, the others by name.", () => {
-  const {names: list, hidden, count} = whoIsHere({users: ["zoe", "Bob", "Ann", "ann2"], count: 4}, "Ann");
-  assert.deepEqual([list, hidden, count], [["Ann", "ann2", "Bob", "zoe"], 0, 4]);
+  const {me, others, hidden, count} = whoIsHere({users: ["zoe", "Bob", "Ann", "ann2"], count: 4, own: 2});
+  assert.deepEqual([me, others, hidden, count], ["Ann", ["ann2", "Bob", "zoe"], 0, 4]);
+});
+
+test("Who has the reader's name stands among the others.", () => {
+  const {me, others, hidden} = whoIsHere({users: ["Ann", "Bob", "Ann"], count: 3, own: 0});
+  assert.deepEqual([me, others, hidden], ["Ann", ["Ann", "Bob"], 0]);
 });
 
 test("A capped list tells how many more there are.", () => {
   const users = Array.from({length: 200}, (_, n) => `guest ${n}`);
-  const here = whoIsHere({users, count: 731}, "Ann");
-  assert.deepEqual([here.names.length, here.hidden], [200, 531]);
+  const here = whoIsHere({users, count: 731, own: -1});
+  assert.deepEqual([here.me, here.others.length, here.hidden], [undefined, 200, 531]);
 });
 
 test("A name keeps its colour.", () => {

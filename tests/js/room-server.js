@@ -3,6 +3,8 @@
  * `chance` it loses, delays and refuses; without, it keeps its promises.
  */
 
+import {keyOf} from "./helpers.js";
+
 const calm = () => 1;
 const byId = (a, b) => a.id - b.id;
 const bySeq = (a, b) => a.seq - b.seq;
@@ -46,7 +48,8 @@ export class RoomServer {
     const missed = this.#states().filter(({seq}) => seq > (since ?? Infinity));
     const resumed = since <= this.seq && epoch === this.epoch && missed.length <= KEPT;
     const {seq, epoch: now} = this;
-    socket.say({type: "welcome", room: "lobby", username, seq, epoch: now, resumed, ref, timestamp: 1});
+    const you = keyOf(username);
+    socket.say({type: "welcome", room: "lobby", username, you, seq, epoch: now, resumed, ref, timestamp: 1});
     if (resumed) this.#catchUp(socket, missed, since);
   }
 
@@ -75,7 +78,7 @@ export class RoomServer {
     const has = (message.reactions ?? []).some((reaction) => reaction.emoji === emoji);
     // One person reacts in this room, so an emoji is on or off.
     const others = (message.reactions ?? []).filter((reaction) => reaction.emoji !== emoji);
-    const reactions = on ? [...others, {emoji, usernames: [username], count: 1}] : others;
+    const reactions = on ? [...others, {emoji, usernames: [username], count: 1, by: [keyOf(username)]}] : others;
     if (has !== on) this.change("react", id, {reactions});
     return this.#ack(socket, ref, id);
   }
@@ -98,7 +101,8 @@ export class RoomServer {
 
   say(username, content, replyTo) {
     this.seq += 1;
-    const message = {type: "message", room: "lobby", id: this.seq, seq: this.seq, username, content, timestamp: 1};
+    const place = {type: "message", room: "lobby", id: this.seq, seq: this.seq};
+    const message = {...place, username, by: keyOf(username), content, timestamp: 1};
     if (replyTo !== undefined) message.replyTo = replyTo;
     this.messages.set(message.id, message);
     this.#publish(message);

@@ -5,12 +5,15 @@ import {test} from "node:test";
 
 import {rowsOf} from "../../chat/static/chat/rows.js";
 import {KEEP, Timeline} from "../../chat/static/chat/timeline.js";
+import {keyOf} from "./helpers.js";
 
 const MINUTE = 60_000;
 const dayOf = (timestamp) => String(Math.floor(timestamp / (24 * 60 * MINUTE)));
 
 function message(id, username = "Bob", timestamp = id * 1_000, content = `m${id}`) {
-  return {type: "message", room: "lobby", id, seq: id, username, content, timestamp};
+  // As the client has marked it.
+  const own = username === "Ann";
+  return {type: "message", room: "lobby", id, seq: id, username, by: keyOf(username), own, content, timestamp};
 }
 
 const page = (from, to, more = false) => ({messages: range(from, to), more});
@@ -18,7 +21,7 @@ const range = (from, to) => Array.from({length: to - from + 1}, (_, n) => messag
 
 /** A timeline that has heard these messages, or begun with them as its latest page. */
 function timeline(...messages) {
-  const here = new Timeline("Ann");
+  const here = new Timeline("Ann", keyOf("Ann"));
   here.latest({messages, more: false});
   return here;
 }
@@ -53,7 +56,7 @@ test("History and live messages that overlap are one list.", () => {
 });
 
 test("A message from before what is here would leave a gap, and is left to history.", () => {
-  const here = new Timeline("Ann");
+  const here = new Timeline("Ann", keyOf("Ann"));
   here.latest(page(5, 6, true));
   assert.equal(here.heard(message(2)), false);
   here.sending.add({ref: "r", content: "hi", at: 1});
@@ -174,7 +177,7 @@ test("The line stands before the first message of others that is new.", () => {
 });
 
 test("There is no line where nobody can tell that it is the first new message.", () => {
-  const here = new Timeline("Ann");
+  const here = new Timeline("Ann", keyOf("Ann"));
   here.latest(page(60, 65, true));
   assert.equal(seen(here, {line: 10}).includes("unread"), false);
   here.older(page(8, 59, true));
@@ -231,7 +234,7 @@ test("One who reads further up loses nothing of it, however much is said meanwhi
 });
 
 test("One who scrolls back for ever has so many messages at most, and the live end is kept.", () => {
-  const here = new Timeline("Ann");
+  const here = new Timeline("Ann", keyOf("Ann"));
   here.latest(page(99_951, 100_000, true));
   for (let oldest = 99_951; oldest > 90_000; oldest -= 50) {
     here.older(page(oldest - 50, oldest - 1, true));
@@ -246,7 +249,7 @@ test("One who scrolls back for ever has so many messages at most, and the live e
 
 /** At the live end 91 to 100, looking at 11 to 30. */
 function farBack() {
-  const here = new Timeline("Ann");
+  const here = new Timeline("Ann", keyOf("Ann"));
   here.latest(page(91, 100, true));
   here.lookAt({messages: range(11, 30), before: true, after: true});
   return here;
@@ -331,7 +334,7 @@ test("A message that an earlier page left behind waits, unless it is here alread
   const said = {ref: "a", content: "said", at: 100_000};
   const unsaid = {ref: "b", content: "unsaid", at: 100_000};
   const here = timeline(message(1, "Ann", 10_000, "unsaid"), message(2, "Ann", 99_000, "said"));
-  for (const entry of [said, unsaid, said]) here.sending.restore(entry, here.messages, "Ann");
+  for (const entry of [said, unsaid, said]) here.sending.restore(entry, here.messages);
   assert.deepEqual(here.pending.map(({ref}) => ref), ["b"]);
   here.confirm("a", {id: 2, seq: 2, timestamp: 99_000});
   here.confirm("b", {id: 3, seq: 3, timestamp: 100_500});
@@ -341,13 +344,13 @@ test("A message that an earlier page left behind waits, unless it is here alread
 
 test("One of two equal messages that were left behind is here already.", () => {
   const here = timeline(message(1, "Ann", 100_000, "ok"));
-  for (const ref of ["a", "b"]) here.sending.restore({ref, content: "ok", at: 100_000}, here.messages, "Ann");
+  for (const ref of ["a", "b"]) here.sending.restore({ref, content: "ok", at: 100_000}, here.messages);
   assert.deepEqual(here.pending.map(({ref}) => ref), ["b"]);
 });
 
 test("A message that was refused before the reload still says so.", () => {
   const here = timeline();
-  here.sending.restore({ref: "a", content: "no", at: 1}, [], "Ann", "It is too long.");
+  here.sending.restore({ref: "a", content: "no", at: 1}, [], "It is too long.");
   assert.deepEqual(seen(here), ["(no: It is too long.)"]);
 });
 

@@ -45,13 +45,15 @@ PARTS: list[Kind] = [Reaction, Member, Restricted]
 
 _SAID: dict[str, Any] = {
     "room": "lobby", "id": 42, "seq": 42, "username": "Ann", "content": "Hello", "timestamp": 1_795_305_600_000,
+    "by": "Zt5cW9aRf3Ue",
 }  # fmt: skip
 SAMPLES: dict[str, Any] = {
     **_SAID,
     "ref": "c7", "since": 41, "epoch": "5f0c2b9e", "resumed": True, "read": 40, "protocol": protocol.VERSION,
+    "you": "Zt5cW9aRf3Ue",
     "users": ["Bob", "Ann"], "count": 2,
     "reply_to": 40, "emoji": "\N{THUMBS UP SIGN}", "on": True, "query": "hello worl",
-    "reactions": [Reaction("\N{THUMBS UP SIGN}", ["Bob", "Ann"], 2)],
+    "reactions": [Reaction("\N{THUMBS UP SIGN}", ["Bob", "Ann"], 2, ["q7KxY2mVb0Ls", "Zt5cW9aRf3Ue"])],
     # Most changes follow the one before, and most messages are as they were said.
     "edited": UNSET, "deleted": False, "follows": UNSET,
     "before": 43, "after": UNSET, "limit": 50, "messages": [Message(**_SAID)], "more": False, "indexing": False,

@@ -48,6 +48,7 @@ import {ChatError} from "./errors.js";
 import {Moderation} from "./moderation.js";
 import * as objections from "./objections.js";
 import {CLOSE, ERROR, LIMIT, comesBack, wellFormed} from "./protocol.js";
+import {Person} from "./person.js";
 import {Queries} from "./queries.js";
 import {newRef} from "./refs.js";
 import {Rooms} from "./rooms.js";
@@ -66,10 +67,12 @@ export class ChatClient extends EventTarget {
   #queries;
   #signals;
   #rooms;
+  #person;
 
   /**
    * @param {string} url ws: or wss:
    * @param {object} [options] all optional
+   * @param {string} [options.you] the key of the page's person, where the page knows it before the first `welcome`
    * @param {typeof WebSocket} [options.WebSocket]
    * @param {{now, setTimeout, clearTimeout}} [options.clock] milliseconds, monotonic
    * @param {() => number} [options.random] like Math.random
@@ -81,9 +84,10 @@ export class ChatClient extends EventTarget {
    */
   constructor(
     url,
-    {WebSocket, environment, store, token, outboxLimit, clock = systemClock, random = Math.random} = {},
+    {you, WebSocket, environment, store, token, outboxLimit, clock = systemClock, random = Math.random} = {},
   ) {
     super();
+    this.#person = new Person(you);
     this.#credentials = new Credentials({token, clock, random});
     const transmit = (command) => this.#connection.send(command);
     this.#tools = {transmit, clock, random, token: () => this.#credentials.current};
@@ -98,6 +102,16 @@ export class ChatClient extends EventTarget {
   /** "idle" before the first `connect`, then as in the `state` event. */
   get state() {
     return this.#connection.state;
+  }
+
+  /** The key of who the reader is, as the server gave it: "" where it knows only a name, null before it told. */
+  get you() {
+    return this.#person.key;
+  }
+
+  /** Messages that came another way, with the page perhaps, marked as those of frames are. */
+  marked(messages) {
+    return this.#person.messages(messages);
   }
 
   /** Settles, within 3 s, when `pending` has what an earlier page left in the store. Nothing is sent before. */
@@ -290,6 +304,7 @@ export class ChatClient extends EventTarget {
   // --- What comes ---
 
   #received(frame) {
+    this.#person.mark(frame, this.#rooms.get(frame.room)?.name);
     const handler = this.#handlers.get(frame.type);
     if (handler) handler(frame);
     else if (typeof frame.type === "string" && !OWN_EVENTS.has(frame.type)) this.#event(frame);
@@ -328,6 +343,7 @@ export class ChatClient extends EventTarget {
     const {room, epoch, read} = frame;
     const membership = this.#rooms.get(room);
     if (!membership) return; // left before the answer came
+    this.#person.key = frame.you ?? this.#person.key;
     const startOver = membership.welcomed(frame) === "reset";
     if (startOver) this.#queries.startOver(room);
     this.#emit("welcome", frame);

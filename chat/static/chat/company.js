@@ -2,28 +2,30 @@ import {onFrame} from "./dom.js";
 import {PeopleView} from "./people-view.js";
 import {TypingView} from "./typing-view.js";
 
+const NOBODY = {users: [], count: 0, own: -1};
+
 /** Who else is in the room: the list of them, who comes and goes, who is typing. */
 export class Company {
   #timeline;
   #people;
   #typing;
-  #list = {users: [], count: 0};
+  #list = NOBODY;
   #onChange;
 
   /**
    * @param {object} options
    * @param {object} options.elements people (the panel), peopleList, peopleToggle, peopleClose, typing, counts
-   * @param {(name: string) => string[]} options.actionsWith what can be done with a person
+   * @param {() => string[]} options.actions what can be done with others
    * @param {(act: string, name: string) => void} options.act
    * @param {() => void} options.onChange the timeline has to be drawn
    */
-  constructor({client, timeline, elements, actionsWith, act, onChange}) {
+  constructor({client, timeline, elements, actions, act, onChange}) {
     const {people, peopleList, peopleToggle, peopleClose, typing, counts} = elements;
     this.#timeline = timeline;
     this.#onChange = onChange;
     this.#people = new PeopleView({
       ...{panel: people, list: peopleList, toggle: peopleToggle, close: peopleClose, counts},
-      ...{actionsWith, act},
+      ...{actions, act},
     });
     this.#typing = new TypingView(typing);
     client.addEventListener("userList", ({detail}) => this.#listed(detail));
@@ -34,7 +36,7 @@ export class Company {
 
   /** Nobody is to be seen any more. */
   forget() {
-    this.#listed({users: [], count: 0});
+    this.#listed(NOBODY);
   }
 
   /** Somebody has said something: that ends their typing. */
@@ -42,20 +44,20 @@ export class Company {
     this.#typing.stopped(name);
   }
 
-  draw = onFrame(() => this.#people.draw(this.#list, this.#timeline.me));
+  draw = onFrame(() => this.#people.draw(this.#list));
 
   #listed(userList) {
     this.#list = userList;
     this.draw();
   }
 
-  #typed({username}) {
-    if (username !== this.#timeline.me) this.#typing.typed(username);
+  #typed({username, own}) {
+    if (!own) this.#typing.typed(username);
   }
 
-  #moved(how, {username}) {
+  #moved(how, {username, own}) {
     if (how === "left") this.#typing.stopped(username);
-    if (username === this.#timeline.me) return;
+    if (own) return;
     this.#timeline[how](username);
     this.#onChange();
   }

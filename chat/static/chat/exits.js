@@ -23,7 +23,7 @@ export class Exits {
    * @param {() => void} options.conceal take what was said out of sight
    */
   constructor({client, config, entrance, governing, left, conceal}) {
-    const {room, username, account, links} = config;
+    const {room, you, account, links} = config;
     this.#client = client;
     this.#room = room;
     this.#account = account;
@@ -33,7 +33,7 @@ export class Exits {
     this.#conceal = conceal;
     this.#signIn = new SignIn({
       url: links.whoami,
-      me: {username, account},
+      you,
       on: {same: () => client.connect(), other: (who) => this.#signedOut(who)},
     });
     this.#listen();

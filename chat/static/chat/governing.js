@@ -52,8 +52,8 @@ export class Governing {
     return this.#standing.moderates;
   }
 
-  actionsWith(name, me) {
-    return this.#standing.actionsWith(name, me);
+  get actions() {
+    return this.#standing.actions;
   }
 
   act(act, name) {

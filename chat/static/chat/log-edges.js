@@ -34,11 +34,11 @@ export class LogEdges {
   }
 
   /** The way up to what is new, while the reader has not seen where it begins. */
-  #drawFirstNew({live, shown, me}, line) {
+  #drawFirstNew({live, shown}, line) {
     const {firstNew, firstNewCount} = this.#elements;
     const where = this.#log.whereIs("unread");
     if (where === "here" || where === "below") this.#passed = line;
-    const fresh = line === null || line === this.#passed ? [] : live.messages.filter(isNew(line, me));
+    const fresh = line === null || line === this.#passed ? [] : live.messages.filter(isNew(line));
     const all = !live.before || live.oldest <= line;
     this.#hide(firstNew, fresh.length === 0 || shown !== live || (all && where !== "above"));
     write(firstNewCount, words.firstNew(fresh.length, !all));
@@ -51,6 +51,6 @@ export class LogEdges {
   }
 }
 
-function isNew(line, me) {
-  return ({id, username, deleted}) => id > line && username !== me && !deleted;
+function isNew(line) {
+  return ({id, own, deleted}) => id > line && !own && !deleted;
 }

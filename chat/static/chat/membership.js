@@ -16,6 +16,7 @@ const JOIN_BUSY = {base: 2_000, cap: 2_000};
 export class Membership {
   lastSeq = null; // null until the first welcome, unless the page knows
   epoch = null;
+  name = null; // under which the reader is there, by the latest welcome
   joined = false; // on the present link
   refused = false; // the server said no for good; only another `join` asks again
   ref = newRef(); // of its join commands
@@ -84,6 +85,7 @@ export class Membership {
     const how = this.#judged(frame);
     if (how !== "resumed") this.lastSeq = frame.seq;
     this.epoch = frame.epoch;
+    this.name = frame.username;
     this.joined = this.#hearing = true;
     this.#startOver = false;
     this.#resolve(frame);

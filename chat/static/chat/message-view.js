@@ -4,7 +4,6 @@ import {classes, icon, make} from "./dom.js";
 import {ICONS} from "./icons.js";
 import {linkify} from "./linkify.js";
 import {hueOf} from "./presence.js";
-import {has} from "./reactions.js";
 import {clockTime, wholeTime} from "./times.js";
 import {beginning, reactors, words} from "./words.js";
 
@@ -12,7 +11,7 @@ import {beginning, reactors, words} from "./words.js";
 export const HUES = 8;
 
 /** @param {object} row of the kind "message" */
-export function drawMessage({message, quote, own, continued, marked}, {me, lasting}) {
+export function drawMessage({message, quote, own, continued, marked}, {lasting}) {
   const {id, username, deleted = false, changing = []} = message;
   const changes = changing.some(({kind}) => kind !== "react");
   return make(
@@ -30,7 +29,7 @@ export function drawMessage({message, quote, own, continued, marked}, {me, lasti
       quote && quotation(quote),
       deleted ? make("p", {className: "text tombstone"}, words.deleted) : text(message),
       changes ? fate(changing.some(({kind}) => kind === "delete") ? words.deleting : words.saving) : null,
-      message.reactions?.length ? reactions(message, {me, lasting}) : null,
+      message.reactions?.length ? reactions(message, lasting) : null,
     ),
     time(message.timestamp),
     deleted ? null : actions(username),
@@ -101,15 +100,15 @@ function quotation({id, message, gone}) {
   );
 }
 
-function reactions(message, context) {
-  const chips = message.reactions.map((reaction) => make("li", {}, chip(reaction, message, context)));
+function reactions(message, lasting) {
+  const chips = message.reactions.map((reaction) => make("li", {}, chip(reaction, message, lasting)));
   return make("ul", {className: "reactions"}, ...chips);
 }
 
 /** One emoji: how many put it there, who (shown by chat.css and said to screen readers), and whether I did. */
-function chip(reaction, {reactions, changing = []}, {me, lasting}) {
-  const {emoji, count} = reaction;
-  const names = reactors(reaction, me);
+function chip(reaction, {changing = []}, lasting) {
+  const {emoji, count, own} = reaction;
+  const names = reactors(reaction);
   const shown = [make("span", {className: "emoji"}, emoji), make("span", {}, String(count))];
   const content = [
     make("span", {className: "chip-face", ariaHidden: "true"}, ...shown),
@@ -119,7 +118,7 @@ function chip(reaction, {reactions, changing = []}, {me, lasting}) {
   const properties = {
     type: "button",
     className: classes("chip", {changing: changing.some((change) => change.emoji === emoji)}),
-    ariaPressed: String(has(reactions, emoji, me)),
+    ariaPressed: String(own),
     tabIndex: -1,
     dataset: {act: "react", emoji, focus: `react ${emoji}`, names},
   };

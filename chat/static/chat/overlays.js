@@ -38,13 +38,13 @@ export class Overlays {
    * The message as the reader shall see it. With something over it, it has `changing`, the changes that have no
    * answer yet, and `version`, which tells what is over it.
    */
-  over(message, me) {
+  over(message) {
     if (!this.#of.has(message.id)) return message;
     const list = this.#list(message.id).filter(({seq}) => seq === null || seq > message.seq);
     this.#keep(message.id, list);
     if (list.length === 0) return message;
     const changing = list.filter(({seq}) => seq === null);
-    const state = list.reduce((before, change) => shown(before, change, me), message);
+    const state = list.reduce((before, change) => shown(before, change), message);
     return {...state, changing, version: JSON.stringify(list)};
   }
 
@@ -62,9 +62,9 @@ export class Overlays {
   }
 }
 
-function shown(message, {kind, content, at, emoji, on}, me) {
+function shown(message, {kind, content, at, emoji, on}) {
   if (kind === "delete") return {...message, content: "", deleted: true, reactions: []};
   if (message.deleted) return message;
   if (kind === "edit") return {...message, content, edited: at};
-  return {...message, reactions: toggled(message.reactions, emoji, me, on)};
+  return {...message, reactions: toggled(message.reactions, emoji, on)};
 }

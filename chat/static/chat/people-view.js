@@ -6,6 +6,9 @@ import {roomWords} from "./room-words.js";
 import {Sheet} from "./sheet.js";
 import {words} from "./words.js";
 
+/** The key of the reader's own row: somebody else may have their name. */
+const ME = Symbol("me");
+
 /**
  * Who is here: a list beside the messages, or, where there is no room for it, a sheet that a button opens. Where
  * something can be done with a person, their row has a button that unfolds it.
@@ -13,31 +16,32 @@ import {words} from "./words.js";
 export class PeopleView {
   #list;
   #counts;
-  #actionsWith;
+  #actions;
   #act;
-  #rows = new Map(); // name → {node, version}
+  #rows = new Map(); // name, ME for the reader → {node, version}
   #unfolded = null; // a name
 
   /**
    * @param {object} options
    * @param {Iterable<HTMLElement>} options.counts show how many are here
-   * @param {(name: string) => string[]} [options.actionsWith] what can be done with a person (standing.js)
+   * @param {() => string[]} [options.actions] what can be done with others (standing.js)
    * @param {(act: string, name: string) => void} [options.act]
    */
-  constructor({panel, list, counts, toggle, close, actionsWith = () => [], act = () => {}}) {
+  constructor({panel, list, counts, toggle, close, actions = () => [], act = () => {}}) {
     this.#list = list;
     this.#counts = [...counts];
-    this.#actionsWith = actionsWith;
+    this.#actions = actions;
     this.#act = act;
     new Sheet({panel, toggle, close});
     list.addEventListener("click", ({target}) => this.#pressed(target.closest("button")));
     list.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  /** @param {{users: string[], count: number}} userList */
-  draw(userList, me) {
-    const {names, hidden, count} = whoIsHere(userList, me);
-    const rows = names.map((name) => this.#row(name, name === me));
+  /** @param {{users: string[], count: number, own: number}} userList */
+  draw(userList) {
+    const {me, others, hidden, count} = whoIsHere(userList);
+    const rows = others.map((name) => this.#row(name));
+    if (me !== undefined) rows.unshift(this.#own(me));
     if (hidden) rows.push(make("li", {className: "hidden-people"}, words.more(hidden)));
     this.#place(rows);
     for (const element of this.#counts) element.textContent = words.here(count);
@@ -52,14 +56,23 @@ export class PeopleView {
     if (focused?.isConnected) focused.focus({preventScroll: true});
   }
 
-  #row(name, isMe) {
-    const acts = this.#actionsWith(name);
+  #row(name) {
+    const acts = this.#actions();
     const unfolded = acts.length > 0 && this.#unfolded === name;
-    const version = JSON.stringify([isMe, acts, unfolded]);
-    const known = this.#rows.get(name);
+    return this.#drawn(name, {name, acts, unfolded});
+  }
+
+  #own(name) {
+    return this.#drawn(ME, {name, isMe: true});
+  }
+
+  /** The row under this key: the one that stands, or a new one. */
+  #drawn(key, shown) {
+    const version = JSON.stringify(shown);
+    const known = this.#rows.get(key);
     if (known?.version === version) return known.node;
-    const node = person(name, {isMe, acts, unfolded});
-    this.#rows.set(name, {node, version});
+    const node = person(shown);
+    this.#rows.set(key, {node, version});
     return node;
   }
 
@@ -77,7 +90,7 @@ export class PeopleView {
     this.#unfolded = name;
     for (const one of changed) {
       const before = this.#rows.get(one)?.node;
-      if (before) before.replaceWith(this.#row(one, false));
+      if (before) before.replaceWith(this.#row(one));
     }
   }
 
@@ -103,7 +116,7 @@ export class PeopleView {
   }
 }
 
-function person(name, {isMe, acts, unfolded}) {
+function person({name, isMe = false, acts = [], unfolded = false}) {
   const dot = make("span", {className: "person-mark", ariaHidden: "true", dataset: {hue: hueOf(name, HUES)}});
   const line = make("div", {className: "person-line"}, dot, make("bdi", {}, name));
   if (isMe) line.append(" ", make("span", {className: "you"}, words.you));

@@ -27,7 +27,7 @@ export class PersonActions {
     this.#visit = visit;
   }
 
-  /** @param {string} act one of `standing.actionsWith` */
+  /** @param {string} act one of `standing.actions` */
   async do(act, name) {
     try {
       const told = await this.#deeds[act](name);

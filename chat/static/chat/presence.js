@@ -1,14 +1,14 @@
 /** The list of who is here, as it is shown: the reader first, the others by name. Pure. */
 
 /**
- * @param {{users: string[], count: number}} userList the server's: at most 200 names, the true count
- * @param {string} me
- * @returns {{names: string[], hidden: number, count: number}} hidden: how many are here beyond `names`
+ * @param {{users: string[], count: number, own: number}} userList the server's: at most 200 names, the true count; and
+ *   at which place the reader is, by the client (person.js)
+ * @returns {{me: string | undefined, others: string[], hidden: number, count: number}} hidden: how many are here beyond
+ *   those
  */
-export function whoIsHere({users, count}, me, compare = byName) {
-  const others = users.filter((name) => name !== me).sort(compare);
-  const names = users.includes(me) ? [me, ...others] : others;
-  return {names, hidden: Math.max(0, count - names.length), count};
+export function whoIsHere({users, count, own}, compare = byName) {
+  const others = users.filter((_, place) => place !== own).sort(compare);
+  return {me: users[own], others, hidden: Math.max(0, count - users.length), count};
 }
 
 const byName = new Intl.Collator(undefined, {sensitivity: "base", numeric: true}).compare;

@@ -5,7 +5,7 @@ import {Attention} from "./attention.js";
 import {ChatClient} from "./client.js";
 import {Company} from "./company.js";
 import {Composer} from "./composer.js";
-import {elements, onFrame} from "./dom.js";
+import {elements, onFrame, write} from "./dom.js";
 import {Entrance} from "./entrance.js";
 import {Exits} from "./exits.js";
 import {RowFocus} from "./focus.js";
@@ -29,12 +29,12 @@ import {errorWords} from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const config = JSON.parse($("chat-config").textContent);
-const {room, username, path, lasting, page} = config;
+const {room, username, you, path, lasting, page} = config;
 
 // --- What is known ---
 
-const client = new ChatClient(socketUrl(), {store: openStore({owner: `${room} ${username}`})});
-const timeline = new Timeline(username);
+const client = new ChatClient(socketUrl(), {you, store: openStore({owner: `${room} ${username}`})});
+const timeline = new Timeline(username, you);
 const quotes = new Quotes({client, room, timeline, onChange: () => drawLog()});
 const searching = new Searching({client, room, onChange: () => search.draw()});
 const actions = new Actions({client, room, timeline, onChange: () => drawLog(), onRefused: takeBack});
@@ -95,7 +95,7 @@ const rowFocus = new RowFocus({list: $("rows"), onLeave: () => composer.focus(),
 const toolbar = new Toolbar({
   list: $("rows"),
   rowOf: (node) => log.rowOf(node),
-  context: () => ({me: timeline.me, lasting, moderates: governing.moderates}),
+  context: () => ({lasting, moderates: governing.moderates}),
   on: {
     reply: (message) => intent.reply(message),
     edit: (message) => intent.edit(message),
@@ -155,7 +155,7 @@ const company = new Company({
     ...elements("people", "peopleList", "peopleToggle", "peopleClose", "typing"),
     counts: document.querySelectorAll("[data-people-count]"),
   },
-  actionsWith: (name) => governing.actionsWith(name, timeline.me),
+  actions: () => governing.actions,
   act: (act, name) => governing.act(act, name),
   onChange: () => drawLog(),
 });
@@ -260,8 +260,8 @@ function heard(frame) {
   drawLog();
 }
 
-function came({id, username: author, deleted}) {
-  if (author !== timeline.me && !deleted) attention.came({id, following: log.following});
+function came({id, username: author, own, deleted}) {
+  if (!own && !deleted) attention.came({id, following: log.following});
   timeline.trim(log.following);
   company.spoke(author);
 }
@@ -288,7 +288,8 @@ client.addEventListener("state", ({detail}) => {
 });
 
 client.addEventListener("welcome", ({detail}) => {
-  timeline.me = detail.username;
+  timeline.me = detail.username; // an account may have been renamed meanwhile
+  write($("my-name"), detail.username);
   timeline.startAt(detail.seq);
   if (detail.read) reading.readElsewhere(detail.read);
   history.begin();
@@ -328,7 +329,7 @@ function socketUrl() {
 
 // --- The beginning: what the page brought is there before the socket is ---
 
-timeline.latest({messages: page.messages, more: page.more});
+timeline.latest({messages: client.marked(page.messages), more: page.more});
 attention.hush();
 drawNow();
 entrance.enter();

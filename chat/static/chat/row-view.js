@@ -7,7 +7,7 @@ import {comings, words} from "./words.js";
 
 /**
  * @param {object} row from rows.js
- * @param {{me: string, lasting: boolean}} context lasting: whether messages can be changed
+ * @param {{me: string, lasting: boolean}} context me: the reader's name; lasting: whether messages can be changed
  */
 export function drawRow(row, context) {
   return DRAW[row.kind](row, context);

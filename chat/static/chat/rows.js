@@ -24,7 +24,7 @@ export function rowsOf(timeline, {dayOf = localDay, quoteOf = () => null, line =
 
 class Layout {
   rows = [];
-  #me;
+  #author;
   #dayOf;
   #quoteOf;
   #marked;
@@ -35,7 +35,7 @@ class Layout {
   #lineAt; // the id from which on the line "new" may stand; null: it stands, or there is none
 
   constructor(timeline, {dayOf, quoteOf, line, marked}) {
-    this.#me = timeline.me;
+    this.#author = timeline.author;
     this.#dayOf = dayOf;
     this.#quoteOf = (id) => (id === undefined ? null : quoteOf(id));
     this.#marked = marked;
@@ -53,7 +53,7 @@ class Layout {
   }
 
   pending(entry) {
-    const said = {username: this.#me, timestamp: entry.at};
+    const said = {...this.#author, own: true, timestamp: entry.at};
     const quote = this.#quoteOf(entry.replyTo);
     this.#add(pendingRow(entry, this.#shared(said, quote)), said);
   }
@@ -65,9 +65,8 @@ class Layout {
   }
 
   #shared(said, quote) {
-    const own = said.username === this.#me;
     // What answers something shows that, and who it is that answers.
-    return {own, quote, continued: !quote && isContinued(this.#previous, said)};
+    return {own: said.own, quote, continued: !quote && isContinued(this.#previous, said)};
   }
 
   #dayLine(timestamp) {
@@ -77,8 +76,8 @@ class Layout {
     this.#add({kind: "day", key: `day ${day}`, version: "", timestamp}, null);
   }
 
-  #unreadLine({id, username}) {
-    if (this.#lineAt === null || username === this.#me || id <= this.#lineAt) return;
+  #unreadLine({id, own}) {
+    if (this.#lineAt === null || own || id <= this.#lineAt) return;
     this.#lineAt = null;
     this.#add({kind: "unread", key: "unread", version: ""}, null);
   }
@@ -90,7 +89,13 @@ class Layout {
 }
 
 function isContinued(previous, message) {
-  return previous?.username === message.username && Math.abs(message.timestamp - previous.timestamp) < TOGETHER;
+  const together = previous && Math.abs(message.timestamp - previous.timestamp) < TOGETHER;
+  return Boolean(together) && heading(previous) === heading(message);
+}
+
+/** Under what it stands: two people may have had one name, and one person may get another. */
+function heading({by = null, username}) {
+  return JSON.stringify([by, username]);
 }
 
 function messageRow(message, shown) {

@@ -52,8 +52,8 @@ export class Saying {
   }
 
   #restore(entry) {
-    const {sending, live, me} = this.#timeline;
-    sending.restore(entry, live.messages, me, entry.failed ? errorWords(entry.failed) : null);
+    const {sending, live} = this.#timeline;
+    sending.restore(entry, live.messages, entry.failed ? errorWords(entry.failed) : null);
     this.#onChange();
   }
 

@@ -19,16 +19,16 @@ export class Sending {
    * What an earlier life of this page left behind. It may be among `messages` already, its ack lost with that page.
    * @param {string | null} [failed] why it was refused
    */
-  restore(entry, messages, me, failed = null) {
+  restore(entry, messages, failed = null) {
     if (this.#find(entry.ref)) return;
     this.add(entry);
     if (failed !== null) this.fail(entry.ref, failed);
-    else this.#find(entry.ref).claim = messages.find((message) => this.#looksLike(entry, message, me))?.id ?? null;
+    else this.#find(entry.ref).claim = messages.find((message) => this.#looksLike(entry, message))?.id ?? null;
   }
 
-  #looksLike(entry, {id, username, content, timestamp}, me) {
+  #looksLike(entry, {id, own, content, timestamp}) {
     const taken = this.#entries.some(({claim}) => claim === id);
-    return !taken && username === me && content === entry.content && timestamp > entry.at - CLOCKS_APART;
+    return !taken && own && content === entry.content && timestamp > entry.at - CLOCKS_APART;
   }
 
   /** Take an entry out. Returns it, or undefined. */

@@ -9,7 +9,7 @@ const AGAIN = {base: 2_000, cap: 30_000};
 /** Whether the reader is still who they were, when the server says that their sign-in has ended. */
 export class SignIn {
   #url;
-  #me;
+  #you;
   #on;
   #fetch;
   #clock;
@@ -19,13 +19,13 @@ export class SignIn {
 
   /**
    * @param {object} options
-   * @param {string} options.url answers {username, account}
-   * @param {{username: string, account: boolean}} options.me
-   * @param {object} options.on {same(), other({username, account}): username null: nobody}
+   * @param {string} options.url answers {username, account, you}
+   * @param {string} options.you the reader's key
+   * @param {object} options.on {same(), other({username, account, you}): username null: nobody}
    */
-  constructor({url, me, on, fetch = globalThis.fetch.bind(globalThis), clock = systemClock, random = Math.random}) {
+  constructor({url, you, on, fetch = globalThis.fetch.bind(globalThis), clock = systemClock, random = Math.random}) {
     this.#url = url;
-    this.#me = me;
+    this.#you = you;
     this.#on = on;
     this.#fetch = fetch;
     this.#clock = clock;
@@ -49,7 +49,7 @@ export class SignIn {
   async #ask() {
     const who = await this.#whoIsIt();
     if (who === null) this.check();
-    else if (who.username === this.#me.username && who.account === this.#me.account) this.#on.same();
+    else if (who.you === this.#you) this.#on.same();
     else this.#on.other(who);
   }
 
@@ -57,7 +57,8 @@ export class SignIn {
   async #whoIsIt() {
     try {
       const response = await this.#fetch(this.#url, {cache: "no-store", credentials: "same-origin"});
-      return response.ok ? await response.json() : null;
+      const who = response.ok ? await response.json() : null;
+      return who?.you === undefined ? null : who; // a server of the version before does not tell
     } catch {
       return null;
     }

@@ -42,9 +42,9 @@ export class Standing {
     return this.#known && this.about.kind === "private";
   }
 
-  /** What can be done with a person in the list, by names that room-words.js has words for. */
-  actionsWith(name, me) {
-    if (name === me || !this.#known || this.about.kind === "direct") return [];
+  /** What can be done with others in the list, by names that room-words.js has words for. */
+  get actions() {
+    if (!this.#known || this.about.kind === "direct") return [];
     return [
       ...(this.account ? ["direct"] : []),
       ...(this.moderates ? ["mute10", "mute60", "unmute", "kick", "ban"] : []),

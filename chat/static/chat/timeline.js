@@ -15,7 +15,8 @@ import {Sending} from "./sending.js";
 export const KEEP = {FOLLOWING: 1_000, AFTER_TRIM: 800, MOST: 1_500, TAIL: 100};
 
 export class Timeline {
-  me;
+  me; // the reader's name, for what is on its way
+  #you; // their key: all else that is theirs the client has marked (person.js)
   live = new Segment();
   window = null;
   sending = new Sending();
@@ -23,8 +24,10 @@ export class Timeline {
   #comings = new Comings();
   #start = 0; // the log's position when the room was entered: what happens now is after it
 
-  constructor(me) {
+  /** @param {string} [you] the reader's key, as the server gave it */
+  constructor(me, you) {
     this.me = me;
+    this.#you = you;
   }
 
   /** The stretch of the room that the reader sees. */
@@ -38,6 +41,11 @@ export class Timeline {
 
   get newest() {
     return this.live.newest;
+  }
+
+  /** Who says what is on its way, as messages have it. */
+  get author() {
+    return {username: this.me, by: this.#you};
   }
 
   /** What is on its way is said at the live end, and shown there. */
@@ -56,14 +64,12 @@ export class Timeline {
 
   /** The message as the reader shall see it, with our changes that are on their way. */
   state(message) {
-    return this.overlays.over(message, this.me);
+    return this.overlays.over(message);
   }
 
   /** The last message of ours at the live end that can be edited. */
   get lastOwn() {
-    const own = this.live.messages.findLast(
-      (message) => message.username === this.me && !this.state(message).deleted,
-    );
+    const own = this.live.messages.findLast((message) => message.own && !this.state(message).deleted);
     return own && this.state(own);
   }
 
@@ -80,7 +86,7 @@ export class Timeline {
     const known = [this.live, this.window].filter((segment) => segment?.change(frame));
     if (known.includes(this.live) || frame.type !== "message" || !this.#belongs(frame.id)) return false;
     this.live.put(frame);
-    if (frame.username === this.me && frame.id > last) this.sending.claim(frame);
+    if (frame.own && frame.id > last) this.sending.claim(frame);
     return true;
   }
 
@@ -154,7 +160,7 @@ export class Timeline {
     if (!entry || !this.#belongs(id)) return;
     // `ref` stays as the row's name, so that the row on the screen is the same one, at peace.
     const {content, replyTo} = entry;
-    this.live.put({type: "message", id, seq, timestamp, username: this.me, content, replyTo, ref});
+    this.live.put({type: "message", id, seq, timestamp, ...this.author, own: true, content, replyTo, ref});
   }
 
   // --- Comings and goings ---

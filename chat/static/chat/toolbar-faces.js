@@ -6,25 +6,25 @@ import {choices, has} from "./reactions.js";
 import {words} from "./words.js";
 
 /**
- * Each takes {message, own, lasting, moderates, me} and gives {label, nodes}. A button's data-act says what it does, the name
+ * Each takes {message, lasting, moderates} and gives {label, nodes}. A button's data-act says what it does, the name
  * of another face turns to that.
  */
 export const FACES = {
-  actions: ({message, own, lasting, moderates}) => ({
+  actions: ({message, lasting, moderates}) => ({
     label: words.actionsFor(message.username),
     nodes: [
       lasting ? drawn("react", "emoji") : null,
       drawn("reply", "reply"),
-      lasting && own ? drawn("edit", "edit") : null,
-      (lasting && own) || moderates ? drawn("delete", "question") : null,
-      lasting && !own ? drawn("report", "report") : null,
+      lasting && message.own ? drawn("edit", "edit") : null,
+      (lasting && message.own) || moderates ? drawn("delete", "question") : null,
+      lasting && !message.own ? drawn("report", "report") : null,
     ],
   }),
 
-  emoji: ({message, me}) => ({
+  emoji: ({message}) => ({
     label: words.react,
     nodes: [
-      ...choices(message.reactions).map((emoji) => pick(emoji, has(message.reactions, emoji, me))),
+      ...choices(message.reactions).map((emoji) => pick(emoji, has(message.reactions, emoji))),
       drawn("back", "actions"),
     ],
   }),

@@ -23,7 +23,7 @@ export class Toolbar {
    * @param {object} options
    * @param {HTMLElement} options.list of the rows
    * @param {(element: Element) => object} options.rowOf
-   * @param {() => {me: string, lasting: boolean, moderates: boolean}} options.context lasting: whether
+   * @param {() => {lasting: boolean, moderates: boolean}} options.context lasting: whether
    *   messages can be changed; moderates: also those of others
    * @param {object} options.on {reply(message), edit(message), remove(message), report(message), react(message, emoji,
    *   on)}
@@ -134,9 +134,7 @@ export class Toolbar {
   #draw() {
     this.#drawn = this.#rowOf(this.#row);
     const {message} = this.#drawn;
-    const context = this.#context();
-    const own = message.username === context.me;
-    const {label, nodes} = FACES[this.#face]({message, own, ...context});
+    const {label, nodes} = FACES[this.#face]({message, ...this.#context()});
     const place = this.#bar.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
     this.#bar.ariaLabel = label;
     this.#bar.dataset.face = this.#face;
@@ -172,7 +170,7 @@ export class Toolbar {
 
   #react(emoji, byKeyboard) {
     const message = this.#message;
-    const on = !has(message.reactions, emoji, this.#context().me);
+    const on = !has(message.reactions, emoji);
     if (byKeyboard) this.#turn("actions", "bar emoji");
     else this.hide();
     this.#on.react(message, emoji, on);

@@ -100,8 +100,9 @@ const REASONS = new Map([
 const TOLD = 8;
 
 /** Who has put an emoji on a message: "Ann, you and 3 others". The names may be fewer than the count. */
-export function reactors({usernames, count}, me) {
-  const known = usernames.map((name) => (name === me ? words.you : alone(name)));
+export function reactors({own, place, others: names, count}) {
+  const known = names.map(alone);
+  if (own) known.splice(place, 0, words.you);
   const told = count <= TOLD + 1 ? known : known.slice(0, TOLD);
   const others = count - told.length;
   const all = others > 0 ? [...told, others === 1 ? "1 other" : `${others} others`] : told;
