@@ -18,6 +18,7 @@ from torture.records import (
     Heard,
     Holding,
     Ill,
+    Leaving,
     Log,
     Lost,
     Refused,
@@ -88,13 +89,18 @@ class Operation:
 
 
 class Stay(Struct, frozen=True):
-    """Somebody was in the room by one connection, from a welcome until it was lost: inf where it never was."""
+    """Somebody was in the room by one connection, from a welcome until it was lost: inf where it never was.
+
+    The end lies between two moments: until ``ended`` the connection is known to have held, and at ``over`` the
+    client had noticed that it was gone.
+    """
 
     who: str
     author: str
     node: str
     began: float
     ended: float
+    over: float
 
 
 class Case:
@@ -147,19 +153,22 @@ class Case:
         """Who was in the room when, in the order in which they ended."""
         authors = {holding.who: holding.author for holding in self.holdings}
         there: dict[str, Welcomed] = {}
+        leaving: dict[str, float] = {}
         found = []
 
-        def end(who: str, at: float) -> None:
-            welcome = there.pop(who)
-            found.append(Stay(who, authors.get(who, who), welcome.node, welcome.at, at))
+        def end(who: str, last: float, over: float) -> None:
+            welcome, left = there.pop(who), leaving.pop(who, inf)
+            found.append(Stay(who, authors.get(who, who), welcome.node, welcome.at, min(last, left), over))
 
         for event in self.events:
             if isinstance(event, Welcomed):
                 there.setdefault(event.who, event)
+            elif isinstance(event, Leaving):
+                leaving.setdefault(event.who, event.at)
             elif isinstance(event, (Cut, Lost, Gone)) and event.who in there:
-                end(event.who, event.at)
+                end(event.who, _last_known(event), event.at)
         for who in list(there):
-            end(who, inf)
+            end(who, inf, inf)
         return found
 
     @cached_property
@@ -186,6 +195,11 @@ class Case:
     def near(self, who: str, at: int) -> list[Fact]:
         """The same, where the place in the client's stream is known."""
         return list(self.of_client[who][max(0, at - AROUND) : at + AROUND])
+
+
+def _last_known(event: Cut | Lost | Gone) -> float:
+    """Until when the connection is known to have held that has ended."""
+    return event.alive if isinstance(event, Lost) and event.alive is not None else event.at
 
 
 def _answer(operation: Operation, event: Acked | Refused) -> None:

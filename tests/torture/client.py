@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import msgspec
@@ -51,6 +52,7 @@ from torture.records import (
     History,
     Holding,
     Late,
+    Leaving,
     Listed,
     Lost,
     Paged,
@@ -107,6 +109,8 @@ class Client(Connection):
         self.people: tuple[str, ...] = ()
         # Is what others say late?
         self.late = False
+        # When the server last said something on this link, by its own clock.
+        self._alive: float | None = None
         self._refs = 0
         # Refs of pages on their way, with which it fills itself after it had to start over.
         self._filling: set[str] = set()
@@ -155,6 +159,7 @@ class Client(Connection):
 
     def on_open(self, link: Link) -> None:
         self.late = False
+        self._alive = None
         self._ask(link)
 
     def on_cut(self) -> None:
@@ -162,12 +167,13 @@ class Client(Connection):
 
     def on_loss(self, code: int) -> None:
         self.joined = self.place.asking = False
-        self._note(Lost, link=self.number, code=code)
+        self._note(Lost, link=self.number, code=code, alive=self._alive)
 
     def on_nonsense(self, says: str) -> None:
         self._note(Strange, says=says)
 
     def on_frame(self, frame: AnyOutgoing) -> None:
+        self._is_alive(frame)
         room = getattr(frame, "room", self.room)
         if room != self.room:
             self._note(Strange, says=f"a frame of the room {room}: {frame}")
@@ -188,6 +194,12 @@ class Client(Connection):
                 self._heard_of_others(frame)
             case Reconnect() | Removed():
                 self._sent_away(frame)
+
+    def _is_alive(self, frame: AnyOutgoing) -> None:
+        """The server still holds the connection when it says something."""
+        if stamped := getattr(frame, "timestamp", None):
+            # What is told again has an older time.
+            self._alive = max(self._alive or -inf, self.history.at(stamped))
 
     def _sent_away(self, frame: Reconnect | Removed) -> None:
         if isinstance(frame, Reconnect):
@@ -266,7 +278,8 @@ class Client(Connection):
     def _heard_of_others(self, frame: UserList | Joined | Left | ServerIsLate) -> None:
         if isinstance(frame, UserList):
             self.people = self.history.names(frame.users)
-            self._note(Listed, names=self.people, count=frame.count)
+            said = self.history.at(frame.timestamp)
+            self._note(Listed, names=self.people, count=frame.count, said=said)
         elif isinstance(frame, ServerIsLate):
             self.late = frame.late
             self._note(Late, late=frame.late)
@@ -347,9 +360,11 @@ class Visitor(Client):
     def leave(self) -> None:
         """Say that one leaves the room."""
         if self.link:
+            self._note(Leaving)
             self.spawn(self._say(self.link, {"type": "leave", "room": self.room}))
 
     def close(self) -> None:
         """End the connection as it should be."""
         if self.link:
+            self._note(Leaving)
             self.spawn(self.link.connection.close())

@@ -17,6 +17,10 @@ Not promised:
 - that one who only says a name is not taken for somebody else when they come back while servers don't hear each
   other. Then one of the two is put out, and may come in again when the other is gone.
 - which of two things that happen in the same moment is said last.
+
+On a busy machine clients notice things seconds late, so these times are taken instead: what a server says counts
+from when it said it. A connection held until its client was about to end it, or else until the server last said
+something on it.
 """
 
 from bisect import bisect
@@ -45,20 +49,20 @@ def shown(case: Case) -> Iterator[Problem]:
         if not lists[who]:
             yield Problem("no list", f"{who} came at {stay.began:.1f} and was never told who is here")
         # The one that stood when it had to be right, and those after it.
-        first = max(0, bisect(lists[who], due, key=lambda listed: listed.at) - 1)
+        first = max(0, bisect(lists[who], due, key=lambda listed: listed.said) - 1)
         better = next(
-            (f"{each.at:.1f}" for each in lists[who][first:] if not [*_wrong_with(each, right)]), "the end"
+            (f"{each.said:.1f}" for each in lists[who][first:] if not [*_wrong_with(each, right)]), "the end"
         )
         for listed in lists[who][first:]:
             for kind, says in _wrong_with(listed, right):
-                when = f"told at {listed.at:.1f}, to be right from {due:.1f} on, and wrong until {better}"
+                when = f"told at {listed.said:.1f}, to be right from {due:.1f} on, and wrong until {better}"
                 yield Problem(kind, f"{who} on {stay.node} is shown {says}: {when}", [*case.faults[-3:], listed])
 
 
 def _last_change(case: Case) -> float:
     """When the last fault was over, and the last person had come or gone."""
     faults = [fault.at + fault.lasted for fault in case.faults]
-    ends = [stay.ended for stay in case.stays if stay.ended < inf]
+    ends = [stay.over for stay in case.stays if stay.over < inf]
     return max([*faults, *ends, *(stay.began for stay in case.stays)], default=0.0)
 
 
@@ -151,7 +155,7 @@ class _Witness:
     def heard(self, event: Announced) -> Stay | None:
         """The stay of the client that heard it, if its server was well."""
         stays = self._of_client[event.who]
-        stay = next((stay for stay in stays if stay.began <= event.at <= stay.ended), None)
+        stay = next((stay for stay in stays if stay.began <= event.at <= stay.over), None)
         return stay if stay and self._well(stay, event.said) else None
 
     def _well(self, stay: Stay, moment: float) -> bool:

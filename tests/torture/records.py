@@ -109,10 +109,19 @@ class HasRead(Event, frozen=True):
 
 
 class Lost(Event, frozen=True):
-    """The connection ended. 1006: nobody said why."""
+    """The connection ended. 1006: nobody said why.
+
+    On a busy machine the client notices it seconds later: it still has to read what had come.
+    """
 
     link: int
     code: int
+    # When the server, by its own clock, last said something on it: until then at least it held.
+    alive: float | None = None
+
+
+class Leaving(Event, frozen=True):
+    """The client is about to leave the room, or to close its connection: from now on it may be gone."""
 
 
 class Cut(Event, frozen=True):
@@ -124,6 +133,8 @@ class Listed(Event, frozen=True):
 
     names: tuple[str, ...]
     count: int
+    # When the server said it.
+    said: float
 
 
 class Announced(Event, frozen=True):

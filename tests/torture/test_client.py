@@ -1,11 +1,27 @@
 """The torture's own client against a small server in this process: it does what the browser's does."""
 
+from collections.abc import Callable
+
+import pytest
+
 from chat.protocol import Edited, Message
-from torture.client import Client, Person
+from torture.client import Client, Person, Visitor
 from torture.crowd import Crowd, gathered, until
 from torture.fake import Fake
 from torture.link import Pace
-from torture.records import Acked, Asked, Heard, History, Lost, Sent, Welcomed
+from torture.records import (
+    Acked,
+    Announced,
+    Asked,
+    Cut,
+    Heard,
+    History,
+    Leaving,
+    Listed,
+    Lost,
+    Sent,
+    Welcomed,
+)
 from torture.timeline import Timeline
 from torture.verdict import judge
 
@@ -55,6 +71,36 @@ async def test_who_was_cut_goes_on_where_they_were() -> None:
         assert contents(other) == ["one!", "two"]
         assert [asked.since for asked in history.of(Asked) if asked.who == "Bob"] == [None, 1]
         assert judge(history.events, fake.log(), crowd.holdings()) == []
+
+
+@pytest.mark.parametrize("farewell", [Visitor.leave, Visitor.close, Visitor.cut])
+async def test_who_goes_says_so_before_anybody_can_hear_it(farewell: Callable[[Visitor], object]) -> None:
+    """However long it takes until a visitor is noted as gone, the intent is there before the others hear of it."""
+    fake, history = Fake(), History()
+    async with fake.serving() as url, gathered(crowd_at(url, history)) as crowd:
+        alice = ann(crowd)
+        crowd.visit(Person("Bob", "Bob"))
+        await until(lambda: alice.people == ("Ann", "Bob"))
+        (visitor,) = crowd.visitors
+        farewell(visitor)
+        await until(lambda: alice.people == ("Ann",))
+        (heard,) = [event for event in history.of(Announced) if not event.came]
+        intents = [event.at for event in history.events if isinstance(event, Leaving | Cut)]
+        # The protocol's times are in milliseconds.
+        assert intents[0] <= heard.said + 0.001
+
+
+async def test_a_loss_has_the_time_of_the_server_s_last_word() -> None:
+    """A client that was cut off while it did not look knows until when the server spoke to it."""
+    fake, history = Fake(), History()
+    async with fake.serving() as url, gathered(crowd_at(url, history)) as crowd:
+        alice, other = ann(crowd), bob(crowd)
+        await until(lambda: alice.people == other.people == ("Ann", "Bob"))
+        assert other.cut()
+        await until(lambda: history.of(Lost))
+        (lost,) = history.of(Lost)
+        lists = [event for event in history.of(Listed) if event.who == "Bob" and event.at < lost.at]
+        assert lost.alive == max(event.said for event in lists)
 
 
 async def test_what_was_not_acknowledged_is_sent_again_in_order() -> None:

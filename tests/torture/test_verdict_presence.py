@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
-from torture.records import Announced, Cut, Fault, Gone, Ill, Late, Listed, Lost, PutOut, Welcomed
+from torture.records import Announced, Cut, Fault, Gone, Ill, Late, Leaving, Listed, Lost, PutOut, Welcomed
 from torture.told import Told, entering, listed
 
 RIGHT = ("Ann", "Bob")
@@ -100,7 +101,51 @@ def one_for_whom_others_were_late(told: Told) -> None:
     told.events += [Late(at=20.0, who="Bob", late=True), Late(at=25.0, who="Bob", late=False)]
 
 
+def one_who_left_and_was_noted_late(told: Told) -> None:
+    cleo_comes(told, 20.0)
+    told.events.append(Leaving(at=30.0, who="Cleo"))
+    said(told, "Cleo", 30.2)
+    cleo_goes(told, 34.0)
+    told.events += [listed(34.1, *RIGHT, who=who) for who in RIGHT]
+
+
+def one_who_left_before_they_were_let_in(told: Told) -> None:
+    asked, welcomed = entering("Cleo", 24.0)
+    told.events += [replace(asked, at=20.0), Leaving(at=20.1, who="Cleo"), welcomed]
+    told.events += [listed(24.1, *RIGHT, "Cleo", who=who, said=20.1) for who in RIGHT]
+    said(told, "Cleo", 26.0)
+    cleo_goes(told, 28.0)
+    told.events += [listed(28.1, *RIGHT, who=who) for who in RIGHT]
+
+
+def one_whose_server_died_and_who_noticed_it_late(told: Told) -> None:
+    said(told, "Bob", 23.5)
+    told.events += [Lost(at=30.0, who="Bob", link=1, code=1006, alive=20.0), *entering("Bob", 31.0)]
+    told.events += [listed(31.1, *RIGHT, who=who) for who in RIGHT]
+
+
+def one_who_heard_of_it_after_they_were_cut_off(told: Told) -> None:
+    cleo_comes(told, 20.0)
+    cleo_goes(told, 25.0)
+    said(told, "Cleo", 28.0, who="Bob")
+    told.events += [Lost(at=32.0, who="Bob", link=1, code=1006, alive=28.0), *entering("Bob", 33.0)]
+    told.events += [listed(33.1, *RIGHT, who=who) for who in RIGHT]
+
+
+def a_right_list_that_was_read_late(told: Told) -> None:
+    told.events += [
+        Fault(at=20.0, what="redis_emptied", lasted=5.0),
+        listed(34.0, "Ann", "Cleo"),
+        listed(38.0, *RIGHT, said=34.5),
+    ]
+
+
 FINE = [
+    one_who_left_and_was_noted_late,
+    one_who_left_before_they_were_let_in,
+    one_whose_server_died_and_who_noticed_it_late,
+    one_who_heard_of_it_after_they_were_cut_off,
+    a_right_list_that_was_read_late,
     one_for_whom_others_were_late,
     one_who_came_and_went,
     a_list_that_is_wrong_while_it_may_be,
@@ -195,6 +240,34 @@ def one_who_is_said_to_have_left_long_after_all_is_well(told: Told) -> None:
     said(told, "Bob", 32.0)
 
 
+def one_who_is_said_to_have_left_before_they_did(told: Told) -> None:
+    cleo_comes(told, 20.0)
+    said(told, "Cleo", 25.0)
+    told.events.append(Leaving(at=30.0, who="Cleo"))
+    cleo_goes(told, 34.0)
+
+
+def one_to_whom_the_server_spoke_after_it_had_said_that_they_left(told: Told) -> None:
+    said(told, "Bob", 24.0)
+    told.events += [Lost(at=30.0, who="Bob", link=1, code=1006, alive=29.5), *entering("Bob", 31.0)]
+    told.events += [listed(31.1, *RIGHT, who=who) for who in RIGHT]
+
+
+def one_who_left_and_is_shown_for_long(told: Told) -> None:
+    cleo_comes(told, 20.0)
+    told.events.append(Leaving(at=30.0, who="Cleo"))
+    cleo_goes(told, 34.0)
+    told.events += [listed(44.1, *RIGHT, who="Ann"), listed(44.1, *RIGHT, "Cleo", who="Bob")]
+
+
+def a_list_that_was_said_too_late(told: Told) -> None:
+    told.events += [
+        Fault(at=20.0, what="redis_emptied", lasted=5.0),
+        listed(34.0, "Ann", "Cleo"),
+        listed(38.0, *RIGHT, said=35.5),
+    ]
+
+
 FINDS: list[tuple[Callable[[Told], None], str]] = [
     (one_who_is_gone_and_shown, "shown and gone"),
     (one_who_is_shown_again_when_all_is_over, "shown and gone"),
@@ -204,10 +277,14 @@ FINDS: list[tuple[Callable[[Told], None], str]] = [
     (a_wrong_count, "count"),
     (one_who_was_never_told_who_is_here, "no list"),
     (one_who_came_back_and_was_not_told_who_is_here, "no list"),
+    (one_who_left_and_is_shown_for_long, "shown and gone"),
+    (a_list_that_was_said_too_late, "shown and gone"),
     (one_for_whom_others_are_late_for_ever, "late"),
     (one_who_is_known_and_put_out, "put out"),
     (one_who_is_put_out_without_a_reason, "put out"),
     (one_who_stays_and_is_said_to_have_left, "false leave"),
+    (one_who_is_said_to_have_left_before_they_did, "false leave"),
+    (one_to_whom_the_server_spoke_after_it_had_said_that_they_left, "false leave"),
     (one_who_stays_and_is_said_to_have_come, "false join"),
     (one_who_went_to_another_server_and_is_said_to_have_left_with_theirs, "false leave"),
     (one_who_is_said_to_have_left_long_after_all_is_well, "false leave"),

@@ -85,8 +85,12 @@ def entering(who: str, at: float) -> list[Event]:
     ]
 
 
-def listed(at: float, *names: str, who: str = "Ann", count: int | None = None) -> Listed:
-    return Listed(at=at, who=who, names=names, count=len(names) if count is None else count)
+def listed(
+    at: float, *names: str, who: str = "Ann", count: int | None = None, said: float | None = None
+) -> Listed:
+    """A list that came at a moment; ``said``: before, by the server."""
+    there = len(names) if count is None else count
+    return Listed(at=at, who=who, names=names, count=there, said=at if said is None else said)
 
 
 def command(who: str, ref: str, at: float, *, id: int, seq: int, **command: object) -> list[Event]:  # noqa: A002 the wire's word
