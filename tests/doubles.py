@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +24,16 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 what tests wait for has no event of its own
             await asyncio.sleep(0)
+
+
+def returns_at_once(work: Coroutine[Any, Any, object]) -> bool:
+    """Does it end without letting others run?"""
+    try:
+        work.send(None)
+    except StopIteration:
+        return True
+    work.close()
+    return False
 
 
 class Clock:

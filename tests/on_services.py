@@ -34,6 +34,7 @@ LEFT_OUT = {
         "test_static.py",
         "test_supervisor.py",
         "test_systemd.py",
+        "test_tests.py",
         "test_text.py",
         "test_tree.py",
     ],

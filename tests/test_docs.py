@@ -52,9 +52,10 @@ def named(pattern: str) -> set[tuple[str, str]]:
 # --- What is generated ---
 
 
-def test_the_generated_files_say_what_the_code_says() -> None:
+def test_the_generated_files_say_what_the_code_says(capsys: pytest.CaptureFixture[str]) -> None:
     """`make docs` would change nothing."""
     call_command("chat_protocol", directory=ROOT / "docs", check=True)
+    assert "docs says what the code says" in capsys.readouterr().out
 
 
 def test_a_stale_file_is_told_and_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from doubles import until
+from doubles import returns_at_once, until
 
 from chatsite.workers import systemd
 
@@ -74,12 +74,18 @@ async def test_nobody_looks_for_signs_of_life(
     assert ear.recv(100) == b"READY=1"
 
 
-async def test_without_systemd_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And nothing fails."""
+async def test_without_systemd_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No socket is opened, nothing waits for signs of life, and nothing fails."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
-    await systemd.keep_informed()
+    opened: list[object] = []
+    monkeypatch.setattr(socket, "socket", lambda *kind: opened.append(kind))
+    assert returns_at_once(systemd.keep_informed())
+    systemd.reloading()
     systemd.stopping()
+    assert (opened, caplog.text) == ([], "")
 
 
 def test_a_socket_that_is_gone_is_in_the_log(

@@ -17,14 +17,14 @@ from chat.protocol import Ack, CloseCode, ErrorCode, Left, Removed
 pytestmark = [pytest.mark.e2e, pytest.mark.on_services]
 
 ROOM = "garden"
-AT_ONCE = 1.0
-"""Seconds within which it must be over."""
 
 
 @pytest.fixture(params=["daphne", "uvicorn"])
 def site(request: pytest.FixtureRequest, start: Start) -> Server:
-    """A server with accounts; who leaves after the grace of a lost connection does not leave in a test."""
-    server = start(request.param, CHAT_GRACE="300")
+    """A server with accounts. Within a test no grace ends, and no sign-in is checked again by the clock: a socket
+    that ends was told to at once.
+    """
+    server = start(request.param, CHAT_GRACE="300", CHAT_RECHECK="3600")
     shell(server, ACCOUNTS)
     return server
 
@@ -51,7 +51,7 @@ async def signed_in(site: Server, name: str) -> Browser:
 
 
 async def ends(what: str, act: Any, *sockets: SocketPersona) -> None:
-    """What is done over HTTP ends these sockets, before a second has gone since it was answered."""
+    """What is done over HTTP ends these sockets: by itself, for nobody looks at sign-ins again in this test."""
     began = time.perf_counter()
     await sync_to_async(act, thread_sensitive=False)()
     answered = time.perf_counter()
@@ -61,7 +61,6 @@ async def ends(what: str, act: Any, *sockets: SocketPersona) -> None:
     print(
         f"\n{what}: request {1e3 * (answered - began):.0f} ms, closed {1e3 * (ended - answered):.1f} ms after it"
     )
-    assert ended - answered < AT_ONCE
 
 
 async def test_signing_out_ends_this_browser_s_socket(site: Server, socket: OpenSocket) -> None:
@@ -103,4 +102,3 @@ async def test_a_ban_reaches_both_sockets(site: Server, socket: OpenSocket) -> N
         assert [heard for heard in await his.silence() if getattr(heard, "room", None) == ROOM] == []
     both = time.perf_counter()
     print(f"\nban: acknowledged {1e3 * (acknowledged - began):.1f} ms, both told {1e3 * (both - began):.1f} ms")
-    assert both - began < AT_ONCE

@@ -108,9 +108,10 @@ async def test_a_foreign_page_is_refused(server: Server, origin: str) -> None:
 
 
 async def test_our_own_page_is_let_in(server: Server) -> None:
-    """The Origin that our pages have is accepted."""
-    async with connect(server.ws, origin=server.http):  # type: ignore[arg-type]  # a NewType of str
-        pass
+    """The Origin that our pages have is accepted, and its socket is answered."""
+    async with over_socket(server.ws, "Alice", origin=server.http) as alice:
+        await alice.send("ping", ref="our own")
+        await alice.expect(Pong, ref="our own")
 
 
 def test_other_upgrades_are_left_alone(server: Server) -> None:
