@@ -3,13 +3,15 @@
 Tries of passwords are counted where every password is checked (chat.auth.tries). New accounts are counted here.
 """
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib.auth import get_user_model, login
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.forms import PasswordChangeForm, UserCreationForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, UserCreationForm, UsernameField
+from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.auth.views import LoginView, PasswordChangeView, RedirectURLMixin
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -21,7 +23,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView
 
 from chat import protocol
-from chat.auth.names import taken
+from chat.auth.names import account_named, taken
 from chat.auth.tries import Refused, current, know_account
 
 OWN_PAGES = ("/login/", "/sign-up/")
@@ -31,27 +33,50 @@ GOOD_PASSWORD = _("At least 10 characters: not your name, not a common password,
 TAKEN = _("This name is taken, or looks like one that is. Choose another.")
 
 
+def account_name(name: str) -> str:
+    """An account's name as it is kept: one that the chat can show. Raises ``ValidationError``.
+
+    Django's own rule takes letters and digits, but neither the vowel signs of Indian scripts nor the joiners of
+    Persian; so of other scripts whatever a name may have is taken.
+    """
+    try:
+        name = protocol.clean_name(name)
+    except ValueError as error:
+        raise forms.ValidationError(_("A name %(reason)s."), params={"reason": error}) from None
+    if _NOT_IN_ACCOUNTS.search(name):
+        raise forms.ValidationError(UnicodeUsernameValidator.message)
+    return name
+
+
+_NOT_IN_ACCOUNTS = re.compile(r"[^\w.@+\-\x80-\U0010ffff]", re.ASCII)
+"""ASCII that Django's rule does not take."""
+
+
 class SignUpForm(UserCreationForm):  # type: ignore[type-arg]  # generic in the stubs only
     """A name and a password. The name must be one that the chat can show, and look like nobody else's."""
 
+    username = UsernameField(
+        label=_("Username"),
+        max_length=4 * protocol.NAME_LIMIT,
+        help_text=_("At most %(limit)s letters, digits and @ . + - _") % {"limit": protocol.NAME_LIMIT},
+    )
+
     class Meta:
         model = get_user_model()
-        fields = (get_user_model().USERNAME_FIELD,)
+        fields = ()
+        # Else the model's own rule for names would be asked too.
+        exclude = ("username",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        name = self.fields["username"]
-        name.widget.attrs["maxlength"] = protocol.NAME_LIMIT
-        name.help_text = _("At most %(limit)s letters, digits and @ . + - _") % {"limit": protocol.NAME_LIMIT}
+        self.fields["username"].widget.attrs["maxlength"] = protocol.NAME_LIMIT
         self.fields["password1"].help_text, self.fields["password2"].help_text = GOOD_PASSWORD, ""
 
     def clean_username(self) -> str:
-        try:
-            name = protocol.clean_name(self.cleaned_data["username"])
-        except ValueError as error:
-            raise forms.ValidationError(_("A name %(reason)s."), params={"reason": error}) from None
+        name = account_name(self.cleaned_data["username"])
         if taken(name):
             raise forms.ValidationError(TAKEN, code="unique")
+        self.instance.username = name
         return name
 
     def create(self) -> Any:
@@ -63,6 +88,15 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]  # generic in the 
             self.add_error("username", forms.ValidationError(TAKEN, code="unique"))
             return None
         return user
+
+
+class SignInForm(AuthenticationForm):
+    """The name as it is kept, whichever joiners somebody's keyboard puts into it."""
+
+    def clean_username(self) -> str:
+        name: str = self.cleaned_data["username"]
+        account = account_named(name)
+        return account.get_username() if account else name
 
 
 class NewPasswordForm(PasswordChangeForm):
@@ -80,6 +114,7 @@ class Returning(RedirectURLMixin):
 
 
 class SignIn(Returning, LoginView):
+    form_class = SignInForm
     redirect_authenticated_user = True
 
 

@@ -97,6 +97,59 @@ def test_a_bad_name_is_explained(client: Client, name: str, said: str) -> None:
     assert not User.objects.exists()
 
 
+NEEDED = {
+    "a joiner that keeps letters apart": "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",
+    "a joiner at a virama": "\u0dc1\u0dca\u200d\u0dbb\u0dd3\u0db8\u0dcf\u0dbd\u0dd2",
+    "vowel signs": "\u0905\u0928\u0940\u0924\u093e",
+    "a letter that Python may not know": "\U00031350",
+    "the form of a Chinese character": "\u845b\U000e0100",
+}
+
+
+@pytest.mark.parametrize("name", NEEDED.values(), ids=NEEDED)
+def test_a_name_that_its_script_needs_is_an_account_s(client: Client, name: str) -> None:
+    """It can be signed up with, signed in with, with its joiners or without, and changed in the admin."""
+    sign_up(client, name)
+    assert name_of(client) == name
+    assert name_of(signed_in(name)) == name
+    assert name_of(signed_in(without_joiners(name))) == name
+    assert "username" in errors(sign_up(Client(), without_joiners(name)))
+
+
+def signed_in(name: str) -> Client:
+    client = Client()
+    sign_in(client, name)
+    return client
+
+
+def without_joiners(name: str) -> str:
+    return re.sub("[\u200c\u200d\U000e0100]", "", name)
+
+
+def test_the_admin_saves_an_account_whose_name_its_script_needs(admin_client: Client, alice: User) -> None:
+    """A new one, a renamed one, and one that changes in something else; what nobody may have is refused."""
+    name = NEEDED["a joiner at a virama"]
+    made = {"username": name, "usable_password": "false"}
+    assert admin_client.post("/admin/auth/user/add/", made).status_code == 302
+    account = User.objects.get(username=name)
+    page = f"/admin/auth/user/{account.pk}/change/"
+    joined = {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+    assert name in admin_client.get(page).content.decode()
+    for fields in ({"username": name, "is_active": "on"}, {"username": NEEDED["vowel signs"]}):
+        assert admin_client.post(page, fields | joined).status_code == 302
+    account.refresh_from_db()
+    assert (account.username, account.is_active) == (NEEDED["vowel signs"], False)
+    for refused in ("Al\u200dice", alice.username, "two words"):
+        assert admin_client.post(page, {"username": refused} | joined).context["errors"]
+
+
+def test_an_account_keeps_a_name_that_could_not_be_taken_any_more(admin_client: Client, alice: User) -> None:
+    """It may have come from elsewhere, and the admin must be able to change the rest."""
+    User.objects.filter(pk=alice.pk).update(username="Al\u200bice 2")
+    fields = {"username": "Al\u200bice 2", "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+    assert admin_client.post(f"/admin/auth/user/{alice.pk}/change/", fields).status_code == 302
+
+
 def test_the_limit_is_that_of_the_chat(client: Client) -> None:
     """A name of 32 characters fits."""
     sign_up(client, "x" * 32)

@@ -19,7 +19,7 @@ from chat import database, loops
 from chat.auth import names as account_names
 from chat.auth.names import Names, fill, keep, taken
 from chat.models import AUTHOR_LENGTH, AccountName
-from chat.protocol import NAME_LIMIT, ErrorCode, Invalid, Join, clean_name, decode, name_key
+from chat.protocol import NAME_LIMIT, ErrorCode, Invalid, Join, clean_name, decode, name_key, shown, visible
 from chat.protocol.confusables import TABLE
 
 names = st.text(
@@ -63,7 +63,7 @@ HIDDEN_CHARACTERS = [
     *"\u034f\u115f\u1160\u3164\uffa0\u17b4\u17b5\u2800\U00016fe4\U0001d159",  # drawn as nothing
     *"\u180b\u180c\u180d\u180f\ufe00\ufe0e\ufe0f\U000e0100\U000e01ef",  # variation selectors
     *"\U000e0001\U000e0041\U0001d173\U0001bca0",  # tags, musical and shorthand controls
-    *"\ue000\U000f0000\U0010ffff\ufffe\u0378\U000e0fff",  # private, unassigned, no characters
+    *"\ue000\uf8ff\U000f0000\U0010ffff\ufffe\U000e0fff",  # private, no characters, reserved to draw nothing
     *"\ud800\udfff",  # surrogates
 ]
 
@@ -74,6 +74,101 @@ def test_a_name_with_what_cannot_be_seen_is_refused(hidden: str, around: str) ->
     """A character that draws nothing would make two names look equal; the error names it."""
     with pytest.raises(ValueError, match=r"U\+[0-9A-F]{4}"):
         clean_name(around.format(hidden))
+
+
+JOINED = [
+    "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",  # Persian: letters that do not join
+    "\u0645\u06cc\u064e\u200c\u062e\u0648\u0627\u0647\u0645",  # with a vowel sign before the joiner
+    "\u0dc1\u0dca\u200d\u0dbb\u0dd3\u0db8\u0dcf\u0dbd\u0dd2",  # Sinhala: consonants that do
+    "\u0930\u093e\u091c\u0930\u094d\u200c\u0937\u093f",  # Hindi: a virama that is seen
+    "\u0915\u094d\u200d\u0937",
+    "\u0d05\u0d2e\u0d4d\u200d",  # Malayalam, as it was written before Unicode 5.1
+    "\u09b0\u200d\u09cd\u09af\u09be\u099a\u09c7\u09b2",  # Bengali: Rachel
+    "\u0cb0\u200d\u0ccd\u0c95",  # Kannada
+    "\u07de\u07ca\u200c\u07d3",  # N'Ko
+    "\u1820\u180b\u1828\u180e\u1820",  # Mongolian
+    "\u845b\U000e0100\u57ce",  # the form of a Chinese character
+    "Ann \u2600\ufe0f",
+    "Ann \u2600\ufe0e",
+    "\u2764\ufe0f Bob",
+    "Ann \U0001f469\u200d\U0001f4bb",
+    "\U0001f469\U0001f3fd\u200d\u2764\ufe0f\u200d\U0001f469\U0001f3fb",
+    "Ann 1\ufe0f\u20e3",
+    "Ann \U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+]
+
+
+@pytest.mark.parametrize("name", JOINED, ids=ascii)
+def test_what_shapes_a_name_stays_in_it_and_makes_no_other(name: str) -> None:
+    """Joiners and selectors where a script or an emoji needs them; without them it is the same name."""
+    assert clean_name(name) == name
+    assert decode(json.dumps({"type": "join", "username": name})) == Join(username=name)
+    assert shown(name) != name
+    assert name_key(name) == name_key(clean_name(shown(name)))
+
+
+@pytest.mark.parametrize(
+    ("name", "clean"),
+    [
+        ("\u0639\u0644\u06cc\u200c", "\u0639\u0644\u06cc"),
+        ("\u200c\u0639\u0644\u06cc", "\u0639\u0644\u06cc"),
+        (
+            "\u0646\u0648\u0631\u200c\u0627\u0644\u062f\u06cc\u0646",
+            "\u0646\u0648\u0631\u0627\u0644\u062f\u06cc\u0646",
+        ),
+        ("\u0639\u0644\u06cc\u200c\u200c\u0631\u0636\u0627", "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627"),
+        ("\u0639\u0644\u06cc\u200d\u0631\u0636\u0627", "\u0639\u0644\u06cc\u0631\u0636\u0627"),
+        ("\u0639\u0644\u06cc\u200c \u0631\u0636\u0627", "\u0639\u0644\u06cc \u0631\u0636\u0627"),
+    ],
+    ids=ascii,
+)
+def test_a_joiner_that_does_nothing_is_left_out_of_joined_writing(name: str, clean: str) -> None:
+    """Persian keyboards have a key for it: it slips in after letters that do not join, and at the end."""
+    assert clean_name(name) == clean
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Al\u200cice",
+        "Ann\ufe0f",
+        "An\ufe0fn",
+        "1\ufe0f",
+        "Ann \U0001f469\u200d",
+        "\u2600\u200d",
+        "\u0915\u200d\u0937",
+        "Ann\U000e0100",
+        "\uac00\U000e0100",
+        "\u4e2d\u180b",
+        "\u2600\ufe0f\ufe0f",
+        "\U0001f3f4\U000e0067",
+        "\u05d0\u200d\u05d1",
+        "\U0001f3f4\U000e0067\U000e007f",
+        "\u0dc1\u0dca\u200d\u200d\u0dbb",
+        "A\u0301\u180e",
+    ],
+    ids=ascii,
+)
+def test_elsewhere_what_shapes_a_name_is_refused(name: str) -> None:
+    """Where it has no meaning it is one more name that looks like another; the error names it."""
+    with pytest.raises(ValueError, match=r"character U\+(200C|200D|FE0F|E0100|E0067|180B|180E)"):
+        clean_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Ann \U0001fa77", "\U0001fabf", "\U0001fac6", "\U00031350", "\U000323b0\u738b", "\U0001facf", "Ann\u0378"],
+    ids=ascii,
+)
+def test_a_name_may_have_what_this_python_does_not_know(name: str) -> None:
+    """A character of a newer Unicode, or of none yet, draws something."""
+    assert clean_name(name) == name
+
+
+def test_a_chinese_character_that_python_does_not_know_is_chinese() -> None:
+    """So it is not mixed with what is never written with it."""
+    with pytest.raises(ValueError, match="Cyrillic and Han"):
+        clean_name("\u0430\U000323b0")
 
 
 @pytest.mark.parametrize("space", [*"\t\n\r\x0b\x0c\x1c\x1f \x85\u1680\u2000\u2028\u2029\u202f\u205f\u3000"])
@@ -128,7 +223,8 @@ def test_clean_name_is_idempotent_and_visible(name: str) -> None:
     assert unicodedata.is_normalized("NFKC", clean)
     assert clean == clean.strip()
     assert "  " not in clean
-    assert {unicodedata.category(c) for c in clean}.isdisjoint({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+    assert {unicodedata.category(c) for c in clean if visible(c)}.isdisjoint({"Cc", "Cs", "Co", "Zl", "Zp"})
+    assert name_key(clean) == name_key(shown(clean))
     assert unicodedata.category(clean[0])[0] not in "MZ"
     assert decode(json.dumps({"type": "join", "username": name})) == Join(username=clean)
 

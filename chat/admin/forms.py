@@ -1,6 +1,7 @@
 """What the staff fills in: accounts and rooms by their names, as text, for there may be a million of each."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -46,6 +47,14 @@ class RoomField(forms.ModelChoiceField):  # type: ignore[type-arg]  # as above
         super().__init__(models.Room.objects.all(), to_field_name="slug", **options)
 
 
+def _on_one_line(clean: Callable[[str], str], text: str) -> str:
+    """A title or a reason as the wire takes it."""
+    try:
+        return clean(text) if text else ""
+    except ValueError as error:
+        raise ValidationError(_("This %(reason)s."), params={"reason": error}) from None
+
+
 # --- Rooms ---
 
 
@@ -72,6 +81,9 @@ class RoomForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
                     "Choose members or private: a room that is not public never becomes public, nor one of two."
                 )
             )
+
+    def clean_title(self) -> str:
+        return _on_one_line(protocol.clean_title, self.cleaned_data["title"])
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
@@ -172,6 +184,9 @@ class RestrictionForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
             known = initial_of(restriction.person, restriction.username)
             self._kept = "" if known.get("account") or known.get("guest") else restriction.person
             self.initial = {**self.initial, **known, "room": restriction.room}
+
+    def clean_reason(self) -> str:
+        return _on_one_line(protocol.clean_reason, self.cleaned_data["reason"])
 
     def clean_guest(self) -> str:
         guest: str = self.cleaned_data["guest"]

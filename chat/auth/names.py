@@ -5,6 +5,7 @@ SQL) ``fill`` finds.
 """
 
 import asyncio
+import unicodedata
 from collections.abc import Iterable
 from functools import partial
 from itertools import islice
@@ -17,7 +18,7 @@ from django.db.models.signals import post_save
 
 from chat.database import reading
 from chat.models import AccountName
-from chat.protocol import name_key
+from chat.protocol import name_key, shown
 
 _BATCH = 500
 """Names of one query: SQLite took at most 999 parameters for long."""
@@ -26,12 +27,22 @@ _KEY_LENGTH = 600
 
 
 def account_named(username: str) -> AbstractBaseUser | None:
-    """The account of exactly this name, active or not."""
+    """The account of exactly this name, active or not; or of the same name with or without what draws nothing.
+
+    Keyboards differ in the joiners that they put between letters, and nobody sees which were typed.
+    """
     accounts = get_user_model()
-    found: AbstractBaseUser | None = accounts._default_manager.filter(  # noqa: SLF001 Django's documented name for it
-        **{accounts.USERNAME_FIELD: username}
-    ).first()
-    return found
+    manager = accounts._default_manager  # noqa: SLF001 Django's documented name for it
+    found: AbstractBaseUser | None = manager.filter(**{accounts.USERNAME_FIELD: username}).first()
+    if found or username.isascii():
+        return found
+    alike = manager.filter(pk__in=AccountName.objects.filter(key=_key(username)).values("user"))
+    same = [account for account in alike if _shown(account.get_username()) == _shown(username)]
+    return same[0] if len(same) == 1 else None
+
+
+def _shown(name: str) -> str:
+    return shown(unicodedata.normalize("NFKC", name))
 
 
 def taken(name: str, by: Any = None) -> bool:

@@ -97,7 +97,7 @@ from chat.protocol.outgoing import (
     Welcome,
 )
 from chat.protocol.reading import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, kept_at
-from chat.protocol.text import clean_name, clean_title, is_emoji, name_key, visible
+from chat.protocol.text import clean_name, clean_reason, clean_title, is_emoji, name_key, shown, visible
 
 
 def is_hidden(room: str) -> bool:
@@ -198,6 +198,7 @@ __all__ = [
     "UserList",
     "Welcome",
     "clean_name",
+    "clean_reason",
     "clean_title",
     "decode",
     "decode_outgoing",
@@ -208,5 +209,6 @@ __all__ = [
     "kept_at",
     "name_key",
     "now",
+    "shown",
     "visible",
 ]

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -24,10 +24,17 @@ from chat.protocol.commands import (
     Search,
 )
 from chat.protocol.limits import FRAME_LIMIT, NAME_LIMIT, QUERY_LIMIT
+from chat.protocol.mending import without_halves
 from chat.protocol.outgoing import AnyOutgoing, Outgoing
-from chat.protocol.text import CONTROL, check_text, clean_name, clean_title, is_emoji
-
-T = TypeVar("T")
+from chat.protocol.text import (
+    CONTROL,
+    clean_name,
+    clean_query,
+    clean_reason,
+    clean_text,
+    clean_title,
+    is_emoji,
+)
 
 _TEXT = 0x81
 """The first byte of a text frame: FIN, opcode 1."""
@@ -96,8 +103,8 @@ def decode(text: str) -> AnyCommand:
     except msgspec.ValidationError as error:
         raise _explain(str(error), _ref_of(raw)) from None
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        if half := _half_a_pair(text):
-            raise half from None
+        if (whole := _whole(text)) is not None:
+            return decode(whole)
         raise Invalid(ErrorCode.BAD_JSON, f"The frame must be one JSON object: {error}.") from None
     return _checked(command)
 
@@ -120,20 +127,32 @@ def _usable_ref(ref: object) -> str | None:
     return ref if isinstance(ref, str) and 1 <= len(ref) <= 64 and not CONTROL.search(ref) else None  # noqa: PLR2004 Ref's limits
 
 
-def _half_a_pair(text: str) -> Invalid | None:
-    """The error of a text with an unpaired surrogate, which a client makes that cuts an emoji in two.
+_TEXTS = ("content", "query", "title", "reason")
+"""Fields that are mended; in any other an unpaired surrogate is an error."""
 
-    msgspec calls it truncated JSON; but nothing else is wrong, and the answer can name the field and the command.
+
+def _whole(text: str) -> str | None:
+    """The frame without unpaired surrogates, which a client makes that cuts an emoji in two; None if it has none.
+
+    msgspec calls such a frame truncated JSON. Nothing else is wrong with it: what people wrote is mended, and of
+    another field the error can name it, and the command. Raises ``Invalid``.
     """
     try:
-        command = json.loads(text)
+        command = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         return None
-    for field, value in command.items() if isinstance(command, dict) else ():
-        if isinstance(value, str) and re.search(r"[\ud800-\udfff]", value) and f'"{field}"' in _QUOTED_FIELDS:
+    halves = {
+        field: value
+        for field, value in (command.items() if isinstance(command, dict) else ())
+        if isinstance(value, str) and without_halves(value) != value
+    }
+    for field in halves:
+        if field not in _TEXTS and f'"{field}"' in _QUOTED_FIELDS:
             message = f"{field}: must not have an unpaired surrogate"
-            return Invalid(ErrorCode.BAD_FIELD, message, field=field, ref=_usable_ref(command.get("ref")))
-    return None
+            raise Invalid(ErrorCode.BAD_FIELD, message, field=field, ref=_usable_ref(command.get("ref")))
+    return (
+        json.dumps(command | {field: without_halves(value) for field, value in halves.items()}) if halves else None
+    )
 
 
 _AT = re.compile(r" - at `\$\.?(?P<field>[A-Za-z]*)[^`]*`$")
@@ -189,35 +208,31 @@ def _checked(command: AnyCommand) -> AnyCommand:
         raise Invalid(ErrorCode.BAD_FIELD, "ref: must not have control characters", field="ref")
     match command:
         case Post(content=content) | Edit(content=content):
-            _passed("content", check_text, content, ref)
+            return _with(command, "content", clean_text, content)
         case Join(username=str(username)):
-            return msgspec.structs.replace(command, username=_passed("username", clean_name, username, ref))
-        case React(emoji=emoji) if not is_emoji(emoji):
+            return _with(command, "username", clean_name, username)
+        # What stands there already may be taken off, whatever it is.
+        case React(emoji=emoji, on=True) if not is_emoji(emoji):
             raise Invalid(ErrorCode.BAD_FIELD, "emoji: must be one emoji", field="emoji", ref=ref)
         case Search(query=query):
-            _passed("query", check_text, query, ref)
+            return _with(command, "query", clean_query, query)
         case Create(title=str(title)) | Configure(title=str(title)) if title:
-            return msgspec.structs.replace(command, title=_passed("title", clean_title, title, ref))
+            return _with(command, "title", clean_title, title)
         case Kick(reason=reason) | Restrict(reason=reason) | Report(reason=reason) if reason:
-            _check_line("reason", reason, ref)
+            return _with(command, "reason", clean_reason, reason)
         case GetHistory(before=before, after=after) if UNSET not in (before, after):
             message = "after: must not be given together with before"
             raise Invalid(ErrorCode.BAD_FIELD, message, field="after", ref=ref)
     return command
 
 
-def _passed(field: str, check: Callable[[str], T], text: str, ref: str | None) -> T:
-    """What ``check`` makes of a field's text. What is wrong with it, it says in a ValueError."""
+def _with(command: AnyCommand, field: str, clean: Callable[[str], str], text: str) -> AnyCommand:
+    """The command with what ``clean`` makes of a field's text. What is wrong with it, it says in a ValueError."""
     try:
-        return check(text)
+        cleaned = clean(text)
     except ValueError as error:
-        raise Invalid(ErrorCode.BAD_FIELD, f"{field}: {error}", field=field, ref=ref) from None
-
-
-def _check_line(field: str, text: str, ref: str | None) -> None:
-    if "\n" in text or "\t" in text:
-        raise Invalid(ErrorCode.BAD_FIELD, f"{field}: must be one line", field=field, ref=ref)
-    _passed(field, check_text, text, ref)
+        raise Invalid(ErrorCode.BAD_FIELD, f"{field}: {error}", field=field, ref=command.ref or None) from None
+    return command if cleaned is text else msgspec.structs.replace(command, **{field: cleaned})
 
 
 def _tags(union: Any) -> dict[str, type[Struct]]:

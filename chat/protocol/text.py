@@ -1,53 +1,124 @@
-"""What a schema cannot say about text: what is visible, what impersonates, what breaks a terminal or a page."""
+"""What a schema cannot say about text: what is visible, what impersonates, what breaks a terminal or a page.
+
+What cannot be seen in a message is mended, not refused, for people paste it without knowing: see
+chat/protocol/mending.py.
+"""
 
 import re
 import unicodedata
 from functools import lru_cache
 
-from chat.protocol.confusables import SEPARATOR, TABLE
-from chat.protocol.limits import NAME_LIMIT, TITLE_LIMIT
-
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Controls, bidi and zero-width marks, surrogates, private and unassigned characters, separators."""
-_HIDDEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
+from chat.protocol.characters import (
+    BIDI,
+    CONTROLS,
+    HIDDEN,
+    JOINERS,
+    JOINS_LAST,
+    JOINS_NEXT,
+    MARKS,
+    PICTURES,
+    PRIVATE,
+    SKINS,
+    SURROGATES,
+    TAGS,
+    VIRAMAS,
 )
-"""Characters of other categories that draw nothing: fillers, variation selectors, blank Braille, a null note."""
+from chat.protocol.confusables import SEPARATOR, TABLE
+from chat.protocol.limits import CONTENT_LIMIT, NAME_LIMIT, QUERY_LIMIT, REASON_LIMIT, TITLE_LIMIT
+from chat.protocol.mending import BIDI_CONTROL, FLAG_OF_REGION, is_sound, mended
+
+CONTROL = re.compile(f"[{CONTROLS}{SURROGATES}]")
+_HIDDEN = re.compile(f"[{HIDDEN}]")
+_DRAWN = re.compile(f"[^{HIDDEN}]")
+_MARK = re.compile(f"[{MARKS}]")
 _STACKED = 4
 """Marks on one base character of a name: Tibetan and Hebrew need this many, "zalgo" needs more."""
 _STACKED_IN_TEXT = 8
-"""Of a text, which has its own lines to run over: Hebrew with all its points and accents stays below."""
+"""Marks on one base of a text, which has its own lines: Hebrew with all its points and accents stays below."""
 
 
 def visible(character: str) -> bool:
     """Does it draw something?"""
-    category = unicodedata.category(character)
-    return category != "Zs" and category not in _HIDDEN_CATEGORIES and not _HIDDEN.match(character)
+    return not _HIDDEN.match(character)
+
+
+def _stack(limit: int) -> re.Pattern[str]:
+    """More marks on one base than ``limit``. What is invisible between them begins no other base."""
+    return re.compile(f"[{MARKS}](?:[{_UNSEEN_BETWEEN}]*[{MARKS}]){{{limit}}}")
+
+
+_UNSEEN_BETWEEN = f"\xad\u061c\u180e\u200b-\u200f\u2060-\u206f\ufeff{BIDI}{TAGS}"
+_STACK = _stack(_STACKED)
+_STACK_IN_TEXT = _stack(_STACKED_IN_TEXT)
+
+
+# --- Emoji ---
+
+_FLAG = "[\U0001f1e6-\U0001f1ff]{2}"
+_KEYCAP = "[0-9#*]\ufe0f?\u20e3"
+_PICTURE = f"[{PICTURES}](?:\ufe0f?[{SKINS}]|[\ufe0e\ufe0f])?"
+"""A picture with a skin tone or a choice of its form."""
+_PICTURES = f"{_PICTURE}(?:\u200d{_PICTURE})*"
+"""One picture, or several that zero-width joiners make one."""
+_ONE_EMOJI = f"{FLAG_OF_REGION}|{_FLAG}|{_KEYCAP}|{_PICTURES}"
+"""By its shape, as UTS 51 gives it (section 1.4.9): next year's emoji have it too."""
+_EMOJI = re.compile(_ONE_EMOJI)
+
+
+def is_emoji(text: str) -> bool:
+    """Is it one picture and nothing else? Letters, words and what is invisible are not."""
+    return _EMOJI.fullmatch(text) is not None
 
 
 # --- Names ---
+
+
+_MEANT = re.compile(
+    f"(?P<meant>{_ONE_EMOJI}"
+    f"|[{JOINS_NEXT}][{MARKS}]*\u200c(?=\u200c*[{MARKS}]*[{JOINS_LAST}])"
+    f"|[{VIRAMAS}][{JOINERS}]|[^\\W\\d_][{JOINERS}](?=[{VIRAMAS}])"
+    "|[\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003fffd][\ufe00-\ufe02\U000e0100-\U000e01ef]"
+    "|[\u1820-\u18aa][\u180b-\u180d\u180f]|[\u1820-\u18aa]\u180e(?=[\u1820\u1821]))"
+    f"|(?<=[{JOINS_NEXT}{JOINS_LAST}{MARKS}\u200c])[{JOINERS}]|[{JOINERS}](?=[{JOINS_NEXT}{JOINS_LAST}])"
+)
+"""Where a script or an emoji needs a character that draws nothing: a joiner between letters that join, at a virama
+(RFC 5892, appendix A.1 and A.2; Bengali and Kannada have it before the virama too), in an emoji; the form of a
+Chinese character, of a Mongolian letter. In writing that joins, a joiner elsewhere is a slip of the keyboard."""
 
 
 def clean_name(name: str) -> str:
     """A username in NFKC with single inner spaces. Raises ValueError with what is wrong.
 
     People judge names by what they see, so what cannot be seen is refused: it makes two equal-looking names. So is
-    a mixture of scripts that no language needs.
+    a mixture of scripts that no language needs. What cannot be seen but shapes what can, stays; ``name_key`` does
+    not look at it.
     """
     name = " ".join(unicodedata.normalize("NFKC", name).split())
+    if not name.isascii():
+        # NFKC once more: a mark may meet the letter that a joiner kept it from.
+        name = unicodedata.normalize("NFKC", _MEANT.sub(lambda found: found["meant"] or "", name))
     if not 1 <= len(name) <= NAME_LIMIT:
         raise ValueError(f"must have 1 to {NAME_LIMIT} characters, not {len(name)}")
-    for character in name:
-        if character != " " and not visible(character):
-            raise ValueError(f"must not have the invisible or control character U+{ord(character):04X}")
-    if _stacks_more_than(_STACKED, name):
+    _refuse_hidden(name)
+    if _STACK.search(name):
         raise ValueError(f"must not stack more than {_STACKED} marks on one character")
-    if unicodedata.category(name[0]).startswith("M"):
+    if _MARK.match(name):
         raise ValueError("must begin with a visible character, not with a mark on one")
     if not name.isascii():
         _refuse_mixtures(name)
     return name
+
+
+_UNSHOWN = re.compile(f"[{PRIVATE}]")
+
+
+def _refuse_hidden(name: str) -> None:
+    rest = _MEANT.sub(lambda found: "" if found["meant"] else found[0], name).replace(" ", "")
+    if hidden := _HIDDEN.search(rest):
+        raise ValueError(f"must not have the invisible or control character U+{ord(hidden[0]):04X}")
+    # One box is like another: whose font has a sign there sees another name than the others.
+    if private := _UNSHOWN.search(rest):
+        raise ValueError(f"must not have the private character U+{ord(private[0]):04X}")
 
 
 _TOGETHER = (
@@ -68,7 +139,8 @@ _COMMON = frozenset(
 def _script(character: str) -> str | None:
     """The script of a letter, or of a mark that only one script has. Python's database has it in the name."""
     if unicodedata.category(character)[0] not in "LM":
-        return None
+        # Two planes are for Chinese characters, those that Python does not know yet among them.
+        return "Han" if "\U00020000" <= character <= "\U0003fffd" else None
     # "FULLWIDTH" and the like are gone with NFKC.
     first = unicodedata.name(character, "Unnamed").split()[0].capitalize()
     return None if first in _COMMON else _SCRIPTS.get(first, first)
@@ -112,74 +184,47 @@ def _folded(name: str) -> str:
     # The iota under a Greek letter is hardly seen; case folding would make a letter of it.
     name = unicodedata.normalize("NFKD", name).replace("\u0345", "")
     name = unicodedata.normalize("NFKD", name.casefold())
-    return "".join(character for character in name if character == " " or visible(character))
+    return shown(name)
+
+
+def shown(name: str) -> str:
+    """What people see of a name: two of which it is the same cannot be told apart by anybody."""
+    return _NOT_SHOWN.sub("", name)
+
+
+_NOT_SHOWN = re.compile(f"(?! )[{HIDDEN}]")
 
 
 # --- Texts ---
 
-_BIDI_ENDS = {
-    **dict.fromkeys("\u202a\u202b\u202d\u202e", "\u202c"),
-    **dict.fromkeys("\u2066\u2067\u2068", "\u2069"),
-}
-"""Embeddings and overrides, isolates: and what ends them (UAX 9, section 2)."""
-_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_TAG = re.compile("[\U000e0000-\U000e007f]")
-_FLAG_OF_REGION = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")
-"""A black flag, the region's code in tag characters, the end (UTS 51, annex C). There is no other use for tags."""
-_UNWORDLY = re.compile(rf"[^\w\s\x00-\x7f]{{{_STACKED_IN_TEXT + 1},}}")
-"""So many characters without a letter between them: marks, if anywhere, are stacked there."""
+_UNWORDLY = re.compile(r"[^\w\s\x00-\x7f]{2,}")
+"""Characters without a letter between them: marks and selectors, if anywhere, are stacked there."""
 
 
-def check_text(text: str) -> None:
-    """Raises ValueError with what is wrong with a text that people wrote: a message, what is searched for.
+def clean_text(text: str, limit: int = CONTENT_LIMIT) -> str:
+    """A text that people wrote: a message, what is searched for. Raises ValueError with what is wrong.
 
-    Nearly all is legal in some language, so only what would harm others is refused: what is drawn over other
-    lines, turns what follows the text, hides something, or shows nothing.
+    What cannot be seen and would harm is mended: control characters go, line breaks become ours, what turns the
+    text ends with it. What is seen and is drawn over other lines is refused, and so is what shows nothing.
     """
-    # Most texts are printable: that is asked faster.
-    if not text.isprintable() and CONTROL.search(text):
-        raise ValueError("must not have control characters other than line breaks and tabs")
-    if text.isascii():
-        blank = text.isspace() or not text
-    else:
-        _refuse_harm(text)
-        blank = not any(map(visible, set(text)))
-    if blank:
+    ascii_only = text.isascii()
+    if not (ascii_only and text.isprintable()):
+        text = _sound(text, limit)
+        ascii_only = text.isascii()
+    if text.isspace() or not text if ascii_only else not _DRAWN.search(text):
         raise ValueError("must not be blank")
+    return text
 
 
-def _refuse_harm(text: str) -> None:
-    if _TAG.search(text) and (tag := _TAG.search(_FLAG_OF_REGION.sub("", text))):
-        raise ValueError(f"must not have the invisible tag character U+{ord(tag[0]):04X} outside a flag")
-    if _BIDI.search(text) and not _bidi_ends(text):
-        raise ValueError("must end every bidi embedding, override and isolate that it begins")
-    if any(_stacks_more_than(_STACKED_IN_TEXT, run) for run in _UNWORDLY.findall(text)):
+def _sound(text: str, limit: int) -> str:
+    """The text mended, where it has to be. Raises ValueError where marks are stacked in it."""
+    runs = [] if text.isascii() else _UNWORDLY.findall(text)
+    if not is_sound(text, runs):
+        text = mended(text, limit)
+        runs = _UNWORDLY.findall(text)
+    if any(_STACK_IN_TEXT.search(run) for run in runs if len(run) > _STACKED_IN_TEXT):
         raise ValueError(f"must not stack more than {_STACKED_IN_TEXT} marks on one character")
-
-
-def _bidi_ends(text: str) -> bool:
-    """Does each control have its end, in the right order? Then what stands after the text keeps its direction."""
-    ends: list[str] = []
-    for control in _BIDI.findall(text):
-        if control in _BIDI_ENDS:
-            ends.append(_BIDI_ENDS[control])
-        elif not ends or ends.pop() != control:
-            return False
-    return not ends
-
-
-def _stacks_more_than(limit: int, text: str) -> bool:
-    """Marks on one base. What is invisible between them begins no other base."""
-    marks = 0
-    for character in text:
-        category = unicodedata.category(character)
-        if category[0] == "M":
-            marks += 1
-        elif category != "Cf":
-            marks = 0
-        if marks > limit:
-            return True
-    return False
+    return text
 
 
 def clean_title(title: str) -> str:
@@ -187,37 +232,26 @@ def clean_title(title: str) -> str:
 
     It names no person, so it may mix scripts, and have emoji.
     """
-    title = " ".join(unicodedata.normalize("NFC", title).split())
+    title = one_line(title, TITLE_LIMIT)
     if not 1 <= len(title) <= TITLE_LIMIT:
         raise ValueError(f"must have 1 to {TITLE_LIMIT} characters, not {len(title)}")
-    if CONTROL.search(title) or _BIDI.search(title):
-        raise ValueError("must not have control characters")
-    check_text(title)
-    if _stacks_more_than(_STACKED, title):
+    clean_text(title)
+    if _STACK.search(title):
         raise ValueError(f"must not stack more than {_STACKED} marks on one character")
     return title
 
 
-# --- Emoji ---
-
-_FLAG = re.compile("[\U0001f1e6-\U0001f1ff]{2}")
-_KEYCAP = re.compile("[0-9#*]\ufe0f?\u20e3")
-_MODIFIERS = "[\ufe0f\u20e3\U0001f3fb-\U0001f3ff]"
-"""Variation selector, keycap frame, skin tones (UTS 51)."""
-_PICTURES = re.compile(f"(.){_MODIFIERS}*(?:\u200d(.){_MODIFIERS}*)*")
-"""One picture, or several that zero-width joiners make one."""
-_PICTURE_CATEGORIES = frozenset({"So", "Po", "Sm"})
+def clean_query(query: str) -> str:
+    """What is searched for. Raises ValueError as ``clean_text``."""
+    return clean_text(query, QUERY_LIMIT)
 
 
-def is_emoji(text: str) -> bool:
-    """Is it one picture and nothing else? Letters, words and what is invisible are not."""
-    if any(kind.fullmatch(text) for kind in (_FLAG, _FLAG_OF_REGION, _KEYCAP)):
-        return True
-    if not _PICTURES.fullmatch(text):
-        return False
-    parts = [part for part in re.sub(_MODIFIERS, "", text).split("\u200d") if part]
-    return bool(parts) and all(part == "\u2139" or _is_picture(part) for part in parts)
+def clean_reason(reason: str) -> str:
+    """A reason on one line. Raises ValueError where it shows nothing."""
+    return clean_text(one_line(reason, REASON_LIMIT), REASON_LIMIT)
 
 
-def _is_picture(character: str) -> bool:
-    return not character.isascii() and unicodedata.category(character) in _PICTURE_CATEGORIES
+def one_line(text: str, limit: int) -> str:
+    """Mended, in NFC with single inner spaces; nothing turns it, for it stands beside others' words."""
+    text = BIDI_CONTROL.sub("", mended(text, limit))
+    return " ".join(unicodedata.normalize("NFC", text).split())

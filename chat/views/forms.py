@@ -71,6 +71,12 @@ class NewRoomForm(forms.Form):
         help_text=_("Only for a room that everybody may come into."),
     )
 
+    def clean_title(self) -> str:
+        try:
+            return protocol.clean_title(self.cleaned_data["title"])
+        except ValueError as error:
+            raise forms.ValidationError(_("A title %(reason)s."), params={"reason": error}) from None
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = self.cleaned_data
         if cleaned.get("kind") == Kind.PUBLIC and not cleaned.get("room") and "room" not in self.errors:

@@ -47,12 +47,13 @@ import {Dispatch} from "./dispatch.js";
 import {ChatError} from "./errors.js";
 import {Moderation} from "./moderation.js";
 import * as objections from "./objections.js";
-import {CLOSE, ERROR, LIMIT, comesBack, wellFormed} from "./protocol.js";
+import {CLOSE, ERROR, LIMIT, comesBack} from "./protocol.js";
 import {Person} from "./person.js";
 import {Queries} from "./queries.js";
 import {newRef} from "./refs.js";
 import {Rooms} from "./rooms.js";
 import {Signals} from "./signals.js";
+import {mended} from "./text.js";
 
 /** Names of events that the client makes itself: no frame may pass for one of them. */
 const OWN_EVENTS = new Set(["state", "reset", "pending", "sent", "later", "refused"]);
@@ -172,17 +173,19 @@ export class ChatClient extends EventTarget {
   // --- Messages ---
 
   /**
-   * Say something. It is kept until the server has answered, through any number of lost connections.
+   * Say something. It is kept until the server has answered, through any number of lost connections. Characters that
+   * draw nothing and are of no use are left out, as the server would do it (text.js).
    * @param {{ref?: string, replyTo?: number}} [options] ref: of an earlier try, to be sure that there is one message;
    *   replyTo: the id of the message that this answers
    * @returns {Promise<{id: number, seq: number, timestamp: number}>} rejected with a ChatError when the
    *   message will not be sent
    */
   send(room, content, {ref = newRef(), replyTo} = {}) {
-    const entry = {ref, room, content: wellFormed(content)};
+    const said = mended(content, LIMIT.CONTENT);
+    const entry = {ref, room, content: said};
     if (replyTo !== undefined) Object.assign(entry, {replyTo, epoch: this.#rooms.epochOf(room)});
     this.#signals.spoke(room);
-    return this.#dispatch.put(entry, objections.toContent(content) ?? this.#absence(room));
+    return this.#dispatch.put(entry, objections.toContent(said) ?? this.#absence(room));
   }
 
   /** The messages of a room that were not acknowledged: [{ref, room, content, replyTo?, at, tries}], oldest first. */
@@ -205,7 +208,8 @@ export class ChatClient extends EventTarget {
    * @returns {Promise<{id: number, seq: number}>} rejected with a ChatError when it will not be done
    */
   edit(room, id, content) {
-    return this.#change(room, {type: "edit", id, content: wellFormed(content)}, objections.toContent(content));
+    const said = mended(content, LIMIT.CONTENT);
+    return this.#change(room, {type: "edit", id, content: said}, objections.toContent(said));
   }
 
   /** Delete a message: one's own, and moderators those of others. */
@@ -246,8 +250,9 @@ export class ChatClient extends EventTarget {
    * @returns {Promise<{messages: object[], more: boolean}>} newest first; rejected like `history`
    */
   search(room, query, {before, limit = 20} = {}) {
-    const command = {type: "search", room, query: wellFormed(query), before, limit: Math.min(limit, LIMIT.HISTORY)};
-    return this.#ask(command, objections.toQuery(query));
+    const words = mended(query, LIMIT.QUERY);
+    const command = {type: "search", room, query: words, before, limit: Math.min(limit, LIMIT.HISTORY)};
+    return this.#ask(command, objections.toQuery(words));
   }
 
   #change(room, change, objection) {

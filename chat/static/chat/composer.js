@@ -1,14 +1,13 @@
 import {characters, LIMIT} from "./protocol.js";
+import {isBlank, mended} from "./text.js";
 import {words} from "./words.js";
 
 /** Characters before the limit from which the count is shown. */
 const NEAR_LIMIT = 400;
-/** What the server refuses in a text, as pasted from elsewhere: control characters but tab and line breaks. */
-const CONTROL = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/g;
 
-/** The text as it is sent: without control characters and without the blank lines around it. */
+/** The text as it is sent: mended, and without the blank lines around it. */
 export function cleaned(text) {
-  return text.replace(CONTROL, "").replace(/^\s*\n/, "").trimEnd();
+  return mended(text.replace(/^\s*\n/, "").trimEnd(), LIMIT.CONTENT).trimEnd();
 }
 
 /** Where a message is written. Enter sends, Shift+Enter breaks the line, and an input method has both first. */
@@ -77,7 +76,7 @@ export class Composer {
 
   #send() {
     const text = cleaned(this.#field.value);
-    if (this.#field.disabled || !text.trim() || characters(text) > LIMIT.CONTENT) return;
+    if (this.#field.disabled || isBlank(text) || characters(text) > LIMIT.CONTENT) return;
     this.text = "";
     this.focus();
     this.#on.send(text);

@@ -2,6 +2,7 @@
 
 import {ChatError} from "./errors.js";
 import {characters, ERROR, LIMIT} from "./protocol.js";
+import {isBlank} from "./text.js";
 
 export function toContent(text) {
   return toText(text, {field: "content", subject: "The message", limit: LIMIT.CONTENT});
@@ -16,7 +17,7 @@ export function toEmoji(text) {
 }
 
 function toText(text, {field, subject, limit}) {
-  if (!text.trim()) return new ChatError(ERROR.BAD_FIELD, `${subject} is empty.`, {field});
+  if (isBlank(text)) return new ChatError(ERROR.BAD_FIELD, `${subject} is empty.`, {field});
   if (characters(text) > limit) {
     return new ChatError(ERROR.BAD_FIELD, `${subject} has more than ${limit} characters.`, {field});
   }

@@ -99,8 +99,3 @@ export function characters(text) {
   for (let i = 0; i < text.length; i += text.codePointAt(i) > 0xffff ? 2 : 1) count += 1;
   return count;
 }
-
-/** The text without unpaired surrogates, which are no characters and make a frame that nobody may answer. */
-export function wellFormed(text) {
-  return text.replace(/\p{Surrogate}/gu, "\ufffd");
-}

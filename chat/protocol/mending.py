@@ -1,0 +1,77 @@
+"""What is mended in a text: what nobody sees and nobody needs, and what would turn or break what stands around it.
+
+chat/static/chat/text.js does the same before it sends; tests/texts.json holds the two equal.
+"""
+
+import re
+
+from chat.protocol.characters import BIDI, NONCHARACTERS, SELECTORS, SURROGATES, TAGS, UNUSED
+
+FLAG_OF_REGION = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f"
+"""A black flag, the region's code in tag characters, the end (UTS 51, annex C). There is no other use for tags."""
+_LINE_BREAK = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+"""Line breaks of other systems and programs."""
+_SURROGATE = re.compile(f"[{SURROGATES}]")
+_DROPPED = re.compile(f"[\x00-\x08\x0e-\x1f\x7f-\x9f{NONCHARACTERS}{UNUSED}]")
+_TAG = re.compile(f"({FLAG_OF_REGION})|[{TAGS}]")
+_SELECTORS = re.compile(f"([{SELECTORS}])[{SELECTORS}]+")
+"""One chooses a form, more can only hide something."""
+BIDI_CONTROL = re.compile(f"[{BIDI}]")
+_UNSOUND = re.compile(
+    f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{SURROGATES}\ufdd0-\ufdef\ufffe\uffff{UNUSED}{BIDI}]"
+)
+"""What is mended, of the first plane: Python searches for a class of that alone by a table."""
+_UNSOUND_BEYOND = re.compile("[^\x00-\U0001fffd]")
+"""Tags and noncharacters are there, and hardly anything that people write."""
+_EMBEDDINGS, _ISOLATES = "\u202a\u202b\u202d\u202e", "\u2066\u2067\u2068"
+_PDF, _PDI = "\u202c", "\u2069"
+"""What ends an embedding or override, and an isolate (UAX 9, section 2)."""
+
+
+def is_sound(text: str, runs: list[str]) -> bool:
+    """Would ``mended`` leave it as it is, but for bidi controls? ``runs`` are where the text has no letters."""
+    # Whatever is mended is not printable, but for selectors; most texts are, and that is asked faster.
+    if not text.isprintable() and (_UNSOUND.search(text) or _UNSOUND_BEYOND.search(text)):
+        return False
+    return not any(map(_SELECTORS.search, runs))
+
+
+def mended(text: str, limit: int) -> str:
+    """The text without what cannot be seen and is of no use, of at most ``limit`` characters if it had no more."""
+    text = _LINE_BREAK.sub("\n", text)
+    text = without_halves(_DROPPED.sub("", text))
+    text = _SELECTORS.sub(r"\1", _TAG.sub(lambda found: found[1] or "", text))
+    closed = _closed(text) if BIDI_CONTROL.search(text) else text
+    return closed if len(closed) <= limit else BIDI_CONTROL.sub("", text)
+
+
+def without_halves(text: str) -> str:
+    """The text with U+FFFD for each unpaired surrogate."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _closed(text: str) -> str:
+    """Each bidi control with its end, in the right order: what stands after the text keeps its direction."""
+    parts: list[str] = []
+    ends: list[str] = []
+    done = isolates = 0
+    for found in BIDI_CONTROL.finditer(text):
+        parts.append(text[done : found.start()])
+        done = found.end()
+        control = found[0]
+        if control in _EMBEDDINGS:
+            ends.append(_PDF)
+        elif control in _ISOLATES:
+            ends.append(_PDI)
+            isolates += 1
+        elif control == _PDI and isolates:
+            # It ends what began within the isolate too.
+            while (end := ends.pop()) != _PDI:
+                parts.append(end)
+            isolates -= 1
+        elif ends and ends[-1] == control:
+            ends.pop()
+        else:
+            control = ""
+        parts.append(control)
+    return "".join((*parts, text[done:], *reversed(ends)))

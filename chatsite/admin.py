@@ -1,0 +1,59 @@
+"""Accounts in the admin: their names follow the rule of the sign-up page, not Django's narrower one."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm, UsernameField
+from django.contrib.auth.models import User
+from django.utils.translation import gettext_lazy as _
+
+from chatsite.accounts import account_name
+
+
+class AccountNameForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """An account's name as it was, or one that could be signed up with and that nobody has."""
+
+    username = UsernameField(label=_("Username"), max_length=150)
+
+    class Meta:
+        model = User
+        fields: Any = "__all__"
+        # Else the model's own rule for names would be asked too.
+        exclude = ("username",)  # noqa: DJ006 which is what this is for
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The form of those who may only look has no fields.
+        if "username" in self.fields:
+            self.initial.setdefault("username", self.instance.username)
+
+    def clean_username(self) -> str:
+        name: str = self.cleaned_data["username"]
+        if name != self.instance.username:
+            name = account_name(name)
+            if User.objects.filter(username=name).exclude(pk=self.instance.pk).exists():
+                raise forms.ValidationError(self.instance.unique_error_message(User, ("username",)))
+        self.instance.username = name
+        return name
+
+
+class ChangeForm(AccountNameForm, UserChangeForm):  # type: ignore[type-arg]
+    class Meta(AccountNameForm.Meta):
+        pass
+
+
+class CreationForm(AccountNameForm, AdminUserCreationForm):  # type: ignore[type-arg]
+    class Meta(AccountNameForm.Meta):
+        fields = ()
+
+
+class AccountAdmin(UserAdmin):  # type: ignore[type-arg]
+    form = ChangeForm
+    add_form = CreationForm
+
+
+# Django's registration comes with the import above.
+admin.site.unregister(User)
+admin.site.register(User, AccountAdmin)
