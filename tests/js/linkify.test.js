@@ -47,6 +47,89 @@ for (const [text, ...expected] of [
   ["https://exam\u200bple.com", "https://exam"],
   ["https://example.com\u200f تعال", "https://example.com"],
   ["\u2067https://example.com/a\u2069", "https://example.com/a"],
+  // An apostrophe belongs to the word; a quotation ends where it was begun.
+  ["https://en.wikipedia.org/wiki/Moore's_law", "https://en.wikipedia.org/wiki/Moore's_law"],
+  ["(https://en.wikipedia.org/wiki/Moore’s_law)", "https://en.wikipedia.org/wiki/Moore’s_law"],
+  ["'https://en.wikipedia.org/wiki/Moore's_law'", "https://en.wikipedia.org/wiki/Moore's_law"],
+  ["{'url':'https://a.example/x','n':1}", "https://a.example/x"],
+  ["‘https://a.example/x’, she said", "https://a.example/x"],
+  ["the players' https://a.example/x'", "https://a.example/x"],
+  ["«https://a.example/x» „https://b.example/y“ ‹https://c.example›", "https://a.example/x", "https://b.example/y", "https://c.example"],
+  ["`https://a.example/x`y", "https://a.example/x"],
+  // The sentence goes on in another script.
+  ["https://example.com에서 봤어", "https://example.com"],
+  ["https://example.com.에서", "https://example.com"],
+  ["https://example.comを見て", "https://example.com"],
+  ["https://example.comпривет", "https://example.com"],
+  ["https://example.comสวัสดี", "https://example.com"],
+  ["https://例え.jp에서", "https://例え.jp"],
+  ["https://example.com:8000에서", "https://example.com:8000"],
+  ["https://t.cn/abc《가》", "https://t.cn/abc"],
+  ["https://t.cn《가》", "https://t.cn"],
+  ["「https://t.cn/abc」と『https://t.cn/d』", "https://t.cn/abc", "https://t.cn/d"],
+  ["【https://t.cn/abc】〈https://t.cn〉［https://t.cn/x］", "https://t.cn/abc", "https://t.cn", "https://t.cn/x"],
+  ["https://example.com؟", "https://example.com"],
+  ["https://example.com/x؟ ثم", "https://example.com/x"],
+  ["https://example.com، https://example.com/a؛", "https://example.com", "https://example.com/a"],
+  ["https://example.com। https://example.com/a।", "https://example.com", "https://example.com/a"],
+  ["https://example.com/a።", "https://example.com/a"],
+  ["https://example.com👍", "https://example.com"],
+  ["https://example.com/a👍🏽❤️!", "https://example.com/a"],
+  ["https://example.com/a 👍", "https://example.com/a"],
+  ["https://example.com/a🫆🩷", "https://example.com/a"],
+  ["https://example.com/a!🎉…", "https://example.com/a"],
+  ["https://en.wiktionary.org/wiki/👍", "https://en.wiktionary.org/wiki/👍"],
+  ["https://example.com/?q=👍&x", "https://example.com/?q=👍&x"],
+  ["https://example.com?검색=값", "https://example.com?검색=값"],
+  ["https://fa.wikipedia.org/wiki/علی\u200cرضا", "https://fa.wikipedia.org/wiki/علی\u200cرضا"],
+  ["https://ja.wikipedia.org/wiki/東京タワー。", "https://ja.wikipedia.org/wiki/東京タワー"],
+  // Markup of other places.
+  ["**https://example.com/x**", "https://example.com/x"],
+  ["_https://example.com/a_b_", "https://example.com/a_b"],
+  ["~~https://example.com/~ann~~", "https://example.com/~ann"],
+  ["[a](https://example.com/x)다음", "https://example.com/x"],
+  ["||https://example.com/x||", "https://example.com/x"],
+  ["<https://example.com/a_(b)>", "https://example.com/a_(b)"],
+  ["https://example.com/a_[b]_{c}", "https://example.com/a_[b]_{c}"],
+  ["{https://example.com/a}", "https://example.com/a"],
+  ["https://example.com/a—and so on", "https://example.com/a—and"],
+  ["https://example.com—and", "https://example.com"],
+  ["https://example.com/a — b", "https://example.com/a"],
+  ["https://example.com/a?!?!", "https://example.com/a"],
+  // Hosts: what people read is where they go, or it is no link.
+  ["https://127.1/ https://0x7f.0.0.1 https://2130706433"],
+  ["https://127.0.0.1:8000/x", "https://127.0.0.1:8000/x"],
+  ["https://[::1]:8000/x", "https://[::1]:8000/x"],
+  ["http://example.com:80/x", "http://example.com:80/x"],
+  ["https://example.com:", "https://example.com"],
+  ["https://example.com:99999/"],
+  ["https://Example.COM:443", "https://Example.COM:443"],
+  ["https://exa%6dple.com/"],
+  ["https://ｅxample.com/"],
+  ["https://аpple.com/"], // the first letter is Cyrillic
+  ["https://www.paypаl.com/"],
+  ["https://аррӏе.com/"],
+  ["https://ɢoogle.com/"],
+  ["https://ονο.com/"],
+  ["https://faceboоk.com"],
+  ["https://bank.example\\@evil.example/", "https://bank.example"],
+  ["https://bank.example,@evil.example/"],
+  ["https://user:pass@evil.example:443/"],
+  ["https://münchen.de/x", "https://münchen.de/x"],
+  ["https://www.straße.de", "https://www.straße.de"],
+  ["https://пример.рф/путь", "https://пример.рф/путь"],
+  ["https://www.пример.рф", "https://www.пример.рф"],
+  ["https://президент.com", "https://президент.com"],
+  ["https://www.example.中国/x", "https://www.example.中国/x"],
+  ["https://उदाहरण.भारत", "https://उदाहरण.भारत"],
+  ["https://مثال.السعودية/x", "https://مثال.السعودية/x"],
+  ["https://한국.kr", "https://한국.kr"],
+  ["https://my_host.example/x", "https://my_host.example/x"],
+  ["https://example.com.", "https://example.com"],
+  ["https://example.com-", "https://example.com"],
+  ["https://-bad-.example"],
+  ["https://a..b"],
+  ["http://localhost:8000/x", "http://localhost:8000/x"],
   // Texts without spaces.
   ["見て。https://例え.jp/道。次", "https://例え.jp/道"],
   ["（https://example.com）", "https://example.com"],
@@ -55,9 +138,22 @@ for (const [text, ...expected] of [
 }
 
 test("An international host is shown as written and opened as what it is.", () => {
-  const [{text, href}] = linkify("https://аpple.com/"); // the first letter is Cyrillic
-  assert.equal(text, "https://аpple.com/");
-  assert.equal(href, "https://xn--pple-43d.com/");
+  const [{text, href}] = linkify("https://пример.рф/");
+  assert.equal(text, "https://пример.рф/");
+  assert.equal(href, "https://xn--e1afmkfd.xn--p1ai/");
+});
+
+test("No link leads to a host that people do not read.", () => {
+  const ends = ["com", "de", "рф", "中国", "한국"];
+  const foreign = ["에서", "привет", "を", "؟", "👍", "《가》", "।", "ı", "а", "ο", "中"];
+  for (const end of ends) {
+    for (const after of [...foreign, ...foreign.map((word) => `${word}x.org`)]) {
+      for (const {text, href} of linkify(`https://host.${end}${after}`)) {
+        if (href) assert.equal(new URL(text).href, href);
+        if (href && end === "com") assert.equal(new URL(href).host, "host.com", text);
+      }
+    }
+  }
 });
 
 test("The parts, joined, are the text; each link is http or https with a host.", () => {
@@ -80,6 +176,15 @@ test("Huge input takes work in proportion to its size.", () => {
     (n) => `https://example.com/${".".repeat(n)}`,
     (n) => "https://a.b ".repeat(n / 4),
     (n) => "h".repeat(n),
+    (n) => `https://example.com/${"👍".repeat(n / 2)}`,
+    (n) => `https://example.com/a${"👍!".repeat(n / 3)}`,
+    (n) => `'https://example.com/${"'".repeat(n)}`,
+    (n) => `https://${"a.".repeat(n / 2)}`,
+    (n) => `https://${"에a".repeat(n / 2)}`,
+    (n) => `https://${"a에.".repeat(n / 3)}`,
+    (n) => "https://a@".repeat(n / 10),
+    (n) => "https://аa".repeat(n / 10),
+    (n) => `https://example.com/${"a\u200c".repeat(n / 2)}`,
   ];
   for (const make of hostile) {
     const growth = growthOf((n) => linkify(make(n)), 5_000);

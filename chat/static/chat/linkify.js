@@ -1,19 +1,28 @@
 /**
  * Find web addresses in plain text. Pure: it yields parts, whoever draws them makes elements of them.
  *
- * Only http and https, only with a host, and never with a user name before the host: in
- * `https://bank.example@evil.example` people read the first name and go to the second.
+ * Only http and https, only with a host that people read as it is (link-host.js). An address ends where the sentence
+ * ends: punctuation, quotes and brackets that belong to the sentence are not part of it.
  */
 
+import {hostEnd, isSame} from "./link-host.js";
+
+const SCHEME = /(?<![a-z0-9])https?:\/\//giu;
 /**
- * An address ends at white space, quotes and angle brackets, at marks that draw nothing or turn the text, and at
- * the full-width punctuation of texts that have no spaces (browsers would read "。" as a dot of the host).
+ * What follows the host. It ends at white space, at double quotes and angle brackets, at marks that draw nothing or turn
+ * the text (joiners within a word are part of it), and at the punctuation of scripts that put no space after it.
  */
-const CANDIDATE = /\bhttps?:\/\/[^\s<>"'`“”„‘’«»\p{Cc}\p{Cf}\p{Zl}\p{Zp}。，、！？：；（）「」『』【】]+/giu;
+const REST =
+  /[/?#](?:[^\s<>"`“”„‟‘‚‛«»‹›\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}、。〈-】〔-〛！（），：；？［］｛｝｟-､،؛؟۔।॥။၊።፣፤፥។៖༎།։]|(?<=[\p{L}\p{M}])[\u200c\u200d](?=[\p{L}\p{M}]))*/uy;
 const LONGEST = 2_048;
 /** What follows an address in a sentence more often than it ends one. */
-const TRAILING = new Set(".,:;!?*…");
-const BRACKETS = new Map([[")", "("], ["]", "["], ["}", "{"]]);
+const TRAILING = /[.,:;!?*|^'’…‥‼⁇-⁉·–—]/u;
+/** Wrapped around words by those who know Markdown. */
+const WRAPPING = new Set(["_", "~"]);
+const PICTURE = /[\p{Extended_Pictographic}\u{1f000}-\u{1faff}\u{1fc00}-\u{1fffd}\ufe0e\ufe0f\u20e3]/u;
+const CLOSERS = new Map([["(", ")"], ["[", "]"], ["{", "}"]]);
+const OPENERS = new Map([...CLOSERS].map(([opener, closer]) => [closer, opener]));
+const APOSTROPHES = new Map([["'", "'"], ["‘", "’"], ["’", "’"], ["‚", "’"], ["‛", "’"]]);
 
 /**
  * @param {string} text
@@ -21,24 +30,36 @@ const BRACKETS = new Map([[")", "("], ["]", "["], ["}", "{"]]);
  */
 export function linkify(text) {
   const parts = [];
-  let done = 0;
-  for (const match of text.matchAll(CANDIDATE)) {
-    const address = trimmed(match[0]);
-    const href = safe(address);
+  let done = 0; // what the parts have
+  let seen = 0; // what may have been a link; it is not looked into for another
+  for (const {index, 0: scheme} of text.matchAll(SCHEME)) {
+    if (index < seen) continue;
+    const host = index + scheme.length;
+    const until = hostEnd(text, host);
+    if (until < 0) continue;
+    const rest = following(text, until);
+    const address = text.slice(index, until) + trimmed(rest, text[index - 1]);
+    const href = safe(address, text.slice(host, until));
+    seen = until + (href ? 0 : rest.length);
     if (!href) continue;
-    if (match.index > done) parts.push({text: text.slice(done, match.index)});
+    if (index > done) parts.push({text: text.slice(done, index)});
     parts.push({text: address, href});
-    done = match.index + address.length;
+    done = seen = index + address.length;
   }
   if (done < text.length) parts.push({text: text.slice(done)});
   return parts;
 }
 
+function following(text, at) {
+  REST.lastIndex = at;
+  return REST.exec(text)?.[0] ?? "";
+}
+
 /** The address as a browser would open it, or null when it is none of ours. */
-function safe(address) {
+function safe(address, host) {
   const url = address.length <= LONGEST ? parsed(address) : null;
   if (url?.protocol !== "http:" && url?.protocol !== "https:") return null;
-  return url.hostname && !url.username && !url.password ? url.href : null;
+  return url.hostname && !url.username && !url.password && isSame(host, url) ? url.href : null;
 }
 
 function parsed(address) {
@@ -49,26 +70,39 @@ function parsed(address) {
   }
 }
 
-/** Without the punctuation of the sentence around it, and without a bracket that was opened before it. */
-function trimmed(address) {
-  const excess = unopened(address);
-  let end = address.length;
-  for (; end > 0; end -= 1) {
-    const last = address[end - 1];
-    if (excess.get(last) > 0) excess.set(last, excess.get(last) - 1);
-    else if (!TRAILING.has(last)) break;
+/** Without what belongs to the sentence around it. */
+function trimmed(rest, before) {
+  const characters = [...within(rest, before)];
+  let end = characters.length;
+  for (let last = end; last === end && end > 0; ) {
+    while (end > 0 && isSentences(characters[end - 1], before)) end -= 1;
+    last = beforePictures(characters, end);
+    // Pictures that are all there is between two slashes are what the address is about.
+    if (last < end && !/[/=#?]/.test(characters[last - 1])) end = last;
+    else break;
   }
-  return address.slice(0, end);
+  return characters.slice(0, end).join("");
 }
 
-/** How many closing brackets of each kind the address has more than opening ones. */
-function unopened(address) {
-  const excess = new Map([...BRACKETS.keys()].map((closing) => [closing, 0]));
-  const closers = new Map([...BRACKETS].map(([closing, opening]) => [opening, closing]));
-  for (const character of address) {
-    if (excess.has(character)) excess.set(character, excess.get(character) + 1);
-    const closer = closers.get(character);
-    if (closer) excess.set(closer, excess.get(closer) - 1);
+function isSentences(character, before) {
+  return TRAILING.test(character) || (WRAPPING.has(character) && character === before);
+}
+
+function beforePictures(characters, end) {
+  let place = end;
+  while (place > 0 && PICTURE.test(characters[place - 1])) place -= 1;
+  return place;
+}
+
+/** Up to a bracket that was opened before the address, and to the end of a quotation that it begins. */
+function within(rest, before) {
+  const closing = APOSTROPHES.get(before);
+  const open = {")": 0, "]": 0, "}": 0};
+  for (let at = 0; at < rest.length; at += 1) {
+    const character = rest[at];
+    if (character === closing && !/[\p{L}\p{M}\p{N}_]/u.test(rest[at + 1] ?? " ")) return rest.slice(0, at);
+    if (CLOSERS.has(character)) open[CLOSERS.get(character)] += 1;
+    else if (OPENERS.has(character) && (open[character] -= 1) < 0) return rest.slice(0, at);
   }
-  return excess;
+  return rest;
 }

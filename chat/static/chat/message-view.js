@@ -67,7 +67,9 @@ function text({content, edited}) {
 }
 
 function link({text: shown, href}) {
-  const properties = {href, rel: "noopener noreferrer nofollow ugc", target: "_blank", title: href, tabIndex: -1};
+  // From left to right in any text: else the host may not stand where an address has it.
+  const safety = {rel: "noopener noreferrer nofollow ugc", target: "_blank", dir: "ltr"};
+  const properties = {href, title: href, tabIndex: -1, ...safety};
   return make("a", properties, shown);
 }
 
