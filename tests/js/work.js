@@ -46,8 +46,11 @@ export function growthOf(call, size) {
 export function cpuGrowthOf(call, size) {
   const least = (n) => Math.min(...Array.from({length: 5}, () => cpuOf(() => call(n))));
   call(size);
-  return least(4 * size) / least(size);
+  return least(4 * size) / Math.max(least(size), NOISE);
 }
+
+/** Microseconds that are too few to compare. */
+const NOISE = 1_000;
 
 function cpuOf(call) {
   const before = process.cpuUsage();

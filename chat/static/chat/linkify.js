@@ -12,8 +12,8 @@ const SCHEME = /(?<![a-z0-9])https?:\/\//giu;
  * What follows the host. It ends at white space, at double quotes and angle brackets, at marks that draw nothing or turn
  * the text (joiners within a word are part of it), and at the punctuation of scripts that put no space after it.
  */
-const REST =
-  /[/?#](?:[^\s<>"`“”„‟‘‚‛«»‹›\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}、。〈-】〔-〛！（），：；？［］｛｝｟-､،؛؟۔।॥။၊።፣፤፥។៖༎།։]|(?<=[\p{L}\p{M}])[\u200c\u200d](?=[\p{L}\p{M}]))*/uy;
+const ORDINARY = String.raw`[^\s<>"\x60“”„‟‘‚‛«»‹›\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}、。〈-】〔-〛！（），：；？［］｛｝｟-､،؛؟۔।॥။၊።፣፤፥។៖༎།։]*`;
+const REST = new RegExp(String.raw`[/?#]${ORDINARY}(?:(?<=[\p{L}\p{M}])[\u200c\u200d](?=[\p{L}\p{M}])${ORDINARY})*`, "uy");
 const LONGEST = 2_048;
 /** What follows an address in a sentence more often than it ends one. */
 const TRAILING = /[.,:;!?*|^'’…‥‼⁇-⁉·–—]/u;
