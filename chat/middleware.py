@@ -1,4 +1,4 @@
-"""What a project names in MIDDLEWARE, before Django's sessions: tries of passwords, and the browser's cookie."""
+"""The middleware that a project names before Django's sessions: refused passwords, and the browser's cookie."""
 
 from collections.abc import Callable
 

@@ -168,10 +168,12 @@ async def test_a_mute_follows_the_browser(alice: Persona, browser: Browser) -> N
     assert await asked(again, "message", content="hi") == ErrorCode.MUTED
 
 
-@pytest.mark.parametrize("way", ["another name", "another session", "another account", "a new account", "a token"])
+@pytest.mark.parametrize(
+    "way", ["another name", "another session", "another account", "a new account", "a token", "no session"]
+)
 @pytest.mark.parametrize("verb", ["kick", "ban"])
 async def test_a_guest_who_is_out_stays_out(alice: Persona, browser: Browser, way: str, verb: str) -> None:
-    """Whatever else the browser comes with."""
+    """The browser's name, session, account or token makes no difference."""
     bob = await account("Bob")
     await browser.choose("Gina")
     gina = await browser.socket("Gina")
@@ -192,6 +194,9 @@ async def test_a_guest_who_is_out_stays_out(alice: Persona, browser: Browser, wa
         case "a new account":
             await browser.sign_up("Bertha")
             assert await browser.is_out("Bertha")
+        case "no session":
+            browser.forget("sessionid")
+            assert await asked(await browser.socket("Robot"), "join", username="Robot") == ErrorCode.BANNED
         case "a token":
             token = await in_a_thread(tokens.mint)(bob, 1)
             assert await asked(await browser.socket("Bob"), "join", token=token) == ErrorCode.BANNED
@@ -267,7 +272,7 @@ async def test_a_look_at_a_page_sets_no_cookie(browser: Browser, alice: Persona)
 
 
 async def test_a_cookie_of_another_site_s_making_restricts_nobody(alice: Persona, browser: Browser) -> None:
-    """What is not signed by us says nothing, and breaks nothing."""
+    """A cookie without our signature says nothing, and breaks nothing."""
     await browser.choose("Gina")
     for value in ("x", "a.b.c", "." * 5_000, '"', "eyJ:1:2"):
         browser.client.cookies["chat_browser"] = value
@@ -326,7 +331,7 @@ async def sharing(who: Persona, username: str) -> tuple[int, bool]:
 
 
 async def test_it_is_told_how_many_share_an_address(alice: Persona, person: Enter) -> None:
-    """Other guests in the room, each once; of IPv6 those of the network. Who is not here has no address."""
+    """Other guests in the room, each once; of IPv6 those of the network. An absent person has no address."""
     comers = {"Gina": (HOME,), "Gero": (HOME, OFFICE), "Greta": (HOME, HOME), "Gus": (OFFICE,)}
     comers |= {"Six": ("2001:db8::1",), "Sixtus": ("2001:db8::2",), "Sixta": ("2001:db8:0:1::1",)}
     for name, places in comers.items():
@@ -366,7 +371,7 @@ async def test_a_proxy_s_address_is_nobody_s(
 
 
 async def ban_of_the_staff(client: Client, **fields: str) -> str:
-    """What the form says; empty where it was taken."""
+    """The form's page; empty where the form was taken."""
     answer = await in_a_thread(client.post)("/admin/chat/restriction/add/", {"kind": "ban", **fields})
     return "" if answer.status_code == 302 else answer.content.decode()
 

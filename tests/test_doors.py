@@ -155,7 +155,7 @@ def test_each_door_is_counted(client: Client, alice: User, door: Door) -> None:
 
 @EACH
 def test_the_doors_count_together(client: Client, alice: User, door: Door) -> None:
-    """Who has used up one door finds the others closed."""
+    """A budget that is empty at one door is empty at the others."""
     for _ in range(3):
         posts("/by-form/")(client, "Alice", "wrong")
     name = "Alice"
@@ -187,7 +187,7 @@ def test_the_old_password_is_counted(client: Client, alice: User) -> None:
     assert all("Too many tries" in answer.content.decode() for answer in answers[3:])
     alice.refresh_from_db()
     assert alice.check_password(PASSWORD)
-    # Who found the browser open did not shut the door on those who sign in.
+    # A passer-by at the open browser does not shut the door on those who sign in.
     assert posts("/login/")(Client(), "Alice", PASSWORD).status_code == 302
 
 
@@ -238,7 +238,7 @@ def test_without_the_middleware_tries_are_counted_too(alice: User) -> None:
     ],
 )
 def test_what_can_be_guessed_is_counted(credentials: dict[str, str], counted: bool) -> None:
-    """Whatever a project calls its fields; not what another server has vouched for."""
+    """The names of a project's fields do not matter; a login that another server vouches for is no guess."""
     request = HttpRequest()
     request.META["REMOTE_ADDR"] = HOME
 
@@ -301,7 +301,7 @@ def attack(address: str, name: str = "Alice", times: int = 10) -> None:
 
 
 def test_nobody_else_s_tries_keep_the_owner_out(alice: User) -> None:
-    """Whoever tries Alice's password elsewhere is refused, and Alice comes in."""
+    """The network that tries Alice's password is refused, and Alice comes in from another."""
     attack(HOME)
     assert sign_in(Client(REMOTE_ADDR=HOME)) == 429
     assert sign_in(Client(REMOTE_ADDR=OFFICE)) == 302
@@ -347,7 +347,7 @@ def test_a_known_browser_comes_in(alice: User) -> None:
 
 
 def test_a_known_browser_is_counted_by_itself(alice: User) -> None:
-    """Who finds it may guess three times, and keeps nobody out of another."""
+    """Its finder may guess three times, and keeps nobody out of another."""
     known, other = Client(REMOTE_ADDR=HOME), Client(REMOTE_ADDR=HOME)
     sign_in(known)
     known.post("/logout/")
@@ -360,7 +360,7 @@ def test_a_known_browser_is_counted_by_itself(alice: User) -> None:
 
 
 def test_a_browser_is_known_for_its_own_accounts_only(alice: User) -> None:
-    """Who has an account gets no budget for another's."""
+    """An account of one's own gives no budget for another."""
     User.objects.create_user("Mallory", password=PASSWORD)
     mallory = Client(REMOTE_ADDR=HOME)
     sign_in(mallory, "Mallory")
@@ -571,6 +571,16 @@ def test_a_thread_has_its_turn_once(settings: Settings) -> None:
     """Some hashers compare by making the hash again."""
     settings.CHAT = {"HASHES": 1}
     assert hashers.turns.run(lambda: hashers.turns.run(lambda: "done")) == "done"
+
+
+def test_a_forked_process_hashes_too(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has none of its parent's threads, and what they had begun ends nowhere."""
+    settings.CHAT = {"HASHES": 1}
+    monkeypatch.setattr(hashers, "turns", hashers.Turns())
+    hashers.turns.run(list)
+    hashers.turns._unfinished = hashers.QUEUE + 1
+    hashers.turns._forget()
+    assert hashers.turns.run(lambda: "done") == "done"
 
 
 def test_a_hash_of_before_is_read_and_made_anew(alice: User, settings: Settings) -> None:

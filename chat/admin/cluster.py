@@ -14,7 +14,7 @@ GUESTS = "guests"
 
 
 def ask(topic: str, question: Any) -> list[Any]:
-    """What every process says. Where none of our loops runs there is nobody else to ask either."""
+    """The answer of every process. Without a running loop of ours there is no other process to ask."""
     for loop, hub in everywhere(Hub):
         if loop.is_running() and loop is not asyncio._get_running_loop():  # noqa: SLF001 the documented one raises
             asking = asyncio.run_coroutine_threadsafe(hub.ask_all(topic, question), loop)
@@ -29,7 +29,7 @@ def guests_at(address: str, other_than: str = "") -> int:
 
 
 def _guests_here(address: str) -> list[str]:
-    """Those of this process, as ``Identity.person`` has them."""
+    """The guests of this process, as ``Identity.person`` has them."""
     key = limited_as(address)
     sockets = [socket for _, hub in everywhere(Hub) for socket in list(hub.sockets.values())]
     guests = [socket for socket in sockets if socket.identity.account is None]

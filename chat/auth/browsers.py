@@ -1,9 +1,9 @@
-"""A browser as it is known again: which people it has been, and which accounts have signed in with it.
+"""Recognizes a browser: which people it has been, and which accounts have signed in with it.
 
-A signed cookie says so, and nothing else keeps it. It is set when a browser gets an identity, never for a mere
+A signed cookie says so; no table does. It is set when a browser gets an identity, never for a mere
 look at a page. Two things rest on it:
 
-- Restrictions. Whoever is banned stays banned under another name, in a new session, after signing out.
+- Restrictions. A banned person stays banned under another name, in a new session, after signing out.
 - Tries of passwords. A browser in which an account has signed in has a budget of its own for that account
   (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"), until the account's password changes.
 """
@@ -33,7 +33,7 @@ LONGEST = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """What a browser's cookie says."""
+    """The content of a browser's cookie."""
 
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     # The accounts that have signed in with it, the latest last: primary key, and a seal that needs the password.
@@ -43,7 +43,7 @@ class Browser:
 
     @property
     def people(self) -> tuple[str, ...]:
-        """Whom restrictions may be for, as ``Identity.person`` has them."""
+        """The people that restrictions may be for, as ``Identity.person`` has them."""
         return (*map(account_key, self.accounts), *(f"guest:{digest}" for digest in self.guests))
 
     def with_account(self, user: AbstractBaseUser) -> Self:

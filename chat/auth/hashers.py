@@ -10,6 +10,7 @@ A project names these in PASSWORD_HASHERS, in place of Django's of the same name
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,17 +40,22 @@ class Turns:
     """So many at once, on threads of their own; the others wait."""
 
     def __init__(self) -> None:
+        self._seldom = Seldom(logger)
+        self._forget()
+        # A process that is forked off has none of the threads.
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
         self._lock = threading.Lock()
-        # Those that run and those that wait.
+        # Hashes that run or wait.
         self._unfinished = 0
         self._size = 0
         self._pool: ThreadPoolExecutor | None = None
         # Is this thread one of the pool's?
         self._inside = threading.local()
-        self._seldom = Seldom(logger)
 
     def run(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns. Raises Refused where the wait would be too long."""
+        """The result of ``work``. Raises Refused where the wait would be too long."""
         if getattr(self._inside, "now", False):
             return work()
         future, is_next = self._submit(work)

@@ -4,8 +4,8 @@ Every check of a password passes one of two places, and both are here for a proj
 
 - ``django.contrib.auth.authenticate``: CountedTries, the first of AUTHENTICATION_BACKENDS, hears the name that is
   tried. It lets nobody in; it counts, and stops a try that is too many.
-- ``check_password``: the hashers of chat.auth.hashers. What was not announced by the former is counted there, such
-  as the old password in the form for a new one.
+- ``check_password``: the hashers of chat.auth.hashers count each check that ``authenticate`` did not announce. The
+  old password in the form for a new one is such a check.
 
 ``chat.middleware.SignIns`` marks the request that a try is part of, answers a refused one with 429, and gives back
 the tries that were not wrong: only wrong passwords use up a budget.

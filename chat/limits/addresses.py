@@ -24,7 +24,7 @@ FORWARDING = {b"forwarded", FORWARDED_FOR, b"x-real-ip"}
 """Headers that a proxy adds. Only X-Forwarded-For is read."""
 
 PORT = re.compile(r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]{1,32})?)?")
-"""What may follow an address: a port, also an empty (RFC 3986) or an obfuscated one (RFC 7239, section 6.3)."""
+"""A port after an address, also an empty (RFC 3986) or an obfuscated one (RFC 7239, section 6.3)."""
 ZONE = re.compile(r"%(?:25)?[A-Za-z0-9._~-]{1,32}$")
 """The network interface of a link-local address (RFC 4007, RFC 6874). It means something on one machine only."""
 
@@ -126,8 +126,8 @@ class Unnamed:
     def __init__(self) -> None:
         self._seldom = Seldom(logger)
         self._told: set[str] = set()
-        # Those in networks that the internet does not reach. Outside of them any client may send such a header,
-        # and would so escape what is said of its address.
+        # Peers in networks that the internet does not reach. Any other client may send such a header itself, and
+        # would escape restrictions of its address by it.
         self.inside: set[str] = set()
 
     def note(self, peer: str) -> None:
@@ -186,7 +186,7 @@ def _entry(text: str) -> IP | None:
     if not known or not PORT.fullmatch(rest):
         return None
     address = ZONE.sub("", address)
-    # What else may follow a "%" is no zone, and would be kept as a part of the address.
+    # ``ip_address`` takes any text after a "%" for a zone, and would keep it.
     return None if "%" in address else _parsed(address)
 
 

@@ -78,7 +78,7 @@ class SignIns:
                 bucket.give_back(1)
 
     def news(self) -> News:
-        """What was taken here and is not known elsewhere: (0 for a network, else 1; the key; tries).
+        """Tries that other processes do not know of: (0 for a network, else 1; the key; how many).
 
         The word before the key says what it is of. Processes of the version before take it for a part of a name.
         """
@@ -93,7 +93,7 @@ class SignIns:
             return (*networks, *others)
 
     def hear(self, news: News) -> None:
-        """What was taken in another process."""
+        """Pay for the tries of another process."""
         with self._lock:
             now = self._clock()
             for which, key, tries in news:

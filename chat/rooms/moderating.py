@@ -81,7 +81,7 @@ def _target(
 
 
 def restrictable(addresses: Iterable[str]) -> list[str]:
-    """Those behind which not everybody is."""
+    """The addresses that are not a proxy's."""
     return sorted(address for address in addresses if not stands_for_many(address))
 
 

@@ -103,7 +103,7 @@ async def test_two_people_talk(site: Proxy, visit: Visit) -> None:
     ann, bob = await visit(site, "Ann", **OVER_TLS), await visit(site, "Bob", **PHONE, **OVER_TLS)
     await talk(ann, bob)
     cookies = {cookie["name"]: cookie for cookie in await ann.context.cookies()}
-    assert cookies.keys() == {"__Host-sessionid", "__Host-csrftoken"}
+    assert cookies.keys() == {"__Host-sessionid", "__Host-csrftoken", "__Host-chat_browser"}
     assert all(cookie["secure"] and cookie["httpOnly"] for cookie in cookies.values())
     assert await ann.evaluate("location.protocol") == "https:"
 
