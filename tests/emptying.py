@@ -20,9 +20,14 @@ def install() -> None:
 
 def _empty(case: TransactionTestCase) -> None:
     for name in case._databases_names(include_mirrors=False):  # type: ignore[attr-defined]
-        with transaction.atomic(using=name), connections[name].cursor() as cursor:
-            for statement in _statements(connections[name]):
-                cursor.execute(statement)
+        empty(name)
+
+
+def empty(name: str = "default") -> None:
+    """Leave in a database what `migrate` makes there."""
+    with transaction.atomic(using=name), connections[name].cursor() as cursor:
+        for statement in _statements(connections[name]):
+            cursor.execute(statement)
 
 
 @cache

@@ -73,13 +73,24 @@ class AccountName(models.Model):
         return self.key
 
 
+class NoRows(models.Manager["Connection"]):
+    """Finds nothing and asks no database: Django's own commands (`dumpdata`) read the rows of every model."""
+
+    def get_queryset(self) -> models.QuerySet["Connection"]:
+        return super().get_queryset().none()
+
+
 class Connection(models.Model):
-    """One open socket."""
+    """One open socket. It has no table: the admin's permissions and pages need a model."""
 
     id = models.CharField(primary_key=True, max_length=16)
 
+    objects = NoRows()
+
     class Meta:
         managed = False
+        # `dumpdata --all` reads by this one.
+        base_manager_name = "objects"
         default_permissions = ("view",)
         permissions = [("disconnect_connection", _("Can disconnect a socket"))]
         verbose_name = _("connection")
