@@ -2,6 +2,10 @@
 
 Not on asgiref's one shared thread, where a slow query would freeze every consumer of the process (channels issue
 2132). One thread writes, so that this process never waits for a lock of its own; a few read.
+
+No thread waits for a lock that somebody else's transaction holds. On PostgreSQL a statement gives up after BRIEF,
+and its call is tried again later, for PATIENCE seconds; others use the thread meanwhile. SQLite has one lock, for
+everybody.
 """
 
 import asyncio
@@ -9,10 +13,13 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from threading import Barrier
+from contextlib import suppress
+from threading import Barrier, local
 from typing import TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 T = TypeVar("T")
 
@@ -21,39 +28,101 @@ READERS = 4
 LOST = {"40001", "40P01"}
 """What PostgreSQL says to a transaction that lost against another one: they could not be put in an order, or each
 waited for the other (its manual, appendix A)."""
+LOCKED = "55P03"
+"""What PostgreSQL says to a statement that waited for a lock as long as it may."""
+BRIEF = 50
+"""Milliseconds for which a thread of ours waits for a lock: longer than most transactions of the chat's own."""
+PATIENCE = 5.0
+"""Seconds for which a call that meets a lock is tried again."""
+PAUSE_LIMIT = 0.25
+"""Seconds between two tries of it, at most."""
 TRIES = 5
 PAUSE = 0.05
 """Seconds before the second try, at most; before each later one so much longer."""
 
-_readers = ThreadPoolExecutor(READERS, thread_name_prefix="chat-read")
-_writer = ThreadPoolExecutor(1, thread_name_prefix="chat-write")
+_here = local()
+"""``brief``: is this a thread of ours?"""
+
+
+def _be_brief() -> None:
+    _here.brief = True
+
+
+def _bound_waiting(connection: BaseDatabaseWrapper, **_: object) -> None:
+    """A thread of ours has a new connection."""
+    if connection.vendor == "postgresql" and getattr(_here, "brief", False):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {BRIEF}")
+
+
+connection_created.connect(_bound_waiting, dispatch_uid="chat.database")
+
+_readers = ThreadPoolExecutor(READERS, thread_name_prefix="chat-read", initializer=_be_brief)
+_writer = ThreadPoolExecutor(1, thread_name_prefix="chat-write", initializer=_be_brief)
 
 
 async def reading(call: Callable[[], T]) -> T:
     """What ``call`` returns, from a thread that may use the ORM. Raises what it raises."""
-    return await asyncio.get_running_loop().run_in_executor(_readers, _twice, call)
+    return await _patiently(_readers, _twice, call)
 
 
 async def writing(call: Callable[[], T]) -> T:
-    """As ``reading``, on the one thread that writes: in the order of the calls."""
-    return await asyncio.get_running_loop().run_in_executor(_writer, _guarded, call)
+    """As ``reading``, on the one thread that writes: in the order of the calls, but for those that meet a lock."""
+    return await _patiently(_writer, _guarded, call)
+
+
+async def _patiently(pool: ThreadPoolExecutor, guard: Callable[[Callable[[], T]], T], call: Callable[[], T]) -> T:
+    """Try again later where somebody else has a lock: the thread is for others in between."""
+    loop = asyncio.get_running_loop()
+    pause, give_up = BRIEF / 1_000, 0.0
+    while True:
+        try:
+            return await loop.run_in_executor(pool, guard, call)
+        except OperationalError as error:
+            give_up = give_up or loop.time() + PATIENCE
+            if not is_locked(error) or loop.time() + pause > give_up:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, PAUSE_LIMIT)
 
 
 def _twice(call: Callable[[], T]) -> T:
     """A database that was started anew has ended our connections, and the first to ask finds out."""
     try:
         return _guarded(call)
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError) as error:
+        if is_locked(error):
+            raise
         return _guarded(call)
 
 
 def _guarded(call: Callable[[], T]) -> T:
     try:
         return again_where_lost(call)
-    except Error:
-        # Whatever is wrong with the connection, the next call gets a new one.
-        connections.close_all()
+    except Error as error:
+        # Whatever is wrong with the connection, the next call gets a new one. A lock is no fault of it.
+        if not is_locked(error):
+            _close_all()
         raise
+
+
+def _close_all() -> None:
+    """A connection may go back to a pool (Django's), where it serves pages next: they wait as they did."""
+    for connection in connections.all(initialized_only=True):
+        if connection.vendor == "postgresql" and connection.connection is not None:
+            with suppress(connection.Database.Error), connection.connection.cursor() as cursor:  # type: ignore[attr-defined]  # the driver's
+                cursor.execute("RESET lock_timeout")
+    connections.close_all()
+
+
+def is_locked(error: BaseException) -> bool:
+    """Did a statement wait for somebody else's lock in vain?"""
+    return _state(error) == LOCKED
+
+
+def _state(error: BaseException) -> str | None:
+    state: str | None = getattr(error.__cause__, "sqlstate", None)
+    return state
 
 
 def again_where_lost(call: Callable[[], T]) -> T:
@@ -65,15 +134,11 @@ def again_where_lost(call: Callable[[], T]) -> T:
         try:
             return call()
         except Error as error:
-            if not _lost(error) or _in_transaction():
+            if _state(error) not in LOST or _in_transaction():
                 raise
         # By chance, or those who lost against each other would meet again.
         time.sleep(random.uniform(0, PAUSE * tried))  # noqa: S311 it spreads a crowd
     return call()
-
-
-def _lost(error: Error) -> bool:
-    return getattr(error.__cause__, "sqlstate", None) in LOST
 
 
 def _in_transaction() -> bool:
@@ -86,7 +151,7 @@ def close_connections() -> None:
     Each thread closes its own: a query whose caller gave up goes on, and SQLite crashes the process where its
     connection is closed under it.
     """
-    on_each_thread(connections.close_all)
+    on_each_thread(_close_all)
 
 
 def on_each_thread(call: Callable[[], object]) -> None:

@@ -7,7 +7,6 @@ any.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -17,16 +16,19 @@ from chat.conf import chat_settings
 from chat.database import writing
 from chat.log import queries
 from chat.log.changes import Change, Stretch, nothing
-from chat.log.commits import BATCH, Writer
+from chat.log.commits import Writer
 from chat.log.indexing import Indexing
 from chat.log.queries import Page, RoomLog, Standing
 from chat.log.search import Results, results
 from chat.log.threads import answered, done
+from chat.log.waiting import Waiting
 from chat.log.writes import (
+    HELD,
     EditText,
     Emoji,
     Erase,
     HasRead,
+    Held,
     Hide,
     NewMessage,
     OfMessage,
@@ -74,11 +76,13 @@ class Log:
     def __init__(self) -> None:
         # Called after each commit, before those who wait for it hear: the changes of each room, in their order.
         self.on_committed: Callable[[RoomLog, list[Change]], None] = _nobody
-        self._waiting: deque[Write] = deque()
+        self._waiting = Waiting()
         # Writes what waits; None while nothing does.
         self._task: asyncio.Task[None] | None = None
         # From the first room on.
         self._indexing: Indexing | None = None
+        # Set when there is something to write, while all that waits is held up; else None.
+        self._more: asyncio.Event | None = None
 
     @property
     def waiting(self) -> int:
@@ -92,24 +96,42 @@ class Log:
 
         Raises Invalid (busy) where too much waits.
         """
-        if len(self._waiting) >= chat_settings().LOG_QUEUE:
+        if len(self._waiting) >= chat_settings().LOG_QUEUE or self._waiting.is_full(write):
             raise unavailable("The server has more to keep than it can; try again.")
         self._waiting.append(write)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._write_all())
+        elif self._more:
+            self._more.set()
 
     async def _write_all(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                self._settle(batch, await self._commit(batch))
+                began = loop.time()
+                batch, wait = self._waiting.take(began)
+                if batch:
+                    self._settle(batch, await self._commit(batch, wait=wait), began)
+                else:
+                    await self._rest(self._waiting.next_due())
         finally:
             self._task = None
 
-    async def _commit(self, batch: list[Write]) -> Sequence[Outcome]:
+    async def _rest(self, until: float) -> None:
+        """All that waits is held up."""
+        self._more = asyncio.Event()
+        try:
+            async with asyncio.timeout_at(until):
+                await self._more.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._more = None
+
+    async def _commit(self, batch: list[Write], *, wait: bool) -> Sequence[Outcome | Held]:
         began = asyncio.get_running_loop().time()
         try:
-            return await writing(partial(_writer.write, batch))
+            return await writing(partial(_writer.attempt, batch, wait=wait))
         except Error as error:
             logger.error("the database refuses %d changes: %s", len(batch), error)  # noqa: TRY400 no traceback: it is not ours
         except Exception:
@@ -120,21 +142,33 @@ class Log:
             tally.commit_seconds.add(asyncio.get_running_loop().time() - began)
         return [unavailable() for _ in batch]
 
-    def _settle(self, batch: list[Write], outcomes: Sequence[Outcome]) -> None:
+    def _settle(self, batch: list[Write], outcomes: Sequence[Outcome | Held], began: float) -> None:
         changes: dict[RoomLog, list[Change]] = {}
         messages = 0
+        held: list[Write] = []
         for write, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Written) and outcome.change:
                 changes.setdefault(write.room, []).append(outcome.change)
                 messages += outcome.change.is_new
-            try:
-                write.done(outcome)
-            except Exception:
-                logger.exception("an answer could not be given", extra={"room": write.room.slug})
+            elif outcome is HELD:
+                held.append(write)
+                continue
+            _answer(write, outcome)
+        if held or self._waiting.disturbed:
+            self._hold(batch, held, began)
         tally.messages += messages
         tally.changes += sum(map(len, changes.values()))
         for room, of_room in changes.items():
             self.on_committed(room, of_room)
+
+    def _hold(self, batch: list[Write], held: list[Write], began: float) -> None:
+        now = asyncio.get_running_loop().time()
+        given_up = self._waiting.settle(batch, held, began=began, now=now)
+        if given_up:
+            rooms = ", ".join(sorted({write.room.slug for write in given_up}))
+            logger.error("%d changes are refused: somebody else's transaction has locked %s", len(given_up), rooms)
+        for write in given_up:
+            _answer(write, unavailable())
 
     # --- Reading ---
 
@@ -176,6 +210,13 @@ class Log:
             await self._indexing.close()
         if self._task:
             await self._task
+
+
+def _answer(write: Write, outcome: Outcome) -> None:
+    try:
+        write.done(outcome)
+    except Exception:
+        logger.exception("an answer could not be given", extra={"room": write.room.slug})
 
 
 def _nobody(room: RoomLog, changes: list[Change]) -> None:

@@ -8,17 +8,26 @@ Two ways. Where a batch has new messages only, it takes their numbers with the s
 counters. PostgreSQL tells them. On SQLite they go on from those that this process gave last, and the statement
 proves that nobody else wrote in between. Otherwise, or where that fails, the rooms are locked and read first, and
 each write looks at what is there.
+
+Somebody else's transaction may lock a room's row, or another row that a write needs, for as long as it likes. On
+PostgreSQL a batch that waits for a lock gives up when the `lock_timeout` of chat.database is over. Then it takes
+the rooms that it can have; the writes of the others are HELD. Where the lock is on another row, the batch is done
+again room by room.
 """
 
 import logging
+import random
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
-from django.db import DataError, Error, IntegrityError, connections, router, transaction
+from django.db import DataError, Error, IntegrityError, OperationalError, connections, router, transaction
 from msgspec import UNSET
 
 from chat import models, protocol
+from chat.database import BRIEF, PATIENCE, again_where_lost, is_locked
 from chat.log.changes import (
     Change,
     database_moment,
@@ -31,10 +40,12 @@ from chat.log.changes import (
 from chat.log.queries import RoomLog
 from chat.log.search import words_for
 from chat.log.writes import (
+    HELD,
     EditText,
     Emoji,
     Erase,
     HasRead,
+    Held,
     Hide,
     NewMessage,
     OfMessage,
@@ -51,6 +62,10 @@ BATCH = 500
 """Writes of one transaction: some 20 ms of work, for which the readers of a busy database may have to wait."""
 
 
+MOMENT = 0.1
+"""Seconds for which lines are tried one after another: the writes of all other rooms wait meanwhile."""
+
+
 class _OutOfStep(Exception):  # noqa: N818 it names what happened
     """The rooms are not as they were thought to be: somebody else wrote since we did, or one is gone."""
 
@@ -63,29 +78,59 @@ class Writer:
         self._last: dict[int, int] = {}
 
     def write(self, writes: Sequence[Write]) -> list[Outcome]:
-        """Commit them. Each one's outcome, in their order; raises a database error where none is committed."""
+        """Commit them. Each one's outcome, in their order; raises a database error where none is committed.
+
+        It waits for what somebody else has locked, and in the end refuses what it waits for (busy).
+        """
+        outcomes = self.attempt(writes)
+        give_up = time.monotonic() + PATIENCE
+        while HELD in outcomes and time.monotonic() < give_up:
+            time.sleep(BRIEF / 1_000)
+            held = [place for place, outcome in enumerate(outcomes) if outcome is HELD]
+            self._fill(outcomes, held, writes)
+        return [unavailable() if outcome is HELD else outcome for outcome in outcomes]
+
+    def attempt(self, writes: Sequence[Write], *, wait: bool = False) -> list[Outcome | Held]:
+        """As ``write``: but what somebody else has locked is HELD, with what follows in its line.
+
+        With ``wait`` it waits for that as long as the connection's `lock_timeout` says. Those who wait have their
+        turns in order; those who only look can miss it again and again in a room that several processes write to.
+        """
+        if wait:
+            try:
+                return self._attempt(writes, wait=True)
+            except OperationalError as error:
+                if not is_locked(error):
+                    raise
+        return self._attempt(writes, wait=False)
+
+    def _attempt(self, writes: Sequence[Write], *, wait: bool) -> list[Outcome | Held]:
         try:
-            return self._write(writes)
+            return self._write(writes, wait=wait)
         except (IntegrityError, DataError):
             if len(writes) == 1:
                 raise
             # One of them is not to the database's liking: it must not take the others with it.
             return self._one_by_one(writes)
+        except OperationalError as error:
+            if wait or not is_locked(error):
+                raise
+            return self._line_by_line(writes)
 
-    def _write(self, writes: Sequence[Write]) -> list[Outcome]:
-        fast = self._fast([write for write in writes if isinstance(write, NewMessage)])
+    def _write(self, writes: Sequence[Write], *, wait: bool = False) -> list[Outcome | Held]:
+        fast = self._fast([write for write in writes if isinstance(write, NewMessage)], wait=wait)
         if fast and len(fast.writes) == len(writes):
             try:
                 return self._commit(fast)
             except (_OutOfStep, IntegrityError):
                 # Another process wrote, or a ref is not new.
                 pass
-        return self._commit(_Careful(writes))
+        return self._commit(_Careful(writes, wait=wait))
 
-    def _fast(self, new: Sequence[NewMessage]) -> "_Batch | None":
+    def _fast(self, new: Sequence[NewMessage], *, wait: bool) -> "_Batch | None":
         """The way for new messages alone, if there is one for these."""
         if connections[router.db_for_write(models.Message)].vendor == "postgresql":
-            return _Counted(new)
+            return _Counted(new, wait=wait)
         return _Guessed(new, self._last) if all(map(self._goes_on, new)) else None
 
     def _goes_on(self, write: NewMessage) -> bool:
@@ -93,22 +138,57 @@ class Writer:
         last = self._last.get(write.room.pk)
         return last is not None and (write.reply_to is None or 1 <= write.reply_to <= last)
 
-    def _one_by_one(self, writes: Sequence[Write]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
+    def _one_by_one(self, writes: Sequence[Write]) -> list[Outcome | Held]:
+        outcomes: list[Outcome | Held] = []
+        held: set[Hashable] = set()
         try:
             for write in writes:
-                outcomes.append(self._alone(write))  # noqa: PERF401 what is committed must be told, whatever follows
+                # None may overtake one of its line.
+                outcome = HELD if write.line in held else self._alone(write)
+                outcomes.append(outcome)
+                if outcome is HELD:
+                    held.add(write.line)
         except Error as error:
             logger.error("the database refuses %d changes: %s", len(writes) - len(outcomes), error)  # noqa: TRY400 no traceback: it is not ours
         return outcomes + [unavailable() for _ in writes[len(outcomes) :]]
 
-    def _alone(self, write: Write) -> Outcome:
+    def _alone(self, write: Write) -> Outcome | Held:
         try:
             return self._write([write])[0]
         except (IntegrityError, DataError):
             return Invalid(ErrorCode.FORBIDDEN, "The database refuses this.")
+        except OperationalError as error:
+            if not is_locked(error):
+                raise
+            return HELD
 
-    def _commit(self, batch: "_Batch") -> list[Outcome]:
+    def _line_by_line(self, writes: Sequence[Write]) -> list[Outcome | Held]:
+        """Each line in a transaction of its own, as far as they get in a moment: which one waits nothing tells."""
+        lines: dict[Hashable, list[int]] = {}
+        for place, write in enumerate(writes):
+            lines.setdefault(write.line, []).append(place)
+        outcomes: list[Outcome | Held] = [HELD] * len(writes)
+        if len(lines) == 1:
+            return outcomes
+        end = time.monotonic() + MOMENT
+        for places in random.sample(list(lines.values()), len(lines)):
+            if time.monotonic() > end:
+                break
+            self._fill(outcomes, places, writes)
+        return outcomes
+
+    def _fill(self, outcomes: list[Outcome | Held], places: Sequence[int], writes: Sequence[Write]) -> None:
+        """Write those in these places. Whatever happens, what others of the batch have committed must be told."""
+        some = [writes[place] for place in places]
+        try:
+            found = again_where_lost(partial(self.attempt, some))
+        except Error as error:
+            logger.error("the database refuses %d changes: %s", len(some), error)  # noqa: TRY400 as above
+            found = [unavailable() for _ in some]
+        for place, outcome in zip(places, found, strict=True):
+            outcomes[place] = outcome
+
+    def _commit(self, batch: "_Batch") -> list[Outcome | Held]:
         with transaction.atomic(using=batch.using):
             outcomes = batch.run()
         self._last.update(batch.last)
@@ -126,9 +206,24 @@ class _Batch:
         # The last number of each room, as it was and as it becomes.
         self.first: dict[int, int] = {}
         self.last: dict[int, int] = {}
+        # Rooms that somebody else has locked.
+        self.locked: set[int] = set()
 
-    def run(self) -> list[Outcome]:
+    def run(self) -> list[Outcome | Held]:
         raise NotImplementedError
+
+    def find_locked(self) -> None:
+        """Of the rooms that could not be had, find those that are there all the same."""
+        missing = {write.room.pk for write in self.writes} - self.first.keys()
+        if missing:
+            rooms = models.Room.objects.using(self.using).filter(pk__in=missing)
+            self.locked = set(rooms.values_list("pk", flat=True))
+
+    def left(self, write: Write) -> Invalid | Held:
+        """The outcome of a write whose room could not be had."""
+        if write.room.pk in self.locked:
+            return HELD
+        return Invalid(ErrorCode.NOT_FOUND, "room: is gone", field="room")
 
     def next_number(self, room: RoomLog) -> int:
         self.last[room.pk] += 1
@@ -205,7 +300,7 @@ class _Guessed(_Batch):
         self.first = {write.room.pk: last[write.room.pk] for write in writes}
         self.last = dict(self.first)
 
-    def run(self) -> list[Outcome]:
+    def run(self) -> list[Outcome | Held]:
         new = [(write, self.message(write)) for write in self.new]
         if not self.advance():
             raise _OutOfStep
@@ -216,32 +311,40 @@ class _Guessed(_Batch):
 class _Counted(_Batch):
     """New messages only, numbered by the database: other processes that write to the same rooms only wait."""
 
-    def __init__(self, writes: Sequence[NewMessage]) -> None:
+    def __init__(self, writes: Sequence[NewMessage], *, wait: bool) -> None:
         super().__init__(writes)
         self.new = writes
+        self.wait = wait
 
-    def run(self) -> list[Outcome]:
-        self._take_numbers()
-        new = [(write, self._next(write)) for write in self.new]
-        self.insert(new)
-        return [_said(message) for _, message in new]
+    def run(self) -> list[Outcome | Held]:
+        if self._take_numbers():
+            new = [(write, self._next(write)) for write in self.new]
+            self.insert(new)
+            return [_said(message) for _, message in new]
+        self.find_locked()
+        had = {write: self._next(write) for write in self.new if write.room.pk in self.first}
+        if had:
+            self.insert(list(had.items()))
+        return [_said(had[write]) if write in had else self.left(write) for write in self.new]
 
-    def _take_numbers(self) -> None:
-        """Advance the counters of all rooms, locked always in the same order, and learn what they were."""
+    def _take_numbers(self) -> bool:
+        """Advance the rooms' counters, and learn what they were. Were those all rooms?
+
+        They are locked always in the same order; those that can't be had are left out, where nobody waits.
+        """
         taken = Counter(write.room.pk for write in self.new)
         with self.connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE chat_room SET seq = seq + numbers.taken FROM "  # noqa: S608 places for values
                 f"(WITH given(room, taken) AS (VALUES {_places(taken.items())}) "
                 "SELECT locked.id AS room, taken FROM given JOIN chat_room AS locked ON locked.id = given.room "
-                "ORDER BY locked.id FOR NO KEY UPDATE OF locked) AS numbers "
+                f"ORDER BY locked.id FOR NO KEY UPDATE OF locked {'' if self.wait else 'SKIP LOCKED'}) AS numbers "
                 "WHERE chat_room.id = numbers.room RETURNING chat_room.id, chat_room.seq",
                 [value for row in taken.items() for value in row],
             )
             self.first = {room: last - taken[room] for room, last in cursor.fetchall()}
-        if len(self.first) < len(taken):
-            raise _OutOfStep
         self.last = dict(self.first)
+        return len(self.first) == len(taken)
 
     def _next(self, write: NewMessage) -> Message:
         if write.reply_to is not None and not 1 <= write.reply_to <= self.last[write.room.pk]:
@@ -253,7 +356,11 @@ class _Counted(_Batch):
 class _Careful(_Batch):
     """Anything, beside others that write too."""
 
-    def run(self) -> list[Outcome]:
+    def __init__(self, writes: Sequence[Write], *, wait: bool) -> None:
+        super().__init__(writes)
+        self.wait = wait
+
+    def run(self) -> list[Outcome | Held]:
         self._lock()
         self.known = self._known()
         self.waiting: list[tuple[NewMessage, Message]] = []
@@ -264,10 +371,11 @@ class _Careful(_Batch):
         return outcomes
 
     def _lock(self) -> None:
-        """Lock the rooms; read their counters."""
+        """Lock the rooms that can be had; read their counters."""
         rooms = models.Room.objects.using(self.using).filter(pk__in={write.room.pk for write in self.writes})
-        self.first = dict(rooms.locked().values_list("pk", "seq"))
+        self.first = dict(rooms.locked(skip=not self.wait).values_list("pk", "seq"))
         self.last = dict(self.first)
+        self.find_locked()
 
     def _known(self) -> dict[tuple[str, str, int], Written]:
         """What was answered to those refs that were used before."""
@@ -278,9 +386,9 @@ class _Careful(_Batch):
             for row in rows
         }
 
-    def _one(self, write: Write) -> Outcome:
+    def _one(self, write: Write) -> Outcome | Held:
         if write.room.pk not in self.first:
-            return Invalid(ErrorCode.NOT_FOUND, "room: is gone", field="room")
+            return self.left(write)
         try:
             match write:
                 case NewMessage():

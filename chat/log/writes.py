@@ -1,8 +1,9 @@
 """What can be written into a room's log, and what becomes of it."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TypeAlias
 
 from chat import models
@@ -29,6 +30,19 @@ class Written:
 Outcome: TypeAlias = Written | Invalid
 
 
+class Held(Enum):
+    """A write is not made: somebody else's transaction has locked what it needs. It can be tried again."""
+
+    HELD = auto()
+
+
+HELD = Held.HELD
+
+
+def _nobody_waits(outcome: Outcome) -> None:
+    pass
+
+
 @dataclass(eq=False, slots=True, kw_only=True)
 class Write:
     """Something to write into a room's log."""
@@ -38,7 +52,12 @@ class Write:
     author: str
     username: str
     # Called on the event loop: after the commit, and before anybody hears of it, or with why not.
-    done: Callable[[Outcome], None]
+    done: Callable[[Outcome], None] = _nobody_waits
+
+    @property
+    def line(self) -> Hashable:
+        """Writes with an equal one stay in their order: those of a room."""
+        return self.room.pk
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -86,6 +105,11 @@ class Emoji(OfMessage):
 @dataclass(eq=False, slots=True, kw_only=True)
 class HasRead(Write):
     seq: int
+
+    @property
+    def line(self) -> Hashable:
+        """How far somebody has read holds up nobody's messages."""
+        return self.room.pk, self.author
 
 
 def unavailable(message: str = "The server cannot keep this now; try again.") -> Invalid:

@@ -1,17 +1,19 @@
 """Rooms, and who may do what in them."""
 
 import secrets
+import time
 from collections.abc import Iterable
 from typing import Any, Self
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, RegexValidator
-from django.db import models
+from django.db import OperationalError, connections, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat import protocol
+from chat.database import BRIEF, PATIENCE, is_locked
 from chat.models.fields import AUTHOR_LENGTH
 
 COUNTERS = ("epoch", "seq", "pruned", "rules")
@@ -28,13 +30,34 @@ def new_hidden_slug() -> str:
 
 
 class Rooms(models.QuerySet["Room"]):
-    def locked(self) -> Self:
-        """These, which nobody else changes or refers to until the transaction ends.
+    def locked(self, *, skip: bool = False) -> Self:
+        """These, which nobody else changes until the transaction ends; new rows may refer to them.
 
-        In the one order in which everybody locks rooms, or two would wait for each other. On SQLite, where one
-        transaction writes at a time, it does nothing.
+        In the one order in which everybody locks rooms, or two would wait for each other. With ``skip`` those that
+        somebody else has locked are left out. On SQLite, where one transaction writes at a time, it does nothing.
         """
-        return self.order_by("pk").select_for_update()
+        able = connections[self.db].features
+        return self.order_by("pk").select_for_update(
+            skip_locked=skip and able.has_select_for_update_skip_locked,
+            no_key=able.has_select_for_no_key_update,
+        )
+
+    def locked_together(self) -> list[int]:
+        """The keys of all these, locked; for a thread that may wait.
+
+        While another transaction has one of them none is locked here: a wait for one room must not hold up all the
+        others.
+        """
+        nowait = connections[self.db].features.has_select_for_update_nowait
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with transaction.atomic(using=self.db):
+                    return list(self.order_by("pk").select_for_update(nowait=nowait).values_list("pk", flat=True))
+            except OperationalError as error:
+                if not is_locked(error) or time.monotonic() > give_up:
+                    raise
+            time.sleep(BRIEF / 1_000)
 
 
 class Room(models.Model):

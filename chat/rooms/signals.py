@@ -68,7 +68,7 @@ def _touch(pk: int, slug: str, using: str) -> None:
 
 def _touch_all(using: str) -> None:
     with transaction.atomic(using=using):
-        list(models.Room.objects.using(using).locked().values_list("pk"))
+        models.Room.objects.using(using).locked_together()
         models.Room.objects.using(using).update(rules=F("rules") + 1)
     transaction.on_commit(partial(_to_hubs, "all_rules_changed"), using=using)
 
