@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chat', '0005_refs_of_changes'),
+        ('chat', '0006_words_for_search'),
     ]
 
     operations = [
