@@ -138,7 +138,7 @@ def test_a_model_without_a_table_has_no_rows(options: list[str], capsys: pytest.
     ],
     ids=lambda command: command[0],
 )
-def test_django_s_commands_over_all_kindswork(
+def test_django_s_commands_over_all_models_work(
     tea: RoomLog, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """None of them meets a table that is not there."""
