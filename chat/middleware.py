@@ -38,8 +38,8 @@ def _know(visit: Visit, request: HttpRequest, response: HttpResponseBase) -> Non
         return
     before = visit.browser()
     browser = before or browsers.Browser()
-    for user in visit.accounts:
-        browser = browser.with_account(user)
+    for user, proven in visit.accounts:
+        browser = browser.with_account(user, proven=proven)
     session = request.session
     # By now a new session has been kept, and has its key.
     if visit.is_guests and session.session_key and GUEST_NAME in session:

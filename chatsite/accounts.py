@@ -166,5 +166,5 @@ class ChangePassword(PasswordChangeView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         response = super().form_valid(form)
-        know_account(form.user)
+        know_account(form.user, proven=True)
         return response

@@ -22,7 +22,7 @@ from pytest_django import Settings
 
 from chat.auth import browsers, hashers
 from chat.auth.tries import Refused, visiting
-from chat.limits import Try, sign_ins
+from chat.limits import Try, addresses, sign_ins
 from chatsite import settings as site_settings
 from chatsite import urls as site_urls
 
@@ -385,6 +385,35 @@ def test_a_made_up_cookie_is_none(alice: User, spoil: Callable[[str], str]) -> N
     assert sign_in(known) == 429
 
 
+def test_a_session_makes_no_browser_known(alice: User) -> None:
+    """A thief of one gets no tries of the password by it: neither by pages, nor by signing out."""
+    thief = Client(REMOTE_ADDR=HOME)
+    thief.force_login(alice)
+    thief.get("/room/tea/")
+    thief.post("/logout/")
+    assert thief.cookies["chat_browser"].value
+    attack(HOME)
+    assert sign_in(thief, password="guess") == 429
+    # A browser that was known stays so.
+    known = Client(REMOTE_ADDR=OFFICE)
+    sign_in(known)
+    known.get("/room/tea/")
+    known.post("/logout/")
+    attack(OFFICE)
+    assert sign_in(known) == 302
+
+
+def test_a_proxy_without_a_name_is_noticed_on_any_page(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At its first header, in the log, once."""
+    monkeypatch.setattr(addresses, "unnamed", addresses.Unnamed())
+    for _ in range(2):
+        Client(REMOTE_ADDR="10.0.0.9").get("/", headers={"X-Forwarded-For": HOME})
+    (said,) = [message for message in caplog.messages if "CHAT_PROXIES" in message]
+    assert said.startswith("10.0.0.9 ")
+
+
 def test_another_password_makes_browsers_unknown(alice: User) -> None:
     """All but the one in which it was changed."""
     known, changing = Client(REMOTE_ADDR=HOME), Client(REMOTE_ADDR=HOME)
@@ -427,7 +456,7 @@ def test_a_cookie_stays_short() -> None:
     """However many people a browser has been: it goes along with each request."""
     browser = browsers.Browser()
     for n in range(100):
-        browser = browser.with_account(User(pk=10**15 + n, password="x")).with_guest(f"{n:016x}")
+        browser = browser.with_account(User(pk=10**15 + n, password="x"), proven=True).with_guest(f"{n:016x}")
     response = HttpResponse()
     browsers.write(browser, response)
     value = response.cookies["chat_browser"].value

@@ -36,7 +36,8 @@ class Browser:
     """The content of a browser's cookie."""
 
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
-    # The accounts that have signed in with it, the latest last: primary key, and a seal that needs the password.
+    # The accounts that it has been, the latest last: the primary key, and a seal that only a sign-in makes. An
+    # empty one: the sign-in was before there were such cookies.
     accounts: Mapping[str, str] = field(default_factory=dict)
     # The guests that it has been, the latest last: digests of their sessions.
     guests: tuple[str, ...] = ()
@@ -46,10 +47,14 @@ class Browser:
         """The people that restrictions may be for, as ``Identity.person`` has them."""
         return (*map(account_key, self.accounts), *(f"guest:{digest}" for digest in self.guests))
 
-    def with_account(self, user: AbstractBaseUser) -> Self:
+    def with_account(self, user: AbstractBaseUser, *, proven: bool) -> Self:
+        """``proven``: somebody has just signed in. A mere session makes no seal: whoever stole one could make any
+        number of known browsers of it, and each has tries of its own.
+        """
         pk = str(user.pk)
+        seal = self._seal(user) if proven else self.accounts.get(pk, "")
         others = {key: seal for key, seal in self.accounts.items() if key != pk}
-        return replace(self, accounts=dict([*others.items(), (pk, self._seal(user))][-ACCOUNTS:]))
+        return replace(self, accounts=dict([*others.items(), (pk, seal)][-ACCOUNTS:]))
 
     def with_guest(self, digest: str) -> Self:
         others = [known for known in self.guests if known != digest]

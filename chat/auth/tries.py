@@ -52,10 +52,13 @@ class Visit:
 
     def __init__(self, request: HttpRequest | None) -> None:
         self.request = request
+        # Each request asks for it, so that a proxy that is not named is noticed at its first.
+        self._address = address_asking(request.META) if request else ""
         # Why a try was refused; None where none was.
         self.refusal: Refused | None = None
-        # Whose browser it is, for its cookie: accounts, and whether a guest who is known by the session.
-        self.accounts: list[AbstractBaseUser] = []
+        # For the browser's cookie: the accounts that it is, each with whether one has just signed in; and whether
+        # it is a guest's.
+        self.accounts: list[tuple[AbstractBaseUser, bool]] = []
         self.is_guests = False
         # Announced by ``authenticate``, and neither wrong nor right so far.
         self._announced: Try | None = None
@@ -101,10 +104,6 @@ class Visit:
         for attempt in self._made:
             sign_ins.give_back(attempt)
         self._made.clear()
-
-    @property
-    def _address(self) -> str:
-        return address_asking(self.request.META) if self.request else ""
 
     def _take(self, attempt: Try) -> Try:
         wait = math.ceil(sign_ins.take(attempt))
@@ -167,15 +166,15 @@ class CountedTries:
 def connect() -> None:
     """Hear of passwords that were wrong, and of who a browser becomes. Called when the apps are ready."""
     user_login_failed.connect(_failed, dispatch_uid="chat.tries.failed")
-    user_logged_in.connect(_signed, dispatch_uid="chat.tries.in")
-    user_logged_out.connect(_signed, dispatch_uid="chat.tries.out")
+    user_logged_in.connect(_signed_in, dispatch_uid="chat.tries.in")
+    user_logged_out.connect(_signed_out, dispatch_uid="chat.tries.out")
 
 
-def know_account(user: AbstractBaseUser | None) -> None:
-    """The request's browser is this account's: its cookie will say so."""
+def know_account(user: AbstractBaseUser | None, *, proven: bool = False) -> None:
+    """The request's browser is this account's: its cookie will say so. ``proven``: by a sign-in, or a password."""
     visit = current()
     if visit and user is not None:
-        visit.accounts.append(user)
+        visit.accounts.append((user, proven))
 
 
 def know_guest() -> None:
@@ -200,6 +199,10 @@ def _failed(**_: Any) -> None:
         visit.failed()
 
 
-def _signed(user: AbstractBaseUser | None, **_: Any) -> None:
-    """In or out: whoever signs out stays known too."""
+def _signed_in(user: AbstractBaseUser | None, **_: Any) -> None:
+    know_account(user, proven=True)
+
+
+def _signed_out(user: AbstractBaseUser | None, **_: Any) -> None:
+    """It stays known: a banned account that signs out is no welcome guest."""
     know_account(user)
