@@ -35,6 +35,9 @@ LAYER: dict[str, Any] = settings.CHANNEL_LAYERS["default"]
 
 expect.set_options(timeout=20_000)
 
+# A busy machine is no fault of the code: no example has a time limit.
+hypothesis_settings.register_profile("patient", deadline=None)
+hypothesis_settings.load_profile("patient")
 # For tests that run a second time, on another database.
 hypothesis_settings.register_profile("few", max_examples=15)
 
