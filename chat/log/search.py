@@ -68,9 +68,7 @@ CREATE OR REPLACE FUNCTION chat_message_search_void() RETURNS trigger LANGUAGE p
 CREATE TRIGGER chat_message_search_void BEFORE UPDATE OF content ON chat_message FOR EACH ROW
     WHEN (OLD.content IS DISTINCT FROM NEW.content) EXECUTE FUNCTION chat_message_search_void();
 """
-POSTGRESQL_TRIGGER = (
-    "SELECT FROM pg_trigger WHERE tgname = 'chat_message_search_void' AND tgrelid = to_regclass('chat_message')"
-)
+POSTGRESQL_TRIGGER = "SELECT FROM pg_trigger WHERE tgfoid = to_regproc('chat_message_search_void')"
 
 ROUNDS, AT_ONCE = 5, 200
 """How often a search reads on, and rows of each time, where pairs of characters stand apart in a text."""
