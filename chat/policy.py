@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -43,11 +42,16 @@ class Policy:
     slow: int = 0
     # Roles by person: "account:<pk>".
     roles: Mapping[str, str] = field(default_factory=dict)
-    # The account's names of a direct room's two.
-    pair: Mapping[str, str] = field(default_factory=dict)
+    # The people of a direct room.
+    pair: models.Pair | None = None
     # By person, and for guests by address too (an IPv6 address's network: chat.limits).
     mutes: Mapping[str, Restricted] = field(default_factory=dict)
     bans: Mapping[str, Restricted] = field(default_factory=dict)
+
+    @property
+    def closed(self) -> models.Closed:
+        """Why nothing can be said any more in a direct room."""
+        return self.pair.closed if self.pair else ""
 
 
 def load(room: int) -> Policy | None:
@@ -57,8 +61,7 @@ def load(room: int) -> Policy | None:
 
 
 def of_row(row: models.Room) -> Policy:
-    memberships = list(row.memberships.values_list("user", "role", f"user__{_name_field()}"))
-    direct = row.kind == models.Room.Kind.DIRECT
+    memberships = list(row.memberships.values_list("user", "role"))
     restrictions = list(in_force(row))
     return Policy(
         rules=row.rules,
@@ -67,15 +70,11 @@ def of_row(row: models.Room) -> Policy:
         archived=row.archived is not None,
         read_only=row.read_only,
         slow=row.slow,
-        roles={models.account_key(pk): role for pk, role, _ in memberships},
-        pair={models.account_key(pk): name for pk, _, name in memberships} if direct else {},
+        roles={models.account_key(pk): role for pk, role in memberships},
+        pair=models.pairs_of([row]).get(row.pk),
         mutes=_restricted(restrictions, models.Restriction.Kind.MUTE),
         bans=_restricted(restrictions, models.Restriction.Kind.BAN),
     )
-
-
-def _name_field() -> str:
-    return str(get_user_model().USERNAME_FIELD)
 
 
 def _restricted(restrictions: list[models.Restriction], kind: str) -> dict[str, Restricted]:

@@ -85,8 +85,8 @@ def post(
     )
 
 
-def posts(room: RoomLog, number: int) -> list[Write]:
-    return [post(room, f"message {index}") for index in range(number)]
+def posts(room: RoomLog, number: int, *, author: str = "alice") -> list[Write]:
+    return [post(room, f"message {index}", author=author) for index in range(number)]
 
 
 def edit(room: RoomLog, number: int, content: str, *, author: str = "alice", ref: str | None = None) -> EditText:

@@ -453,13 +453,22 @@ def test_nobody_reads_ahead_of_the_room(room: RoomLog, tea: RoomLog, writer: Wri
 
 
 def test_unread_messages_are_counted_by_room(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
-    """What was said since, and is still there, in each room that the person once read; up to a bound."""
-    writer.write([*posts(room, 6), *posts(tea, 2), read(room, 2), read(tea, 2)])
-    assert queries.unread("alice", most=100) == {"lobby": 4, "tea": 0}
-    writer.write([erase(room, 3), hide(room, 4), react(room, 1), post(tea, author="bob")])
-    assert queries.unread("alice", most=100) == {"lobby": 2, "tea": 1}
-    assert queries.unread("alice", most=1) == {"lobby": 1, "tea": 1}
-    assert queries.unread("charlie", most=100) == {}
+    """What others said since, and is still there, in each of the rooms that the person read; up to a bound."""
+    rooms = [room.pk, tea.pk, queries.open_room("never").pk]
+    writer.write([*posts(room, 6, author="eve"), *posts(tea, 2, author="eve"), read(room, 2), read(tea, 2)])
+    assert queries.unread("alice", rooms, most=100) == {room.pk: 4, tea.pk: 0}
+    writer.write([erase(room, 3, author="eve"), hide(room, 4), react(room, 1), post(tea, author="bob"), post(tea)])
+    assert queries.unread("alice", rooms, most=100) == {room.pk: 2, tea.pk: 1}
+    assert queries.unread("alice", rooms, most=1) == {room.pk: 1, tea.pk: 1}
+    assert queries.unread("charlie", rooms, most=100) == queries.unread("alice", [], most=100) == {}
+
+
+def test_in_a_private_room_that_nobody_opened_yet_all_is_unread(room: RoomLog, writer: Writer) -> None:
+    """The first message of two people, or in a room that one was added to, is news."""
+    private = models.Room.objects.create(slug=models.new_hidden_slug(), kind="private")
+    log = queries.open_room(private.slug)
+    writer.write([*posts(log, 3, author="eve"), post(log)])
+    assert queries.unread("alice", [private.pk], most=100) == {private.pk: 3}
 
 
 # --- Rooms ---
@@ -505,12 +514,6 @@ def test_positions_of_very_many_rooms_are_asked_in_parts(
     monkeypatch.setattr(queries, "AT_ONCE", 2)
     more = [queries.open_room(f"r{number}").pk for number in range(5)]
     assert set(queries.positions([room.pk, tea.pk, *more])) == {room.pk, tea.pk, *more}
-
-
-def test_titles_are_told_by_room(room: RoomLog, tea: RoomLog) -> None:
-    """Rooms without a title have an empty one; rooms that don't exist have none."""
-    models.Room.objects.filter(pk=tea.pk).update(title="Tea time")
-    assert queries.titles(["lobby", "tea", "never"]) == {"lobby": "", "tea": "Tea time"}
 
 
 # --- Several processes ---

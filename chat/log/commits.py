@@ -274,6 +274,12 @@ class _Batch:
                 [value for row in rows for value in row],
             )
 
+    def _moments(self) -> list[Any]:
+        """Before when a room must have been active last, for that to be written anew; and now."""
+        operations = self.connection.ops
+        before = self.now - 1_000 * models.MOMENT
+        return [database_moment(before, operations), database_moment(self.now, operations)]
+
     def advance(self) -> bool:
         """Write the rooms' counters. False where one was not as it was thought to be."""
         rows = [(pk, self.first[pk], last) for pk, last in self.last.items() if last != self.first[pk]]
@@ -282,10 +288,10 @@ class _Batch:
         with self.connection.cursor() as cursor:
             cursor.execute(
                 # It begins with UPDATE, or sqlite3 would not count its rows.
-                "UPDATE chat_room SET seq = numbers.last FROM "  # noqa: S608 places for values
+                f"UPDATE chat_room SET seq = numbers.last, {_active('numbers.last')} FROM "  # noqa: S608 places for values
                 f"(WITH given(room, first, last) AS (VALUES {_places(rows)}) SELECT * FROM given) AS numbers "
                 "WHERE chat_room.id = numbers.room AND chat_room.seq = numbers.first",
-                [value for row in rows for value in row],
+                [*self._moments(), *(value for row in rows for value in row)],
             )
             written: int = cursor.rowcount
         return written == len(rows)
@@ -335,12 +341,12 @@ class _Counted(_Batch):
         taken = Counter(write.room.pk for write in self.new)
         with self.connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE chat_room SET seq = seq + numbers.taken FROM "  # noqa: S608 places for values
+                f"UPDATE chat_room SET seq = seq + numbers.taken, {_active('seq + numbers.taken')} FROM "  # noqa: S608 places for values
                 f"(WITH given(room, taken) AS (VALUES {_places(taken.items())}) "
                 "SELECT locked.id AS room, taken FROM given JOIN chat_room AS locked ON locked.id = given.room "
                 f"ORDER BY locked.id FOR NO KEY UPDATE OF locked {'' if self.wait else 'SKIP LOCKED'}) AS numbers "
                 "WHERE chat_room.id = numbers.room RETURNING chat_room.id, chat_room.seq",
-                [value for row in taken.items() for value in row],
+                [*self._moments(), *(value for row in taken.items() for value in row)],
             )
             self.first = {room: last - taken[room] for room, last in cursor.fetchall()}
         self.last = dict(self.first)
@@ -481,6 +487,12 @@ class _Careful(_Batch):
                 "ON CONFLICT (reader, room_id) DO UPDATE SET seq = excluded.seq "
                 "WHERE chat_readposition.seq < excluded.seq",
             )
+
+
+def _active(last: str) -> str:
+    """What is set where a room's last number becomes ``last``: when it was last active, now and then."""
+    lively = f"kind IN ('public', 'members') AND {last} >= {models.LIVELY} AND (active IS NULL OR active < %s)"
+    return f"active = CASE WHEN {lively} THEN %s ELSE active END"
 
 
 def _said(message: Message) -> Written:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from django.db import transaction
+from django.db import connections, router, transaction
 from django.db.models import F
 
 from chat import models
@@ -14,8 +14,15 @@ from chat.protocol import ErrorCode, Invalid, Message
 PAGE = 131_072
 """Characters of a page of history: servers bound what they send in one frame too (stock Daphne: 1 MiB)."""
 
-ROOMS = 100
-"""Rooms whose unread messages are counted for one person."""
+UNREAD = (
+    "SELECT chat_room.id, (SELECT count(*) FROM (SELECT 1 FROM chat_message "
+    "WHERE chat_message.room_id = chat_room.id AND chat_message.number > coalesce(chat_readposition.seq, 0) "
+    "AND chat_message.author <> %s AND chat_message.deleted IS NULL AND NOT chat_message.hidden LIMIT %s) AS n) "
+    "FROM chat_room LEFT JOIN chat_readposition ON chat_readposition.room_id = chat_room.id "
+    "AND chat_readposition.reader = %s WHERE chat_room.id IN ({places}) "
+    "AND (chat_readposition.seq IS NOT NULL OR chat_room.kind IN ('private', 'direct'))"
+)
+"""One statement for all rooms that a page shows."""
 AT_ONCE = 10_000
 """Rooms that one query asks for: a statement has at most 32,766 values in SQLite."""
 
@@ -133,20 +140,18 @@ def read_position(room: int, reader: str) -> int:
     )
 
 
-def unread(reader: str, *, most: int) -> dict[str, int]:
-    """How many messages somebody has not read in each room that they once read, up to ``most``; rooms by name."""
-    positions = models.ReadPosition.objects.filter(reader=reader).select_related("room").order_by("room__slug")
-    return {
-        position.room.slug: models.Message.objects.filter(
-            room=position.room_id, number__gt=position.seq, deleted=None, hidden=False
-        )[:most].count()
-        for position in positions[:ROOMS]
-    }
+def unread(reader: str, rooms: list[int], *, most: int) -> dict[int, int]:
+    """How many messages of others somebody has not read in each of these rooms, up to ``most``; by the room's key.
 
-
-def titles(slugs: list[str]) -> dict[str, str]:
-    """The rooms' titles, "" where they have none."""
-    return dict(models.Room.objects.filter(slug__in=slugs).values_list("slug", "title"))
+    Of a room that they never read it is not known, but for those of one's own: there nothing is read then.
+    """
+    found: dict[int, int] = {}
+    with connections[router.db_for_read(models.Message)].cursor() as cursor:
+        for start in range(0, len(rooms), AT_ONCE):
+            some = rooms[start : start + AT_ONCE]
+            cursor.execute(UNREAD.format(places=", ".join(["%s"] * len(some))), [reader, most, reader, *some])
+            found |= dict(cursor.fetchall())
+    return found
 
 
 def _within_page(rows: Sequence[models.Message], limit: int) -> tuple[Sequence[models.Message], bool]:

@@ -11,17 +11,31 @@ Who is connected lives in the processes that hold the sockets, not in rows that 
 
 from chat.models.fields import AUTHOR_LENGTH, account_key, author_key
 from chat.models.messages import Message, Reaction, ReadPosition
-from chat.models.rooms import Invitation, Membership, Restriction, Room, new_epoch, new_hidden_slug
+from chat.models.pairs import Closed, Pair, pair_key, pairs_of
+from chat.models.rooms import (
+    LIVELY,
+    MOMENT,
+    Invitation,
+    Membership,
+    Restriction,
+    Room,
+    new_epoch,
+    new_hidden_slug,
+)
 from chat.models.watch import AccountName, AuditEntry, Connection, Report
 
 __all__ = [
     "AUTHOR_LENGTH",
+    "LIVELY",
+    "MOMENT",
     "AccountName",
     "AuditEntry",
+    "Closed",
     "Connection",
     "Invitation",
     "Membership",
     "Message",
+    "Pair",
     "Reaction",
     "ReadPosition",
     "Report",
@@ -31,4 +45,6 @@ __all__ = [
     "author_key",
     "new_epoch",
     "new_hidden_slug",
+    "pair_key",
+    "pairs_of",
 ]

@@ -16,7 +16,13 @@ from chat import protocol
 from chat.database import BRIEF, PATIENCE, is_locked
 from chat.models.fields import AUTHOR_LENGTH
 
-COUNTERS = ("epoch", "seq", "pruned", "rules")
+COUNTERS = ("epoch", "seq", "pruned", "rules", "active")
+
+LIVELY = 5
+"""Changes that a room must have had to be listed by when it was last active: a flood of rooms with a message each
+can't bury those that people talk in."""
+MOMENT = 60
+"""Seconds by which the time of a room's last activity may be behind: so a busy room writes it once a minute."""
 
 
 def new_epoch() -> str:
@@ -115,12 +121,38 @@ class Room(models.Model):
         _("pair"), max_length=80, null=True, unique=True, editable=False, help_text=_("Whose direct room it is.")
     )
 
+    active = models.DateTimeField(
+        _("last active"),
+        null=True,
+        editable=False,
+        help_text=_(
+            "When something was said or changed in it, to the minute. Only of rooms that everybody finds listed, "
+            "and not before their first few messages."
+        ),
+    )
+    former = models.CharField(
+        _("former people"),
+        max_length=310,
+        blank=True,
+        db_default="",
+        editable=False,
+        help_text=_("Of a direct room: the names of those whose account was deleted."),
+    )
+
     objects = Rooms.as_manager()
 
     class Meta:
         verbose_name = _("room")
         verbose_name_plural = _("rooms")
         ordering = ("slug",)
+        indexes = [
+            # Of the directory: it stops at the page's end, however many rooms there are.
+            models.Index(
+                fields=["-active", "-id"],
+                name="chat_room_active",
+                condition=Q(active__isnull=False, archived__isnull=True),
+            ),
+        ]
         permissions = [("moderate_room", _("Can moderate every room that is not private"))]
         constraints = [
             models.CheckConstraint(

@@ -40,6 +40,16 @@ class AboutRoom(Outgoing, kw_only=True):
     read_only: Annotated[bool, Meta(description="Only owners and moderators may speak.")] = False
     slow: Slow = 0
     archived: Annotated[bool, Meta(description="Nobody may speak, or change anything.")] = False
+    closed: (
+        Annotated[
+            Literal["deleted", "deactivated", "left"],
+            Meta(
+                description="Of two people: why nothing can be said any more. The other account was deleted or "
+                "deactivated, or is not in the room any more. `archived` is true then."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     muted: (
         Annotated[int, Meta(ge=0, description="Until when you may not speak, in ms since 1970; 0: for good.")]
         | UnsetType

@@ -5,15 +5,17 @@ Each door (the socket, the pages, a command) calls these; every rule stands in c
 
 from chat.rooms.asking import history, members, search, sharing
 from chat.rooms.coming import join, leave
+from chat.rooms.directory import Listing, everybodys, own
 from chat.rooms.making import accept, create, direct, invitation
 from chat.rooms.managing import Managing, manage
-from chat.rooms.sight import listed, visible
+from chat.rooms.sight import visible
 from chat.rooms.signing_in import show
 from chat.rooms.speaking import Done, delete, edit, post, react, read, typing
 from chat.rooms.warden import Warden
 
 __all__ = [
     "Done",
+    "Listing",
     "Managing",
     "Warden",
     "accept",
@@ -21,13 +23,14 @@ __all__ = [
     "delete",
     "direct",
     "edit",
+    "everybodys",
     "history",
     "invitation",
     "join",
     "leave",
-    "listed",
     "manage",
     "members",
+    "own",
     "post",
     "react",
     "read",

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from django.db.models import F
 from msgspec import UNSET
 
 from chat import models, policy, protocol
@@ -105,7 +106,8 @@ def _members(room: int) -> list[Member]:
 
 def _restricted(room: int) -> list[Restricted]:
     row = models.Room.objects.filter(pk=room).first()
-    rows = policy.in_force(row)[:SHOWN] if row else ()
+    # The room's own first: what holds everywhere must not push them off the list.
+    rows = policy.in_force(row).order_by(F("room").asc(nulls_last=True), "-pk")[:SHOWN] if row else ()
     return [
         Restricted(
             username=found.username or "",

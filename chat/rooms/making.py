@@ -57,7 +57,7 @@ def direct(who: Identity, username: str) -> str:
     pk, other = _account(who), _account_named(username)
     if str(other.pk) == str(pk):
         raise Invalid(ErrorCode.NO_PERSON, "username: you can't talk with yourself here", field="username")
-    pair = " ".join(sorted((str(pk), str(other.pk))))
+    pair = models.pair_key(pk, other.pk)
     known = models.Room.objects.filter(pair=pair).first()
     if known:
         return known.slug
@@ -166,7 +166,9 @@ def make_link(who: Identity, slug: str) -> tuple[str, models.Invitation]:
 def invitation(code: str) -> models.Invitation | None:
     """The invitation behind a link, where it still holds."""
     found = models.Invitation.objects.filter(digest=_digest(code), expires__gt=timezone.now(), room__archived=None)
-    return found.select_related("room", "by").first()
+    link = found.select_related("room", "by").first()
+    # With the account its invitations are deleted; while it is deactivated they do not hold.
+    return link if link and link.by.is_active else None
 
 
 def accept(who: Identity, code: str) -> str:

@@ -13,6 +13,7 @@ from msgspec import UNSET
 from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.limits import limited_as, stands_for_many
+from chat.models import Closed
 from chat.policy import Policy, Restricted
 from chat.protocol import AboutRoom, ErrorCode, Invalid, Role
 
@@ -37,6 +38,13 @@ NEEDS: Final[dict[Verb, Role]] = {
     Verb.INVITE: "moderator",
     Verb.APPOINT: "owner",
     Verb.CHANGE: "owner",
+}
+
+
+CLOSED: Final[dict[Closed, str]] = {
+    "deleted": "The other account was deleted: this conversation can only be read.",
+    "deactivated": "The other account is deactivated: this conversation can only be read.",
+    "left": "The other person is not in this conversation any more: it can only be read.",
 }
 
 
@@ -69,6 +77,8 @@ def check_entering(policy: Policy, who: Identity, address: str, slug: str) -> No
 
 def check_speaking(policy: Policy, who: Identity, address: str) -> None:
     """Raises Invalid: read_only, muted."""
+    if policy.closed:
+        raise Invalid(ErrorCode.READ_ONLY, CLOSED[policy.closed])
     if policy.archived:
         raise Invalid(ErrorCode.READ_ONLY, "This room is archived: it can only be read.")
     if policy.read_only and _rank(policy, who) < RANKS["moderator"]:
@@ -113,15 +123,16 @@ def about(policy: Policy, who: Identity, address: str) -> AboutRoom:
         kind=policy.kind,  # type: ignore[arg-type]  # the model's choices are the protocol's
         read_only=policy.read_only,
         slow=policy.slow,
-        archived=policy.archived,
+        # A client that doesn't know `closed` knows what that means.
+        archived=policy.archived or bool(policy.closed),
+        closed=policy.closed or UNSET,
         muted=UNSET if mute is None else round(1_000 * (mute.until or 0)),
     )
 
 
 def title_for(policy: Policy, who: Identity) -> str:
     """Of two, the other one's name."""
-    others = [name for person, name in policy.pair.items() if person != who.key]
-    return others[0] if others else policy.title
+    return policy.pair.title_for(who.key) if policy.pair else policy.title
 
 
 def _rank(policy: Policy, who: Identity) -> int:

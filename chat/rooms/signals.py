@@ -9,11 +9,12 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
 from django.db.models import F
-from django.db.models.signals import post_delete, post_save, pre_save
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 
 from chat import loops, models
 from chat.auth import session_digest
 from chat.hub import Hub, people_part, tell_from_outside
+from chat.rooms.departing import depart
 
 
 def connect() -> None:
@@ -30,6 +31,7 @@ def connect() -> None:
         from django.contrib.sessions.models import Session  # noqa: PLC0415 a project may do without that app
 
         post_delete.connect(_session_deleted, sender=Session, dispatch_uid="chat.Session.deleted")
+    pre_delete.connect(_account_goes, dispatch_uid="chat.account.goes")
     user_logged_out.connect(_logged_out, dispatch_uid="chat.logged_out")
 
 
@@ -77,6 +79,20 @@ def _account_changed(instance: object, using: str, update_fields: frozenset[str]
     # Each sign-in saves `last_login`.
     if isinstance(instance, get_user_model()) and update_fields != frozenset({"last_login"}):
         _tell_of(instance, using)
+        if update_fields is None or not update_fields.isdisjoint({instance.USERNAME_FIELD, "is_active"}):
+            _touch_pairs(instance, using)
+
+
+def _account_goes(instance: object, using: str, **_: Any) -> None:
+    if isinstance(instance, get_user_model()):
+        depart(instance, using)
+
+
+def _touch_pairs(user: AbstractBaseUser, using: str) -> None:
+    """The rooms of two are called by the account's name, and closed where it is not active."""
+    rooms = models.Room.objects.using(using).filter(kind=models.Room.Kind.DIRECT, memberships__user=user.pk)
+    for pk, slug in rooms.order_by("pk").values_list("pk", "slug"):
+        _touch(pk, slug, using)
 
 
 def _tell_of(user: AbstractBaseUser, using: str) -> None:

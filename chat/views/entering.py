@@ -1,6 +1,7 @@
 """The first page, and the ways from it into a room: by name, by making one, by an invitation."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -16,16 +17,15 @@ from chat.auth import GUEST_NAME, Identity
 from chat.auth.tries import know_guest
 from chat.conf import chat_settings
 from chat.database import again_where_lost
-from chat.log import queries as log
 from chat.presence import Presence
 from chat.protocol import ErrorCode, Invalid
 from chat.views.forms import DirectForm, EntranceForm, NewRoomForm
 from chat.views.visitor import identity_of, no_room, sign_in, sign_in_link
 
 ROOMS_SHOWN = 50
-"""Rooms on the first page: the fullest."""
-UNREAD_COUNTED = 100
-"""Unread messages of one room that are counted: so many mean "99+"."""
+"""Rooms on a page of each list."""
+PAGES, DIGITS = 2_000, 9
+"""Pages of a list that can be asked for, and digits of such a number."""
 
 
 @never_cache
@@ -115,33 +115,46 @@ def _first_page(request: HttpRequest, **forms: Form) -> HttpResponse:
         "direct": DirectForm(auto_id="direct_%s"),
         "guests": chat_settings().GUESTS,
         "sign_in": sign_in_link(request),
-        **_rooms(identity),
+        **_rooms(request, identity),
         **forms,
     }
     return render(request, "chat/index.html", context)
 
 
-def _rooms(identity: Identity | None) -> dict[str, list[dict[str, Any]]]:
-    """``rooms``: the public ones with people of this process, the fullest first, then those that somebody read
-    before. ``own``: those that are not public and that they may see, those with unread messages first.
-    """
+def _rooms(request: HttpRequest, identity: Identity | None) -> dict[str, Any]:
+    """A page of one's own rooms, and one of those that everybody may come into."""
     counts: dict[str, int] = {}
     for _loop, presence in loops.everywhere(Presence):
         counts |= presence.counts()
-    unread = log.unread(identity.key, most=UNREAD_COUNTED) if identity else {}
-    slugs = [
-        *sorted(counts, key=lambda slug: (-counts[slug], slug)),
-        *(slug for slug in unread if slug not in counts),
-    ]
-    shown = [slug for slug in slugs if not protocol.is_hidden(slug)][:ROOMS_SHOWN]
-    titles = log.titles(shown)
-    own = [(room.slug, title, room.kind) for room, title in rooms.listed(identity)] if identity else []
-    own.sort(key=lambda row: (not unread.get(row[0]), row[1].casefold()))
+    name = request.GET.get("q", "").replace("\0", "").strip()[: protocol.TITLE_LIMIT]
+    own = None
+    if identity is not None and identity.account is not None:
+        own = rooms.own(identity, counts, name=name, page=_number(request, "own"), size=ROOMS_SHOWN)
+    listed = rooms.everybodys(identity, counts, name=name, page=_number(request, "page"), size=ROOMS_SHOWN)
     return {
-        "rooms": [_row(slug, titles.get(slug) or slug, counts, unread) for slug in shown],
-        "own": [{**_row(slug, title, counts, unread), "kind": kind} for slug, title, kind in own],
+        "filter": name,
+        "own": [asdict(entry) for entry in own.entries] if own else [],
+        "own_pages": _pages(request, "own", own) if own else {},
+        "rooms": [asdict(entry) for entry in listed.entries],
+        "room_pages": _pages(request, "page", listed),
     }
 
 
-def _row(slug: str, title: str, counts: dict[str, int], unread: dict[str, int]) -> dict[str, Any]:
-    return {"name": slug, "title": title, "count": counts.get(slug, 0), "unread": unread.get(slug)}
+def _number(request: HttpRequest, parameter: str) -> int:
+    """Which page of a list is wanted: 1 where the address has no sensible one."""
+    wanted = request.GET.get(parameter, "")
+    return (
+        min(max(int(wanted), 1), PAGES) if wanted.isascii() and wanted.isdigit() and len(wanted) <= DIGITS else 1
+    )
+
+
+def _pages(request: HttpRequest, parameter: str, listing: rooms.Listing) -> dict[str, str]:
+    """The addresses of the pages before and after this one, where there are any."""
+    around = {"before": listing.page - 1, "after": listing.page + 1 if listing.more else 0}
+    return {place: f"?{_query(request, parameter, page)}" for place, page in around.items() if page}
+
+
+def _query(request: HttpRequest, parameter: str, page: int) -> str:
+    query = request.GET.copy()
+    query[parameter] = str(page)
+    return query.urlencode()

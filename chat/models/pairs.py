@@ -1,0 +1,86 @@
+"""Direct rooms: whose they are, and what is left when an account is gone. For threads that may use the ORM."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+
+from chat.models.fields import account_key
+from chat.models.rooms import Membership, Room
+
+Closed = Literal["", "deleted", "deactivated", "left"]
+"""Why nothing can be said any more in a room of two."""
+
+TITLES: dict[Closed, str] = {
+    "": "{name}",
+    "left": "{name}",
+    "deactivated": "{name} (deactivated account)",
+    "deleted": "{name} (deleted account)",
+}
+NAMELESS = "Deleted account"
+"""The title where the name went with the account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The people of a direct room."""
+
+    # Names of accounts that there are, by the account's key.
+    names: dict[str, str]
+    # Names of those whose account was deleted, as far as they were kept.
+    former: str
+    closed: Closed
+
+    def title_for(self, person: str) -> str:
+        """What the room is called to one of the two: the other one's name, and what became of the account."""
+        others = [name for other, name in self.names.items() if other != person]
+        name = others[0] if others else self.former
+        return TITLES[self.closed].format(name=name) if name else NAMELESS
+
+    @property
+    def title(self) -> str:
+        """What it is called to somebody else."""
+        names = [*self.names.values(), *([TITLES["deleted"].format(name=self.former)] if self.former else [])]
+        return ", ".join(names) or NAMELESS
+
+
+def pairs_of(rooms: Iterable[Room]) -> dict[int, Pair]:
+    """The people of direct rooms, by the room's key: two queries for all of them."""
+    direct = {room.pk: room for room in rooms if room.kind == Room.Kind.DIRECT}
+    if not direct:
+        return {}
+    members: dict[int, list[AbstractBaseUser]] = {pk: [] for pk in direct}
+    for row in Membership.objects.filter(room__in=list(direct)).select_related("user").order_by("pk"):
+        members[row.room_id].append(row.user)
+    gone = {account for room in direct.values() for account in _missing(room, members[room.pk])}
+    accounts = get_user_model()._base_manager.in_bulk(gone) if gone else {}  # noqa: SLF001 the documented one that leaves nobody out
+    others: dict[str, AbstractBaseUser] = {str(pk): user for pk, user in accounts.items()}
+    return {pk: _pair(room, members[pk], others) for pk, room in direct.items()}
+
+
+def _missing(room: Room, members: list[AbstractBaseUser]) -> list[str]:
+    """Accounts of the pair that have no place in the room any more."""
+    there = {str(user.pk) for user in members}
+    return [account for account in (room.pair or "").split() if account not in there]
+
+
+def _pair(room: Room, members: list[AbstractBaseUser], others: dict[str, AbstractBaseUser]) -> Pair:
+    missing = _missing(room, members)
+    left = [others[account] for account in missing if account in others]
+    names = {account_key(user.pk): user.get_username() for user in [*members, *left]}
+    return Pair(names, room.former, _closed(members, missing, left))
+
+
+def _closed(members: list[AbstractBaseUser], missing: list[str], left: list[AbstractBaseUser]) -> Closed:
+    if len(missing) > len(left):
+        return "deleted"
+    if not all(user.is_active for user in members):
+        return "deactivated"
+    return "left" if missing else ""
+
+
+def pair_key(first: Any, second: Any) -> str:
+    """Of two accounts, in one order."""
+    return " ".join(sorted((str(first), str(second))))

@@ -1,0 +1,142 @@
+"""Which rooms there are for somebody: their own, and those that everybody may come into. For pages.
+
+Two lists that never compete: strangers can make as many rooms as they like, and one's own are all there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from chat import models
+from chat.auth import Identity
+from chat.log import queries as log
+from chat.protocol import is_hidden
+
+Kind = models.Room.Kind
+Role = models.Membership.Role
+
+UNREAD_COUNTED = 100
+"""Unread messages of one room that are counted: so many mean "99+"."""
+PEOPLED = 500
+"""Rooms with people that are listed before the others, at most: the fullest."""
+NEWEST = 2_000
+"""Rooms without much in them are listed last, and only the newest so many are looked through for them."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A room in a list."""
+
+    # As in its address.
+    name: str
+    title: str
+    kind: str
+    pk: int
+    active: datetime | None
+    # People in it now, of all processes.
+    count: int = 0
+    # None: they never read it.
+    unread: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page of a list."""
+
+    entries: list[Entry]
+    page: int
+    more: bool
+
+
+def own(who: Identity, counts: Mapping[str, int], *, name: str, page: int, size: int) -> Listing:
+    """The rooms in which somebody has a role, and those for members that they have read.
+
+    First those that they made or have read, and those of two, then the ones that others put them into. Of each
+    those with unread messages first.
+    """
+    if who.account is None:
+        return Listing([], 1, more=False)
+    role = models.Membership.objects.filter(room=OuterRef("pk"), user=who.account)
+    read = models.ReadPosition.objects.filter(room=OuterRef("pk"), reader=who.key)
+    rooms = models.Room.objects.filter(Exists(role) | Q(Exists(read), kind=Kind.MEMBERS), archived=None)
+    rows = list(rooms.annotate(chosen=Exists(read) | Exists(role.filter(role=Role.OWNER))))
+    pairs = models.pairs_of(rows)
+    titles = {pk: pair.title_for(who.key) for pk, pair in pairs.items()}
+    entries = [_entry(room, counts, titles.get(room.pk)) for room in rows]
+    _count_unread(who, entries)
+    known = {room.pk for room in rows if room.chosen or room.kind == Kind.DIRECT}  # type: ignore[attr-defined]  # annotated
+    entries.sort(key=lambda entry: (entry.pk not in known, not entry.unread, entry.title.casefold()))
+    return _page_of([entry for entry in entries if _named(entry, name)], page, size)
+
+
+def everybodys(who: Identity | None, counts: Mapping[str, int], *, name: str, page: int, size: int) -> Listing:
+    """The rooms that anybody, or anybody with an account, may come into, without those that nobody ever spoke in.
+
+    The fullest first, then those that were active last, then those in which little was said.
+    """
+    rooms = _open_to(who, name)
+    peopled = _with_people(rooms, counts)
+    wanted = page * size + 1
+    first = [_entry(room, counts) for room in peopled[(page - 1) * size : wanted]]
+    rest = rooms.exclude(pk__in=[room.pk for room in peopled])
+    skipped = max(0, (page - 1) * size - len(peopled))
+    entries = first + [_entry(room, counts) for room in _active(rest, skipped, size + 1 - len(first))]
+    listing = Listing(entries[:size], page, len(entries) > size)
+    if who is not None:
+        _count_unread(who, listing.entries)
+    return listing
+
+
+def _open_to(who: Identity | None, name: str) -> QuerySet[models.Room]:
+    kinds = [Kind.PUBLIC] if who is None or who.account is None else [Kind.PUBLIC, Kind.MEMBERS]
+    rooms = models.Room.objects.filter(kind__in=kinds, archived=None)
+    return rooms.filter(Q(title__icontains=name) | Q(slug__icontains=name, kind=Kind.PUBLIC)) if name else rooms
+
+
+def _with_people(rooms: QuerySet[models.Room], counts: Mapping[str, int]) -> list[models.Room]:
+    fullest = sorted(counts, key=lambda slug: (-counts[slug], slug))[:PEOPLED]
+    found = list(rooms.filter(slug__in=fullest)) if fullest else []
+    return sorted(found, key=lambda room: (-counts[room.slug], -_moment(room), room.slug))
+
+
+def _moment(room: models.Room) -> float:
+    return room.active.timestamp() if room.active else 0.0
+
+
+def _active(rooms: QuerySet[models.Room], skip: int, number: int) -> list[models.Room]:
+    """Those that were active last, and behind them those in which little was said, from the place ``skip`` on."""
+    if number <= 0:
+        return []
+    lively = rooms.filter(active__isnull=False, kind__in=[Kind.PUBLIC, Kind.MEMBERS]).order_by("-active", "-pk")
+    found = list(lively[skip : skip + number])
+    if len(found) == number:
+        return found
+    before = 0 if found or not skip else lively.count()
+    newest = models.Room.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    quiet = rooms.filter(active=None, seq__gt=0, pk__gt=newest - NEWEST).order_by("-pk")
+    start = max(0, skip - before) if not found else 0
+    return found + list(quiet[start : start + number - len(found)])
+
+
+def _entry(room: models.Room, counts: Mapping[str, int], title: str | None = None) -> Entry:
+    title = title or room.title or room.slug
+    return Entry(room.slug, title, room.kind, room.pk, room.active, counts.get(room.slug, 0))
+
+
+def _count_unread(who: Identity, entries: Sequence[Entry]) -> None:
+    unread = log.unread(who.key, [entry.pk for entry in entries], most=UNREAD_COUNTED)
+    for entry in entries:
+        entry.unread = unread.get(entry.pk)
+
+
+def _named(entry: Entry, name: str) -> bool:
+    wanted = name.casefold()
+    return wanted in entry.title.casefold() or (not is_hidden(entry.name) and wanted in entry.name)
+
+
+def _page_of(entries: list[Any], page: int, size: int) -> Listing:
+    start = (page - 1) * size
+    return Listing(entries[start : start + size], page, len(entries) > start + size)
