@@ -49,7 +49,7 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
     form = RoomForm
     change_form_template = "admin/chat/room/change_form.html"
     list_display = (
-        *("slug", "title", "who_may_come", "owner", "members", "archived", "read_only", "slow"),
+        *("slug", "named", "who_may_come", "owner", "members", "archived", "read_only", "slow"),
         *("seq", "messages", "created"),
     )
     list_filter = ("kind", "read_only", ArchivedFilter)
@@ -58,10 +58,10 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     fieldsets = (
-        (None, {"fields": ("slug", "title", "kind", "archived", "read_only", "slow")}),
+        (None, {"fields": ("slug", "title", "people", "kind", "archived", "read_only", "slow")}),
         (_("Numbers"), {"fields": ("epoch", "seq", "pruned", "messages", "members", "restrictions", "created")}),
     )
-    readonly_fields = ("epoch", "seq", "pruned", "messages", "members", "restrictions", "created")
+    readonly_fields = ("people", "epoch", "seq", "pruned", "messages", "members", "restrictions", "created")
     inlines = (MembershipInline,)
     actions = ("export_json_lines", "export_csv")
 
@@ -74,6 +74,31 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
         return rooms.annotate(
             message_count=_count(models.Message.objects), member_count=_count(models.Membership.objects)
         ).prefetch_related(Prefetch("memberships", owners.order_by("pk"), to_attr="owners"))
+
+    def get_fieldsets(self, request: HttpRequest, obj: models.Room | None = None) -> Any:
+        """The people of a direct room; other rooms have a title."""
+        left_out = "title" if obj and obj.kind == Kind.DIRECT else "people"
+        (name, first), *others = super().get_fieldsets(request, obj)
+        fields = tuple(field for field in first["fields"] if field != left_out)
+        return [(name, {**first, "fields": fields}), *others]
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The page's direct rooms with their people: two queries for all of them."""
+        changes = super().get_changelist_instance(request)
+        pairs = models.pairs_of(changes.result_list)
+        for room in changes.result_list:
+            room.pair_of = pairs.get(room.pk)
+        return changes
+
+    @admin.display(description=_("title"), ordering="title")
+    def named(self, room: Any) -> SafeString:
+        """Of a direct room: whose it is."""
+        return format_html("<bdi>{}</bdi>", room.pair_of.title if room.pair_of else room.title)
+
+    @admin.display(description=_("people"))
+    def people(self, room: models.Room) -> SafeString:
+        pair = models.pairs_of([room]).get(room.pk)
+        return format_html("<bdi>{}</bdi>", pair.title if pair else "")
 
     def get_readonly_fields(self, request: HttpRequest, obj: models.Room | None = None) -> tuple[str, ...]:  # noqa: ARG002 the admin's signature
         if obj is None:

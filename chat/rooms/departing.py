@@ -1,4 +1,4 @@
-"""An account is deleted: what it leaves in the rooms. In the transaction of the deletion, before the rows go."""
+"""An account is deleted: what it leaves in the rooms. In the transaction of the deletion."""
 
 from django.contrib.auth.base_user import AbstractBaseUser
 
@@ -13,28 +13,31 @@ FORMER = models.Room._meta.get_field("former").max_length  # noqa: SLF001 Django
 
 
 def depart(user: AbstractBaseUser, using: str) -> None:
-    """Keep the name in the rooms of two, and have somebody own the rooms that nobody else owns."""
-    roles = models.Membership.objects.using(using).filter(user=user.pk)
+    """Before its rows go: keep its name in the rooms of two, and remember what it owns."""
     rooms = models.Room.objects.using(using)
     for room in rooms.filter(kind=Kind.DIRECT, memberships__user=user.pk).order_by("pk"):
         former = ", ".join(filter(None, [room.former, user.get_username()]))[:FORMER]
         rooms.filter(pk=room.pk).update(former=former)
-    for role in (
-        roles.filter(role=Role.OWNER).exclude(room__kind=Kind.DIRECT).select_related("room").order_by("room")
+    owned = rooms.filter(memberships__user=user.pk, memberships__role=Role.OWNER).order_by("pk")
+    user._chat_owned = list(owned.values_list("pk", flat=True))  # type: ignore[attr-defined]  # noqa: SLF001 ours
+
+
+def departed(user: AbstractBaseUser, using: str) -> None:
+    """When its rows are gone, and those of all that go with it: have somebody own what nobody owns now."""
+    for room in (
+        models.Room.objects.using(using).filter(pk__in=user.__dict__.pop("_chat_owned", ())).order_by("pk")
     ):
-        _pass_on(role.room, user, using)
+        _pass_on(room, user, using)
 
 
 def _pass_on(room: models.Room, user: AbstractBaseUser, using: str) -> None:
     """To the moderator who is there longest; where there is none, and the room is private, to such a member."""
-    others = (
-        models.Membership.objects.using(using).filter(room=room).exclude(user=user.pk).order_by("joined", "pk")
-    )
-    if others.filter(role=Role.OWNER).exists():
+    people = models.Membership.objects.using(using).filter(room=room).order_by("joined", "pk")
+    if people.filter(role=Role.OWNER).exists():
         return
-    heir = others.filter(role=Role.MODERATOR).first()
+    heir = people.filter(role=Role.MODERATOR).first()
     if heir is None and room.kind == Kind.PRIVATE:
-        heir = others.first()
+        heir = people.first()
     if heir is None:
         return
     heir.role = Role.OWNER

@@ -14,7 +14,7 @@ from django.db.models.signals import post_delete, post_save, pre_delete, pre_sav
 from chat import loops, models
 from chat.auth import session_digest
 from chat.hub import Hub, people_part, tell_from_outside
-from chat.rooms.departing import depart
+from chat.rooms.departing import depart, departed
 
 
 def connect() -> None:
@@ -32,6 +32,7 @@ def connect() -> None:
 
         post_delete.connect(_session_deleted, sender=Session, dispatch_uid="chat.Session.deleted")
     pre_delete.connect(_account_goes, dispatch_uid="chat.account.goes")
+    post_delete.connect(_account_gone, dispatch_uid="chat.account.gone")
     user_logged_out.connect(_logged_out, dispatch_uid="chat.logged_out")
 
 
@@ -86,6 +87,11 @@ def _account_changed(instance: object, using: str, update_fields: frozenset[str]
 def _account_goes(instance: object, using: str, **_: Any) -> None:
     if isinstance(instance, get_user_model()):
         depart(instance, using)
+
+
+def _account_gone(instance: object, using: str, **_: Any) -> None:
+    if isinstance(instance, get_user_model()):
+        departed(instance, using)
 
 
 def _touch_pairs(user: AbstractBaseUser, using: str) -> None:

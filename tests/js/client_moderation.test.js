@@ -92,7 +92,7 @@ test("A room that is made, and one of two, are told by name.", async () => {
 test("What a room event leaves out is as in a plain public room.", () => {
   const here = joined();
   here.socket.say({type: "room", room: "lobby", role: "moderator", slow: 30, timestamp: 1});
-  const plain = {role: "member", title: "", kind: "public", readOnly: false, slow: 0, archived: false, muted: null};
+  const plain = {role: "member", title: "", kind: "public", readOnly: false, slow: 0, archived: false, closed: null, muted: null};
   assert.deepEqual(aboutRoom(here.of("room")[0]), {...plain, role: "moderator", slow: 30});
   assert.equal(aboutRoom({muted: 0}).muted, 0);
 });

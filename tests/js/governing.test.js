@@ -76,6 +76,7 @@ test("What stands in the way of speaking, the weightiest first.", () => {
   assert.deepEqual(why({readOnly: true, slow: 30}), ["read_only", false]);
   assert.deepEqual(why({readOnly: true, muted: 0}), ["muted", false]);
   assert.deepEqual(why({readOnly: true, muted: 0, archived: true}), ["archived", false]);
+  assert.deepEqual(why({archived: true, closed: "deleted"}), ["deleted", false]);
   assert.deepEqual(why({readOnly: true, slow: 30, role: "moderator"}), [null, true]);
 });
 
@@ -118,7 +119,7 @@ test("Each reason has a sentence that is said and one that is shown.", () => {
   ]);
   assert.equal(speakingWords({why: "muted", time: "14:05"})[1], "You may not speak here until 14:05.");
   assert.equal(speakingWords({why: "muted"})[1], "You may not speak here.");
-  for (const why of ["archived", "read_only", "paused", "slow", "too_many"]) assert.ok(speakingWords({why})[0], why);
+  for (const why of ["deleted", "deactivated", "left", "archived", "read_only", "paused", "slow", "too_many"]) assert.ok(speakingWords({why})[0], why);
   assert.deepEqual(speakingWords({why: null}), ["", ""]);
   assert.deepEqual([span(119), span(120), span(7_200)], ["119 s", "2 min", "2 h"]);
 });

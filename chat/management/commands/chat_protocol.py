@@ -62,7 +62,7 @@ SAMPLES: dict[str, Any] = {
     "retry_after": UNSET,
     "reason": "spam",
     "token": UNSET, "title": "Garden", "kind": "private", "role": "member", "read_only": False, "slow": 0,
-    "archived": False, "muted": UNSET, "seconds": 3_600, "path": "/invite/pGc1tV0h/",
+    "archived": False, "closed": UNSET, "muted": UNSET, "seconds": 3_600, "path": "/invite/pGc1tV0h/",
     "expires": 1_795_910_400_000,
     "members": [Member("Ann", "owner"), Member("Bob", "member")],
     "restricted": [Restricted("Mallory", "ban", UNSET, "spam")],

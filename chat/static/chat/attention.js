@@ -31,6 +31,13 @@ export class Attention {
     this.#toast = toast;
   }
 
+  /** The room is called otherwise now. */
+  rename(title) {
+    const [, rest = ""] = this.#title.match(/( · [^·]*)$/u) ?? [];
+    this.#title = `${title}${rest}`;
+    this.#draw();
+  }
+
   /** How many messages came below the reader's place. */
   get below() {
     return this.#below.length;

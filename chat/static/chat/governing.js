@@ -25,9 +25,10 @@ export class Governing {
    * @param {object} options.config of the page
    * @param {() => string} options.me the reader's name
    * @param {(sentence: string) => void} options.tell
+   * @param {(title: string) => void} options.titled the room's title, at first and whenever it may be another
    * @param {() => void} options.onChange what the reader may do is another now
    */
-  constructor({client, config, composer, me, tell, onChange}) {
+  constructor({client, config, composer, me, tell, titled, onChange}) {
     const {room, about, account, links} = config;
     this.#client = client;
     this.#room = room;
@@ -40,7 +41,7 @@ export class Governing {
       ...elements("out", "outTitle", "outHint", "outActions"),
     });
     this.#views = [
-      new StandingView({...shared, ...elements("roomName", "badges")}),
+      new StandingView({...shared, titled, ...elements("roomName", "badges")}),
       new SpeakingView({...shared, composer, ...elements("speaking", "speakingSaid", "speakingShown")}),
     ];
     this.#compose(shared, {me, links});

@@ -78,9 +78,10 @@ export function aboutRoom({
   readOnly = false,
   slow = 0,
   archived = false,
+  closed = null, // of two people, why it is over: "deleted", "deactivated" (the other account), "left"
   muted = null, // until when, in milliseconds since 1970; 0: for good
 }) {
-  return {role, title, kind, readOnly, slow, archived, muted};
+  return {role, title, kind, readOnly, slow, archived, closed, muted};
 }
 
 /**

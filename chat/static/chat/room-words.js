@@ -27,6 +27,7 @@ function sharedBy(others) {
 
 export const roomWords = {
   archived: "Archived",
+  closed: "Closed",
   you: (role) => `You are ${role === "owner" ? "an owner" : `a ${role}`} here.`,
   actionsFor: (name) => `Actions for ${alone(name)}`,
 
@@ -108,6 +109,12 @@ export const roomWords = {
  */
 export function speakingWords({why, time = "", slow = 0, seconds = 0}) {
   switch (why) {
+    case "deleted":
+      return same("The other account was deleted: this conversation can only be read.");
+    case "deactivated":
+      return same("The other account is deactivated: this conversation can only be read.");
+    case "left":
+      return same("The other person is not in this conversation any more: it can only be read.");
     case "archived":
       return same("This room is archived: it can only be read.");
     case "muted":

@@ -130,6 +130,7 @@ const governing = new Governing({
   composer,
   me: () => timeline.me,
   tell: (sentence) => attention.tell(sentence),
+  titled: (title) => attention.rename(title),
   onChange() {
     company.draw();
     drawLog();

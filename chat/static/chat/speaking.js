@@ -27,7 +27,8 @@ export class Speaking {
    * @returns {{why: string | null, can: boolean, until: number | null, slow?: number}} until: when that ends, as `now`
    */
   state({about, moderates}, now) {
-    const {archived, muted, readOnly, slow} = about;
+    const {archived, closed, muted, readOnly, slow} = about;
+    if (closed) return {why: closed, can: false, until: null};
     if (archived) return {why: "archived", can: false, until: null};
     if (muted === 0 || muted > now) return {why: "muted", can: false, until: muted || null};
     if (readOnly && !moderates) return {why: "read_only", can: false, until: null};

@@ -7,22 +7,25 @@ export class StandingView {
   #room;
   #name;
   #badges;
+  #titled;
 
-  /** @param {{standing, room: string, roomName: HTMLElement, badges: HTMLElement}} options */
-  constructor({standing, room, roomName, badges}) {
+  /** @param {{standing, room: string, titled: (title: string) => void, roomName: HTMLElement, badges: HTMLElement}} options */
+  constructor({standing, room, titled, roomName, badges}) {
     this.#standing = standing;
     this.#room = room;
     this.#name = roomName;
     this.#badges = badges;
+    this.#titled = titled;
   }
 
   draw() {
-    const {title, kind, role, archived} = this.#standing.about;
+    const {title, kind, role, archived, closed} = this.#standing.about;
     write(this.#name, title || this.#room);
+    this.#titled(title || this.#room);
     const special = this.#standing.known && (role === "owner" || role === "moderator");
     this.#badges.replaceChildren(
       ...badge(KINDS[kind].badge),
-      ...badge(archived ? roomWords.archived : ""),
+      ...badge(closed ? roomWords.closed : archived ? roomWords.archived : ""),
       ...badge(special ? ROLES[role] : "", "role"),
     );
   }
