@@ -76,10 +76,11 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
         ).prefetch_related(Prefetch("memberships", owners.order_by("pk"), to_attr="owners"))
 
     def get_fieldsets(self, request: HttpRequest, obj: models.Room | None = None) -> Any:
-        """The people of a direct room; other rooms have a title."""
-        left_out = "title" if obj and obj.kind == Kind.DIRECT else "people"
+        """A direct room has the names of its two."""
         (name, first), *others = super().get_fieldsets(request, obj)
-        fields = tuple(field for field in first["fields"] if field != left_out)
+        fields = (
+            first["fields"] if obj and obj.kind == Kind.DIRECT else [f for f in first["fields"] if f != "people"]
+        )
         return [(name, {**first, "fields": fields}), *others]
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:

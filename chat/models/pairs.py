@@ -19,6 +19,7 @@ TITLES: dict[Closed, str] = {
     "deactivated": "{name} (deactivated account)",
     "deleted": "{name} (deleted account)",
 }
+TWO = 2
 NAMELESS = "Deleted account"
 """The title where the name went with the account."""
 
@@ -67,18 +68,16 @@ def _missing(room: Room, members: list[AbstractBaseUser]) -> list[str]:
 
 
 def _pair(room: Room, members: list[AbstractBaseUser], others: dict[str, AbstractBaseUser]) -> Pair:
-    missing = _missing(room, members)
-    left = [others[account] for account in missing if account in others]
-    names = {account_key(user.pk): user.get_username() for user in [*members, *left]}
-    return Pair(names, room.former, _closed(members, missing, left))
+    if len(members) >= TWO:
+        closed: Closed = "" if all(user.is_active for user in members) else "deactivated"
+        return Pair(_names(members), room.former, closed)
+    left = [others[account] for account in _missing(room, members) if account in others]
+    gone = room.former or len(members) + len(left) < TWO
+    return Pair(_names([*members, *left]), room.former, "deleted" if gone else "left")
 
 
-def _closed(members: list[AbstractBaseUser], missing: list[str], left: list[AbstractBaseUser]) -> Closed:
-    if len(missing) > len(left):
-        return "deleted"
-    if not all(user.is_active for user in members):
-        return "deactivated"
-    return "left" if missing else ""
+def _names(users: Iterable[AbstractBaseUser]) -> dict[str, str]:
+    return {account_key(user.pk): user.get_username() for user in users}
 
 
 def pair_key(first: Any, second: Any) -> str:
