@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
     before fills a column in, 500 rooms in each statement."""
 
     dependencies = [
-        ('chat', '0006_words_for_search'),
+        ('chat', '0007_no_rows_of_connections'),
     ]
 
     operations = [
