@@ -232,7 +232,7 @@ def test_the_first_page_takes_few_questions(alice: User, django_assert_max_num_q
         rooms.create(account(alice), title=f"Den {number}", kind="private")
         talk(f"tea{number}")
     client = browser(alice)
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(12):
         client.get("/")
 
 

@@ -3,16 +3,17 @@
 Two lists that never compete: strangers can make as many rooms as they like, and one's own are all there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from chat import models
 from chat.auth import Identity
 from chat.log import queries as log
+from chat.log.queries import AT_ONCE
 from chat.protocol import is_hidden
 
 Kind = models.Room.Kind
@@ -59,17 +60,25 @@ def own(who: Identity, counts: Mapping[str, int], *, name: str, page: int, size:
     """
     if who.account is None:
         return Listing([], 1, more=False)
-    role = models.Membership.objects.filter(room=OuterRef("pk"), user=who.account)
-    read = models.ReadPosition.objects.filter(room=OuterRef("pk"), reader=who.key)
-    rooms = models.Room.objects.filter(Exists(role) | Q(Exists(read), kind=Kind.MEMBERS), archived=None)
-    rows = list(rooms.annotate(chosen=Exists(read) | Exists(role.filter(role=Role.OWNER))))
+    roles = dict(models.Membership.objects.filter(user=who.account).values_list("room", "role"))
+    read = set(models.ReadPosition.objects.filter(reader=who.key).values_list("room", flat=True))
+    rows = [room for room in _open(roles.keys() | read) if room.pk in roles or room.kind == Kind.MEMBERS]
     pairs = models.pairs_of(rows)
     titles = {pk: pair.title_for(who.key) for pk, pair in pairs.items()}
     entries = [_entry(room, counts, titles.get(room.pk)) for room in rows]
     _count_unread(who, entries)
-    known = {room.pk for room in rows if room.chosen or room.kind == Kind.DIRECT}  # type: ignore[attr-defined]  # annotated
+    known = {
+        room.pk for room in rows if room.kind == Kind.DIRECT or room.pk in read or roles[room.pk] == Role.OWNER
+    }
     entries.sort(key=lambda entry: (entry.pk not in known, not entry.unread, entry.title.casefold()))
     return _page_of([entry for entry in entries if _named(entry, name)], page, size)
+
+
+def _open(keys: set[int]) -> Iterator[models.Room]:
+    """The rooms with these keys that are not archived."""
+    some = sorted(keys)
+    for start in range(0, len(some), AT_ONCE):
+        yield from models.Room.objects.filter(pk__in=some[start : start + AT_ONCE], archived=None)
 
 
 def everybodys(who: Identity | None, counts: Mapping[str, int], *, name: str, page: int, size: int) -> Listing:
