@@ -174,7 +174,7 @@ def going_on(writer: Writer) -> Writer:
 
 def test_the_same_ref_in_one_batch_is_one_message(room: RoomLog, writer: Writer) -> None:
     """Of two equal refs that wait together the first is said; the second gets its answer, and nobody hears."""
-    outcomes = written(writer.write([post(room, ref="r"), post(room), post(room, "changed", ref="r")]))
+    outcomes = written(writer.write([post(room, ref="r"), post(room), post(room, ref="r")]))
     assert [(outcome.id, outcome.seq) for outcome in outcomes] == [(1, 1), (2, 2), (1, 1)]
     assert outcomes[0].timestamp == outcomes[2].timestamp
     assert [outcome.change is None for outcome in outcomes] == [False, False, True]
@@ -186,9 +186,9 @@ def test_the_same_ref_in_one_batch_is_one_message(room: RoomLog, writer: Writer)
 def test_the_same_ref_later_has_the_first_answer(
     room: RoomLog, writer: Writer, later: Callable[[Writer], Writer], beside: int
 ) -> None:
-    """A retry is answered as the first time, whatever it says now, also after a restart and among new messages."""
+    """A retry is answered as the first time, also after a restart and among new messages."""
     first = written(writer.write([post(room, "said", ref="r")]))[0]
-    again = written(later(writer).write([*posts(room, beside), post(room, "another text", ref="r")]))[-1]
+    again = written(later(writer).write([*posts(room, beside), post(room, "said", ref="r")]))[-1]
     assert (again.id, again.seq, again.timestamp) == (first.id, first.seq, first.timestamp)
     assert again.change is None
     assert everything(room)[1].content == "said"
@@ -1123,7 +1123,8 @@ class Model:
     def __init__(self) -> None:
         self.seq = 0
         self.said: dict[int, Said] = {}
-        self.refs: dict[tuple[str, str], int] = {}
+        # What each ref was used for: the number that it got, the words, what they answer.
+        self.refs: dict[tuple[str, str], tuple[int, str, int | None]] = {}
         self.read: dict[str, int] = {}
         # Everything that was seen when the room's number was this.
         self.known: dict[int, Messages] = {0: {}}
@@ -1147,13 +1148,15 @@ class Model:
     def _post(self, write: NewMessage) -> tuple[int, int] | ErrorCode:
         name = (write.author, write.ref or "")
         if write.ref and name in self.refs:
-            return self.refs[name], self.refs[name]
+            number, content, reply_to = self.refs[name]
+            same = content == write.content and write.reply_to in (None, reply_to)
+            return (number, number) if same else ErrorCode.REF_REUSED
         if write.reply_to is not None and not 1 <= write.reply_to <= self.seq:
             return ErrorCode.NOT_FOUND
         number = self.next()
         self.said[number] = Said(number, number, write.author, write.content, write.reply_to)
         if write.ref:
-            self.refs[name] = number
+            self.refs[name] = (number, write.content, write.reply_to)
         return number, number
 
     def _change(self, said: Said, write: OfMessage) -> tuple[int, int] | ErrorCode:
@@ -1191,10 +1194,15 @@ class LogMachine(RuleBasedStateMachine):
         self.batch: list[Write] = []
 
     @rule(
-        author=WHO, ref=st.sampled_from([None, None, "1", "2"]), reply_to=st.sampled_from([None, 1]), process=WHEN
+        author=WHO,
+        text=st.sampled_from(["this", "that"]),
+        ref=st.sampled_from([None, None, "1", "2"]),
+        reply_to=st.sampled_from([None, 1]),
+        process=WHEN,
     )
-    def somebody_speaks(self, author: str, ref: str | None, reply_to: int | None, process: int | None) -> None:
-        text = f"message {len(self.batch)} after {self.model.seq}"
+    def somebody_speaks(
+        self, author: str, text: str, ref: str | None, reply_to: int | None, process: int | None
+    ) -> None:
         self.append(post(self.room, text, author=author, ref=ref, reply_to=reply_to), process)
 
     @rule(author=WHO, number=WHICH, text=st.sampled_from(["this", "that"]), process=WHEN)

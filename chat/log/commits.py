@@ -19,7 +19,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -52,6 +52,7 @@ from chat.log.writes import (
     Outcome,
     Write,
     Written,
+    ref_reused,
     unavailable,
 )
 from chat.protocol import ErrorCode, Invalid, Message, Reacted
@@ -245,27 +246,29 @@ class _Batch:
     def insert(self, new: Sequence[tuple[NewMessage, Message]]) -> None:
         created = database_moment(self.now, self.connection.ops)
         words_of = [words_for(write.room.pk, write.content) if write.content else None for write, _ in new]
-        self._insert(
-            models.Message,
-            "room_id, number, seq, changes, author, username, ref, content, created, hidden, reply_to, words",
-            [
-                (
-                    w.room.pk,
-                    m.id,
-                    m.seq,
-                    0,
-                    w.author,
-                    w.username,
-                    w.ref,
-                    w.content,
-                    created,
-                    False,
-                    w.reply_to,
-                    words,
-                )
-                for (w, m), words in zip(new, words_of, strict=True)
-            ],
-        )
+        columns = "room_id, number, seq, changes, author, username, ref, content, created, hidden, reply_to, words"
+        rows: list[tuple[Any, ...]] = [
+            (
+                w.room.pk,
+                m.id,
+                m.seq,
+                0,
+                w.author,
+                w.username,
+                w.ref,
+                w.content,
+                created,
+                False,
+                w.reply_to,
+                words,
+            )
+            for (w, m), words in zip(new, words_of, strict=True)
+        ]
+        if any([w.ref and w.sent is not None for w, _ in new]):  # noqa: C419 a list is quicker, and this is for each message
+            columns += ", said"
+            said = ["" if w.sent is None or not w.ref else models.digest(w.sent) for w, _ in new]
+            rows = [(*row, digest) for row, digest in zip(rows, said, strict=True)]
+        self._insert(models.Message, columns, rows)
 
     def _insert(self, model: Any, columns: str, rows: Sequence[tuple[Any, ...]], more: str = "") -> None:
         with self.connection.cursor() as cursor:
@@ -383,13 +386,16 @@ class _Careful(_Batch):
         self.last = dict(self.first)
         self.find_locked()
 
-    def _known(self) -> dict[tuple[str, str, int], Written]:
-        """What was answered to those refs that were used before."""
+    def _known(self) -> dict[tuple[str, str, int], tuple[Written, Callable[[str, int | None], bool]]]:
+        """What was answered to those refs that were used before; and is it this that they were used for?"""
         refs = [write.ref for write in self.writes if isinstance(write, NewMessage) and write.ref]
         rows = models.Message.objects.using(self.using).filter(ref__in=refs, room__in=self.first)
         return {
-            (row.ref or "", row.author, row.room_id): Written(row.number, row.number, milliseconds(row.created))
-            for row in rows
+            (row.ref or "", row.author, row.room_id): (
+                Written(row.number, row.number, milliseconds(row.created)),
+                row.says,
+            )
+            for row in rows.defer("words")
         }
 
     def _one(self, write: Write) -> Outcome | Held:
@@ -408,14 +414,15 @@ class _Careful(_Batch):
     def _new(self, write: NewMessage) -> Outcome:
         name = (write.ref or "", write.author, write.room.pk)
         if write.ref and name in self.known:
-            return self.known[name]
+            answer, says = self.known[name]
+            return answer if says(write.words, write.reply_to) else ref_reused()
         if write.reply_to is not None and not 1 <= write.reply_to <= self.last[write.room.pk]:
             raise Invalid(ErrorCode.NOT_FOUND, "replyTo: there is no such message in this room", field="replyTo")
         message = self.message(write)
         self.waiting.append((write, message))
         outcome = _said(message)
         if write.ref:
-            self.known[name] = Written(message.id, message.seq, message.timestamp)
+            self.known[name] = (Written(message.id, message.seq, message.timestamp), write.says)
         return outcome
 
     def _flush(self) -> None:
@@ -431,12 +438,15 @@ class _Careful(_Batch):
         if row is None:
             raise Invalid(ErrorCode.NOT_FOUND, "id: there is no such message in this room", field="id")
         write.allowed(row)
-        if write.ref and row.was_asked(write.author, write.ref):
+        asked = row.was_asked(write.author, write.ref, write.what) if write.ref else False
+        if asked is None:
+            return ref_reused()
+        if asked:
             # It was sent again, and comes late: what was changed since then stays.
             return Written(row.number, row.seq, self.now)
         changed = self._apply(write, row)
         if write.ref:
-            row.note_asked(write.author, write.ref)
+            row.note_asked(write.author, write.ref, write.what)
         if not changed:
             if write.ref:
                 row.save(using=self.using, update_fields=["asked"])
@@ -465,6 +475,7 @@ class _Careful(_Batch):
             raise Invalid(ErrorCode.NOT_FOUND, "id: this message was deleted", field="id")
         match write:
             case EditText(content=content):
+                row.note_said()
                 changed, row.content, row.edited = row.content != content, content, moment(self.now)
                 return changed
             case Emoji(on=True):
@@ -512,6 +523,7 @@ def _change(write: OfMessage, row: models.Message) -> Change:
 def _erase(row: models.Message, now: int) -> bool:
     if row.deleted is not None:
         return False
+    row.note_said()
     row.content, row.edited, row.deleted = "", None, moment(now)
     row.reactions.all().delete()
     return True

@@ -63,9 +63,19 @@ class Write:
 @dataclass(eq=False, slots=True, kw_only=True)
 class NewMessage(Write):
     content: str
-    # The author's own name for it: a second one with the same gets the first one's answer.
+    # The author's own name for it: the same message with the same one gets the first one's answer.
     ref: str | None = None
     reply_to: int | None = None
+    # The words as they were sent, where a filter made others of them.
+    sent: str | None = None
+
+    @property
+    def words(self) -> str:
+        return self.content if self.sent is None else self.sent
+
+    def says(self, words: str, reply_to: int | None) -> bool:
+        """As Message.says, of one that is not a row yet."""
+        return self.words == words and reply_to in (None, self.reply_to)
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -73,20 +83,35 @@ class OfMessage(Write):
     """Something that changes the message ``id``."""
 
     id: int
-    # The author's own name for it: a second one with the same changes nothing more, however late it comes.
+    # The author's own name for it: the same change with the same one is not made again, however late it comes.
     ref: str | None = None
     # Raises Invalid where the author may not. It may keep a record, in the same transaction.
     allowed: Callable[[models.Message], None]
+
+    @property
+    def what(self) -> str:
+        """What is asked, so that another change with the same ref is told from it."""
+        raise NotImplementedError
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class EditText(OfMessage):
     content: str
+    # The words as they were sent, where a filter made others of them.
+    sent: str | None = None
+
+    @property
+    def what(self) -> str:
+        return f"edit {self.content if self.sent is None else self.sent}"
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Erase(OfMessage):
     """Delete: the text is gone, the number stays. A message of somebody else's is hidden instead."""
+
+    @property
+    def what(self) -> str:
+        return "delete"
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -95,11 +120,19 @@ class Hide(OfMessage):
 
     hidden: bool
 
+    @property
+    def what(self) -> str:
+        return "hide" if self.hidden else "show"
+
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Emoji(OfMessage):
     emoji: str
     on: bool
+
+    @property
+    def what(self) -> str:
+        return f"{'react' if self.on else 'unreact'} {self.emoji}"
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -110,6 +143,12 @@ class HasRead(Write):
     def line(self) -> Hashable:
         """How far somebody has read holds up nobody's messages."""
         return self.room.pk, self.author
+
+
+def ref_reused() -> Invalid:
+    """What a command is refused with whose ref its author has used for another one."""
+    message = "ref: you used it here for something else; send this again with another one"
+    return Invalid(ErrorCode.REF_REUSED, message, field="ref")
 
 
 def unavailable(message: str = "The server cannot keep this now; try again.") -> Invalid:

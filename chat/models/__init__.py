@@ -10,7 +10,7 @@ Who is connected lives in the processes that hold the sockets, not in rows that 
 """
 
 from chat.models.fields import AUTHOR_LENGTH, account_key, author_key
-from chat.models.messages import Message, Reaction, ReadPosition
+from chat.models.messages import Message, Reaction, ReadPosition, digest
 from chat.models.pairs import Closed, Pair, pair_key, pairs_of
 from chat.models.rooms import (
     LIVELY,
@@ -43,6 +43,7 @@ __all__ = [
     "Room",
     "account_key",
     "author_key",
+    "digest",
     "new_epoch",
     "new_hidden_slug",
     "pair_key",

@@ -1,10 +1,12 @@
 """What is said in rooms, the emoji on it, and how far each has read."""
 
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 
+from django.conf import settings
 from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.db.models import F, Q
+from django.utils.encoding import force_bytes
 from django.utils.translation import gettext_lazy as _
 
 from chat import protocol
@@ -39,8 +41,11 @@ class Message(models.Model):
         _("hidden"), default=False, help_text=_("By the staff: shown as deleted, but its text is kept.")
     )
     reply_to = models.BigIntegerField(_("answers number"), null=True, blank=True)
-    # The latest changes that had a ref, each a digest of who asked and of that, the last last. The default is the
-    # database's, for processes of the version before, which write rows without it.
+    # Digest of the words as they were sent, where the text is another one: it was changed, or a filter changed it.
+    # The default is the database's, for processes of the version before, which write rows without it.
+    said = models.CharField(_("first words"), max_length=16, db_default="", blank=True, editable=False)
+    # The latest changes that had a ref, the last last: each a digest of who asked and of the ref, then "=" and a
+    # digest of what was asked.
     asked = models.TextField(_("changes that were asked for"), db_default="", blank=True, editable=False)
     # What the search's index has of the text (chat.log.search). Not dumped: it is made again from the text.
     words = models.TextField(_("words"), null=True, editable=False, serialize=False)  # noqa: DJ001 None: not indexed yet
@@ -68,16 +73,52 @@ class Message(models.Model):
     def __str__(self) -> str:
         return f"{self.username}: {self.content[:50]}"
 
-    def was_asked(self, author: str, ref: str) -> bool:
-        """Was a change with this ref of theirs made here already?"""
-        return _digest(author, ref) in self.asked.split()
+    def says(self, words: str, reply_to: int | None) -> bool:
+        """Was it said with these words, as an answer to that one? True where nobody knows any more.
 
-    def note_asked(self, author: str, ref: str) -> None:
-        self.asked = " ".join([*self.asked.split(), _digest(author, ref)][-ASKED:])
+        In another life of the room a client sends the same message without what it answers.
+        """
+        if reply_to not in (None, self.reply_to):
+            return False
+        if self.said:
+            return is_digest(self.said, words)
+        # A process of the version before may have changed the text.
+        return self.edited is not None or self.deleted is not None or self.content == words
+
+    def note_said(self) -> None:
+        """Keep what says() needs. Called before the text is changed for the first time."""
+        if self.ref and not self.said and self.edited is None:
+            self.said = digest(self.content)
+
+    def was_asked(self, author: str, ref: str, what: str) -> bool | None:
+        """Was the change ``what`` made here with this ref of theirs? None: that ref was used for another one."""
+        asked = self.asked.split()
+        name = _name(author, ref)
+        if name not in asked:
+            return False
+        # Processes of the version before keep no digest of what was asked.
+        kept = asked[asked.index(name) + 1 :][:1]
+        return None if kept and kept[0][0] == "=" and not is_digest(kept[0][1:], what) else True
+
+    def note_asked(self, author: str, ref: str, what: str) -> None:
+        # A digest of what was asked stands behind the name: processes of the version before pass over it.
+        asked = [*self.asked.split(), _name(author, ref), f"={digest(what)}"]
+        names = [place for place, word in enumerate(asked) if word[0] != "="]
+        self.asked = " ".join(asked[names[-ASKED:][0] :])
 
 
-def _digest(author: str, ref: str) -> str:
+def _name(author: str, ref: str) -> str:
     return blake2b(f"{author}\0{ref}".encode(), digest_size=8).hexdigest()
+
+
+def digest(words: str, key: str | bytes | None = None) -> str:
+    """By it words are known again. It hangs on a secret, so that rows alone don't tell what was deleted."""
+    secret = sha256(force_bytes(key or settings.SECRET_KEY)).digest()
+    return blake2b(words.encode(), digest_size=8, key=secret, person=b"chat.said").hexdigest()
+
+
+def is_digest(kept: str, words: str) -> bool:
+    return any(kept == digest(words, key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
 
 
 class Reaction(models.Model):

@@ -31,6 +31,11 @@ class ErrorCode(StrEnum):
     REFUSED = "refused", "A filter of this site does not take the text: `message` says why.", False
     NO_PERSON = "no_person", "There is nobody of this name to do it to.", False
     ROOM_FULL = "room_full", "The room has as many members as a room may have.", False
+    REF_REUSED = (
+        "ref_reused",
+        "You used this `ref` here for something else: send it again with another one.",
+        False,
+    )
     BAD_TOKEN = "bad_token", "The token is not valid here.", False
     TOKEN_EXPIRED = "token_expired", "The token was valid, and is not any more.", False
     TOO_MANY = "too_many", "Too many commands for now: wait `retryAfter`, then send it again.", True

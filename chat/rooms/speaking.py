@@ -22,7 +22,7 @@ Done = Callable[[Outcome], None]
 
 
 def post(hub: Hub, socket: Socket, command: Post, done: Done) -> None:
-    """Say something. A ``ref`` that the same author used before gets the first answer, and is not said again."""
+    """Say something. The same message with a ``ref`` that was used before gets the first answer."""
     room, name = present(hub, socket, command.room)
     check_speaking(room.policy, socket.identity, socket.address)
     content = _looked_at(room, socket, name, command.content)
@@ -35,6 +35,7 @@ def post(hub: Hub, socket: Socket, command: Post, done: Done) -> None:
             content=content,
             ref=command.ref or None,
             reply_to=given(command.reply_to),
+            sent=None if content == command.content else command.content,
             done=done,
         )
     )
@@ -47,6 +48,7 @@ def edit(hub: Hub, socket: Socket, command: Edit, done: Done) -> None:
     """Change the text of a message of one's own."""
     room, name = known(hub, socket, command.room)
     check_speaking(room.policy, socket.identity, socket.address)
+    content = _looked_at(room, socket, name, command.content)
     hub.log.append(
         EditText(
             room=room.log,
@@ -54,7 +56,8 @@ def edit(hub: Hub, socket: Socket, command: Edit, done: Done) -> None:
             username=name,
             id=command.id,
             ref=command.ref or None,
-            content=_looked_at(room, socket, name, command.content),
+            content=content,
+            sent=None if content == command.content else command.content,
             allowed=partial(_own, socket.identity),
             done=done,
         )

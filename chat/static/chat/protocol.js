@@ -42,6 +42,7 @@ export const ERROR = {
   REFUSED: "refused",
   NO_PERSON: "no_person",
   ROOM_FULL: "room_full",
+  REF_REUSED: "ref_reused",
   BAD_TOKEN: "bad_token",
   TOKEN_EXPIRED: "token_expired",
   TOO_MANY: "too_many",

@@ -1,3 +1,4 @@
+import {ERROR} from "./protocol.js";
 import {newRef} from "./refs.js";
 import {errorWords, words} from "./words.js";
 
@@ -31,9 +32,19 @@ export class Saying {
   }
 
   retry(ref) {
+    if (this.#isSpent(ref)) {
+      const {content, replyTo} = this.discard(ref);
+      this.say(content, replyTo);
+      return;
+    }
     const entry = this.#timeline.sending.retry(ref);
     if (entry) this.#client.send(this.#room, entry.content, {ref, replyTo: entry.replyTo});
     this.#onChange();
+  }
+
+  /** The server knows another message by this ref: with it this one is refused again and again. */
+  #isSpent(ref) {
+    return this.#client.failed(this.#room).some(({ref: other, failed}) => other === ref && failed.code === ERROR.REF_REUSED);
   }
 
   /** Forget a refused one. Returns it. */

@@ -137,6 +137,7 @@ const SUBJECTS = new Map([["content", "The message"], ["username", "The name"], 
 /** An error of the server as a sentence: "username: 'Ann' is taken" has the field's name, not a person's word. */
 export function errorWords({message, field}) {
   if (field === "replyTo") return "What you answer is not there any more.";
+  if (field === "ref") return "The server took it for another one of yours: try again.";
   const subject = SUBJECTS.get(field);
   const said = subject && message.startsWith(`${field}: `) ? subject + message.slice(field.length + 1) : message;
   return /[.!?]$/.test(said) ? said : `${said}.`;

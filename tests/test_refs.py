@@ -1,0 +1,195 @@
+"""A ref names one message, or one change: again it has the first answer, and other words with it are refused."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db.models import F
+from helpers import CommunicatorPersona as Persona
+from helpers import Enter
+from logs import edit, erase, everything, hide, post, posts, react, refusals, written
+from members import member
+from pytest_django import Settings
+
+from chat import models
+from chat.filters import Draft
+from chat.log import RoomLog, Write, Writer, queries
+from chat.models.messages import ASKED
+from chat.protocol import Ack, Error, ErrorCode, Message
+
+REUSED = ErrorCode.REF_REUSED
+
+
+@pytest.fixture
+def room(db: None) -> RoomLog:
+    room = queries.open_room("lobby")
+    Writer().write([*posts(room, 2), post(room, "said", ref="r", reply_to=1)])
+    return room
+
+
+OTHERS: dict[str, Callable[[RoomLog], Write]] = {
+    "other words": lambda room: post(room, "other", ref="r", reply_to=1),
+    "more words": lambda room: post(room, "said.", ref="r", reply_to=1),
+    "other case": lambda room: post(room, "Said", ref="r", reply_to=1),
+    "an answer to another": lambda room: post(room, "said", ref="r", reply_to=2),
+    "an answer to what is not there": lambda room: post(room, "said", ref="r", reply_to=99),
+}
+CHANGES: dict[str, Callable[[RoomLog], list[Write]]] = {
+    "as it was said": lambda room: [react(room, 1)],
+    "edited": lambda room: [edit(room, 3, "better")],
+    "edited twice": lambda room: [edit(room, 3, "better"), edit(room, 3, "best")],
+    "edited and back": lambda room: [edit(room, 3, "other"), edit(room, 3, "said")],
+    "deleted": lambda room: [erase(room, 3)],
+    "edited and deleted": lambda room: [edit(room, 3, "better"), erase(room, 3)],
+    "hidden": lambda room: [hide(room, 3)],
+    "edited and hidden": lambda room: [edit(room, 3, "better"), hide(room, 3)],
+    "with emoji": lambda room: [react(room, 3)],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("beside", [0, 1])
+def test_other_words_with_a_ref_are_refused(
+    room: RoomLog, change: Callable[[RoomLog], list[Write]], beside: int
+) -> None:
+    """Whatever became of the message: the first words have the first answer, and nothing else is said with it."""
+    written(Writer().write(change(room)))
+    before = everything(room)
+    for other in OTHERS.values():
+        assert refusals(Writer().write([*posts(room, beside), other(room)])) == [*[None] * beside, REUSED]
+    again = written(Writer().write([post(room, "said", ref="r", reply_to=1)]))[0]
+    assert (again.id, again.seq, again.change) == (3, 3, None)
+    assert {number: everything(room)[number] for number in before} == before
+
+
+def test_without_what_it_answered_it_is_the_same(room: RoomLog) -> None:
+    """In another life of the room a client drops the id; not the other way round."""
+    Writer().write([post(room, "plain", ref="p")])
+    batch = [post(room, "said", ref="r"), post(room, "plain", ref="p", reply_to=1)]
+    assert refusals(Writer().write(batch)) == [None, REUSED]
+    batch = [post(room, "new", ref="n", reply_to=1), post(room, "new", ref="n")]
+    assert [outcome.id for outcome in written(Writer().write(batch))] == [5, 5]
+
+
+def test_the_same_holds_for_what_waits_together(room: RoomLog) -> None:
+    """Of two messages with one ref in a batch the second is refused, and the others are said."""
+    batch = [
+        post(room, "one", ref="x"),
+        post(room, "two", ref="x"),
+        edit(room, 4, "three"),
+        post(room, "three", ref="x"),
+        post(room, "one", ref="x"),
+        post(room, "two", author="bob", ref="x"),
+        post(room, "two", ref="y"),
+    ]
+    assert refusals(Writer().write(batch)) == [None, REUSED, None, REUSED, None, None, None]
+    assert [message.content for message in everything(room).values()][3:] == ["three", "two", "two"]
+
+
+def test_a_ref_is_one_room_s(room: RoomLog) -> None:
+    """In another room it may be used for anything."""
+    tea = queries.open_room("tea")
+    assert refusals(Writer().write([post(tea, "other", ref="r")])) == [None]
+
+
+def test_what_a_process_of_before_changed_is_known_by_its_ref(room: RoomLog) -> None:
+    """It kept no digest of the first words: nobody can tell, so the first answer is given."""
+    models.Message._base_manager.filter(number=3).update(content="new", edited=F("created"), said="")
+    again = written(Writer().write([post(room, "said", ref="r", reply_to=1)]))[0]
+    assert (again.id, again.change) == (3, None)
+
+
+def test_a_change_of_the_site_s_secret_takes_nothing_from_a_retry(room: RoomLog, settings: Settings) -> None:
+    """While the former one is among the fallbacks."""
+    Writer().write([edit(room, 3, "better", ref="e")])
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another-" * 8
+    retries = [post(room, "said", ref="r", reply_to=1), edit(room, 3, "better", ref="e")]
+    assert [outcome.change for outcome in written(Writer().write(retries))] == [None, None]
+    assert refusals(Writer().write([post(room, "other", ref="r", reply_to=1)])) == [REUSED]
+
+
+def test_a_deleted_text_can_t_be_guessed_from_its_row(room: RoomLog, settings: Settings) -> None:
+    """What is kept of it hangs on the site's secret."""
+    Writer().write([erase(room, 3)])
+    kept = models.Message.objects.get(number=3).said
+    assert kept == models.digest("said")
+    assert kept not in {models.digest("said", "guess"), models.digest("said", b"")[:0]}
+
+
+# --- Changes ---
+
+ASKED_FOR: dict[str, Callable[[RoomLog], Write]] = {
+    "an edit": lambda room: edit(room, 3, "one", ref="c"),
+    "another edit": lambda room: edit(room, 3, "two", ref="c"),
+    "an emoji": lambda room: react(room, 3, "👍", author="alice", ref="c"),
+    "another emoji": lambda room: react(room, 3, "🎉", author="alice", ref="c"),
+    "an emoji off": lambda room: react(room, 3, "👍", author="alice", on=False, ref="c"),
+}
+
+
+@pytest.mark.parametrize("second", ASKED_FOR)
+@pytest.mark.parametrize("first", ASKED_FOR)
+def test_another_change_with_a_ref_is_refused(room: RoomLog, first: str, second: str) -> None:
+    """The same one has an answer again, whatever came in between, and undoes nothing of it."""
+    written(Writer().write([ASKED_FOR[first](room), edit(room, 3, "between")]))
+    before = everything(room)
+    outcome = Writer().write([ASKED_FOR[second](room)])
+    assert refusals(outcome) == [None if first == second else REUSED]
+    assert everything(room) == before
+
+
+def test_changes_of_a_process_of_before_are_known(room: RoomLog) -> None:
+    """It kept only who asked and the ref; what it finds of ours it passes over."""
+    Writer().write([edit(room, 3, "one", ref="a"), edit(room, 3, "two", ref="b")])
+    row = models.Message.objects.get(number=3)
+    words = row.asked.split()
+    assert len([word for word in words if word[0] != "="]) == 2
+    row.asked = " ".join(word for word in words if word[0] != "=")
+    assert row.was_asked("alice", "a", "anything") is True
+    for number in range(2 * ASKED):
+        row.note_asked("alice", f"{number}", "edit x")
+    assert row.was_asked("alice", f"{ASKED - 1}", "edit x") is False
+    assert row.was_asked("alice", f"{ASKED}", "edit x") is True
+    assert row.was_asked("alice", f"{ASKED}", "edit y") is None
+
+
+# --- On the socket ---
+
+
+async def test_what_is_dropped_is_told(person: Enter, bob: Persona) -> None:
+    """A client that uses a ref twice hears that the second message was not said; nobody hears that message."""
+    alice = await member(person, "Alice")
+    await alice.join()
+    await bob.join()
+    first = await alice.say("one", ref="r")
+    await alice.send("message", content="two", ref="r")
+    error = await alice.refused(REUSED)
+    assert (error.ref, error.field, error.retry_after) == ("r", "ref", error.retry_after)
+    await alice.send("edit", id=first.id, content="uno", ref="e")
+    await alice.expect(Ack, ref="e")
+    await alice.send("edit", id=first.id, content="due", ref="e")
+    assert (await alice.refused(REUSED)).ref == "e"
+    assert await alice.say("one", ref="r") == first
+    await alice.say("two", ref="r2")
+    await bob.expect(Message, content="two", id=3)
+    assert (bob.count(Message), alice.count(Error)) == (2, 2)
+
+
+def shout(draft: Draft) -> str:
+    return draft.text.upper()
+
+
+async def test_what_a_filter_changed_is_known_by_what_was_sent(person: Enter, settings: Settings) -> None:
+    """A retry is the same message, whether the site's filters do the same as at first or not."""
+    alice = await member(person, "Alice")
+    await alice.join()
+    plain = await alice.say("one", ref="plain")
+    settings.CHAT = {"FILTERS": ["test_refs.shout"]}
+    loud = await alice.say("two", ref="loud")
+    assert (await models.Message.objects.aget(number=2)).content == "TWO"
+    assert [await alice.say("one", ref="plain"), await alice.say("two", ref="loud")] == [plain, loud]
+    for ref in ("plain", "loud"):
+        await alice.send("message", content="TWO" if ref == "loud" else "ONE", ref=ref)
+        assert (await alice.refused(REUSED)).ref == ref
+    settings.CHAT = {}
+    assert [await alice.say("one", ref="plain"), await alice.say("two", ref="loud")] == [plain, loud]
