@@ -48,7 +48,7 @@ class Leave(Command, tag="leave"):
 
 
 class Post(Command, tag="message"):
-    """Say something in a room. Answered by `ack`; the same with its `ref` again gets the same answer, and no copy."""
+    """Say something in a room. Answered by `ack`; the same again with its `ref` gets that answer, and no copy."""
 
     content: Content
     room: Room = LOBBY
