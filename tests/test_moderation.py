@@ -12,6 +12,7 @@ from members import guest, member
 from pytest_django import Settings
 
 from chat import models
+from chat.database import writing
 from chat.hub import Hub
 from chat.hub.standstill import LONGEST
 from chat.loops import of_this_loop
@@ -364,6 +365,21 @@ async def test_members_are_listed_and_only_moderators_see_who_is_banned(alice: P
     assert [(one.username, one.kind, one.reason) for one in listed.restricted] == [("Bob", "mute", "loud")]
     await bob.send("members", room=ROOM)
     assert (await bob.expect(Members)).restricted == []
+
+
+async def test_what_holds_everywhere_pushes_no_restriction_of_the_room_off_the_list(
+    alice: Persona, bob: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The room's own come first, the latest of them first."""
+    monkeypatch.setattr("chat.rooms.asking.SHOWN", 3)
+    await does(alice, "mute", username="Bob", reason="loud")
+    await writing(
+        lambda: models.Restriction.objects.bulk_create(
+            models.Restriction(kind="ban", person=f"account:{number}", reason="spam") for number in range(900, 905)
+        )
+    )
+    await alice.send("members", room=ROOM)
+    assert [one.reason for one in (await alice.expect(Members)).restricted] == ["loud", "spam", "spam"]
 
 
 # --- Past the verbs ---

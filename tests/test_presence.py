@@ -464,6 +464,24 @@ async def test_the_list_is_capped_and_the_count_is_true(
     assert hub.names(Left) == ["u2", "u3", "u4"]
 
 
+async def test_a_crowd_of_guests_pushes_no_account_off_the_list(
+    presence: Presence, hub: Recorder, clock: Clock, settings: Settings
+) -> None:
+    """Where not all names fit, accounts come first; of them and of guests those who came last."""
+    settings.CHAT = {"USER_LIST_NAMES": 4, "GRACE": 0}
+    for number in range(2):
+        await come(
+            presence,
+            Identity(key=f"account:{number}", name=f"a{number}", lasting=True),
+            f"a{number}",
+            f"a{number}",
+        )
+    for number in range(5):
+        await come(presence, passer_by(number), f"u{number}", str(number))
+    await clock.skip(1)
+    assert (hub.lists()[-1].users, hub.lists()[-1].count) == (["a1", "a0", "u4", "u3"], 7)
+
+
 async def test_a_big_room_s_lists_keep_to_the_bandwidth(
     presence: Presence, hub: Recorder, clock: Clock, settings: Settings
 ) -> None:

@@ -11,7 +11,7 @@ Redis is away.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any
@@ -172,10 +172,16 @@ class Presence:
     # --- What is known ---
 
     def user_list(self, slug: str) -> UserList:
-        """Who is in the room: at most CHAT["USER_LIST_NAMES"], those who came last first, and how many in all."""
+        """Who is in the room: at most CHAT["USER_LIST_NAMES"], those who came last first, and how many in all.
+
+        Where there are more, accounts come before guests: no crowd of guests pushes them off the list.
+        """
         people = self._rooms[slug].people if slug in self._rooms else {}
-        latest = islice(reversed(people.values()), chat_settings().USER_LIST_NAMES)
-        names = [person.name for person in latest]
+        limit = chat_settings().USER_LIST_NAMES
+        latest: Iterable[Person] = reversed(people.values())
+        if len(people) > limit:
+            latest = sorted(latest, key=lambda person: person.identity.account is None)
+        names = [person.name for person in islice(latest, limit)]
         return UserList(room=slug, users=names, count=len(people), timestamp=protocol.now())
 
     def counts(self) -> dict[str, int]:
