@@ -81,7 +81,9 @@ test("The server's errors become sentences.", () => {
   const words = (message, field) => errorWords({message, field});
   assert.equal(words("username: 'bob' is taken", "username"), "The name 'bob' is taken.");
   assert.equal(words("content: must not be blank", "content"), "The message must not be blank.");
-  assert.equal(words("ref: is odd", "ref"), "ref: is odd.");
+  assert.equal(words("limit: is odd", "limit"), "limit: is odd.");
+  assert.match(words("ref: is another one's", "ref"), /try again\.$/);
+  assert.equal(words("query: is odd", "query"), "What you typed is odd.");
   assert.match(words("replyTo: there is no such message in this room", "replyTo"), /^What you answer .*\.$/);
   assert.equal(words("Too many rooms.", undefined), "Too many rooms.");
 });
