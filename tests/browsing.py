@@ -1,13 +1,12 @@
 """A browser without a screen: it keeps cookies and fills in forms; and accounts for it to sign in with."""
 
 import os
-import subprocess
-import sys
 import urllib.request
 from html.parser import HTMLParser
 from http.cookiejar import CookieJar
 from urllib.parse import urlencode
 
+import zygote
 from servers import ROOT, Server
 
 PASSWORD = "a long passphrase"
@@ -21,12 +20,7 @@ User.objects.create_superuser("Sam", password={PASSWORD!r})
 
 def shell(server: Server, script: str) -> None:
     """Run a script in Django, in a process of its own, in the server's environment."""
-    subprocess.run(
-        [sys.executable, "manage.py", "shell", "-v0", "-c", script],
-        cwd=ROOT,
-        env={**os.environ, **server.variables},
-        check=True,
-    )
+    zygote.run(["manage.py", "shell", "-v0", "-c", script], {**os.environ, **server.variables}, ROOT)
 
 
 class Form(HTMLParser):

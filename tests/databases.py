@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+import zygote
 from django.db import connection
 from servers import PATIENCE, ROOT
 
@@ -25,15 +24,7 @@ only_postgresql = pytest.mark.skipif(
 
 def manage(url: str, *command: str, **variables: str) -> str:
     """What a management command prints that works on this database."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", *command],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url, **variables},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
+    return zygote.run(["manage.py", *command], {**os.environ, "DATABASE_URL": url, **variables}, ROOT).strip()
 
 
 @contextmanager

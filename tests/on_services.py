@@ -37,6 +37,7 @@ LEFT_OUT = {
         "test_tests.py",
         "test_text.py",
         "test_tree.py",
+        "test_zygote.py",
     ],
     "they have a layer, a database or settings of their own": [
         "test_checks.py",

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import zygote
+from zygote import Process
 
 T = TypeVar("T")
 
@@ -25,19 +26,20 @@ ADDRESS = re.compile(r"http://(127\.0\.0\.1:\d+)")
 PATIENCE = 30.0
 
 COMMANDS = {
-    "daphne": [sys.executable, "manage.py", "serve", "--port", "{port}"],
-    "runserver": [sys.executable, "manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
-    "uvicorn": [sys.executable, "-m", "uvicorn", "chatsite.asgi:application", "--port", "{port}"],
-    "probed": [sys.executable, "tests/e2e/probed.py"],
-    "wired": [sys.executable, "tests/e2e/wired.py"],
+    "daphne": ["manage.py", "serve", "--port", "{port}"],
+    "runserver": ["manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
+    "uvicorn": ["-m", "uvicorn", "chatsite.asgi:application", "--port", "{port}"],
+    "probed": ["tests/e2e/probed.py"],
+    "wired": ["tests/e2e/wired.py"],
 }
+"""What each kind of server is started with, as words after `python`."""
 
 
 @dataclass
 class Server:
     """A running server."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     # Host and port.
     address: str
     log: Path
@@ -114,7 +116,7 @@ def running(kind: str, folder: Path, database: str, **variables: str) -> Iterato
     arguments = variables.pop("ARGUMENTS", "").split()
     command = [*(part.format(port=port) for part in COMMANDS[kind]), *arguments]
     with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}, stdout=out, stderr=out)
+        process = zygote.start(command, {**os.environ, **variables}, ROOT, out)
     server = Server(process, _address(process, log), log, variables)
     try:
         yield server
@@ -125,7 +127,7 @@ def running(kind: str, folder: Path, database: str, **variables: str) -> Iterato
         assert "Traceback" not in server.said(), server.said()[-4000:]
 
 
-def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+def _address(process: Process, log: Path) -> str:
     """The address that the server printed once it listened."""
 
     def told(said: str) -> str | None:
@@ -136,7 +138,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     return _await(process, log, told)
 
 
-def _await(process: subprocess.Popen[bytes], log: Path, told: Callable[[str], T | None]) -> T:
+def _await(process: Process, log: Path, told: Callable[[str], T | None]) -> T:
     """Read what a program writes into its log until that tells what is waited for."""
     # Reading a growing file can't block: poll is what tells a start that failed from one that takes long.
     while process.poll() is None:

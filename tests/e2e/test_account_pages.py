@@ -1,13 +1,11 @@
 """The account's pages in real Chromium: from signing up to signing out, and the admin under our CSP."""
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
+from browsing import shell
 from playwright.async_api import Browser, Page, expect
-from servers import ROOT, Server, Start
+from servers import Server, Start
 from visits import PHONE, breach
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -82,5 +80,4 @@ async def test_the_admin_keeps_to_the_csp(start: Start, browser: Browser) -> Non
 
 def make_olga(server: Server) -> None:
     """A superuser, in the server's database."""
-    command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", MAKE_OLGA.format(PASSWORD)]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, **server.variables}, check=True)
+    shell(server, MAKE_OLGA.format(PASSWORD))

@@ -2,12 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+import zygote
 from helpers import over_socket
 from playwright.async_api import expect
 from servers import ROOT, Server, Start, free_port, needs
@@ -141,8 +140,9 @@ async def test_staff_disconnects_and_the_page_says_so(start: Start, visit: Visit
 
 def create_superuser(server: Server) -> None:
     environment = {**os.environ, **server.variables, "DJANGO_SUPERUSER_PASSWORD": "root's password"}
-    command = [sys.executable, "manage.py", "createsuperuser", "--noinput", "--username", "root", "--email", ""]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    zygote.run(
+        ["manage.py", "createsuperuser", "--noinput", "--username", "root", "--email", ""], environment, ROOT
+    )
 
 
 @pytest.mark.parametrize("device", [{"viewport": {"width": 1280, "height": 800}}, PHONE], ids=["wide", "phone"])

@@ -3,11 +3,10 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from urllib.parse import quote
 
 import pytest
+import zygote
 from helpers import over_socket
 from playwright.async_api import Page, expect
 from servers import ROOT, Server, Start
@@ -192,9 +191,7 @@ def rename(server: Server, titles: dict[str, str]) -> None:
         "    Room.objects.filter(slug=slug).update(title=title)"
     )
     environment = {**os.environ, **server.variables, "TITLES": json.dumps(titles)}
-    subprocess.run(
-        [sys.executable, "manage.py", "shell", "-v", "0", "-c", script], cwd=ROOT, env=environment, check=True
-    )
+    zygote.run(["manage.py", "shell", "-v", "0", "-c", script], environment, ROOT)
 
 
 async def test_titles_and_addresses_are_shown_as_they_are(start: Start, visit: Visit) -> None:

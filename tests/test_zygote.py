@@ -1,0 +1,115 @@
+"""A program that is forked is as one that is started: its words, environment, output and end are its own."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+import zygote
+from servers import ROOT
+
+LOOK = """
+import json, os, sys, threading
+files = [number for number in range(3, 64) if os.path.exists(f"/proc/self/fd/{number}")]
+print(json.dumps([__name__, sys.argv, os.getcwd(), os.environ.get("WORD"), sys.path[:2], files]))
+print("wrong", file=sys.stderr)
+print(sorted(name for name in sys.modules if name.split(".")[0] in {"chat", "chatsite"}))
+print(threading.active_count(), "twisted.internet.reactor" in sys.modules, len(sys.modules) > 500)
+"""
+
+
+@pytest.fixture
+def out() -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile() as file:
+        yield file
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "folder" / "look.py"
+    path.parent.mkdir()
+    path.write_text(LOOK)
+    return path
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, **more}
+
+
+def test_a_fork_is_as_a_start(script: Path, tmp_path: Path) -> None:
+    """It is the main program, sees its own words, folder and variables, and has none of our modules or files."""
+    found = zygote.run([str(script), "a", "b c"], environment(WORD="one", PYTHONPATH="/there"), tmp_path)
+    first, ours, rest = found.splitlines()
+    path = [str(script.parent), "/there"]
+    expected = ["__main__", [str(script), "a", "b c"], str(tmp_path), "one", path, []]
+    assert json.loads(first) == expected
+    assert (ours, rest) == ("[]", "1 False True")
+
+
+def test_children_know_nothing_of_each_other(script: Path, tmp_path: Path) -> None:
+    """What one had in its environment the next one has not."""
+    zygote.run([str(script)], environment(WORD="one"), tmp_path)
+    assert '"one"' not in zygote.run([str(script)], environment(), tmp_path)
+
+
+def test_a_module_is_run_by_its_name(tmp_path: Path) -> None:
+    """As by `python -m`, from the folder it is started in."""
+    (tmp_path / "spoken.py").write_text("import sys; print(__name__, sys.argv[1:])")
+    assert zygote.run(["-m", "spoken", "hi"], environment(), tmp_path) == "__main__ ['hi']\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [("raise SystemExit(3)", 3), ("1 / 0", 1), ("", 0), ("import os, signal; os.kill(os.getpid(), 9)", -9)],
+)
+def test_its_end_is_told(program: str, code: int, tmp_path: Path, out: IO[bytes]) -> None:
+    """With the code that it ended with, or the signal."""
+    (tmp_path / "it.py").write_text(program)
+    process = zygote.start(["it.py"], environment(), tmp_path, out)
+    assert process.wait(30) == process.poll() == process.returncode == code
+    process.kill()
+
+
+def test_one_that_runs_has_no_end(tmp_path: Path, out: IO[bytes]) -> None:
+    """Who waits waits for so long and no longer; a signal reaches it, and is its own."""
+    (tmp_path / "it.py").write_text("import time; print('here', flush=True); time.sleep(600)")
+    process = zygote.start(["it.py"], environment(), tmp_path, out)
+    assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == -signal.SIGTERM
+
+
+def test_a_run_that_fails_says_what_was_wrong(tmp_path: Path) -> None:
+    """The error has the code and what the program wrote."""
+    (tmp_path / "it.py").write_text("print('so far'); raise ValueError('no')")
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        zygote.run(["it.py"], environment(), tmp_path)
+    assert (failed.value.returncode, failed.value.output) == (1, "so far\n")
+    assert "ValueError: no" in failed.value.stderr
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE"])
+def test_what_only_a_start_can_do_is_started(name: str, tmp_path: Path, out: IO[bytes]) -> None:
+    """A variable that the linker or Python reads as it starts would do nothing in a fork."""
+    assert not zygote.can_fork(environment(**{name: ""}))
+    (tmp_path / "it.py").write_text("import sys; print('django' in sys.modules)")
+    started = zygote.start(["it.py"], environment(**{name: ""}), tmp_path, out)
+    assert isinstance(started, subprocess.Popen)
+    assert started.wait(30) == 0
+    out.seek(0)
+    assert out.read() == b"False\n"
+
+
+def test_a_command_of_django_s_is_forked(tmp_path: Path) -> None:
+    """`manage.py` finds the settings that its environment names."""
+    words = ["-c", "from django.conf import settings; print(settings.DATABASES['default']['NAME'])"]
+    database = f"sqlite:///{tmp_path / 'it.sqlite3'}"
+    said = zygote.run(["manage.py", "shell", "--no-imports", *words], environment(DATABASE_URL=database), ROOT)
+    assert said.strip() == str(tmp_path / "it.sqlite3")
