@@ -739,7 +739,7 @@ async def test_an_unexpected_error_closes_that_socket_alone(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patched:
-        patched.setattr("chat.rooms.history", boom)
+        patched.setitem(consumers.QUESTIONS, GetHistory, boom)
         await alice.send("history")
         assert await alice.closed() == CloseCode.INTERNAL
     await alice.communicator.wait(PATIENCE)

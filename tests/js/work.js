@@ -40,20 +40,17 @@ export function growthOf(call, size) {
 }
 
 /**
- * The same of the CPU time, for work that is inside a regular expression: the least of a few, and only this process's,
- * so that others on the machine do not count. What is quadratic grows sixteenfold.
+ * Of work that is inside a regular expression only the time can be measured: whether the CPU time, the least of a few,
+ * grows by much more than the input when that is sixteen times as large. What is quadratic takes 256 times as long.
  */
-export function cpuGrowthOf(call, size) {
+export function isQuadratic(call, size) {
   const least = (n) => Math.min(...Array.from({length: 5}, () => cpuOf(() => call(n))));
   call(size);
-  return least(4 * size) / Math.max(least(size), NOISE);
+  return least(16 * size) > 100 * least(size);
 }
-
-/** Microseconds that are too few to compare. */
-const NOISE = 1_000;
 
 function cpuOf(call) {
   const before = process.cpuUsage();
   call();
-  return process.cpuUsage(before).user;
+  return Math.max(process.cpuUsage(before).user, 100); // in µs; what takes less is mostly the clock's
 }
