@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from servers import ROOT
 LOOK = """
 import json, os, sys, threading
 files = [number for number in range(3, 64) if os.path.exists(f"/proc/self/fd/{number}")]
-print(json.dumps([__name__, sys.argv, os.getcwd(), os.environ.get("WORD"), sys.path[:2], files]))
+print(json.dumps([__name__, sys.argv, sys.orig_argv, os.getcwd(), os.environ.get("WORD"), sys.path[:2], files]))
 print("wrong", file=sys.stderr)
 print(sorted(name for name in sys.modules if name.split(".")[0] in {"chat", "chatsite"}))
 print(threading.active_count(), "twisted.internet.reactor" in sys.modules, len(sys.modules) > 500)
@@ -46,7 +47,8 @@ def test_a_fork_is_as_a_start(script: Path, tmp_path: Path) -> None:
     found = zygote.run([str(script), "a", "b c"], environment(WORD="one", PYTHONPATH="/there"), tmp_path)
     first, ours, rest = found.splitlines()
     path = [str(script.parent), "/there"]
-    expected = ["__main__", [str(script), "a", "b c"], str(tmp_path), "one", path, []]
+    words = [str(script), "a", "b c"]
+    expected = ["__main__", words, [sys.executable, *words], str(tmp_path), "one", path, []]
     assert json.loads(first) == expected
     assert (ours, rest) == ("[]", "1 False True")
 

@@ -244,6 +244,8 @@ def become(words: list[str], environment: dict[str, str], folder: str) -> NoRetu
     paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     module = words[0] == "-m"
     sys.argv = words[1:] if module else words
+    # From it a master starts its workers.
+    sys.orig_argv = [sys.executable, *words]
     # In place of this file's own folder.
     sys.path[:1] = [folder if module else str(Path(words[0]).resolve().parent), *paths]
     if module:
