@@ -7,7 +7,7 @@ BIN := .venv/bin
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test tools check format lock docs bench torture clean
+.PHONY: help setup setup-dev run test test-all tools check format lock docs bench torture clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: setup-dev tools  ## run all tests: Python, JavaScript, real servers, a rea
 	@cd tests/js && node --test *.test.js
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 	@$(BIN)/python tests/on_services.py -n $(WORKERS) --dist worksteal
+
+test-all:  ## run the same at size, and what takes minutes by nature
+	@THOROUGH=1 $(MAKE) --no-print-directory test
 
 tools:  ## install what the tests need from the system and from npm
 	@tests/install-tools

@@ -19,10 +19,10 @@ from django.db.backends.utils import CursorWrapper
 from doubles import Clock, Outage
 from emptying import install
 from helpers import CommunicatorPersona, Enter, over_communicator
-from hypothesis import settings as hypothesis_settings
 from playwright.async_api import Browser, Page, async_playwright, expect
 from servers import Server, Start, needs, running
-from visits import FLAGS, Visit, breach
+from thorough import THOROUGH
+from visits import FLAGS, Visit, breach, come_in, come_in_directly
 
 from chat import loops
 from chat.database import close_connections, on_each_thread
@@ -35,11 +35,13 @@ LAYER: dict[str, Any] = settings.CHANNEL_LAYERS["default"]
 
 expect.set_options(timeout=20_000)
 
-# A busy machine is no fault of the code: no example has a time limit.
-hypothesis_settings.register_profile("patient", deadline=None)
-hypothesis_settings.load_profile("patient")
-# For tests that run a second time, on another database.
-hypothesis_settings.register_profile("few", max_examples=15)
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A usual run does without what takes minutes by nature."""
+    if not THOROUGH:
+        left = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="session")
@@ -252,21 +254,20 @@ async def browser(chromium: Browser) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: Browser) -> AsyncIterator[Visit]:
-    """Bring people into a room's page, each in a browser of their own.
+    """Bring people into a room's page, each in a browser of their own; ``by_form``: from the first page.
 
     A script error or a breach of the CSP on any page fails the test.
     """
     wrong: list[str] = []
 
-    async def enter(server: Server, name: str, room: str = "lobby", **options: object) -> Page:
+    async def enter(
+        server: Server, name: str, room: str = "lobby", *, by_form: bool = False, **options: object
+    ) -> Page:
         context = await browser.new_context(**options)  # type: ignore[arg-type]  # Playwright's own options
         page = await context.new_page()
         page.on("pageerror", lambda error: wrong.append(f"{name}: {error}"))
         page.on("console", lambda line: wrong.append(f"{name}: {line.text}") if breach(line.text) else None)
-        await page.goto(f"{server.http}/?room={room}")
-        await page.get_by_label("Your name").fill(name)
-        await page.get_by_role("button", name="Enter the room").click()
-        await page.wait_for_url(f"**/room/{room}/")
+        await (come_in if by_form else come_in_directly)(page, server, name, room)
         return page
 
     yield enter

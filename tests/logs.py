@@ -45,7 +45,7 @@ Numbered: TypeAlias = Message | Edited | Deleted | Reacted | Position
 
 
 def examples(number: int) -> int:
-    """So many in a full run; in proportion under a hypothesis profile with fewer."""
+    """So many in a usual run; in proportion under a profile of Hypothesis with fewer, or with more."""
     return max(1, number * settings().max_examples // 100)
 
 

@@ -1292,5 +1292,5 @@ class LogMachine(RuleBasedStateMachine):
 def test_the_log_does_as_its_model(db: None) -> None:
     """Whatever is written in whatever order, answers, rows, frames and pages are those of the model."""
     run_state_machine_as_test(
-        LogMachine, settings=hypothesis_settings(max_examples=examples(50), stateful_step_count=40, deadline=None)
+        LogMachine, settings=hypothesis_settings(max_examples=examples(20), stateful_step_count=40, deadline=None)
     )

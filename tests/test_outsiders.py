@@ -84,10 +84,10 @@ class Scene:
         asked = -1
         while asked != len(statements):
             asked = len(statements)
-            await in_a_thread(on_each_thread)(lambda: None)
-            # What an answer leads to, up to the next question.
+            # What an answer leads to, up to the next question; and that one, which counts when a thread asks it.
             for _ in range(20):
                 await asyncio.sleep(0)
+            await in_a_thread(on_each_thread)(lambda: None)
         statements.clear()
         yield
         self.clock.start()

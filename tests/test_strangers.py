@@ -505,7 +505,7 @@ ACTS = [
     ),
 )
 @hypothesis_settings(
-    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_nobody_hears_a_room_that_is_not_theirs(seed: int, acts: list[Act]) -> None:
     """What is acknowledged in a process holds in it; what another did, from the next comparison on."""

@@ -363,7 +363,7 @@ ACTS = [
     ),
 )
 @hypothesis_settings(
-    max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_every_stream_is_whole_and_ends_with_what_is_there(rooms: None, seed: int, acts: list[Act]) -> None:
     """No client ever finds a gap, and when all is quiet each holds exactly what the database has."""

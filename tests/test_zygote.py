@@ -97,6 +97,29 @@ def test_a_run_that_fails_says_what_was_wrong(tmp_path: Path) -> None:
     assert "ValueError: no" in failed.value.stderr
 
 
+READ = """
+import os, sys
+asked, plain = set(), os._Environ.__getitem__
+os._Environ.__getitem__ = lambda self, name: asked.add(name) or plain(self, name)
+sys.path.insert(0, "tests")
+import zygote
+zygote.warm_up()
+print(*sorted(asked))
+"""
+
+
+def test_no_variable_of_a_program_is_read_before_the_fork(tmp_path: Path) -> None:
+    """What a module reads as it is imported would be the same for all: such a module is for the child to import."""
+    (tmp_path / "it.py").write_text(READ)
+    started = subprocess.run(
+        [sys.executable, str(tmp_path / "it.py")], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
+    )
+    ours = ("CHAT", "DATABASE", "DJANGO", "HTTPS", "LOG_", "PROMETHEUS", "REDIS", "SECRET", "SERVE", "DEBUG")
+    found = set(started.stdout.split())
+    assert "AUTOBAHN_USE_NVX" in found
+    assert [name for name in found if name.upper().startswith(ours)] == []
+
+
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE"])
 def test_what_only_a_start_can_do_is_started(name: str, tmp_path: Path, out: IO[bytes]) -> None:
     """A variable that the linker or Python reads as it starts would do nothing in a fork."""

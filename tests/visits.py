@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from browsing import Form
 from playwright.async_api import Page, expect
-from servers import ROOT
+from servers import ROOT, Server
 
 UNWANTED = [
     # The lists under the address bar: for each window two pages of Chromium's own, which take half of its CPU.
@@ -36,6 +37,24 @@ Visit = Callable[..., Awaitable[Page]]
 
 def breach(text: str) -> bool:
     return "Content Security Policy" in text or "Uncaught" in text
+
+
+async def come_in(page: Page, server: Server, name: str, room: str) -> None:
+    """From the first page, as people do."""
+    await page.goto(f"{server.http}/?room={room}")
+    await page.get_by_label("Your name").fill(name)
+    await page.get_by_role("button", name="Enter the room").click()
+    await page.wait_for_url(f"**/room/{room}/")
+
+
+async def come_in_directly(page: Page, server: Server, name: str, room: str) -> None:
+    """The same, but that the first page is not drawn: it costs as much as the room's."""
+    ask, first = page.context.request, f"{server.http}/"
+    fields = Form(await (await ask.get(first)).text()).fields
+    form: dict[str, str | float | bool] = {**fields, "username": name, "room": room}
+    answer = await ask.post(first, form=form, headers={"Origin": server.http}, max_redirects=0)
+    assert answer.status == 302, await answer.text()
+    await page.goto(f"{server.http}/room/{room}/")
 
 
 async def connected(page: Page) -> None:

@@ -64,7 +64,6 @@ MODULES = [
     "jwt",
     "jwt.algorithms",
     "msgspec",
-    "prometheus_client",
     "sqlparse",
     "twisted.internet.asyncioreactor",
     "twisted.internet.endpoints",

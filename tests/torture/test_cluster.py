@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from thorough import either
 
 from torture.engines import Engines, engines
 from torture.outages import SHORT
@@ -25,12 +26,13 @@ def shared() -> Iterator[Engines]:
 async def test_a_cluster_loses_nothing_and_knows_who_is_here(shared: Engines, tmp_path: Path) -> None:
     """Whatever of it dies, stalls, forgets or stands still, all end with the same room and the same people."""
     seed = int(os.environ.get("TORTURE_SEED") or random.randrange(2**31))
+    # A usual run has some of the faults, by chance.
     plan = Plan(
         seed=seed,
-        rounds=len(SHORT),
+        rounds=either(4, len(SHORT)),
         clients=12,
         servers=2,
-        faults=SHORT,
+        faults=either(tuple(random.Random(seed).sample(SHORT, 4)), SHORT),
         calm=0.3,
         least=0.3,
         most=1.0,
@@ -41,4 +43,4 @@ async def test_a_cluster_loses_nothing_and_knows_who_is_here(shared: Engines, tm
     if not report.good:
         dump(report, history, log, tmp_path / "torture.jsonl")
         pytest.fail(f"{report.text()}\nAll that was recorded is in {tmp_path / 'torture.jsonl'}", pytrace=False)
-    assert report.counts["messages acknowledged"] > 100
+    assert report.counts["messages acknowledged"] > either(20, 100)
