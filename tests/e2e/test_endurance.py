@@ -61,7 +61,7 @@ async def joined_by_all(server: Server, size: int) -> tuple[int, float]:
         return sum(person.bytes for person in people), time.monotonic() - start
 
 
-async def test_joins_cost_linear_traffic(start: Start) -> None:
+async def test_a_thousand_joins_cost_linear_traffic(start: Start) -> None:
     """A join costs its own answers, and the lists what they may in that time.
 
     A list to each at each join would cost a thousand joins 2.4 GB.
