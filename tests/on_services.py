@@ -15,7 +15,7 @@ from pathlib import Path
 
 from programs import postgresql
 from servers import ROOT, free_port, redis
-from thorough import either
+from thorough import THOROUGH, either
 
 LEFT_OUT = {
     "they ask neither the database nor the layer": [
@@ -51,13 +51,22 @@ LEFT_OUT = {
         "e2e/test_endurance.py::test_a_thousand_joins_cost_linear_traffic",
     ],
 }
+LEFT_TO_A_THOROUGH_RUN = {
+    "what the rules say is the same wherever they are kept": [
+        "test_outsiders.py::test_who_may_do_what",
+    ],
+    "it is measured many times over": [
+        "test_outsiders.py::test_the_time_of_an_answer_tells_nothing",
+    ],
+}
 CHOSEN = "not e2e or on_services"
 """Of those with real servers and browsers the ones that say so. The others are about what comes before the
 database and the layer, or have their own."""
 
 
 def left_out() -> list[str]:
-    places = [f"tests/{place}" for places in LEFT_OUT.values() for place in places]
+    groups = LEFT_OUT if THOROUGH else LEFT_OUT | LEFT_TO_A_THOROUGH_RUN
+    places = [f"tests/{place}" for places in groups.values() for place in places]
     return [f"--{'deselect' if '::' in place else 'ignore'}={place}" for place in places] + ["-m", CHOSEN]
 
 
