@@ -19,7 +19,7 @@ from logs import Follower, elsewhere, everything, post
 from members import member
 from pytest_django import Settings
 
-from chat import loops
+from chat import consumers, loops
 from chat.auth import GUEST_NAME, Identity
 from chat.collector import Collector
 from chat.consumers import ChatConsumer
@@ -36,6 +36,7 @@ from chat.protocol import (
     Error,
     ErrorCode,
     Expiring,
+    GetHistory,
     History,
     Joined,
     Late,
