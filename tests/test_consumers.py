@@ -739,8 +739,9 @@ async def test_an_unexpected_error_closes_that_socket_alone(
     def boom(*_: object) -> None:
         raise ZeroDivisionError
 
+    questions: dict[Any, Any] = {**consumers.QUESTIONS, GetHistory: boom}
     with monkeypatch.context() as patched:
-        patched.setitem(consumers.QUESTIONS, GetHistory, boom)
+        patched.setattr(consumers, "QUESTIONS", questions)
         await alice.send("history")
         assert await alice.closed() == CloseCode.INTERNAL
     await alice.communicator.wait(PATIENCE)

@@ -264,6 +264,7 @@ def warm_up() -> None:
     # Neither can be forked.
     assert "twisted.internet.reactor" not in sys.modules
     assert threading.active_count() == 1
+    assert not sys.modules["django.conf"].settings.configured
     # What is there now is shared with the children as long as nobody writes to it.
     gc.collect()
     gc.freeze()
