@@ -196,12 +196,21 @@ def test_the_list_comes_in_pages_without_gaps(rooms: None, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("wanted", "found"),
-    [("TEA", ["Tea time", "teapot"]), ("time", ["Tea time"]), ("_", []), ("%", []), ("coffee", [])],
+    [
+        ("TEA", ["Tea time", "teapot"]),
+        ("time", ["Tea time"]),
+        ("чай", ["Чай"]),
+        ("ЧА", ["Чай"]),
+        ("_", []),
+        ("%", []),
+        ("coffee", []),
+    ],
 )
 def test_rooms_are_found_by_a_part_of_their_name(rooms: None, wanted: str, found: list[str]) -> None:
     """Of the title or of the name in the address; a form that needs no script keeps what was asked for."""
-    for slug in ("t1", "teapot", "milk"):
+    for slug in ("t1", "t2", "teapot", "milk"):
         talk(slug)
+    models.Room.objects.filter(slug="t2").update(title="Чай")
     models.Room.objects.filter(slug="t1").update(title="Tea time")
     response = browser().get("/", {"q": wanted})
     assert sorted(room["title"] for room in response.context["rooms"]) == found

@@ -5,7 +5,7 @@ Each door (the socket, the pages, a command) calls these; every rule stands in c
 
 from chat.rooms.asking import history, members, search, sharing
 from chat.rooms.coming import join, leave
-from chat.rooms.directory import Listing, everybodys, own
+from chat.rooms.directory import Entry, Listing, everybodys, own
 from chat.rooms.making import accept, create, direct, invitation
 from chat.rooms.managing import Managing, manage
 from chat.rooms.sight import visible
@@ -15,6 +15,7 @@ from chat.rooms.warden import Warden
 
 __all__ = [
     "Done",
+    "Entry",
     "Listing",
     "Managing",
     "Warden",

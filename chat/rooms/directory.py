@@ -102,7 +102,12 @@ def everybodys(who: Identity | None, counts: Mapping[str, int], *, name: str, pa
 def _open_to(who: Identity | None, name: str) -> QuerySet[models.Room]:
     kinds = [Kind.PUBLIC] if who is None or who.account is None else [Kind.PUBLIC, Kind.MEMBERS]
     rooms = models.Room.objects.filter(kind__in=kinds, archived=None)
-    return rooms.filter(Q(title__icontains=name) | Q(slug__icontains=name, kind=Kind.PUBLIC)) if name else rooms
+    if not name:
+        return rooms
+    # SQLite knows the cases of ASCII only.
+    forms = {name, name.lower(), name.upper(), name.capitalize(), name.title()}
+    titled = Q(*(("title__icontains", form) for form in sorted(forms)), _connector=Q.OR)
+    return rooms.filter(titled | Q(slug__icontains=name, kind=Kind.PUBLIC))
 
 
 def _with_people(rooms: QuerySet[models.Room], counts: Mapping[str, int]) -> list[models.Room]:

@@ -1,7 +1,6 @@
 """The first page, and the ways from it into a room: by name, by making one, by an invitation."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -9,6 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -133,10 +133,24 @@ def _rooms(request: HttpRequest, identity: Identity | None) -> dict[str, Any]:
     listed = rooms.everybodys(identity, counts, name=name, page=_number(request, "page"), size=ROOMS_SHOWN)
     return {
         "filter": name,
-        "own": [asdict(entry) for entry in own.entries] if own else [],
+        "own": [_row(entry) for entry in own.entries] if own else [],
         "own_pages": _pages(request, "own", own) if own else {},
-        "rooms": [asdict(entry) for entry in listed.entries],
+        "rooms": [_row(entry) for entry in listed.entries],
         "room_pages": _pages(request, "page", listed),
+    }
+
+
+def _row(entry: rooms.Entry) -> dict[str, Any]:
+    """A room as the template has it."""
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "kind": entry.kind,
+        "count": entry.count,
+        "unread": entry.unread,
+        "active": entry.active,
+        "moment": entry.active.isoformat(timespec="minutes") if entry.active else "",
+        "href": reverse("chat:room", kwargs={"room": entry.name}),
     }
 
 
