@@ -65,7 +65,7 @@ def test_json_lines_are_exact(client: Client, tea: RoomLog) -> None:
         None,
     )
     assert (two["content"], two["seq"], two["replyTo"]) == ("TWO", 6, 1)
-    assert two["reactions"] == [{"emoji": "\N{CAT FACE}", "usernames": ["Bob"], "count": 1}]
+    assert two["reactions"] == [{"emoji": "\N{CAT FACE}", "usernames": ["Bob"], "count": 1, "by": [""]}]
     assert (three["content"], three["hidden"]) == ("three", True)
     assert (four["content"], four["deleted"] is None) == ("", False)
 

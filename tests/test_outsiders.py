@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
 from urllib.parse import urlencode
 
@@ -470,14 +471,15 @@ async def enter(person: Enter, room: models.Room, who: str) -> Persona:
 async def outcome(una: Persona, room: models.Room, verb: str, fields: dict[str, Any]) -> str:
     """The code with which it is refused; "" where it is not."""
     before = len(una.heard)
-    said = {"room": room.slug, "username": "Una", **fields, "ref": "act"}
+    ref = token_hex(4)
+    said = {"room": room.slug, "username": "Una", **fields, "ref": ref}
     await una.send(verb, **{name: value for name, value in said.items() if value is not None})
     await una.silence()
     if verb in {"message", "edit", "delete", "react"}:
         # Their answers wait for the database, and the ping's does not.
-        while not any(getattr(heard, "ref", "") == "act" for heard in una.heard[before:]):
+        while not any(getattr(heard, "ref", "") == ref for heard in una.heard[before:]):
             await una.next()
-    codes = [heard.code for heard in una.heard[before:] if isinstance(heard, Error) and heard.ref == "act"]
+    codes = [heard.code for heard in una.heard[before:] if isinstance(heard, Error) and heard.ref == ref]
     return "".join(codes)
 
 
