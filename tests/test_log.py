@@ -1084,6 +1084,8 @@ class Said:
     hidden: bool = False
     # Who put which emoji on it, in their order.
     reactions: list[tuple[str, str]] = field(default_factory=list)
+    # Was it deleted by its author while it was hidden?
+    withdrawn: bool = field(default=False, compare=False)
 
     def seen(self) -> tuple[object, ...]:
         """As everybody sees it."""
@@ -1169,10 +1171,12 @@ class Model:
             case EditText(content=content):
                 said.edited = said.edited or said.content != content
                 said.content = content
+            case Erase() if said.hidden:
+                said.withdrawn = True
             case Erase():
                 said.deleted, said.reactions, said.content = True, [], ""
             case Hide(hidden=hidden):
-                said.hidden = hidden
+                said.hidden = hidden or said.withdrawn
             case Emoji(on=True, emoji=emoji, author=author) if (emoji, author) not in said.reactions:
                 said.reactions.append((emoji, author))
             case Emoji(on=False, emoji=emoji, author=author) if (emoji, author) in said.reactions:

@@ -36,6 +36,14 @@ class RoomFilter(SimpleListFilter):
         return queryset.filter(room__slug=self.value()) if self.value() else queryset
 
 
+class ReportRoomFilter(RoomFilter):
+    """Reports outlive their rooms, whose names they keep."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AnyModel]) -> QuerySet[AnyModel]:  # noqa: ARG002 as above
+        slug = self.value()
+        return queryset.filter(Q(slug=slug) | Q(room__slug=slug)) if slug else queryset
+
+
 STATES = {
     "edited": (_("Edited"), Q(edited__isnull=False)),
     "hidden": (_("Hidden by the staff"), Q(hidden=True, deleted=None)),

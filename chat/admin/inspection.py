@@ -22,19 +22,25 @@ def is_private(room: models.Room) -> bool:
     return room.kind in PRIVATE
 
 
+def room_of(row: Any) -> models.Room:
+    """The room of what was said, or reported; a report outlives its room, and knows what it was."""
+    room: models.Room = row.where if isinstance(row, models.Report) else row.room
+    return room
+
+
 def inspected(request: HttpRequest, rooms: Iterable[models.Room]) -> bool:
     """Write down that the request shows what is said in these rooms. Is any of them private?"""
-    private = {room.pk: room for room in rooms if is_private(room)}
+    private = {room.slug: room for room in rooms if is_private(room)}
     if not private:
         return False
     looked = models.AuditEntry.objects.filter(
-        room__in=private,
+        slug__in=private,
         action="inspect",
         actor=auth.account(staff(request)).key,
         created__gt=timezone.now() - ONCE_IN,
     )
-    for pk in private.keys() - set(looked.values_list("room", flat=True)):
-        audit(request, "inspect", private[pk])
+    for slug in private.keys() - set(looked.values_list("slug", flat=True)):
+        audit(request, "inspect", private[slug])
     return True
 
 
@@ -46,7 +52,7 @@ class InspectedList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.private = inspected(request, (row.room for row in self.result_list))
+        self.private = inspected(request, map(room_of, self.result_list))
 
 
 class InspectedAdmin(ReadOnlyAdmin):
@@ -61,12 +67,12 @@ class InspectedAdmin(ReadOnlyAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         found: Any = super().get_object(request, object_id, from_field)
         if found and self.has_view_permission(request, found):
-            inspected(request, [found.room])
+            inspected(request, [room_of(found)])
         return found
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *arguments: Any, **options: Any
     ) -> HttpResponse:
         shown = options.get("obj")
-        context["private"] = bool(shown and is_private(shown.room))
+        context["private"] = bool(shown and is_private(room_of(shown)))
         return super().render_change_form(request, context, *arguments, **options)

@@ -45,7 +45,7 @@ class MessageAdmin(InspectedAdmin):
     sortable_by = ()
     fields = (
         *("room", "number", "seq", "changes", "author", "name", "content"),
-        *("reactions", "reply_to", "created", "edited", "deleted", "hidden"),
+        *("reactions", "reply_to", "created", "edited", "deleted", "hidden", "withdrawn"),
     )
     readonly_fields = fields
     actions = ("hide", "restore", "export_json_lines", "export_csv")
@@ -115,9 +115,18 @@ class MessageAdmin(InspectedAdmin):
 
     @admin.action(description=_("Show the selected messages again"), permissions=["hide"])
     def restore(self, request: HttpRequest, queryset: QuerySet[models.Message]) -> None:
-        number = self._set_hidden(request, queryset.filter(hidden=True), hidden=False)
+        hidden = queryset.filter(hidden=True)
+        withdrawn = hidden.filter(withdrawn__isnull=False).count()
+        number = self._set_hidden(request, hidden, hidden=False)
         done = ngettext("%d message is shown again.", "%d messages are shown again.", number) % number
         messages.success(request, done)
+        if withdrawn:
+            why = ngettext(
+                "%d message stays hidden: its author deleted it meanwhile.",
+                "%d messages stay hidden: their authors deleted them meanwhile.",
+                withdrawn,
+            )
+            messages.warning(request, why % withdrawn)
 
     def _set_hidden(self, request: HttpRequest, chosen: QuerySet[models.Message], *, hidden: bool) -> int:
         """Hide or show what is not deleted. How many were not so already."""

@@ -1,4 +1,4 @@
-"""What people reported: the open ones first, each with what stands there now."""
+"""What people reported: the open ones first, each with what it was about, and with what stands there now."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,15 +17,15 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from chat import auth, models
-from chat.admin.filters import CountedPages, RoomFilter
+from chat.admin.filters import CountedPages, ReportRoomFilter
 from chat.admin.history import Entry, audit, remember, staff
 from chat.admin.inspection import InspectedAdmin
 from chat.admin.messages import SHOWN
 from chat.admin.restrictions import ban_url
 from chat.log import upkeep
 
-SAID = ("pk", "author", "username", "content", "deleted", "hidden")
-"""What a report shows of its message, as ``said_…``."""
+SAID = ("pk", "author", "username", "content", "deleted", "hidden", "withdrawn")
+"""What a report shows of its message as it is now, as ``said_…``."""
 
 
 class OpenFilter(SimpleListFilter):
@@ -48,7 +48,7 @@ class OpenFilter(SimpleListFilter):
 @admin.register(models.Report)
 class ReportAdmin(InspectedAdmin):
     list_select_related = ("room",)
-    list_filter = (OpenFilter, RoomFilter)
+    list_filter = (OpenFilter, ReportRoomFilter)
     list_per_page = 100
     search_fields = ("username", "reason", "closed_by")
     paginator = CountedPages
@@ -56,7 +56,8 @@ class ReportAdmin(InspectedAdmin):
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
     fields = (
-        *("room", "message", "author", "whole", "reason", "reported_by", "reporter", "created"),
+        *("place", "message", "author", "author_key", "said", "whole", "now"),
+        *("reason", "reported_by", "reporter", "created"),
         *("closed", "closed_by"),
     )
     readonly_fields = fields
@@ -78,7 +79,7 @@ class ReportAdmin(InspectedAdmin):
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         ban = ("ban",) if request.user.has_perm("chat.add_restriction") else ()
-        return ("text", "author", "reason", "state", *ban, "room", "message", "reported_by", "created")
+        return ("text", "author", "reason", "state", *ban, "place", "message", "reported_by", "created")
 
     @admin.display(description=_("message"))
     def message(self, report: Any) -> SafeString | str:
@@ -89,20 +90,35 @@ class ReportAdmin(InspectedAdmin):
             '<a href="{}">{}</a>', reverse("admin:chat_message_change", args=[report.said_pk]), report.number
         )
 
+    @admin.display(description=_("room"))
+    def place(self, report: models.Report) -> str:
+        return str(report.where)
+
     @admin.display(description=_("said by"))
     def author(self, report: Any) -> SafeString:
-        return format_html("<bdi>{}</bdi>", report.said_username or "")
+        return format_html("<bdi>{}</bdi>", report.writer_name or report.said_username or "")
+
+    @admin.display(description=_("said by (key)"))
+    def author_key(self, report: Any) -> str:
+        return _author(report)
 
     @admin.display(description=_("text"))
     def text(self, report: Any) -> SafeString | str:
-        """As it is now; of a hidden one it is kept, and shown here."""
-        if not report.said_pk or report.said_deleted:
-            return str(_("(deleted)"))
-        return format_html("<bdi>{}</bdi>", Truncator(report.said_content).chars(SHOWN))
+        """As it was when it was reported."""
+        text = _text(report)
+        return format_html("<bdi>{}</bdi>", Truncator(text).chars(SHOWN)) if text else str(_("(deleted)"))
 
-    @admin.display(description=_("text"))
+    @admin.display(description=_("text when it was reported"))
     def whole(self, report: Any) -> str:
-        return report.said_content or str(_("(deleted)"))
+        return _text(report) or str(_("(deleted)"))
+
+    @admin.display(description=_("text now"))
+    def now(self, report: Any) -> str:
+        if not report.said_pk:
+            return str(_("(not there any more)"))
+        if report.said_deleted:
+            return str(_("(deleted by its author)"))
+        return str(_("the same") if report.said_content == _text(report) else report.said_content)
 
     @admin.display(description=_("reported by"))
     def reported_by(self, report: models.Report) -> SafeString:
@@ -112,11 +128,16 @@ class ReportAdmin(InspectedAdmin):
     def state(self, report: Any) -> str:
         if report.closed:
             return str(_("closed by %(name)s") % {"name": report.closed_by})
-        return str(_("open, message hidden") if report.said_hidden else _("open"))
+        if report.said_hidden:
+            return str(_("open, message hidden"))
+        if report.said_deleted:
+            return str(_("open, message deleted"))
+        changed = report.said_pk and report.said_content != _text(report)
+        return str(_("open, message edited") if changed else _("open"))
 
     @admin.display(description=_("in this room"))
     def ban(self, report: Any) -> SafeString | str:
-        url = ban_url(report.said_author or "", room=report.room.slug)
+        url = ban_url(_author(report), room=report.room.slug if report.room else "")
         return format_html('<a href="{}">{}</a>', url, _("Ban…")) if url else ""
 
     # --- Dealt with ---
@@ -132,7 +153,7 @@ class ReportAdmin(InspectedAdmin):
         """All that was reported of these messages is dealt with."""
         number = 0
         for report in _open(queryset):
-            same = models.Report.objects.filter(room=report.room, number=report.number)
+            same = models.Report.objects.filter(slug=report.slug, room=report.room, number=report.number)
             with transaction.atomic(using=router.db_for_write(models.Message)):
                 self._hide(request, report)
                 number += self._close(request, _open(same))
@@ -160,14 +181,24 @@ class ReportAdmin(InspectedAdmin):
         for report in reports:
             report.closed, report.closed_by = timezone.now(), name
             report.save(update_fields=["closed", "closed_by"])
-            remember(request, models.Report, [Entry(report.pk, f"{report.room.slug} {report.number}", "closed")])
+            remember(request, models.Report, [Entry(report.pk, f"{report.where.slug} {report.number}", "closed")])
             by = {"target": report.reporter, "target_name": report.username}
-            audit(request, "close", report.room, number=report.number, **by)
+            audit(request, "close", report.where, number=report.number, **by)
             number += 1
         return number
 
     def _done(self, request: HttpRequest, number: int) -> None:
         messages.success(request, ngettext("%d report is closed.", "%d reports are closed.", number) % number)
+
+
+def _text(report: Any) -> str:
+    """What was reported. Reports of former versions kept no text: theirs is what stands there."""
+    kept = report.content if report.writer else report.said_content
+    return kept or ""
+
+
+def _author(report: Any) -> str:
+    return report.writer or report.said_author or ""
 
 
 def _open(reports: QuerySet[models.Report]) -> list[models.Report]:

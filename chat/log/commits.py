@@ -448,8 +448,8 @@ class _Careful(_Batch):
         if write.ref:
             row.note_asked(write.author, write.ref, write.what)
         if not changed:
-            if write.ref:
-                row.save(using=self.using, update_fields=["asked"])
+            if write.ref or row.withdrawn:
+                row.save(using=self.using, update_fields=["asked", "withdrawn"])
             return Written(row.number, row.seq, self.now)
         row.seq = self.next_number(write.room)
         row.changes += 1
@@ -463,12 +463,10 @@ class _Careful(_Batch):
         """Change the row. False where it is so already."""
         match write:
             case Hide(hidden=hidden):
-                changed, row.hidden = row.hidden != hidden, hidden
-                return changed
+                return _hide(row, hidden=hidden)
             case Erase() if row.author != write.author:
                 # A moderator's: out of sight, and for the staff still there.
-                changed, row.hidden = not row.hidden and row.deleted is None, True
-                return changed
+                return row.deleted is None and _hide(row, hidden=True)
             case Erase():
                 return _erase(row, self.now)
         if row.deleted is not None or row.hidden:
@@ -520,8 +518,19 @@ def _change(write: OfMessage, row: models.Message) -> Change:
     return Change(state.seq, state.id, protocol.encode(event), protocol.encode(state), gone=state.deleted)
 
 
+def _hide(row: models.Message, *, hidden: bool) -> bool:
+    # Nobody is shown again what its author deleted meanwhile.
+    changed = row.hidden != hidden and not (row.withdrawn and not hidden)
+    row.hidden = hidden if changed else row.hidden
+    return changed
+
+
 def _erase(row: models.Message, now: int) -> bool:
+    """The author's. Text that the staff hid is evidence: it stays, and is never shown again."""
     if row.deleted is not None:
+        return False
+    if row.hidden:
+        row.withdrawn = row.withdrawn or moment(now)
         return False
     row.note_said()
     row.content, row.edited, row.deleted = "", None, moment(now)

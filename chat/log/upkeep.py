@@ -150,6 +150,10 @@ NO_TEXT = "UPDATE chat_message SET content = '' WHERE room_id = {room} AND delet
 NO_REPLY = (
     "UPDATE chat_message SET reply_to = NULL WHERE room_id = {room} AND NOT reply_to BETWEEN 1 AND number - 1;"
 )
+HIDDEN_AGAIN = (
+    "UPDATE chat_message SET hidden = TRUE WHERE room_id = {room} AND withdrawn IS NOT NULL; "
+    "UPDATE chat_room SET epoch = '{epoch}' WHERE id = {room};"
+)
 NO_EMOJI = (
     "DELETE FROM chat_reaction WHERE message_id IN "
     "(SELECT id FROM chat_message WHERE room_id = {room} AND deleted IS NOT NULL);"
@@ -172,6 +176,11 @@ RULES = {
         Q(reply_to__gte=F("number")) | Q(reply_to__lt=1),
         "{n} messages answer one that was not there yet",
         NO_REPLY,
+    ),
+    "withdrawn": (
+        Q(withdrawn__isnull=False, hidden=False),
+        "{n} messages that their authors deleted while they were hidden are shown",
+        HIDDEN_AGAIN,
     ),
 }
 """What no message may be; how that is said; and the repair."""
@@ -220,7 +229,7 @@ def _broken(messages: Messages) -> Iterator[Fault]:
     for room, slug, *found in rows.order_by("room__slug"):
         for n, (_, what, repair) in zip(found, RULES.values(), strict=True):
             if n:
-                yield Fault(slug, what.format(n=n), repair.format(room=room))
+                yield Fault(slug, what.format(n=n), repair.format(room=room, epoch=models.new_epoch()))
 
 
 def _deleted_with_emoji(rooms: QuerySet[models.Room]) -> Iterator[Fault]:

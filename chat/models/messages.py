@@ -40,6 +40,15 @@ class Message(models.Model):
     hidden = models.BooleanField(
         _("hidden"), default=False, help_text=_("By the staff: shown as deleted, but its text is kept.")
     )
+    withdrawn = models.DateTimeField(
+        _("withdrawn"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "Deleted by its author while it was hidden: its text is kept, and never shown to people again."
+        ),
+    )
     reply_to = models.BigIntegerField(_("answers number"), null=True, blank=True)
     # Digest of the words as they were sent, where the text is another one: it was changed, or a filter changed it.
     # The default is the database's, for processes of the version before, which write rows without it.

@@ -7,14 +7,25 @@ from django.utils.translation import gettext_lazy as _
 
 from chat import protocol
 from chat.models.fields import AUTHOR_LENGTH
+from chat.models.messages import Message
 from chat.models.rooms import Room
 
 
 class Report(models.Model):
-    """Somebody finds that a message should not be there."""
+    """Somebody finds that a message should not be there.
 
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="reports", db_index=False)
+    It keeps what it is about, as it was then: the message may be edited, deleted or pruned, and its room may go.
+    """
+
+    room = models.ForeignKey(Room, on_delete=models.SET_NULL, null=True, related_name="reports", db_index=False)
+    # The defaults of what is kept are the database's, for processes of the version before.
+    slug = models.CharField(_("room's name"), max_length=50, db_default="", editable=False)
+    kind = models.CharField(_("room's kind"), max_length=10, db_default="", editable=False)
     number = models.BigIntegerField(_("message"))
+    writer = models.CharField(_("said by (key)"), max_length=AUTHOR_LENGTH, db_default="", editable=False)
+    writer_name = models.CharField(_("said by"), max_length=150, db_default="", editable=False)
+    content = models.TextField(_("text"), db_default="", editable=False)
+    said = models.DateTimeField(_("said"), null=True, editable=False)
     reporter = models.CharField(_("reporter"), max_length=AUTHOR_LENGTH)
     username = models.CharField(_("reported by"), max_length=150)
     reason = models.CharField(_("reason"), max_length=protocol.REASON_LIMIT, blank=True)
@@ -25,12 +36,21 @@ class Report(models.Model):
     class Meta:
         verbose_name = _("report")
         verbose_name_plural = _("reports")
-        constraints = [
-            models.UniqueConstraint(fields=["room", "number", "reporter"], name="chat_report_once"),
-        ]
+        indexes = [models.Index(fields=["room", "number", "reporter"], name="chat_report_of")]
 
     def __str__(self) -> str:
-        return f"{self.room} {self.number}: {self.reason}"
+        return f"{self.where} {self.number}: {self.reason}"
+
+    @property
+    def where(self) -> Room:
+        """The room; one that stands for it, not saved, where it is gone."""
+        return self.room or Room(slug=self.slug, kind=self.kind)
+
+    def keep(self, message: Message) -> None:
+        """Keep what the message says now."""
+        self.slug, self.kind = message.room.slug, message.room.kind
+        self.writer, self.writer_name = message.author, message.username
+        self.content, self.said = message.content, message.created
 
 
 class AuditEntry(models.Model):

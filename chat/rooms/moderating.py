@@ -61,14 +61,19 @@ def restrict(who: Identity, command: Mute | Ban, here: Found | None) -> None:
 
 
 def report(who: Identity, command: Report) -> None:
-    """Tell the staff of a message; once is enough of each person."""
+    """Tell the staff of a message, and keep its text. A second report of a person counts for another text only."""
     with changing(command.room, who) as (room, _):
         message = room.messages.filter(number=command.id, deleted=None, hidden=False).first()
         if message is None:
             raise Invalid(ErrorCode.NOT_FOUND, "id: there is no such message in this room", field="id")
-        room.reports.get_or_create(
-            number=command.id, reporter=who.key, defaults={"username": who.name or "", "reason": command.reason}
+        theirs = room.reports.filter(number=command.id, reporter=who.key, content=message.content)
+        if theirs.exists():
+            return
+        kept = models.Report(
+            room=room, number=command.id, reporter=who.key, username=who.name or "", reason=command.reason
         )
+        kept.keep(message)
+        kept.save()
 
 
 def _target(
