@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
+from django.contrib.auth.signals import user_logged_out
 from django.db import InterfaceError, OperationalError
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from django.utils.log import log_response
@@ -56,6 +58,29 @@ def security_headers(
         return response
 
     return middleware
+
+
+def end_of_sign_in(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Whichever page signs somebody out, the browser forgets what it kept of them (W3C Clear Site Data).
+
+    Browsers do that on https pages only. Elsewhere the next page's script does it (sweep.js).
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if hasattr(request, "signed_out"):
+            response.headers.setdefault("Clear-Site-Data", '"storage"')
+        return response
+
+    return middleware
+
+
+@receiver(user_logged_out)
+def _note_end(request: HttpRequest | None, **_: object) -> None:
+    if request is not None:
+        request.signed_out = True  # type: ignore[attr-defined]  # for the middleware above
 
 
 class DatabaseAway:

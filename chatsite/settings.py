@@ -99,6 +99,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "chatsite.middleware.security_headers",
+    "chatsite.middleware.end_of_sign_in",
     "chatsite.middleware.StaticFiles",
     # Before the sessions: when it sets the browser's cookie, a new session must have its key.
     "chat.middleware.SignIns",

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from browsing import Form
-from playwright.async_api import Page, expect
+from browsing import PASSWORD, Form
+from playwright.async_api import Locator, Page, expect
 from servers import ROOT, Server
 
 UNWANTED = [
@@ -64,6 +64,19 @@ async def connected(page: Page) -> None:
 async def say(page: Page, text: str) -> None:
     await page.get_by_label("Message", exact=True).fill(text)
     await page.get_by_label("Message", exact=True).press("Enter")
+
+
+def row(page: Page, text: str) -> Locator:
+    """The row of the message with this text."""
+    return page.locator("#rows > li").filter(has=page.locator(".text", has_text=text))
+
+
+async def sign_in(page: Page, server: Server, name: str) -> None:
+    await page.goto(f"{server.http}/login/")
+    await page.get_by_label("Username").fill(name)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url(f"{server.http}/")
 
 
 def log(page: Page) -> Any:

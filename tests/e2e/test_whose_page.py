@@ -1,19 +1,14 @@
 """Whose is what, in real Chromium: of two people with one name, and of one person with two."""
 
 import pytest
-from browsing import ACCOUNTS, PASSWORD, shell
-from playwright.async_api import Locator, Page, expect
-from servers import Server, Start
-from visits import Visit, connected, log, say
+from browsing import ACCOUNTS, shell
+from playwright.async_api import Page, expect
+from servers import Start
+from visits import Visit, connected, log, row, say, sign_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 THUMB = "\N{THUMBS UP SIGN}"
-
-
-def row(page: Page, text: str) -> Locator:
-    """The row of the message with this text."""
-    return page.locator("#rows > li").filter(has=page.locator(".text", has_text=text))
 
 
 async def said(page: Page, text: str) -> None:
@@ -32,14 +27,6 @@ async def is_own(page: Page, text: str, *, own: bool) -> None:
         await expect(toolbar.get_by_role("button", name=action, exact=True)).to_have_count(int(own))
     await expect(toolbar.get_by_role("button", name="Report")).to_have_count(int(not own))
     await expect(page.locator("#rows > li.own", has_text=text)).to_have_count(int(own))
-
-
-async def sign_in(page: Page, server: Server, name: str) -> None:
-    await page.goto(f"{server.http}/login/")
-    await page.get_by_label("Username").fill(name)
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Sign in").click()
-    await page.wait_for_url(f"{server.http}/")
 
 
 async def test_a_later_guest_of_a_name_owns_nothing_of_the_former(start: Start, visit: Visit) -> None:

@@ -10,7 +10,7 @@ import {test} from "node:test";
 import {changed} from "../../chat/static/chat/changes.js";
 import {openStore} from "../../chat/static/chat/store.js";
 import {FakeBrowser} from "./fake-browser.js";
-import {bare, settle, world} from "./helpers.js";
+import {bare, keyOf, settle, world} from "./helpers.js";
 import {RoomServer} from "./room-server.js";
 
 const SEEDS = 100;
@@ -36,8 +36,8 @@ class Page {
 
   constructor(tab, {messages, seq, epoch}, random) {
     this.tab = tab;
-    const store = openStore({owner: "lobby Ann", indexedDB: tab.indexedDB, locks: tab.locks, pause: settle});
-    this.here = world({random, store});
+    const store = openStore({owner: keyOf("Ann"), indexedDB: tab.indexedDB, locks: tab.locks, pause: settle});
+    this.here = world({random, store, you: keyOf("Ann")});
     this.client = this.here.client;
     this.client.restored.then(() => (this.restored = true));
     this.add(messages);

@@ -5,7 +5,7 @@ import {test} from "node:test";
 
 import {openStore} from "../../chat/static/chat/store.js";
 import {FakeBrowser} from "./fake-browser.js";
-import {enter, settle, world} from "./helpers.js";
+import {comeBack, enter, FakeStore, keyOf, settle, world} from "./helpers.js";
 import {acknowledge, contents, opened, rest, waiting} from "./pages-of-browser.js";
 
 test("After a crash what waited is shown, and sent in its order with its refs.", async () => {
@@ -53,7 +53,7 @@ test("What is said while the store is read waits for what it has, and comes afte
   await rest();
   before.crash();
   const tab = browser.tab();
-  const after = world({store: openStore({owner: "lobby Ann", indexedDB: tab.indexedDB, locks: tab.locks})});
+  const after = world({store: openStore({owner: keyOf("Ann"), indexedDB: tab.indexedDB, locks: tab.locks})});
   enter(after);
   after.client.send("lobby", "new");
   assert.deepEqual(contents(after), []);
@@ -105,18 +105,147 @@ test("A message of an earlier page settles for who sends its ref again.", async 
   assert.deepEqual(contents(after), ["one"]);
 });
 
-test("Another name, and another room, send nothing of ours.", async () => {
+// --- Whose it is ---
+
+test("Another guest of the same name sends nothing of ours, and what we wrote is gone.", async () => {
   const browser = new FakeBrowser();
-  const before = await opened(browser, {owner: "lobby Ann"});
+  const before = await opened(browser);
   before.client.send("lobby", "mine");
   await rest();
   before.crash();
-  for (const owner of ["lobby Bob", "garden Ann"]) {
-    const other = await opened(browser, {owner});
-    assert.deepEqual(waiting(other), []);
-    other.crash();
+  const other = await opened(browser, {you: "a later guest"}); // whose welcome says "Ann", as ours did
+  assert.deepEqual([waiting(other), contents(other), browser.records()], [[], [], []]);
+});
+
+test("A page that comes back as somebody else sends nothing of what was written before.", async () => {
+  const browser = new FakeBrowser();
+  const here = await opened(browser);
+  here.socket.message(1, {username: "Ann"});
+  here.socket.cut();
+  const sending = here.client.send("lobby", "mine");
+  here.client.edit("lobby", 1, "changed");
+  here.client.read("lobby", 1);
+  comeBack(here);
+  here.socket.welcome({username: "Ann", you: "a later guest", resumed: true});
+  await rest();
+  assert.deepEqual(here.socket.sent.map(({type}) => type), ["join"]);
+  assert.deepEqual(here.of("person"), [{you: "a later guest", username: "Ann"}]);
+  await assert.rejects(sending, {code: "other_person"});
+  assert.deepEqual([here.client.pending("lobby"), browser.records()], [[], []]);
+  here.client.send("lobby", "theirs");
+  assert.deepEqual(contents(here), ["theirs"]);
+  assert.equal(browser.records().length, 0);
+});
+
+test("Who has lost their session, and says their name only, sends nothing of what was written with it.", async () => {
+  const here = await opened(new FakeBrowser());
+  here.socket.cut();
+  here.client.send("lobby", "mine");
+  comeBack(here);
+  here.socket.welcome({username: "Ann", you: "", resumed: true});
+  await rest();
+  assert.deepEqual([contents(here), here.of("refused").map(({error}) => error.code)], [[], ["other_person"]]);
+});
+
+test("What was refused of one person is not offered to another.", async () => {
+  const here = await opened(new FakeBrowser());
+  here.client.send("lobby", "bad", {ref: "r1"});
+  here.socket.refuse({ref: "r1"}, "forbidden");
+  here.socket.cut();
+  comeBack(here);
+  here.socket.welcome({you: "another", resumed: true});
+  assert.deepEqual(here.client.failed("lobby"), []);
+});
+
+test("A listener may end the page when somebody else is there: nothing more is said.", async () => {
+  const browser = new FakeBrowser();
+  const here = await opened(browser);
+  here.client.addEventListener("person", () => here.client.forget());
+  here.socket.cut();
+  here.client.send("lobby", "mine");
+  await rest();
+  comeBack(here);
+  const {socket} = here;
+  socket.welcome({you: "another", resumed: true});
+  await rest();
+  assert.deepEqual([socket.of("message"), here.client.state, browser.records()], [[], "closed", []]);
+});
+
+test("What a slow store tells is dropped where the person has become another meanwhile.", async () => {
+  let answer;
+  const store = Object.assign(new FakeStore(), {load: () => new Promise((resolve) => (answer = resolve))});
+  const here = world({store, you: keyOf("Ann")});
+  enter(here, {you: "another"});
+  const entry = {ref: "r1", room: "lobby", you: keyOf("Ann"), content: "mine", at: 1, order: 1};
+  await store.put(entry);
+  answer([entry]);
+  await here.client.restored;
+  await settle();
+  assert.deepEqual([waiting(here), contents(here), store.entries.size], [[], [], 0]);
+});
+
+test("Before the server has told who somebody is, what was written waits, and is theirs whom it tells first.", async () => {
+  for (const [you, sent] of [[keyOf("Ann"), ["kept", "new"]], ["another", ["new"]]]) {
+    const store = new FakeStore();
+    await store.put({ref: "r1", room: "lobby", you: keyOf("Ann"), content: "kept", at: 1, order: 1});
+    const here = world({store});
+    here.client.join("lobby");
+    await here.client.restored;
+    here.client.send("lobby", "new");
+    await settle();
+    assert.equal(store.entries.size, 1, "what is nobody's yet is not kept");
+    here.client.connect();
+    here.socket.accept();
+    here.socket.welcome({you});
+    await settle();
+    assert.deepEqual([...store.entries.values()].map(({content}) => content).sort(), [...sent].sort());
+    acknowledge(here);
+    assert.deepEqual(contents(here), sent);
   }
-  assert.deepEqual(contents(await opened(browser, {owner: "lobby Ann"})), ["mine"]);
+});
+
+test("A server of the version before does not tell who somebody is: the page's key holds.", async () => {
+  const here = await opened(new FakeBrowser());
+  here.socket.cut();
+  here.client.send("lobby", "mine");
+  comeBack(here);
+  const {ref} = here.socket.last("join");
+  here.socket.say({type: "welcome", room: "lobby", username: "Ann", seq: 0, epoch: "e1", resumed: true, ref});
+  assert.deepEqual([contents(here), here.of("person")], [["mine"], []]);
+});
+
+test("What somebody writes who only says a name is kept in no store: anybody could say it later.", async () => {
+  const browser = new FakeBrowser();
+  const here = await opened(browser, {you: ""});
+  here.client.send("lobby", "mine");
+  await rest();
+  assert.deepEqual([contents(here), browser.records()], [["mine"], []]);
+});
+
+test("When the sign-in ends nothing stays, of no tab and in no order of what was begun.", async () => {
+  const browser = new FakeBrowser();
+  const other = await opened(browser);
+  other.client.send("lobby", "of a living tab");
+  await rest();
+  const here = await opened(browser);
+  const sending = here.client.send("lobby", "one");
+  here.client.forget();
+  await assert.rejects(sending, {code: "closed"});
+  await rest();
+  assert.deepEqual([here.client.pending("lobby"), browser.records()], [[], []]);
+});
+
+test("Another room's page leaves what was written here alone.", async () => {
+  const browser = new FakeBrowser();
+  const before = await opened(browser);
+  before.client.send("lobby", "mine");
+  await rest();
+  before.crash();
+  const tab = browser.tab();
+  const store = openStore({owner: keyOf("Ann"), room: "garden", indexedDB: tab.indexedDB, locks: tab.locks});
+  assert.deepEqual(await store.load(), []);
+  tab.crash();
+  assert.deepEqual(contents(await opened(browser)), ["mine"]);
 });
 
 test("A wall clock that is set back does not turn the order round.", async () => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import {test} from "node:test";
 
 import {FakeBrowser} from "./fake-browser.js";
-import {comeBack, enter, FakeStore, settle, world} from "./helpers.js";
+import {comeBack, enter, FakeStore, keyOf, settle, world} from "./helpers.js";
 import {acknowledge, contents, opened, rest, waiting} from "./pages-of-browser.js";
 
 const FAULTS = [
@@ -79,7 +79,7 @@ test("What a slow store tells after that is sent still.", async () => {
   here.clock.pass(3_000);
   await here.client.restored;
   here.client.send("lobby", "new");
-  answer([{ref: "r1", room: "lobby", content: "old", at: 1, order: 1}]);
+  answer([{ref: "r1", room: "lobby", you: keyOf("Ann"), content: "old", at: 1, order: 1}]);
   await settle();
   assert.deepEqual(here.of("pending").map(({content}) => content), ["old"]);
   acknowledge(here);

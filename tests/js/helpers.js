@@ -153,7 +153,7 @@ export class FakeStore {
 
 const EVENTS = (
   "state welcome join leave userList message edit delete react read typing history found " +
-  "reset pending sent later refused error position room removed expiring members invite"
+  "person reset pending sent later refused error position room removed expiring members invite"
 ).split(" ");
 
 /** A client in a world of fakes. `events` has what it said: [type, detail]. */

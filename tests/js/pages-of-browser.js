@@ -1,19 +1,19 @@
 /** Pages of one browser, whose messages are kept in its storage. */
 
 import {openStore} from "../../chat/static/chat/store.js";
-import {enter, settle, world} from "./helpers.js";
+import {enter, keyOf, settle, world} from "./helpers.js";
 
 export const contents = ({socket}) => socket.of("message").map(({content}) => content);
 export const waiting = ({client}) => client.pending("lobby").map(({content}) => content);
 
-/** A page in a tab of its own, in the lobby. `crash()` ends it without a word. */
-export async function opened(browser, {owner = "lobby Ann", faults = [], locks = true, ...options} = {}) {
+/** A page of somebody in a tab of its own, in the lobby. `crash()` ends it without a word. */
+export async function opened(browser, {you = keyOf("Ann"), faults = [], locks = true, ...options} = {}) {
   const tab = browser.tab(...faults);
-  const given = {owner, indexedDB: tab.indexedDB, locks: locks ? tab.locks : null, pause: settle};
-  const here = world({store: openStore(given), ...options});
+  const given = {owner: you, room: "lobby", indexedDB: tab.indexedDB, locks: locks ? tab.locks : null, pause: settle};
+  const here = world({you, store: openStore(given), ...options});
   here.tab = tab;
   here.crash = () => tab.crash();
-  enter(here, options);
+  enter(here, {you, ...options});
   await rest();
   return here;
 }

@@ -11,9 +11,9 @@ const entry = (ref, more = {}) => ({ref, room: "lobby", content: ref, at: Date.n
 const refs = (entries) => entries.map(({ref}) => ref).sort();
 
 /** A tab and its store. */
-function opened(browser, {owner = "lobby Ann", pause = settle} = {}) {
+function opened(browser, {owner = "Ann", room, pause = settle} = {}) {
   const tab = browser.tab();
-  return {tab, store: openStore({owner, indexedDB: tab.indexedDB, locks: tab.locks, pause})};
+  return {tab, store: openStore({owner, room, indexedDB: tab.indexedDB, locks: tab.locks, pause})};
 }
 
 /** Let everything come to rest. */
@@ -102,7 +102,7 @@ test("Nothing can be seen of a tab before it can be seen to live.", async () => 
   const browser = new FakeBrowser();
   let hold;
   const request = (name, work) => new Promise((resolve) => (hold = () => resolve(work({name}))));
-  const store = openStore({owner: "lobby Ann", indexedDB: browser.tab().indexedDB, locks: {request}});
+  const store = openStore({owner: "Ann", indexedDB: browser.tab().indexedDB, locks: {request}});
   const putting = store.put(entry("one"));
   await rest();
   assert.deepEqual(browser.records(), []);
@@ -111,14 +111,32 @@ test("Nothing can be seen of a tab before it can be seen to live.", async () => 
   assert.deepEqual(refs(browser.records()), ["one"]);
 });
 
-test("Who speaks as somebody else, or in another room, gets nothing.", async () => {
+test("In another room one gets nothing of this one, and leaves it there.", async () => {
   const browser = new FakeBrowser();
-  const dead = opened(browser, {owner: "lobby Ann"});
+  const dead = opened(browser, {room: "lobby"});
   await dead.store.put(entry("one"));
   dead.tab.crash();
-  assert.deepEqual(await opened(browser, {owner: "lobby Bob"}).store.load(), []);
-  assert.deepEqual(await opened(browser, {owner: "garden Ann"}).store.load(), []);
-  assert.deepEqual(refs(await opened(browser, {owner: "lobby Ann"}).store.load()), ["one"]);
+  assert.deepEqual(await opened(browser, {room: "garden"}).store.load(), []);
+  assert.deepEqual(refs(await opened(browser, {room: "lobby"}).store.load()), ["one"]);
+});
+
+test("Who loads, or sweeps, removes what is of others, and of the version before.", async () => {
+  for (const clean of ["load", "sweep"]) {
+    const browser = new FakeBrowser();
+    for (const owner of ["Ann", "Bob", "lobby Ann"]) await opened(browser, {owner}).store.put(entry(owner));
+    await opened(browser, {owner: "Ann"}).store[clean]();
+    assert.deepEqual(refs(browser.records()), ["Ann"]);
+    await opened(browser, {owner: ""}).store[clean]();
+    assert.deepEqual(browser.records(), []);
+  }
+});
+
+test("Where there is nothing to sweep no database is made.", async () => {
+  const browser = new FakeBrowser();
+  const {tab, store} = opened(browser);
+  tab.indexedDB.databases = async () => [{name: "another"}];
+  await store.sweep();
+  assert.equal(browser.databases.size, 0);
 });
 
 test("Without Web Locks whoever loads takes all.", async () => {
@@ -138,7 +156,7 @@ test("A month later nobody wants it any more, and nobody's garbage stays.", asyn
   await store.put(entry("new", {at: Date.now() - 29 * 24 * 3_600_000}));
   await store.put({ref: "garbage"});
   tab.crash();
-  assert.deepEqual(await opened(browser, {owner: "lobby Bob"}).store.load(), []);
+  assert.deepEqual(await opened(browser, {room: "garden"}).store.load(), []);
   assert.deepEqual(refs(browser.records()), ["new"]);
 });
 

@@ -2,8 +2,8 @@
  * A chat client: one WebSocket, several rooms, messages that arrive once. No dependencies and no DOM: it runs
  * in a page, in a worker and in Node.
  *
- *     const store = openStore({owner: "lobby Ann"});      // store.js; without one, what waits lives in memory
- *     const client = new ChatClient("wss://chat.example/ws", {store});
+ *     const store = openStore({owner: you});              // store.js; without one, what waits lives in memory
+ *     const client = new ChatClient("wss://chat.example/ws", {you, store}); // you: the person's key, as /whoami tells it
  *     client.addEventListener("message", ({detail}) => console.log(detail.username, detail.content));
  *     client.connect();
  *     await client.join("lobby", {username: "Ann"});
@@ -16,6 +16,10 @@
  * acknowledged is sent again, in order and with the same ref, which the server takes once. With a store that
  * holds for messages over a reload or a crash of the page too.
  *
+ * Whose something is, the server tells by keys: messages, joins, typing and emoji have `own`, of a `userList` it is the
+ * reader's place. What one person wrote is sent over no connection of another: should the cookies have changed, it is
+ * refused with `other_person`.
+ *
  * Events, each a CustomEvent whose `detail` is:
  *
  * - `state`: {state, retryIn?, code?, reason?}. "connecting"; "open"; "waiting" and "offline" (next try in
@@ -26,6 +30,8 @@
  *   any time
  * - `room`: the server's frame, when the room or what you are in it has changed; `aboutRoom` (protocol.js) fills in what
  *   it leaves out, as of a `welcome`
+ * - `person`: {you, username}. The connection came back as somebody else: the page shows what is not theirs. Then what
+ *   the former person wrote is refused
  * - `removed`: the server's frame. You are out of the room, and stay out until `join` is called again
  * - `late`: {late}. The server is cut off from the site's others, or not any more: what people say there may come late
  * - `expiring`: {after}. The token expires in so many ms. With the option `token` a new one is shown by itself
@@ -56,7 +62,7 @@ import {Signals} from "./signals.js";
 import {mended} from "./text.js";
 
 /** Names of events that the client makes itself: no frame may pass for one of them. */
-const OWN_EVENTS = new Set(["state", "reset", "pending", "sent", "later", "refused"]);
+const OWN_EVENTS = new Set(["state", "person", "reset", "pending", "sent", "later", "refused"]);
 
 export class ChatClient extends EventTarget {
   /** What moderators and owners do (moderation.js). */
@@ -78,7 +84,7 @@ export class ChatClient extends EventTarget {
    * @param {{now, setTimeout, clearTimeout}} [options.clock] milliseconds, monotonic
    * @param {() => number} [options.random] like Math.random
    * @param {{window?: Window, document?: Document}} [options.environment] what tells about network and tab
-   * @param {{load, put, delete}} [options.store] keeps unacknowledged messages beyond the page (store.js)
+   * @param {{load, put, delete, clear}} [options.store] keeps unacknowledged messages beyond the page (store.js)
    * @param {() => Promise<string>} [options.token] a JWT that says who this is, instead of a cookie: asked for at each
    *   connection and before one expires
    * @param {number} [options.outboxLimit] what may wait for an acknowledgement, 100 by default
@@ -95,7 +101,7 @@ export class ChatClient extends EventTarget {
     this.#connection = this.#newConnection(url, WebSocket, environment);
     const parts = {emit: (type, detail) => this.#emit(type, detail), tools: this.#tools};
     this.#rooms = new Rooms(parts);
-    this.#dispatch = new Dispatch({store, limit: outboxLimit, ...parts});
+    this.#dispatch = new Dispatch({store, person: this.#person, limit: outboxLimit, ...parts});
     this.#queries = new Queries(parts);
     this.#signals = new Signals(this.#tools);
   }
@@ -123,6 +129,12 @@ export class ChatClient extends EventTarget {
   /** Connect; or, when a next try is due later, try now. */
   connect() {
     this.#connection.connect();
+  }
+
+  /** The sign-in has ended: close, and keep nothing of what was written, here or in the store. */
+  forget() {
+    this.close();
+    this.#dispatch.forget();
   }
 
   /** Leave everything and stop. Messages without an answer (not their changes) wait for who joins again. */
@@ -348,7 +360,8 @@ export class ChatClient extends EventTarget {
     const {room, epoch, read} = frame;
     const membership = this.#rooms.get(room);
     if (!membership) return; // left before the answer came
-    this.#person.key = frame.you ?? this.#person.key;
+    this.#identify(frame);
+    if (this.#rooms.get(room) !== membership) return; // a listener left
     const startOver = membership.welcomed(frame) === "reset";
     if (startOver) this.#queries.startOver(room);
     this.#emit("welcome", frame);
@@ -356,6 +369,18 @@ export class ChatClient extends EventTarget {
     if (this.#rooms.get(room) !== membership) return; // a listener left
     this.#signals.enter(room, read, startOver);
     this.#dispatch.start(room, epoch);
+  }
+
+  /** A server of the version before does not tell who it is. */
+  #identify({you, username}) {
+    if (you === undefined || you === this.#person.key) return;
+    const another = this.#person.key !== null;
+    this.#person.key = you;
+    if (another) {
+      this.#signals.clear();
+      this.#emit("person", {you, username});
+    }
+    this.#dispatch.identified(new ChatError("other_person", "Somebody else is signed in now."));
   }
 
   #removed(frame) {

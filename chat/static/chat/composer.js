@@ -23,7 +23,7 @@ export class Composer {
    * @param {HTMLTextAreaElement} options.field
    * @param {HTMLElement} options.count
    * @param {HTMLButtonElement} options.button
-   * @param {object} options.on {send(text), typing(), up(): in the empty field, escape(): whether it meant something}
+   * @param {object} options.on {send(text), typing(), changed(), up(): in the empty field, escape(): whether it meant something}
    */
   constructor({form, field, count, button, on}) {
     this.#field = field;
@@ -39,7 +39,7 @@ export class Composer {
       this.#changed();
       if (field.value) on.typing();
     });
-    this.#changed(); // a reload may have kept what was written
+    this.#draw();
   }
 
   get text() {
@@ -61,7 +61,7 @@ export class Composer {
   set enabled(enabled) {
     if (this.#field.disabled === !enabled) return;
     this.#field.disabled = !enabled;
-    this.#changed();
+    this.#draw();
   }
 
   #key(event) {
@@ -83,6 +83,11 @@ export class Composer {
   }
 
   #changed() {
+    this.#draw();
+    this.#on.changed();
+  }
+
+  #draw() {
     this.#grow();
     const left = LIMIT.CONTENT - characters(cleaned(this.#field.value));
     this.#count.textContent = left < 0 ? words.over(-left) : left <= NEAR_LIMIT ? words.left(left) : "";

@@ -17,15 +17,17 @@ export class Dispatch {
   /**
    * @param {object} options
    * @param {object} [options.store] as ChatClient has it
+   * @param {import("./person.js").Person} options.person
    * @param {number} [options.limit]
    * @param {(type: string, detail: object) => void} options.emit
    * @param {{transmit: (command) => void, clock, random}} options.tools
    */
-  constructor({store, limit, emit, tools}) {
+  constructor({store, person, limit, emit, tools}) {
     this.#emit = emit;
     this.#tools = tools;
     this.#outbox = new Outbox({
       store,
+      person,
       limit,
       clock: tools.clock,
       onArrival: (entries) => this.#arrived(entries),
@@ -47,6 +49,16 @@ export class Dispatch {
   /** Forget a failed message. */
   discard(ref) {
     if (!this.#outbox.waiting(ref)) this.#outbox.remove(ref);
+  }
+
+  /** The server has told who the person is. What another wrote is given up. */
+  identified(error) {
+    for (const entry of this.#outbox.identified()) this.#refused(entry, error);
+  }
+
+  /** The sign-in has ended: nothing of it is kept. */
+  forget() {
+    this.#outbox.clear();
   }
 
   /** The user wants to be in the room. */

@@ -44,6 +44,11 @@ export class Entrance {
     this.#client.connect();
   }
 
+  /** The browser may have another cookie. */
+  doubted() {
+    this.#view.draw({state: "checking"});
+  }
+
   /** It is certain now. */
   signedOut() {
     this.#view.draw({state: "signed out"});

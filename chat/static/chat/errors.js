@@ -1,7 +1,7 @@
 /** Why something that was asked of a ChatClient will not happen. */
 export class ChatError extends Error {
   /**
-   * @param {string} code a code of the protocol (see ERROR), or one of the client's own: "closed" and "left" (by us),
+   * @param {string} code a code of the protocol (see ERROR), or one of the client's own: "closed" and "left" (by us), "other_person",
    *   "disconnected" and "timeout" (of a question), "outbox_full"
    * @param {string} message a sentence for people
    * @param {{field?: string, ref?: string, retryAfter?: number}} [more] retryAfter in milliseconds

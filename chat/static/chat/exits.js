@@ -14,6 +14,7 @@ export class Exits {
   #governing;
   #left;
   #conceal;
+  #forget;
   #signIn;
 
   /**
@@ -21,8 +22,9 @@ export class Exits {
    * @param {object} options.config of the page
    * @param {() => void} options.left the reader is out
    * @param {() => void} options.conceal take what was said out of sight
+   * @param {() => void} options.forget end, and keep nothing that the reader wrote
    */
-  constructor({client, config, entrance, governing, left, conceal}) {
+  constructor({client, config, entrance, governing, left, conceal, forget}) {
     const {room, you, account, links} = config;
     this.#client = client;
     this.#room = room;
@@ -31,19 +33,30 @@ export class Exits {
     this.#governing = governing;
     this.#left = left;
     this.#conceal = conceal;
+    this.#forget = forget;
     this.#signIn = new SignIn({
       url: links.whoami,
       you,
-      on: {same: () => client.connect(), other: (who) => this.#signedOut(who)},
+      on: {same: () => entrance.enter(), other: (who) => this.#signedOut(who)},
     });
     this.#listen();
   }
 
+  /** The browser seems to have somebody else: the server knows. Until then nothing is sent or shown. */
+  doubt() {
+    this.#client.close();
+    this.#entrance.doubted();
+    this.#signIn.check();
+  }
+
   #listen() {
+    this.#client.addEventListener("person", ({detail}) => this.#signedOut(detail));
     this.#client.addEventListener("welcome", () => this.#signIn.settled());
     this.#client.addEventListener("removed", ({detail}) => detail.room === this.#room && this.#putOut(detail));
     this.#client.addEventListener("error", ({detail}) => {
-      if (detail.command === "join" && OUT.has(detail.code)) this.#putOut(detail);
+      if (detail.command !== "join") return;
+      if (OUT.has(detail.code)) this.#putOut(detail);
+      if (detail.code === ERROR.NAME_NEEDED) this.#forget(); // the session is gone that had one
     });
     this.#client.addEventListener("state", ({detail: {state, code}}) => {
       if (state === "closed" && code === CLOSE.NOT_SIGNED_IN) this.#signIn.check();
@@ -63,6 +76,7 @@ export class Exits {
 
   #signedOut({username}) {
     this.#close();
+    this.#forget();
     this.#entrance.signedOut();
     const {out} = this.#governing;
     if (username !== null) out.somebodyElse(username);

@@ -6,30 +6,38 @@ const FAILED_LIMIT = 20;
 /**
  * What the server has not acknowledged, in the order in which it was said: messages, and changes of messages.
  *
- * An entry is {ref, room, at, tries, order, epoch?} with {content, replyTo?} or {change}: `at` is when it was written
- * (milliseconds since 1970), `tries` how often it was handed to a socket, `epoch` which life of the room an id in it
- * is of, `change` the command that changes a message. A message that was refused has `failed`: {code, message, field?}.
+ * An entry is {ref, room, you, at, tries, order, epoch?} with {content, replyTo?} or {change}: `you` is the key of who
+ * wrote it (person.js), `at` when (milliseconds since 1970), `tries` how often it was handed to a socket, `epoch` which
+ * life of the room an id in it is of, `change` the command that changes a message. A message that was refused has
+ * `failed`: {code, message, field?}.
+ *
+ * An entry goes to a socket of the same person only: of another it is dropped. One that was written before the server
+ * told the key is of the first person that it tells.
  *
  * Memory is what counts. Messages are also put into a store, where they survive the page; one that fails is as good
- * as none. Changes are not: what was to be changed may be another thing to the user of the next page.
+ * as none. Those without a key are not: anybody could say the name later. Nor are changes: what was to be changed may be
+ * another thing to the user of the next page.
  */
 export class Outbox {
   #entries = [];
   #store;
   #limit;
+  #person;
   #onArrival;
   #ready;
 
   /**
    * @param {object} options
    * @param {{load, put, delete}} [options.store] see store.js
+   * @param {{key: string | null}} options.person
    * @param {number} [options.limit] waiting entries that are kept
    * @param {{setTimeout, clearTimeout}} options.clock
    * @param {(entries: object[]) => void} options.onArrival there may be more to send; and messages of another page that
    *   came later than `restored`
    */
-  constructor({store = null, limit = 100, clock, onArrival}) {
+  constructor({store = null, person, limit = 100, clock, onArrival}) {
     this.#store = store;
+    this.#person = person;
     this.#limit = limit;
     this.#onArrival = onArrival;
     this.#ready = !store;
@@ -57,10 +65,10 @@ export class Outbox {
     return this.#entries.filter((entry) => entry.room === room && entry.failed);
   }
 
-  /** The next to send: nothing while older messages may still come from the store. */
+  /** The next to send: nothing while older messages may still come from the store, and nothing of another person. */
   first(room, {changesOnly = false} = {}) {
     if (!this.#ready) return undefined;
-    return this.#entries.find((entry) => entry.room === room && waits(entry) && (entry.change || !changesOnly));
+    return this.of(room).find((entry) => this.#isOurs(entry) && (entry.change || !changesOnly));
   }
 
   /** Takes the place of a failed one with the same ref. */
@@ -68,7 +76,7 @@ export class Outbox {
     this.#drop(entry.ref);
     const at = Date.now();
     const order = Math.max(at, (this.#entries.at(-1)?.order ?? 0) + 1); // a wall clock may be set back
-    const added = {...entry, at, order, tries: 0};
+    const added = {...entry, you: this.#person.key, at, order, tries: 0};
     this.#entries.push(added);
     this.#put(added);
   }
@@ -97,6 +105,27 @@ export class Outbox {
     this.#entries = this.#entries.filter(({change}) => !change);
   }
 
+  /** The server has told who the person is. Returns what is another's: it is here no more. */
+  identified() {
+    const others = this.#entries.filter((entry) => !this.#isOurs(entry));
+    for (const {ref} of others) this.remove(ref);
+    for (const entry of this.#entries.filter(({you}) => you === null)) {
+      entry.you = this.#person.key;
+      this.#put(entry);
+    }
+    return others;
+  }
+
+  /** The sign-in has ended: nothing of it stays, in memory or in the store. */
+  clear() {
+    this.#entries = [];
+    this.#keep((store) => store.clear());
+  }
+
+  #isOurs({you}) {
+    return (you ?? this.#person.key) === this.#person.key;
+  }
+
   #get(ref) {
     return this.#entries.find((entry) => entry.ref === ref);
   }
@@ -110,7 +139,7 @@ export class Outbox {
   // --- The store ---
 
   #put(entry) {
-    if (!entry.change) this.#keep((store) => store.put(entry));
+    if (!entry.change && entry.you) this.#keep((store) => store.put(entry));
   }
 
   async #keep(write) {
@@ -140,7 +169,10 @@ export class Outbox {
   }
 
   #take(entries) {
-    const fresh = entries.filter((entry) => isMessage(entry) && !this.#get(entry.ref));
+    const known = entries.filter((entry) => isMessage(entry) && !this.#get(entry.ref));
+    // While the server has not told who the person is, they wait for that.
+    const fresh = known.filter((entry) => this.#person.key === null || this.#isOurs(entry));
+    for (const {ref} of known.filter((entry) => !fresh.includes(entry))) this.#keep((store) => store.delete(ref));
     this.#entries.push(...fresh.map((entry) => ({...entry, tries: 0})));
     // What comes later must not push itself before one that is under way.
     if (this.#ready) this.#onArrival(fresh);
@@ -157,6 +189,7 @@ function isMessage(entry) {
   return (
     typeof entry?.ref === "string" &&
     typeof entry.room === "string" &&
+    typeof entry.you === "string" &&
     typeof entry.content === "string" &&
     Number.isFinite(entry.at) &&
     Number.isFinite(entry.order)

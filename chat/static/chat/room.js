@@ -6,6 +6,7 @@ import {ChatClient} from "./client.js";
 import {Company} from "./company.js";
 import {Composer} from "./composer.js";
 import {elements, onFrame, write} from "./dom.js";
+import {Drafting} from "./drafting.js";
 import {Entrance} from "./entrance.js";
 import {Exits} from "./exits.js";
 import {RowFocus} from "./focus.js";
@@ -13,6 +14,7 @@ import {Governing} from "./governing.js";
 import {HistoryPages} from "./history.js";
 import {Intent} from "./intent.js";
 import {Journey} from "./journey.js";
+import {Keeping} from "./keeping.js";
 import {fitAboveKeyboard, onSlash} from "./keyboard.js";
 import {LogEdges} from "./log-edges.js";
 import {LogView} from "./log-view.js";
@@ -25,7 +27,7 @@ import {Searching} from "./searching.js";
 import {openStore} from "./store.js";
 import {Timeline} from "./timeline.js";
 import {Toolbar} from "./toolbar.js";
-import {errorWords} from "./words.js";
+import {errorWords, words} from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const config = JSON.parse($("chat-config").textContent);
@@ -33,7 +35,10 @@ const {room, username, you, path, lasting, page} = config;
 
 // --- What is known ---
 
-const client = new ChatClient(socketUrl(), {you, store: openStore({owner: `${room} ${username}`})});
+let {epoch} = page; // which life of the room the ids are of
+const store = openStore({owner: you, room});
+const client = new ChatClient(socketUrl(), {you, store});
+const keeping = new Keeping({you});
 const timeline = new Timeline(username, you);
 const quotes = new Quotes({client, room, timeline, onChange: () => drawLog()});
 const searching = new Searching({client, room, onChange: () => search.draw()});
@@ -112,6 +117,7 @@ const composer = new Composer({
   button: $("composer-send"),
   on: {
     send,
+    changed: () => drafting.changed(),
     typing: () => intent.kind !== "edit" && client.typing(room),
     up: editLast,
     escape: () => intent.end(),
@@ -121,7 +127,19 @@ const composer = new Composer({
 const intent = new Intent({
   composer,
   ...elements("intentBox", "intentLabel", "intentText", "intentCancel", "sendWord"),
-  onChange: () => drawLog(),
+  onChange() {
+    drafting.changed();
+    drawLog();
+  },
+});
+
+const drafting = new Drafting({
+  drafts: keeping.drafts,
+  room,
+  intent,
+  find: quotes.of,
+  epoch: () => epoch,
+  tell: () => attention.tell(words.draftIsNew),
 });
 
 const governing = new Governing({
@@ -171,7 +189,8 @@ const entrance = new Entrance({
   ),
 });
 
-new Exits({client, config, entrance, governing, left: () => company.forget(), conceal});
+const exits = new Exits({client, config, entrance, governing, left: () => company.forget(), conceal, forget: endSignIn});
+keeping.watch(() => exits.doubt());
 
 const drawLog = onFrame(drawNow);
 
@@ -182,6 +201,7 @@ function drawNow() {
   $("log").ariaBusy = String(history.loading === "around");
   toolbar.refresh();
   rowFocus.refresh();
+  drafting.settle();
   reading.see();
   lookAround();
 }
@@ -198,6 +218,7 @@ function lookAround() {
 
 function send(text) {
   const {kind, message} = intent.take();
+  drafting.save(); // not to be sent again after a crash
   if (kind === "edit") {
     actions.edit(message, text);
     return;
@@ -217,7 +238,7 @@ function editLast() {
 /** The server refused a change: its reason is told, and a text is not lost. */
 function takeBack({kind, message, content, reason}) {
   attention.tell(reason);
-  if (kind === "edit" && composer.text === "" && intent.kind === "say") intent.edit(message, content);
+  if (kind === "edit" && !drafting.ended && composer.text === "" && intent.kind === "say") intent.edit(message, content);
 }
 
 const PRESSED = {
@@ -257,7 +278,7 @@ function heard(frame) {
   const fresh = timeline.heard(frame);
   for (const part of [history, quotes, searching]) part.heard(frame);
   if (fresh) came(frame);
-  if (timeline.find(frame.id)?.deleted) intent.forget(frame.id);
+  if (frame.type === "delete" || frame.deleted) drafting.forget(frame.id);
   drawLog();
 }
 
@@ -292,6 +313,7 @@ client.addEventListener("welcome", ({detail}) => {
   timeline.me = detail.username; // an account may have been renamed meanwhile
   write($("my-name"), detail.username);
   timeline.startAt(detail.seq);
+  epoch = detail.epoch;
   if (detail.read) reading.readElsewhere(detail.read);
   history.begin();
   searching.again();
@@ -308,7 +330,14 @@ client.addEventListener("reset", () => {
 /** The log is of another life, or not for these eyes any more. */
 function forget() {
   for (const part of [quotes, reading, searching, history]) part.reset();
-  intent.end();
+  drafting.forget(intent.message?.id);
+}
+
+/** Nothing of what the reader wrote stays in this browser. */
+function endSignIn() {
+  client.forget();
+  drafting.end();
+  saying.forget();
 }
 
 /** The reader may not see the room any more. Who comes back starts over. */
@@ -332,6 +361,7 @@ function socketUrl() {
 
 timeline.latest({messages: client.marked(page.messages), more: page.more});
 attention.hush();
+drafting.restore();
 drawNow();
 entrance.enter();
 saying.restore();

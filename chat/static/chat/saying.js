@@ -55,6 +55,12 @@ export class Saying {
     return entry;
   }
 
+  /** The sign-in has ended. */
+  forget() {
+    this.#timeline.sending.clear();
+    this.#onChange();
+  }
+
   /** Show what an earlier life of this page left behind. */
   async restore() {
     await this.#client.restored;

@@ -67,6 +67,11 @@ export class Sending {
     if (entry) entry.claim = message.id;
   }
 
+  /** The sign-in has ended. */
+  clear() {
+    this.#entries = [];
+  }
+
   /** The log is of another life: nothing of ours is in it for sure. */
   unclaim() {
     for (const entry of this.#entries) entry.claim = null;

@@ -1,8 +1,9 @@
 /**
  * Messages on their way, kept in IndexedDB: they survive a reload, a crash of the tab, the end of the browser.
  *
- * All tabs of a site share the database, so each entry bears its owner (a tab that speaks as somebody else, or in
- * another room, must not send it) and its tab. A tab holds a Web Lock as long as it lives: entries of one that lives
+ * All tabs of a site share the database, so each entry bears its owner, the key of a person (person.js), and its tab. What
+ * is of another owner is removed by whoever loads: a browser has one person at a time, and what one of them wrote is not
+ * for the next. A tab holds a Web Lock as long as it lives: entries of one that lives
  * are its own business, those of a dead one go to the next that loads, or to one that waited for its end. Where there
  * are no Web Locks (pages without HTTPS) whoever loads takes all. Then two may send one message, which the server
  * takes once.
@@ -21,7 +22,8 @@ const GRACE = 5_000;
 
 /**
  * @param {object} options
- * @param {string} options.owner whose entries these are: the same for each tab that may send them
+ * @param {string} options.owner whose entries these are: the key of the person, which the server gives
+ * @param {string} [options.room] entries of other rooms are left to their pages
  * @param {string} [options.name] of the database
  * @param {IDBFactory} [options.indexedDB]
  * @param {LockManager} [options.locks]
@@ -30,12 +32,13 @@ const GRACE = 5_000;
  */
 export function openStore({
   owner,
+  room,
   name = "chat.outbox",
   indexedDB = ofBrowser(),
   locks = globalThis.navigator?.locks,
   pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
 }) {
-  return new Store({owner, name, indexedDB, locks, pause});
+  return new Store({owner, room, name, indexedDB, locks, pause});
 }
 
 /** Where storage is forbidden some browsers throw at the very name. */
@@ -49,21 +52,22 @@ function ofBrowser() {
 
 class Store {
   #owner;
+  #room;
   #name;
   #indexedDB;
   #locks;
   #pause;
   #tab = newRef();
   #database = null; // promise of an open one
-  #held; // promise of whether other tabs can tell that this one lives
+  #holding = null; // promise of whether other tabs can tell that this one lives
 
-  constructor({owner, name, indexedDB, locks, pause}) {
+  constructor({owner, room, name, indexedDB, locks, pause}) {
     this.#owner = owner;
+    this.#room = room;
     this.#name = name;
     this.#indexedDB = indexedDB;
     this.#locks = locks;
     this.#pause = pause;
-    this.#held = this.#hold();
   }
 
   /**
@@ -91,7 +95,25 @@ class Store {
     await this.#write((entries) => entries.delete(ref));
   }
 
+  /** Remove what is of other owners, and what is too old. */
+  async sweep() {
+    const databases = await this.#indexedDB.databases?.();
+    // Where nobody has said anything there is nothing to open.
+    if (databases?.every(({name}) => name !== this.#name)) return;
+    await this.#others();
+  }
+
+  /** Remove everything, whosever it is. */
+  async clear() {
+    await this.#held; // as the puts did, so that this comes after them
+    await this.#each(({ref}, entries) => entries.delete(ref));
+  }
+
   // --- Tabs ---
+
+  get #held() {
+    return (this.#holding ??= this.#hold());
+  }
 
   async #hold() {
     const {promise, resolve} = withResolvers();
@@ -129,12 +151,12 @@ class Store {
 
   // --- The database ---
 
-  /** The other tabs that have entries of this owner. What is too old goes, whosever it is. */
+  /** The other tabs that have entries for this one. What is too old goes, and what is of others. */
   async #others() {
     const tabs = new Set();
     await this.#each((record, entries) => {
-      if (!(Date.now() - record.at < KEPT)) entries.delete(record.ref);
-      else if (record.owner === this.#owner && record.tab !== this.#tab) tabs.add(record.tab);
+      if (record.owner !== this.#owner || !(Date.now() - record.at < KEPT)) entries.delete(record.ref);
+      else if (this.#isForUs(record) && record.tab !== this.#tab) tabs.add(record.tab);
     });
     return tabs;
   }
@@ -143,12 +165,16 @@ class Store {
   async #adopt(isOf) {
     const adopted = [];
     await this.#each((record, entries) => {
-      if (record.owner !== this.#owner || !isOf(record.tab)) return;
+      if (!this.#isForUs(record) || !isOf(record.tab)) return;
       const {owner, tab, ...entry} = record;
       adopted.push(entry);
       entries.put({...record, tab: this.#tab});
     });
     return adopted;
+  }
+
+  #isForUs({owner, room}) {
+    return owner === this.#owner && room === (this.#room ?? room);
   }
 
   #each(visit) {

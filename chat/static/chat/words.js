@@ -59,6 +59,7 @@ export const words = {
   quoteWanted: "…",
   quoteGone: "A message that is not there any more",
   gone: "That message is not there any more.",
+  draftIsNew: "The message is not there any more. What you wrote for it would be a new one.",
 
   searching: "Searching…",
   foundNothing: "Nothing found.",

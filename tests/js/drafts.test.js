@@ -1,0 +1,303 @@
+/** What was begun and not sent: kept for who wrote it, in its room, and brought back. */
+
+import assert from "node:assert/strict";
+import {test} from "node:test";
+
+import {Drafting} from "../../chat/static/chat/drafting.js";
+import {Drafts} from "../../chat/static/chat/drafts.js";
+import {Keeping} from "../../chat/static/chat/keeping.js";
+
+const DAY = 24 * 3_600_000;
+const say = (text) => ({kind: "say", text});
+
+/** As much of localStorage as is used: its names are its own properties. */
+class FakeStorage {
+  getItem = hidden(this, (name) => this[name] ?? null);
+  setItem = hidden(this, (name, value) => void (this[name] = String(value)));
+  removeItem = hidden(this, (name) => void delete this[name]);
+  constructor() {
+    for (const name of ["getItem", "setItem", "removeItem"]) {
+      Object.defineProperty(this, name, {enumerable: false, value: this[name]});
+    }
+  }
+}
+
+function hidden(storage, method) {
+  return method.bind(storage);
+}
+
+const broken = new Proxy({}, {
+  get() {
+    throw new Error("SecurityError");
+  },
+  ownKeys() {
+    throw new Error("SecurityError");
+  },
+});
+
+/** Age what is kept of a room. */
+function age(storage, name, days) {
+  storage[name] = JSON.stringify({...JSON.parse(storage[name]), at: Date.now() - days * DAY});
+}
+
+// --- The storage ---
+
+test("Each room and each person has a draft of their own.", () => {
+  const storage = new FakeStorage();
+  const [ann, bob] = ["ann", "bob"].map((you) => new Drafts({you, storage}));
+  ann.write("tea", say("one"));
+  ann.write("garden", {kind: "reply", id: 7, text: "two", epoch: "e"});
+  assert.deepEqual(ann.read("tea"), say("one"));
+  assert.deepEqual(ann.read("garden"), {kind: "reply", id: 7, text: "two", epoch: "e"});
+  assert.deepEqual([bob.read("tea"), ann.read("lobby")], [null, null]);
+  ann.write("tea", null);
+  assert.equal(ann.read("tea"), null);
+});
+
+test("What is of others, too old or too much is swept; what is not a draft stays.", () => {
+  const storage = new FakeStorage();
+  const ann = new Drafts({you: "ann", storage});
+  for (let n = 0; n < 60; n += 1) {
+    ann.write(`room${n}`, say("x"));
+    age(storage, ann.nameOf(`room${n}`), n / 10);
+  }
+  ann.write("old", say("x"));
+  age(storage, ann.nameOf("old"), 31);
+  new Drafts({you: "bob", storage}).write("tea", say("x"));
+  new Drafts({you: "annie", storage}).write("tea", say("x"));
+  storage.setItem("theme", "dark");
+  storage.setItem(ann.nameOf("garbage"), "{");
+  ann.sweep();
+  const expected = Array.from({length: 50}, (_, n) => ann.nameOf(`room${n}`));
+  assert.deepEqual(Object.keys(storage).sort(), [...expected, "theme"].sort());
+  ann.clear();
+  assert.deepEqual(Object.keys(storage), ["theme"]);
+});
+
+test("What is too old is not read, nor what somebody else wrote there.", () => {
+  const storage = new FakeStorage();
+  const ann = new Drafts({you: "ann", storage});
+  ann.write("tea", say("x"));
+  age(storage, ann.nameOf("tea"), 31);
+  assert.equal(ann.read("tea"), null);
+  for (const odd of ["", "null", "7", "[]", '{"text":1}', '{"text":"x","kind":"sing"}', '{"text":"x","kind":"edit"}']) {
+    storage.setItem(ann.nameOf("tea"), odd.replace("}", `,"at":${Date.now()}}`));
+    assert.equal(ann.read("tea"), null, odd);
+  }
+});
+
+test("A storage that is full, missing or forbidden gives no drafts, and stops nothing.", () => {
+  for (const storage of [undefined, broken]) {
+    const drafts = new Drafts({you: "ann", storage});
+    drafts.write("tea", say("x"));
+    drafts.sweep();
+    drafts.clear();
+    assert.equal(drafts.read("tea"), null);
+    new Keeping({you: "ann", storage}).watch(() => {}, new EventTarget());
+  }
+});
+
+// --- What a browser keeps of whom ---
+
+const event = (type, more) => Object.assign(new Event(type), more);
+
+test("A page for somebody else sweeps, and open pages of others hear of it.", async () => {
+  const storage = new FakeStorage();
+  const swept = [];
+  const store = {sweep: async () => void swept.push("messages")};
+  new Keeping({you: "ann", storage, store}).drafts.write("tea", say("x"));
+  const ann = new EventTarget();
+  const heard = [];
+  new Keeping({you: "ann", storage}).watch(() => heard.push("other"), ann);
+  new Keeping({you: "", storage, store});
+  assert.deepEqual([swept.length, Object.keys(storage)], [2, ["chat.you"]]);
+  ann.dispatchEvent(event("storage", {key: "chat.you", newValue: "ann"}));
+  ann.dispatchEvent(event("storage", {key: "theme", newValue: "dark"}));
+  assert.deepEqual(heard, []);
+  ann.dispatchEvent(event("storage", {key: "chat.you", newValue: ""}));
+  assert.deepEqual(heard, ["other"]);
+});
+
+test("A page that comes back from the back-forward cache to another person's browser hears of it.", () => {
+  const storage = new FakeStorage();
+  const window = new EventTarget();
+  const heard = [];
+  new Keeping({you: "ann", storage}).watch(() => heard.push("other"), window);
+  window.dispatchEvent(event("pageshow", {persisted: true}));
+  new Keeping({you: "bob", storage});
+  window.dispatchEvent(event("pageshow", {persisted: false}));
+  assert.deepEqual(heard, []);
+  window.dispatchEvent(event("pageshow", {persisted: true}));
+  assert.deepEqual(heard, ["other"]);
+});
+
+// --- A tab ---
+
+/** A composer and what it is for, as far as drafts need it (intent.js). */
+class FakeIntent {
+  draft = null;
+  message = null;
+  kind = "say";
+  restore({kind, ...rest}, message) {
+    this.kind = kind;
+    this.message = message;
+    this.draft = kind === "say" && !rest.text ? null : {kind, ...(message && {id: message.id}), ...rest};
+    if (this.draft) delete this.draft.epoch;
+  }
+  learn(message) {
+    this.message = message;
+  }
+  forget(id) {
+    if (this.message?.id !== id) return false;
+    this.restore(say(this.draft.text), null);
+    return true;
+  }
+  write(text) {
+    this.draft = text ? say(text) : null;
+  }
+}
+
+/** The tabs of a browser: what one writes the others hear of. */
+class Tabs {
+  storage = new FakeStorage();
+  tabs = [];
+  known = new Map(); // id → what is known of a message
+
+  open({epoch = "e", restored = true} = {}) {
+    const tab = {window: new EventTarget(), intent: new FakeIntent(), told: 0};
+    const write = (name, value) => {
+      this.storage[name] = value;
+      this.#hear(tab, name);
+    };
+    const storage = new Proxy(this.storage, {
+      get: (target, name) => {
+        if (name === "setItem") return write;
+        if (name !== "removeItem") return target[name];
+        return (key) => {
+          delete target[key];
+          this.#hear(tab, key);
+        };
+      },
+    });
+    const drafts = new Drafts({you: "ann", storage});
+    const document = Object.assign(new EventTarget(), {hidden: false});
+    const find = (id) => this.known.get(id) ?? {};
+    const options = {intent: tab.intent, find, epoch: () => epoch, tell: () => (tab.told += 1)};
+    tab.drafting = new Drafting({drafts, room: "tea", ...options, window: tab.window, document});
+    if (restored) tab.drafting.restore();
+    tab.leave = () => tab.window.dispatchEvent(new Event("pagehide"));
+    this.tabs.push(tab);
+    return tab;
+  }
+
+  #hear(from, key) {
+    for (const {window} of this.tabs.filter((tab) => tab !== from)) window.dispatchEvent(event("storage", {key}));
+  }
+}
+
+test("What was begun comes back with the next page, also when the page had no time.", () => {
+  const browser = new Tabs();
+  const before = browser.open();
+  before.intent.write("half a");
+  before.leave();
+  assert.deepEqual(browser.open().intent.draft, say("half a"));
+});
+
+test("A tab is written half a second after a key, however many follow.", async (t) => {
+  t.mock.timers.enable({apis: ["setTimeout"]});
+  const browser = new Tabs();
+  const {intent, drafting} = browser.open();
+  for (let n = 1; n <= 10; n += 1) {
+    intent.write("x".repeat(n));
+    drafting.changed();
+    t.mock.timers.tick(100);
+  }
+  assert.ok(browser.open().intent.draft.text.length >= 5);
+});
+
+test("An empty tab wipes nothing out, and one that was not touched follows.", () => {
+  const browser = new Tabs();
+  const [first, second] = [browser.open(), browser.open()];
+  first.intent.write("one");
+  first.drafting.save();
+  assert.deepEqual(second.intent.draft, say("one"));
+  second.leave();
+  second.intent.write(""); // sent
+  second.drafting.save();
+  assert.deepEqual([first.intent.draft, browser.open().intent.draft], [null, null]);
+});
+
+test("What was written in one tab and sent by another stands in none.", () => {
+  const browser = new Tabs();
+  const first = browser.open();
+  first.intent.write("one");
+  first.drafting.save();
+  const second = browser.open();
+  second.intent.write("");
+  second.drafting.save();
+  assert.equal(first.intent.draft, null);
+});
+
+test("What is written in two tabs stays in both; the last one wins, and an empty one does not.", () => {
+  const browser = new Tabs();
+  const [first, second] = [browser.open(), browser.open()];
+  second.intent.write("two");
+  first.intent.write("one");
+  first.drafting.save();
+  second.drafting.save();
+  assert.deepEqual([first, second].map(({intent}) => intent.draft), [say("one"), say("two")]);
+  first.leave();
+  assert.deepEqual(browser.open().intent.draft, say("two"));
+  first.intent.write("");
+  first.drafting.save();
+  assert.deepEqual(browser.open().intent.draft, say("two"));
+  first.intent.write("one again");
+  first.drafting.save();
+  second.intent.write(""); // sent
+  second.drafting.save();
+  assert.deepEqual([first.intent.draft, browser.open().intent.draft], [say("one again"), say("one again")]);
+});
+
+test("A draft of an edit waits for its message, and is a new one where that is gone, or another's.", () => {
+  for (const [found, kind, told] of [
+    [{message: {id: 7, own: true}}, "edit", 0],
+    [{message: {id: 7, own: true, deleted: true}}, "say", 1],
+    [{message: {id: 7, own: false}}, "say", 1],
+    [{gone: true}, "say", 1],
+  ]) {
+    const browser = new Tabs();
+    const before = browser.open();
+    before.intent.restore({kind: "edit", text: "better", before: ""}, {id: 7});
+    before.leave();
+    const {intent, drafting, ...tab} = browser.open();
+    assert.deepEqual([intent.kind, intent.message], ["edit", {id: 7, unknown: true}]);
+    browser.known.set(7, found);
+    drafting.settle();
+    drafting.settle();
+    assert.deepEqual([intent.kind, intent.draft.text], [kind, "better"]);
+    assert.equal(browser.tabs.at(-1).told, told);
+    assert.ok(tab);
+  }
+});
+
+test("In another life of the room an answer is a new message.", () => {
+  const browser = new Tabs();
+  const before = browser.open();
+  before.intent.restore({kind: "reply", text: "yes"}, {id: 7});
+  before.leave();
+  const after = browser.open({epoch: "another"});
+  assert.deepEqual([after.intent.draft, after.told], [say("yes"), 1]);
+});
+
+test("When the sign-in ends nothing is kept or shown, and nothing is written any more.", () => {
+  const browser = new Tabs();
+  const tab = browser.open();
+  tab.intent.write("secret");
+  tab.drafting.save();
+  tab.drafting.end();
+  assert.deepEqual([tab.intent.draft, Object.keys(browser.storage)], [null, []]);
+  tab.intent.write("more");
+  tab.drafting.changed();
+  tab.leave();
+  assert.deepEqual(Object.keys(browser.storage), []);
+});
