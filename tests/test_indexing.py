@@ -49,6 +49,15 @@ async def test_what_is_not_indexed_is_indexed(rooms: None) -> None:
         await one.close()
 
 
+async def test_where_all_is_indexed_nothing_is_locked(rooms: None, transactions: list[str]) -> None:
+    """Each server looks every ten seconds: that is one question."""
+    await said_before(2)
+    assert await writing(indexing.index_some) == 2
+    transactions.clear()
+    assert await writing(indexing.index_some) == 0
+    assert transactions == []
+
+
 @pytest.mark.parametrize("unforeseen", [False, True])
 async def test_a_failure_is_told_and_does_not_end_it(
     rooms: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unforeseen: bool

@@ -65,6 +65,9 @@ def index_some(size: int = BATCH) -> int:
 def _index_some(size: int) -> int:
     using = router.db_for_write(models.Message)
     rows = models.Message.objects.using(using).filter(words=None).order_by("-room_id", "-pk")
+    if not rows.exists():
+        # Nearly always: nothing is locked for that.
+        return 0
     with transaction.atomic(using=using):
         # What another process has in hand is left to it.
         found = list(rows.select_for_update(skip_locked=True).values_list("pk", "room_id", "content")[:size])
