@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from databases import Somebody, only_postgresql
@@ -23,6 +24,7 @@ from chat import models
 from chat.log import RoomLog, Writer, queries
 from chat.log.indexing import index_anew, index_some
 from chat.log.search import INDEX, POSTGRESQL_STANDS, TRIGGERS, is_unindexed, prepare, results, search, with_words
+from chat.log.words import fold
 from chat.protocol import QUERY_LIMIT
 
 CASES: dict[str, Any] = json.loads(Path(__file__).with_name("words.json").read_text())
@@ -108,6 +110,15 @@ def test_other_words_are_others(room: RoomLog, text: str, query: str) -> None:
     """Vowel signs are letters, and characters that are neighbours in the query are neighbours in the text."""
     say(room, text)
     assert found(room, query) == []
+
+
+@given(st.text(max_size=20))
+@hypothesis_settings(max_examples=examples(300), deadline=None)
+def test_the_form_of_a_text_makes_no_difference(text: str) -> None:
+    """Composed or decomposed, a text has the same words; and what is folded is not changed by folding it again."""
+    forms = {fold(normalize(form, text)) for form in ("NFC", "NFD", "NFKC", "NFKD")}
+    assert forms == {fold(text)}
+    assert fold(fold(text)) == fold(text)
 
 
 def test_a_search_reads_on_where_characters_stand_apart(room: RoomLog) -> None:
