@@ -4,7 +4,9 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
 # Tests wait as much as they work.
-WORKERS ?= $(shell expr $$(nproc) + 1)
+WORKERS ?= $(shell expr $$(nproc) \* 2)
+# Each process of pytest compiles all tests anew where it may not keep what it compiled.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test test-all tools check format lock docs bench torture clean
@@ -23,8 +25,8 @@ run: setup  ## migrate and serve the chat on http://127.0.0.1:8000 [HOST=... POR
 
 test: setup-dev tools  ## run all tests: Python, JavaScript, real servers, a real browser; on SQLite, and on PostgreSQL and Redis
 	@cd tests/js && node --test *.test.js
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
-	@$(BIN)/python tests/on_services.py -n $(WORKERS) --dist worksteal
+	@$(PYTEST) -m pytest -n $(WORKERS) --dist worksteal
+	@$(PYTEST) tests/on_services.py -n $(WORKERS) --dist worksteal
 
 test-all:  ## run the same at size, and what takes minutes by nature
 	@THOROUGH=1 $(MAKE) --no-print-directory test

@@ -1,4 +1,5 @@
 import fcntl
+import gc
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -34,6 +35,12 @@ install()
 LAYER: dict[str, Any] = settings.CHANNEL_LAYERS["default"]
 
 expect.set_options(timeout=20_000)
+
+
+def pytest_collection_finish() -> None:
+    """What all tests are made of lives to the end: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
