@@ -1,9 +1,11 @@
 """Which rooms the first page lists: all of one's own, and those that people talk in, whoever makes how many."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
@@ -12,7 +14,7 @@ from helpers import CommunicatorPersona as Persona
 from logs import post, posts, read
 
 from chat import models, rooms
-from chat.auth import account
+from chat.auth import account, guest
 from chat.log import RoomLog, Writer, queries
 from chat.models import LIVELY
 from chat.rooms import directory
@@ -70,7 +72,7 @@ def test_one_s_own_rooms_are_all_there_whatever_strangers_make(alice: User) -> N
 
 
 def test_one_s_own_rooms_are_of_every_kind(alice: User) -> None:
-    """Public ones that one owns or moderates, those for members that one made or has read, private ones, talks."""
+    """Public ones and those for members that one made, moderates or has read, private ones, talks."""
     bob = User.objects.create_user("Bob")
     rooms.create(account(alice), title="Mine", kind="public", slug="mine")
     theirs = rooms.create(account(bob), title="Moderated", kind="public", slug="theirs")
@@ -78,11 +80,27 @@ def test_one_s_own_rooms_are_of_every_kind(alice: User) -> None:
     rooms.create(account(alice), title="All of us", kind="members")
     visited = queries.open_room(rooms.create(account(bob), title="Visited", kind="members"))
     rooms.create(account(bob), title="Never visited", kind="members")
+    read_once = talk("read")
+    Writer().write([read(read_once, 1, author=account(alice).key)])
     rooms.create(account(bob), title="Not for her", kind="private")
     rooms.direct(account(alice), "Bob")
     Writer().write([post(visited), read(visited, 1, author=account(alice).key)])
-    assert names(browser(alice), "own") == ["All of us", "Bob", "Mine", "Visited", "Moderated"]
+    assert names(browser(alice), "own") == ["read", "All of us", "Bob", "Mine", "Visited", "Moderated"]
     assert "None yet" not in browser(alice).get("/").content.decode()
+
+
+def test_a_guest_has_the_rooms_that_it_has_read(rooms: None) -> None:
+    """With what is new in them, until a room is no more for guests."""
+    talk("tea")
+    room = talk("coffee")
+    client = browser()
+    client.post("/", {"username": "Gina", "room": "coffee"})
+    assert names(client, "own") == []
+    Writer().write([read(room, 3, author=guest(client.session.session_key or "", "Gina").key)])
+    (row,) = client.get("/").context["own"]
+    assert (row["title"], row["unread"]) == ("coffee", 2)
+    models.Room.objects.filter(slug="coffee").update(kind="private", slug=models.new_hidden_slug())
+    assert names(client, "own") == []
 
 
 def test_one_s_own_rooms_come_in_pages_and_none_is_missing(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +135,7 @@ def test_unread_messages_are_counted_in_every_room_that_is_shown(alice: User) ->
     """Also where somebody has read hundreds of others."""
     den = talk(rooms.create(account(alice), title="Zen", kind="private"), 3)
     many = models.Room.objects.bulk_create(models.Room(slug=f"a{number}") for number in range(150))
+    models.Room.objects.filter(slug__startswith="a").update(archived=timezone.now())
     models.ReadPosition.objects.bulk_create(
         models.ReadPosition(room=room, reader=account(alice).key, seq=0) for room in many
     )
@@ -281,6 +300,23 @@ def test_a_room_s_activity_is_kept_to_the_minute(rooms: None, moments: list[int]
         writer.write([post(room)] if second % 2 == 0 else [post(room), read(room, 1)])
         told.append(active())
     assert told == [-1, -1, -1, -1, 4, 4, 4, 65, 200]
+
+
+def test_rooms_of_before_get_the_time_of_their_latest_message(rooms: None, moments: list[int]) -> None:
+    """By the migration, where enough was said for it; one that is active already keeps its time."""
+    for slug, number in (("tea", 9), ("quiet", LIVELY - 1), ("new", 9)):
+        talk(slug, number)
+    private = models.Room.objects.create(slug=models.new_hidden_slug(), kind="private")
+    talk(private.slug, 9)
+    models.Room.objects.exclude(slug="new").update(active=None)
+    newer = timezone.now()
+    models.Room.objects.filter(slug="new").update(active=newer)
+    migration = import_module("chat.migrations.0008_directory_and_former_people")
+    with connection.schema_editor() as editor:
+        migration._when_active(apps, editor)
+    told = dict(models.Room.objects.values_list("slug", "active"))
+    said = datetime.fromtimestamp(moments[0] / 1000, UTC)
+    assert told == {"tea": said, "quiet": None, "new": newer, private.slug: None}
 
 
 def test_what_staff_saves_leaves_the_activity_alone(rooms: None) -> None:

@@ -53,16 +53,14 @@ class Listing:
 
 
 def own(who: Identity, counts: Mapping[str, int], *, name: str, page: int, size: int) -> Listing:
-    """The rooms in which somebody has a role, and those for members that they have read.
+    """The rooms in which somebody has a role, and those that they have read, as far as they may come in.
 
     First those that they made or have read, and those of two, then the ones that others put them into. Of each
     those with unread messages first.
     """
-    if who.account is None:
-        return Listing([], 1, more=False)
-    roles = dict(models.Membership.objects.filter(user=who.account).values_list("room", "role"))
+    roles = _roles(who)
     read = set(models.ReadPosition.objects.filter(reader=who.key).values_list("room", flat=True))
-    rows = [room for room in _open(roles.keys() | read) if room.pk in roles or room.kind == Kind.MEMBERS]
+    rows = [room for room in _open(roles.keys() | read) if room.pk in roles or room.kind in _kinds(who)]
     pairs = models.pairs_of(rows)
     titles = {pk: pair.title_for(who.key) for pk, pair in pairs.items()}
     entries = [_entry(room, counts, titles.get(room.pk)) for room in rows]
@@ -72,6 +70,18 @@ def own(who: Identity, counts: Mapping[str, int], *, name: str, page: int, size:
     }
     entries.sort(key=lambda entry: (entry.pk not in known, not entry.unread, entry.title.casefold()))
     return _page_of([entry for entry in entries if _named(entry, name)], page, size)
+
+
+def _roles(who: Identity) -> dict[int, str]:
+    """What somebody is in which room."""
+    if who.account is None:
+        return {}
+    return dict(models.Membership.objects.filter(user=who.account).values_list("room", "role"))
+
+
+def _kinds(who: Identity | None) -> list[str]:
+    """Of which kinds are the rooms that they may come into without being asked?"""
+    return [Kind.PUBLIC] if who is None or who.account is None else [Kind.PUBLIC, Kind.MEMBERS]
 
 
 def _open(keys: set[int]) -> Iterator[models.Room]:
@@ -100,8 +110,7 @@ def everybodys(who: Identity | None, counts: Mapping[str, int], *, name: str, pa
 
 
 def _open_to(who: Identity | None, name: str) -> QuerySet[models.Room]:
-    kinds = [Kind.PUBLIC] if who is None or who.account is None else [Kind.PUBLIC, Kind.MEMBERS]
-    rooms = models.Room.objects.filter(kind__in=kinds, archived=None)
+    rooms = models.Room.objects.filter(kind__in=_kinds(who), archived=None)
     if not name:
         return rooms
     # SQLite knows the cases of ASCII only.

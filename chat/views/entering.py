@@ -128,7 +128,7 @@ def _rooms(request: HttpRequest, identity: Identity | None) -> dict[str, Any]:
         counts |= presence.counts()
     name = request.GET.get("q", "").replace("\0", "").strip()[: protocol.TITLE_LIMIT]
     own = None
-    if identity is not None and identity.account is not None:
+    if identity is not None:
         own = rooms.own(identity, counts, name=name, page=_number(request, "own"), size=ROOMS_SHOWN)
     listed = rooms.everybodys(identity, counts, name=name, page=_number(request, "page"), size=ROOMS_SHOWN)
     return {
