@@ -528,6 +528,53 @@ async def test_another_tab_of_the_same_person_has_read(start: Start, visit: Visi
         await expect(page).to_have_title("tabs · Chat")
 
 
+async def test_who_leaves_at_once_has_read_all_the_same(start: Start, visit: Visit) -> None:
+    """What was seen last is told before the page goes, though the server was told of something a moment ago."""
+    server = start("daphne")
+    page = await visit(server, "Ann", "hurry")
+    await connected(page)
+    said = Said(page)
+    await page.reload()
+    await connected(page)
+    async with over_socket(server.ws, "Bob") as bob:
+        await bob.join("hurry")
+        for number in range(1, 4):
+            await bob.say(f"message {number}.", "hurry")
+            await expect(row(page, f"message {number}.")).to_be_visible()
+        await said.expect(type="read", seq=1)
+        left = await unread(page, "hurry")
+        async with asyncio.timeout(PATIENCE):
+            # The list and the last word may have been under way at once.
+            while await left.count():
+                await page.reload()
+
+
+async def test_what_was_deleted_is_not_new(start: Start, visit: Visit) -> None:
+    """Neither in the title nor on the way down, nor below the line; what is left of it is."""
+    server = start("daphne")
+    page, bob = await visit(server, "Ann", "regret"), await visit(server, "Bob", "regret")
+    await connected(page)
+    await connected(bob)
+    async with over_socket(server.ws, "Eve") as eve:
+        await eve.join("regret")
+        await fill(eve, "regret", 60)
+    await expect(row(page, "message 59.")).to_be_visible()
+    await log(page).evaluate("pane => pane.scrollTop = 0")
+    await page.evaluate(
+        "Object.defineProperty(document, 'hidden', {get: () => true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    await say(bob, "kept")
+    await say(bob, "regretted")
+    await expect(page).to_have_title("(2) regret · Chat")
+    await expect(page.locator("#jump")).to_contain_text("2 new messages")
+    await row(bob, "regretted").get_by_role("button", name="Actions").dispatch_event("click")
+    await row(bob, "regretted").get_by_role("button", name="Delete", exact=True).click()
+    await row(bob, "regretted").get_by_role("button", name="Delete it").click()
+    await expect(page).to_have_title("(1) regret · Chat")
+    await expect(page.locator("#jump")).to_contain_text("1 new message")
+
+
 # --- For everybody ---
 
 

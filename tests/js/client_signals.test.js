@@ -109,3 +109,33 @@ test("Nothing is told of a room that was left, nor after the end.", () => {
     assert.deepEqual(told(here), [3]);
   }
 });
+
+test("Who may go has told everything that they read, in each room and once.", () => {
+  const here = joined();
+  here.client.join("garden");
+  here.socket.welcome({room: "garden"});
+  for (const seq of [3, 4, 5]) here.client.read("lobby", seq);
+  here.client.read("garden", 7);
+  here.client.read("garden", 8);
+  here.client.tellNow();
+  assert.deepEqual(told(here), [3, 7, 5, 8]);
+  here.client.tellNow();
+  here.clock.pass(9_000);
+  assert.equal(told(here).length, 4);
+  here.client.read("lobby", 6);
+  here.client.tellNow();
+  assert.equal(told(here).at(-1), 6);
+});
+
+test("Without a connection nothing is told, and all of it later.", () => {
+  const here = joined();
+  here.client.read("lobby", 3);
+  here.client.read("lobby", 4);
+  here.socket.cut();
+  here.client.tellNow();
+  assert.deepEqual(told(here), [3]);
+  comeBack(here);
+  here.socket.welcome({read: 3});
+  here.clock.pass(2_000);
+  assert.deepEqual(told(here), [3, 4]);
+});

@@ -177,6 +177,14 @@ test("The line stands before the first message of others that is new.", () => {
   assert.equal(seen(here, {line: null}).includes("unread"), false);
 });
 
+test("A deleted message is not new: the line stands before the next one, or nowhere.", () => {
+  const here = timeline(message(1), {...message(2), deleted: true}, message(3));
+  const kinds = (line) => rows(here, {line}).map(({kind}) => kind);
+  assert.deepEqual(kinds(1), ["day", "message", "message", "unread", "message"]);
+  here.heard({type: "delete", id: 3, seq: 4});
+  assert.deepEqual(kinds(1), ["day", "message", "message", "message"]);
+});
+
 test("There is no line where nobody can tell that it is the first new message.", () => {
   const here = new Timeline("Ann", keyOf("Ann"));
   here.latest(page(60, 65, true));

@@ -60,6 +60,13 @@ export class Attention {
     this.#draw();
   }
 
+  /** A message is deleted or hidden: there is nothing to read any more. */
+  gone(id) {
+    this.#unread = this.#unread.filter((each) => each !== id);
+    this.#below = this.#below.filter((each) => each !== id);
+    this.#draw();
+  }
+
   /** Everything up to here was read, on this page or on another. */
   read(seq) {
     this.#unread = this.#unread.filter((id) => id > seq);

@@ -246,6 +246,11 @@ export class ChatClient extends EventTarget {
     this.#signals.read(room, seq);
   }
 
+  /** The page may go: tell now how far was read, without waiting for the two seconds to pass. */
+  tellNow() {
+    this.#signals.tellNow();
+  }
+
   // --- Questions ---
 
   /**

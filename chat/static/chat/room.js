@@ -278,7 +278,10 @@ function heard(frame) {
   const fresh = timeline.heard(frame);
   for (const part of [history, quotes, searching]) part.heard(frame);
   if (fresh) came(frame);
-  if (frame.type === "delete" || frame.deleted) drafting.forget(frame.id);
+  if (frame.type === "delete" || frame.deleted) {
+    attention.gone(frame.id);
+    drafting.forget(frame.id);
+  }
   drawLog();
 }
 
@@ -291,10 +294,15 @@ function came({id, username: author, own, deleted}) {
 // --- Looking and looking away ---
 
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) reading.lookAway();
-  else attention.looked();
+  if (document.hidden) {
+    reading.lookAway();
+    client.tellNow(); // it may never be looked at again
+  } else attention.looked();
   drawLog();
 });
+
+// The first is before the next page is asked for, which may show how much is unread; not all browsers have it.
+for (const type of ["beforeunload", "pagehide"]) window.addEventListener(type, () => client.tellNow());
 
 client.addEventListener("read", ({detail}) => {
   reading.readElsewhere(detail.seq);

@@ -76,8 +76,8 @@ class Layout {
     this.#add({kind: "day", key: `day ${day}`, version: "", timestamp}, null);
   }
 
-  #unreadLine({id, own}) {
-    if (this.#lineAt === null || own || id <= this.#lineAt) return;
+  #unreadLine({id, own, deleted}) {
+    if (this.#lineAt === null || own || deleted || id <= this.#lineAt) return;
     this.#lineAt = null;
     this.#add({kind: "unread", key: "unread", version: ""}, null);
   }

@@ -73,6 +73,15 @@ export class Signals {
     this.#tell(room, state);
   }
 
+  /** Nobody may be here any more in two seconds: what waits is told now. */
+  tellNow() {
+    for (const [room, state] of this.#rooms) {
+      this.#stopWaiting(state);
+      state.readAt = -Infinity;
+      this.#tell(room, state);
+    }
+  }
+
   /** Another socket of the same person has read as far. */
   readElsewhere(room, seq) {
     const state = this.#of(room);
