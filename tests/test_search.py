@@ -21,7 +21,7 @@ from logs import edit, erase, everything, examples, hide, post, react
 from msgspec import UNSET
 
 from chat import models
-from chat.log import RoomLog, Writer, queries
+from chat.log import RoomLog, Writer, queries, words
 from chat.log.indexing import index_anew, index_some
 from chat.log.search import INDEX, POSTGRESQL_STANDS, TRIGGERS, is_unindexed, prepare, results, search, with_words
 from chat.log.words import fold
@@ -119,6 +119,17 @@ def test_the_form_of_a_text_makes_no_difference(text: str) -> None:
     forms = {fold(normalize(form, text)) for form in ("NFC", "NFD", "NFKC", "NFKD")}
     assert forms == {fold(text)}
     assert fold(fold(text)) == fold(text)
+
+
+def test_what_is_remembered_of_characters_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts with all of Unicode do not grow the process; what is not remembered is folded all the same."""
+    places = words._Places()
+    monkeypatch.setattr(words, "_PLACES", places)
+    monkeypatch.setattr(words, "KEPT", 100)
+    for start in range(0x4E00, 0x9E00, 0x100):
+        text = "".join(map(chr, range(start, start + 0x100)))
+        assert fold(text) == text
+    assert len(places) == 100
 
 
 def test_a_search_reads_on_where_characters_stand_apart(room: RoomLog) -> None:

@@ -18,6 +18,8 @@ BEGINNING = 3
 LONGEST = 500
 """Characters of a word that count. PostgreSQL takes 2,046 bytes, and a character has four at most."""
 
+KEPT = 20_000
+"""Characters whose place is kept: about 2 MB."""
 PAIR = 2
 """Characters of a token in a script without spaces."""
 
@@ -77,7 +79,10 @@ class _Places(dict[int, str]):
     """What becomes of each character that the folding left: itself, another one, or a space."""
 
     def __missing__(self, code: int) -> str:
-        self[code] = place = _place(chr(code))
+        place = _place(chr(code))
+        # A text with all of Unicode must not make the process keep all of it.
+        if len(self) < KEPT:
+            self[code] = place
         return place
 
 
