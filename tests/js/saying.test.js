@@ -54,7 +54,7 @@ for (const [code, same] of [["refused", true], ["ref_reused", false]]) {
 
 test("A ref is no word for people.", () => {
   assert.equal(
-    errorWords({field: "ref", message: "ref: you used it here for something else"}),
+    errorWords({code: "ref_reused", field: "ref", message: "ref: you used it here for something else"}),
     "The server took it for another one of yours: try again.",
   );
 });

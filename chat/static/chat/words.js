@@ -3,7 +3,7 @@
  * and {name}: names come from strangers and may be right-to-left, so they are drawn each in a <bdi>.
  */
 
-import {CLOSE} from "./protocol.js";
+import {CLOSE, ERROR} from "./protocol.js";
 
 const CLOSED = new Map([
   [CLOSE.BAD_INPUT, "the server could not understand this page. Reload it."],
@@ -136,9 +136,9 @@ export function connectionWords({state, code, reason}, seconds) {
 const SUBJECTS = new Map([["content", "The message"], ["username", "The name"], ["room", "The room's name"], ["query", "What you typed"]]);
 
 /** An error of the server as a sentence: "username: 'Ann' is taken" has the field's name, not a person's word. */
-export function errorWords({message, field}) {
+export function errorWords({message, field, code}) {
   if (field === "replyTo") return "What you answer is not there any more.";
-  if (field === "ref") return "The server took it for another one of yours: try again.";
+  if (code === ERROR.REF_REUSED) return "The server took it for another one of yours: try again.";
   const subject = SUBJECTS.get(field);
   const said = subject && message.startsWith(`${field}: `) ? subject + message.slice(field.length + 1) : message;
   return /[.!?]$/.test(said) ? said : `${said}.`;
