@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 
 from chat import protocol
 from chat.hub.room import OpenRoom
@@ -13,6 +14,8 @@ from chat.protocol import ErrorCode, Invalid
 
 RECONCILE = 1.0
 """Seconds between two comparisons."""
+HEAL = 15
+"""Comparisons between two looks for messages that something else than the log wrote."""
 
 
 class Comparison:
@@ -31,12 +34,14 @@ class Comparison:
 
     async def run(self) -> None:
         """Compare, until cancelled."""
-        while True:
+        for rounds in count(1):
             with suppress(TimeoutError):
                 async with asyncio.timeout(RECONCILE):
                     await self._now.wait()
             self._now.clear()
             with suppress(Invalid):
+                if rounds % HEAL == 0:
+                    await self._log.heal([room.log for room in self._rooms.values()])
                 await self.look()
 
     async def look(self, *, patient: bool = True) -> None:

@@ -14,7 +14,7 @@ from django.db import Error
 
 from chat.conf import chat_settings
 from chat.database import writing
-from chat.log import queries
+from chat.log import healing, queries
 from chat.log.changes import Change, Stretch, nothing
 from chat.log.commits import Writer
 from chat.log.indexing import Indexing
@@ -184,6 +184,12 @@ class Log:
     async def positions(self, rooms: list[RoomLog]) -> dict[int, Standing]:
         """How each stands now, by its key. One that is gone is not there."""
         return await answered(partial(queries.positions, [room.pk for room in rooms]))
+
+    async def heal(self, rooms: list[RoomLog]) -> None:
+        """Let rooms go on in which something else wrote messages (chat.log.healing)."""
+        found = await answered(partial(healing.ahead, [room.pk for room in rooms]))
+        if found:
+            await done(partial(healing.heal, found))
 
     async def since(self, room: RoomLog, position: int, limit: int) -> Stretch:
         """What changed after ``position``, in order, up to ``limit`` changes."""

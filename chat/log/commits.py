@@ -37,6 +37,7 @@ from chat.log.changes import (
     reactions_on,
     state_of,
 )
+from chat.log.healing import heal
 from chat.log.queries import RoomLog
 from chat.log.search import words_for
 from chat.log.writes import (
@@ -109,6 +110,8 @@ class Writer:
         try:
             return self._write(writes, wait=wait)
         except (IntegrityError, DataError):
+            if self._heal(writes):
+                return self._attempt(writes, wait=wait)
             if len(writes) == 1:
                 raise
             # One of them is not to the database's liking: it must not take the others with it.
@@ -117,6 +120,16 @@ class Writer:
             if wait or not is_locked(error):
                 raise
             return self._line_by_line(writes)
+
+    def _heal(self, writes: Sequence[Write]) -> bool:
+        """Did something else write rows with the numbers that come next? Then the rooms go on behind them."""
+        try:
+            return heal(write.room.pk for write in writes)
+        except OperationalError as error:
+            # The next batch finds it again.
+            if not is_locked(error):
+                raise
+            return False
 
     def _write(self, writes: Sequence[Write], *, wait: bool = False) -> list[Outcome | Held]:
         fast = self._fast([write for write in writes if isinstance(write, NewMessage)], wait=wait)
@@ -449,11 +462,11 @@ class _Careful(_Batch):
             row.note_asked(write.author, write.ref, write.what)
         if not changed:
             if write.ref or row.withdrawn:
-                row.save(using=self.using, update_fields=["asked", "withdrawn"])
+                row.keep(using=self.using, update_fields=["asked", "withdrawn"])
             return Written(row.number, row.seq, self.now)
         row.seq = self.next_number(write.room)
         row.changes += 1
-        row.save(using=self.using)
+        row.keep(using=self.using)
         if isinstance(write, EditText | Erase):
             # With the text its words were taken.
             rows.update(words=words_for(row.room_id, row.content))

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from django.db import connections, router, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from chat import models
 from chat.log.changes import Stretch, of_messages, with_reactions
+from chat.log.healing import has_rows_ahead, heal
 from chat.protocol import ErrorCode, Invalid, Message
 
 PAGE = 131_072
@@ -53,12 +54,17 @@ class Page:
 
 def open_room(slug: str, *, make: bool = True, owner: int | str | None = None) -> RoomLog:
     """The room, made where there is none, for its owner. Raises Invalid (no_room) where it may not be made."""
-    room = models.Room.objects.filter(slug=slug).first()
-    if room is None and not make:
+    rooms = models.Room.objects.filter(slug=slug)
+    row = rooms.values_list("pk", "epoch", "seq", has_rows_ahead()).first()
+    if row is None and not make:
         raise Invalid(ErrorCode.NO_ROOM, f"room: there is no room {slug!r} for you", field="room")
-    if room is None:
-        room = _made(slug, owner)
-    return RoomLog(room.pk, slug, room.epoch, room.seq)
+    if row is None:
+        made = _made(slug, owner)
+        return RoomLog(made.pk, slug, made.epoch, made.seq)
+    pk, epoch, seq, ahead = row
+    if ahead and heal([pk]):
+        seq = rooms.values_list("seq", flat=True).get()
+    return RoomLog(pk, slug, epoch, seq)
 
 
 def _made(slug: str, owner: int | str | None) -> models.Room:
@@ -95,7 +101,8 @@ def changes_since(room: RoomLog, position: int, limit: int) -> Stretch:
     """What changed after ``position``, in order: ``limit`` changes and PAGE characters at most."""
     # Where there are rows, they tell the room's last number as of the same moment.
     last = models.Room.objects.filter(pk=room.pk).values_list("seq", flat=True).first() or 0
-    rows = models.Message.objects.filter(room_id=room.pk, seq__gt=position).defer("words").order_by("seq")
+    rows: QuerySet[models.Message] = models.Message.objects.filter(room_id=room.pk, seq__gt=position)
+    rows = rows.defer("words").order_by("seq")
     found = list(rows.annotate(last=F("room__seq"))[: limit + 1])
     kept, cut = _within_page(found, limit)
     if found:

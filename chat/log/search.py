@@ -224,7 +224,8 @@ def _rows(room: int, query: Query, before: int | None, limit: int) -> list[model
 
 
 def _with_tokens(room: int, query: Query, before: int | None, limit: int) -> list[models.Message]:
-    found = models.Message.objects.filter(room_id=room, deleted=None, hidden=False).defer("words")
+    rows = models.Message.objects.filter(room_id=room, deleted=None, hidden=False)
+    found: QuerySet[models.Message] = rows.defer("words")
     if before is not None:
         found = found.filter(number__lt=before)
     if _vendor() == "sqlite":

@@ -5,7 +5,7 @@ room's lock, so several of these can run at once.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +17,8 @@ from django.db.models.functions import Coalesce
 from chat import models
 from chat.database import again_where_lost
 from chat.log.commits import BATCH, Writer
-from chat.log.queries import RoomLog
+from chat.log.healing import recount
+from chat.log.queries import RoomLog, open_room
 from chat.log.search import (
     INDEX,
     POSTGRESQL_INDEXES,
@@ -27,7 +28,8 @@ from chat.log.search import (
     TRIGGERS,
     UNINDEXED,
 )
-from chat.log.writes import Hide, Outcome, Written
+from chat.log.writes import Hide, NewMessage, Outcome, Written
+from chat.protocol import Invalid, name_key
 
 Messages = QuerySet[models.Message]
 
@@ -43,6 +45,38 @@ def in_pieces(messages: Messages, size: int = BATCH) -> Iterator[list[models.Mes
         while rows := list(of_room.filter(number__gt=last)[:size]):
             yield rows
             last = rows[-1].number
+
+
+# --- A project ---
+
+
+def post(
+    slug: str,
+    content: str,
+    *,
+    username: str,
+    author: str = "",
+    ref: str | None = None,
+    reply_to: int | None = None,
+) -> Written:
+    """Say something in a room that there is, from a view, a task or a command. Raises Invalid where it is refused.
+
+    ``author`` is who may change it later ("account:<pk>"); without one only the name is kept. Within a transaction
+    of the caller's it is said when that is committed, and the room waits until then. Open pages have it within two
+    seconds. No rule of the room and no limit is asked.
+    """
+    write = NewMessage(
+        room=open_room(slug, make=False),
+        author=author or f"name:{name_key(username)}",
+        username=username,
+        content=content,
+        ref=ref,
+        reply_to=reply_to,
+    )
+    (outcome,) = Writer().write([write])
+    if isinstance(outcome, Invalid):
+        raise outcome
+    return outcome
 
 
 # --- The staff ---
@@ -118,7 +152,8 @@ def _prune(room: models.Room, keys: Sequence[int]) -> Gone:
         rows = models.Message.objects.using(using).filter(pk__in=keys)
         messages, changes = rows.aggregate(n=Count("pk"), changes=Coalesce(Sum("changes"), 0)).values()
         rows.only("pk").delete()
-        models.Room.objects.using(using).filter(pk=room.pk).update(pruned=F("pruned") + messages + changes)
+        row = models.Room._base_manager.using(using).filter(pk=room.pk)  # noqa: SLF001 the one that takes counters
+        row.update(pruned=F("pruned") + messages + changes)
     return Gone(room.slug, messages, messages + changes)
 
 
@@ -138,6 +173,8 @@ class Fault:
     what: str
     # A statement for the database, or what to do.
     repair: str
+    # Does it; None where nobody but you can.
+    mend: Callable[[], object] | None = None
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}. To repair: {self.repair}"
@@ -198,6 +235,16 @@ def faults(rooms: QuerySet[models.Room]) -> Iterator[Fault]:
     yield from _search_out_of_step(connections[router.db_for_read(models.Message)])
 
 
+def _mended(statement: str) -> Callable[[], object] | None:
+    """Carries out a repair that holds whatever has changed since it was found."""
+    return None if statement == RESTORE else partial(_execute, statement)
+
+
+def _execute(statement: str) -> None:
+    with connections[router.db_for_write(models.Message)].cursor() as cursor:
+        cursor.execute(statement)
+
+
 def _doubled(messages: Messages, field: str) -> Iterator[Fault]:
     """The same number on several messages. The database's own constraint forbids it, where it is there."""
     rows = messages.values("room", field).annotate(n=Count("pk")).filter(n__gt=1)
@@ -218,7 +265,7 @@ def _miscounted(rooms: QuerySet[models.Room]) -> Iterator[Fault]:
         seq = max(room.seq, room.last, room.kept)
         what = f"it counts up to {room.seq}, with {room.pruned} pruned and {room.kept} kept, and has {room.last}"
         repair = RECOUNT.format(seq=seq, pruned=seq - room.kept, epoch=models.new_epoch(), room=room.pk)
-        yield Fault(room.slug, what, repair)
+        yield Fault(room.slug, what, repair, partial(recount, room.pk))
 
 
 def _broken(messages: Messages) -> Iterator[Fault]:
@@ -229,26 +276,30 @@ def _broken(messages: Messages) -> Iterator[Fault]:
     for room, slug, *found in rows.order_by("room__slug"):
         for n, (_, what, repair) in zip(found, RULES.values(), strict=True):
             if n:
-                yield Fault(slug, what.format(n=n), repair.format(room=room, epoch=models.new_epoch()))
+                statement = repair.format(room=room, epoch=models.new_epoch())
+                yield Fault(slug, what.format(n=n), statement, _mended(statement))
 
 
 def _deleted_with_emoji(rooms: QuerySet[models.Room]) -> Iterator[Fault]:
     left = models.Reaction.objects.filter(message__room__in=rooms, message__deleted__isnull=False)
     for room, slug, n in left.values_list("message__room", "message__room__slug").annotate(Count("pk")):
-        yield Fault(slug, f"{n} emoji are on deleted messages", NO_EMOJI.format(room=room))
+        statement = NO_EMOJI.format(room=room)
+        yield Fault(slug, f"{n} emoji are on deleted messages", statement, _mended(statement))
 
 
 def _read_ahead(rooms: QuerySet[models.Room]) -> Iterator[Fault]:
     ahead = models.ReadPosition.objects.filter(room__in=rooms, seq__gt=F("room__seq"))
     for room, slug, seq, n in ahead.values_list("room", "room__slug", "room__seq").annotate(Count("pk")):
         what = f"{n} people have read further than the last number, {seq}"
-        yield Fault(slug, what, READ_ALL.format(room=room, seq=seq))
+        statement = READ_ALL.format(room=room, seq=seq)
+        yield Fault(slug, what, statement, _mended(statement))
 
 
 def _search_out_of_step(connection: BaseDatabaseWrapper) -> Iterator[Fault]:
     asked = {"sqlite": _sqlite_index, "postgresql": _postgresql_index}.get(connection.vendor)
     if asked:
-        yield from (Fault("search", what, repair) for what, repair in asked(connection))
+        for what, repair in asked(connection):
+            yield Fault("search", what, repair, None if repair.startswith("manage.py") else _mended(repair))
 
 
 def _sqlite_index(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,8 @@
 """What is said in rooms, the emoji on it, and how far each has read."""
 
+from collections.abc import Iterable
 from hashlib import blake2b, sha256
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.validators import MaxLengthValidator
@@ -17,8 +19,34 @@ ASKED = 32
 """Changes of one message whose refs are remembered."""
 
 
+NUMBERED = frozenset({"room", "room_id", "number", "seq", "changes"})
+WRITTEN = (
+    "chat.log writes messages, so that each gets its room's next number and is told to everybody. To say "
+    "something call chat.log.upkeep.post(), to hide or prune chat.log.upkeep.hide() or prune()."
+)
+"""What is said to code that writes a row by itself: its number would be in the way of the messages that follow."""
+
+
+class Messages(models.QuerySet["Message"]):
+    """Raises ValueError for what only chat.log does."""
+
+    def update(self, **fields: Any) -> int:
+        if fields.keys() & NUMBERED:
+            raise ValueError(WRITTEN)
+        return super().update(**fields)
+
+    def bulk_create(self, *_: Any, **__: Any) -> NoReturn:
+        raise ValueError(WRITTEN)
+
+    def bulk_update(self, objs: Iterable["Message"], fields: Iterable[str], *args: Any, **options: Any) -> int:
+        names = list(fields)
+        if NUMBERED.intersection(names):
+            raise ValueError(WRITTEN)
+        return super().bulk_update(objs, names, *args, **options)
+
+
 class Message(models.Model):
-    """What somebody said in a room, as it is now."""
+    """What somebody said in a room, as it is now. Rows are written by chat.log alone."""
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages", db_index=False)
     number = models.BigIntegerField(_("number"))
@@ -59,6 +87,8 @@ class Message(models.Model):
     # What the search's index has of the text (chat.log.search). Not dumped: it is made again from the text.
     words = models.TextField(_("words"), null=True, editable=False, serialize=False)  # noqa: DJ001 None: not indexed yet
 
+    objects = Messages.as_manager()
+
     class Meta:
         verbose_name = _("message")
         verbose_name_plural = _("messages")
@@ -81,6 +111,13 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username}: {self.content[:50]}"
+
+    def save(self, *_: Any, **__: Any) -> NoReturn:
+        raise ValueError(WRITTEN)
+
+    def keep(self, *, using: str, update_fields: Iterable[str] | None = None) -> None:
+        """Save it: chat.log has given it its number."""
+        super().save(using=using, update_fields=update_fields)
 
     def says(self, words: str, reply_to: int | None) -> bool:
         """Was it said with these words, as an answer to that one? True where nobody knows any more.

@@ -24,6 +24,13 @@ can't bury those that people talk in."""
 MOMENT = 60
 """Seconds by which the time of a room's last activity may be behind: so a busy room writes it once a minute."""
 
+NUMBERS = ("seq", "pruned")
+COUNTED = (
+    "can't be set: chat.log counts with every message. To say something call chat.log.upkeep.post(); to mend a "
+    "room that counts wrongly, manage.py chat_check --fix."
+)
+"""What is said to code that sets a counter."""
+
 
 def new_epoch() -> str:
     """A word that no other life of a room has: 32 random bits."""
@@ -36,6 +43,19 @@ def new_hidden_slug() -> str:
 
 
 class Rooms(models.QuerySet["Room"]):
+    def update(self, **fields: Any) -> int:
+        """As ever; raises ValueError for the numbers that chat.log gives."""
+        if changed := fields.keys() & set(NUMBERS):
+            raise ValueError(f"A room's {', '.join(sorted(changed))} {COUNTED}")
+        return super().update(**fields)
+
+    def bulk_create(self, objs: Iterable["Room"], *args: Any, **options: Any) -> list["Room"]:
+        """As ever; raises ValueError as ``save`` does."""
+        rooms = list(objs)
+        for room in rooms:
+            room._refuse_counters(set())  # noqa: SLF001 of this module
+        return super().bulk_create(rooms, *args, **options)
+
     def locked(self, *, skip: bool = False) -> Self:
         """These, which nobody else changes until the transaction ends; new rows may refer to them.
 
@@ -168,10 +188,40 @@ class Room(models.Model):
         return self.title or self.slug
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **options: Any) -> None:
-        """The counters go on while a form is open: they are changed by statements of their own, never saved."""
+        """The counters go on while a form is open: they are changed by statements of their own, never saved.
+
+        Raises ValueError where a counter was changed here.
+        """
+        self._refuse_counters(set(update_fields or ()))
         if update_fields is None and not self._state.adding:
-            update_fields = {field.name for field in self._meta.concrete_fields} - {"id", *COUNTERS}
+            fields = [field for field in self._meta.concrete_fields if field.attname in self.__dict__]
+            update_fields = {field.name for field in fields} - {"id", *COUNTERS}
         super().save(*args, update_fields=update_fields, **options)
+        self._note_counters()
+
+    @classmethod
+    def from_db(cls, *args: Any, **options: Any) -> Self:
+        room = super().from_db(*args, **options)
+        room._note_counters()  # noqa: SLF001 it is ours
+        return room
+
+    def refresh_from_db(self, *args: Any, **options: Any) -> None:
+        super().refresh_from_db(*args, **options)
+        self._note_counters()
+
+    def _note_counters(self) -> None:
+        """Of the row; those that were not loaded are not there."""
+        self._counters = {name: self.__dict__[name] for name in COUNTERS if name in self.__dict__}
+
+    def _refuse_counters(self, named: set[str]) -> None:
+        if self._state.adding:
+            changed = {name for name in NUMBERS if self.__dict__.get(name)}
+        else:
+            known: dict[str, object] = getattr(self, "_counters", {})
+            changed = {name for name in known if self.__dict__.get(name, known[name]) != known[name]}
+            changed |= named.intersection(COUNTERS)
+        if changed:
+            raise ValueError(f"A room's {', '.join(sorted(changed))} {COUNTED}")
 
 
 class Membership(models.Model):

@@ -4,18 +4,23 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
+from django.db.models import QuerySet
 
 from chat import models
-from chat.log.upkeep import faults
+from chat.log.upkeep import Fault, faults
 
 
 class Command(BaseCommand):
-    help = "Prove the rooms' logs. Each fault is one line, with how to repair it; with any, exit with 1."
+    help = (
+        "Prove the rooms' logs. Each fault is one line, with how to repair it; with any, exit with 1. "
+        "With --fix what can be repaired is."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--room", metavar="SLUG", help="only this room")
+        parser.add_argument("--fix", action="store_true", help="repair what can be repaired without a backup")
 
-    def handle(self, *, room: str | None, **_: Any) -> None:
+    def handle(self, *, room: str | None, fix: bool, **_: Any) -> None:
         rooms = models.Room.objects.order_by("slug")
         if room is not None:
             rooms = rooms.filter(slug=room)
@@ -23,12 +28,22 @@ class Command(BaseCommand):
             number = rooms.count()
             if room is not None and not number:
                 raise CommandError(f"There is no room {room!r}.")
-            found = 0
-            for fault in faults(rooms):
+            found = list(faults(rooms))
+            for fault in found:
                 self.stdout.write(str(fault))
-                found += 1
+            if fix and found:
+                found = self._fix(rooms, found)
         except Error as error:
             raise CommandError(f"The database does not answer: {error}") from None
         if found:
-            raise CommandError(f"{found} things are wrong in {number} rooms.")
+            raise CommandError(f"{len(found)} things are wrong in {number} rooms.")
         self.stdout.write(f"{number} rooms: nothing is wrong")
+
+    def _fix(self, rooms: QuerySet[models.Room], found: list[Fault]) -> list[Fault]:
+        """Repair them; what is wrong afterwards."""
+        for fault in found:
+            if fault.mend:
+                fault.mend()
+        left = list(faults(rooms))
+        self.stdout.write(f"{max(0, len(found) - len(left))} of these are repaired")
+        return left

@@ -1,0 +1,252 @@
+"""Rows of messages that something else than the log wrote: refused in Python, and healed where SQL wrote them."""
+
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+from helpers import CommunicatorPersona as Persona
+from logs import assert_counted, commit, edit, everything, post, posts, react, written
+
+from chat import loops, models
+from chat.database import reading
+from chat.hub import comparison
+from chat.log import Log, RoomLog, Writer, queries, upkeep
+from chat.log.healing import ahead, heal
+from chat.protocol import Invalid, Message
+
+
+@pytest.fixture
+def tea(rooms: None) -> RoomLog:
+    """Three messages, the first changed: the next number is 5."""
+    room = queries.open_room("tea")
+    Writer().write([*posts(room, 3), edit(room, 1, "better")])
+    return room
+
+
+def row(room: RoomLog, **fields: Any) -> models.Message:
+    """What code would write that takes the next number itself."""
+    given = {
+        "number": 5,
+        "seq": 5,
+        "author": "x",
+        "username": "X",
+        "content": "by hand",
+        "created": timezone.now(),
+    }
+    return models.Message(**{"room_id": room.pk, **given, **fields})
+
+
+def by_hand(room: RoomLog, **fields: Any) -> object:
+    """The same where nobody refuses it, as by SQL."""
+    return models.Message._base_manager.bulk_create([row(room, **fields)])
+
+
+def counters(**fields: Any) -> Callable[[RoomLog], object]:
+    return lambda room: models.Room._base_manager.filter(pk=room.pk).update(**fields)
+
+
+# --- Refused ---
+
+REFUSED: dict[str, Callable[[RoomLog], object]] = {
+    "create": lambda room: models.Message.objects.create(
+        room_id=room.pk, number=5, seq=5, author="x", username="X", created=timezone.now()
+    ),
+    "save": lambda room: row(room).save(),
+    "save of a row": lambda room: models.Message.objects.get(number=2).save(),
+    "save of some fields": lambda room: models.Message.objects.get(number=2).save(update_fields=["content"]),
+    "bulk_create": lambda room: models.Message.objects.bulk_create([row(room)]),
+    "through the room": lambda room: models.Room.objects.get().messages.create(number=5, seq=5),
+    "get_or_create": lambda room: models.Message.objects.get_or_create(room_id=room.pk, number=5),
+    "update_or_create": lambda room: models.Message.objects.update_or_create(room_id=room.pk, number=5),
+    "update": lambda room: models.Message.objects.update(seq=F("seq") + 1),
+    "update of a room": lambda room: models.Message.objects.filter(number=2).update(room=room.pk),
+    "bulk_update": lambda room: models.Message.objects.bulk_update(models.Message.objects.all(), ["number"]),
+}
+ROOMS: dict[str, Callable[[RoomLog], object]] = {
+    "a room's number": lambda room: set_and_save(seq=9),
+    "a room's number, counted on": lambda room: set_and_save(seq=F("seq") + 1),
+    "its pruned numbers": lambda room: set_and_save(pruned=1),
+    "its epoch": lambda room: set_and_save(epoch="new"),
+    "its rules": lambda room: set_and_save(rules=77),
+    "fields by name": lambda room: models.Room.objects.get().save(update_fields=["title", "seq"]),
+    "a new one's": lambda room: models.Room.objects.create(slug="new", seq=3),
+    "several new ones'": lambda room: models.Room.objects.bulk_create([models.Room(slug="new", pruned=1, seq=1)]),
+    "all rooms'": lambda room: models.Room.objects.update(seq=F("seq") + 1),
+    "several": lambda room: models.Room.objects.bulk_update(models.Room.objects.all(), ["seq"]),
+}
+
+
+def set_and_save(**fields: Any) -> None:
+    room = models.Room.objects.get()
+    for name, value in fields.items():
+        setattr(room, name, value)
+    room.save()
+
+
+@pytest.mark.parametrize("write", REFUSED.values(), ids=REFUSED)
+def test_a_message_s_row_is_the_log_s(tea: RoomLog, write: Callable[[RoomLog], object]) -> None:
+    """Code that writes one itself is told what to call instead, and nothing is written."""
+    before = everything(tea)
+    with pytest.raises(ValueError, match=r"call chat\.log\.upkeep\.post\(\)"), transaction.atomic():
+        write(tea)
+    assert everything(tea) == before
+    assert not ahead([tea.pk])
+
+
+@pytest.mark.parametrize("write", ROOMS.values(), ids=ROOMS)
+def test_a_room_s_counters_are_the_log_s(tea: RoomLog, write: Callable[[RoomLog], object]) -> None:
+    """What was dropped in silence is refused, with what to call instead."""
+    before = list(models.Room._base_manager.values())
+    with pytest.raises(ValueError, match=r"chat_check --fix"), transaction.atomic():
+        write(tea)
+    assert list(models.Room._base_manager.values()) == before
+
+
+def test_a_room_is_saved_beside_a_chat_that_goes_on(tea: RoomLog) -> None:
+    """A form that was open meanwhile sets no counter back, and is not refused for it."""
+    room = models.Room.objects.get()
+    deferred = models.Room.objects.only("slow").get()
+    Writer().write(posts(tea, 1))
+    room.title = "Tea time"
+    room.save()
+    deferred.slow = 5
+    deferred.save()
+    room.refresh_from_db()
+    assert (room.title, room.slow, room.seq) == ("Tea time", 5, 5)
+    room.save()
+    new = models.Room(slug="new", epoch="e")
+    new.save()
+    new.title = "New"
+    new.save()
+
+
+def test_what_may_be_called_instead_says_it(tea: RoomLog) -> None:
+    """It has the room's next number, once for a ref, and raises where it is refused."""
+    said = upkeep.post("tea", "hi", username="Bot", ref="r", reply_to=2)
+    assert upkeep.post("tea", "hi", username="Bot", ref="r", reply_to=2).id == said.id == 5
+    with pytest.raises(Invalid, match="ref"):
+        upkeep.post("tea", "ho", username="Bot", ref="r")
+    with pytest.raises(Invalid, match="no room"):
+        upkeep.post("nowhere", "hi", username="Bot")
+    with transaction.atomic():
+        upkeep.post("tea", "not said", username="Bot")
+        transaction.set_rollback(True)
+    assert [message.content for message in everything(tea).values()][3:] == ["hi"]
+    assert_counted(tea)
+
+
+async def test_it_reaches_open_pages(alice: Persona) -> None:
+    """From a thread beside the chat."""
+    await alice.join("tea")
+    await reading(partial(upkeep.post, "tea", "hi", username="Bot"))
+    await alice.expect(Message, content="hi", username="Bot")
+
+
+# --- Healed ---
+
+BROKEN: dict[str, Callable[[RoomLog], object]] = {
+    "the next number": by_hand,
+    "several": lambda room: [by_hand(room, number=number, seq=number) for number in (5, 6, 7)],
+    "far ahead": lambda room: by_hand(room, number=1_000, seq=1_000),
+    "a number between with the next change": lambda room: by_hand(room, number=4, seq=5),
+    "the counter set back": counters(seq=2),
+    "the counter far ahead": counters(seq=99),
+    "too much pruned": counters(pruned=3),
+    "all of it": lambda room: [by_hand(room, number=9, seq=9), counters(seq=3, pruned=2)(room)],
+}
+
+
+@pytest.mark.parametrize("breaks", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("kept_on", [True, False])
+def test_a_room_goes_on_from_any_state(tea: RoomLog, breaks: Callable[[RoomLog], object], kept_on: bool) -> None:
+    """After a restart too: messages are acknowledged, in order, behind all that is there."""
+    writer = Writer()
+    breaks(tea)
+    room = tea if kept_on else queries.open_room("tea")
+    last = max(everything(room))
+    outcomes = written(
+        (writer if kept_on else Writer()).write([post(room, "next"), react(room, 1), post(room, "last")])
+    )
+    assert [outcome.seq for outcome in outcomes] == sorted({outcome.seq for outcome in outcomes})
+    assert outcomes[0].id > (0 if last == 1_000 and kept_on else last)
+    call_command("chat_check", "--fix")
+    call_command("chat_check")
+    assert_counted(room)
+    again = written(Writer().write([post(room, "after")]))[0]
+    assert again.id == max(everything(room))
+
+
+@pytest.fixture
+async def log(rooms: None) -> AsyncIterator[Log]:
+    yield loops.of_this_loop(Log)
+    await loops.close_this_loop()
+
+
+async def test_many_rooms_are_written_while_one_heals(tea: RoomLog, log: Log) -> None:
+    """The others of its batch are not written twice, and not refused."""
+    attic = await reading(partial(queries.open_room, "attic"))
+    await commit(log, post(tea), post(attic))
+    await reading(partial(by_hand, tea, number=6, seq=6))
+    outcomes = await commit(log, *(post(room, f"{number}") for number in range(3) for room in (tea, attic)))
+    assert [outcome.id for outcome in written(outcomes)] == [7, 2, 8, 3, 9, 4]
+
+
+async def test_what_was_written_by_hand_is_heard(alice: Persona, bob: Persona) -> None:
+    """With the next message, in the order of the numbers; that one is acknowledged."""
+    for persona in (alice, bob):
+        await persona.join("tea")
+    await alice.say("one", "tea")
+    room = await models.Room.objects.aget(slug="tea")
+    log = RoomLog(room.pk, "tea", room.epoch, room.seq)
+    await reading(partial(by_hand, log, number=2, seq=2))
+    ack = await alice.say("two", "tea")
+    assert ack.id == 3
+    heard = [await bob.expect(Message, room="tea") for _ in range(3)]
+    assert [(message.id, message.content) for message in heard] == [(1, "one"), (2, "by hand"), (3, "two")]
+
+
+async def test_it_is_heard_where_nobody_says_anything(alice: Persona, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub looks for such rows now and then."""
+    monkeypatch.setattr(comparison, "HEAL", 1)
+    await alice.join("tea")
+    room = await models.Room.objects.aget(slug="tea")
+    await reading(partial(by_hand, RoomLog(room.pk, "tea", room.epoch, 0), number=3, seq=3))
+    assert (await alice.expect(Message, room="tea", content="by hand")).id == 3
+    assert not await reading(partial(ahead, [room.pk]))
+
+
+def test_the_check_mends_what_it_can(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is wrong is told, repaired, and looked at again; without --fix nothing is changed."""
+    by_hand(tea, number=7, seq=7)
+    models.ReadPosition.objects.create(room_id=tea.pk, reader="x", seq=99)
+    models.Message._base_manager.filter(number=2).update(reply_to=3)
+    for _ in range(2):
+        with pytest.raises(CommandError, match="3 things are wrong"):
+            call_command("chat_check")
+    call_command("chat_check", "--fix")
+    assert capsys.readouterr().out.endswith("3 of these are repaired\n1 rooms: nothing is wrong\n")
+    call_command("chat_check")
+    assert models.Room.objects.get().epoch == tea.epoch
+    assert (models.Room.objects.get().seq, models.Room.objects.get().pruned) == (7, 2)
+
+
+def test_what_may_have_been_told_already_begins_a_new_life(tea: RoomLog) -> None:
+    """A row behind the counter was told to nobody who is here: they start over."""
+    counters(pruned=2)(tea)
+    call_command("chat_check", "--fix")
+    assert models.Room.objects.get().epoch != tea.epoch
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="one is enough")
+def test_a_whole_room_is_left_alone(tea: RoomLog, statements: list[str]) -> None:
+    """To look costs one question, and none more to open a room."""
+    assert not heal([tea.pk])
+    assert len(statements) == 1
+    statements.clear()
+    queries.open_room("tea")
+    assert len(statements) == 1
