@@ -230,8 +230,10 @@ def test_the_check_mends_what_it_can(tea: RoomLog, capsys: pytest.CaptureFixture
             call_command("chat_check")
     call_command("chat_check", "--fix")
     assert capsys.readouterr().out.endswith("3 of these are repaired\n1 rooms: nothing is wrong\n")
-    call_command("chat_check")
     assert models.Room.objects.get().epoch == tea.epoch
+    models.Message._base_manager.filter(number=2).update(withdrawn=timezone.now())
+    call_command("chat_check", "--fix")
+    assert everything(tea)[2].deleted
     assert (models.Room.objects.get().seq, models.Room.objects.get().pruned) == (7, 2)
 
 

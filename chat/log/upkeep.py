@@ -240,9 +240,12 @@ def _mended(statement: str) -> Callable[[], object] | None:
     return None if statement == RESTORE else partial(_execute, statement)
 
 
-def _execute(statement: str) -> None:
-    with connections[router.db_for_write(models.Message)].cursor() as cursor:
-        cursor.execute(statement)
+def _execute(repair: str) -> None:
+    using = router.db_for_write(models.Message)
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        # SQLite takes one at a time.
+        for statement in repair.split("; "):
+            cursor.execute(statement)
 
 
 def _doubled(messages: Messages, field: str) -> Iterator[Fault]:
