@@ -198,7 +198,8 @@ async def test_what_the_staff_hides_is_gone_for_everybody(alice: Persona, bob: P
     assert await refusal(alice, "edit", id=1, content="ham") == (ErrorCode.NOT_FOUND, "id")
     assert await refusal(bob, "react", id=1, emoji=CAT) == (ErrorCode.NOT_FOUND, "id")
     await does(alice, "delete", id=1)
-    assert (await models.Message.objects.aget(number=1)).content == ""
+    row = await models.Message.objects.aget(number=1)
+    assert (row.content, row.hidden, row.withdrawn is None) == ("spam", True, False)
 
 
 # --- React ---
