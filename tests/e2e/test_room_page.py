@@ -54,7 +54,8 @@ async def top(page: Page, text: str) -> float:
 
 async def unread(page: Page, room: str) -> Locator:
     await page.goto("/".join(page.url.split("/")[:3]) + "/")
-    return page.locator(".rooms li").filter(has_text=room).locator(".room-unread")
+    # One's own room is in both lists.
+    return page.locator(".rooms li").filter(has_text=room).locator(".room-unread").first
 
 
 class Said(list[dict[str, Any]]):
