@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from chat import protocol
 from chat.protocol import Ack, AnyOutgoing, Error, Pong, Welcome
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds to wait for what must come. Never slept through: a passing test does not notice it."""
 
 Kind = TypeVar("Kind", bound=AnyOutgoing)
