@@ -5,6 +5,8 @@
  * scripts, or that has only letters that look like Latin ones, names another host than people read: no link.
  */
 
+/** Characters of a host (RFC 1035, section 2.3.4). */
+const LONGEST = 253;
 const RUN = /[\p{L}\p{M}\p{N}._-]+/uy;
 const BRACKETED = /\[[0-9a-f:.]+\]/iy; // IPv6 (RFC 3986, section 3.2.2)
 const PORT = /:\d{1,5}(?!\d)/y;
@@ -38,7 +40,8 @@ const COMMON_ENDS = /^(?:com|net|org|edu|gov|info|dev|app|[a-z]{2})$/i;
 export function hostEnd(text, start) {
   if (matched(USER, text, start)) return -1;
   const bracketed = matched(BRACKETED, text, start);
-  const host = bracketed || readableHost(matched(RUN, text, start));
+  const run = matched(RUN, text, start);
+  const host = bracketed || (run.length <= LONGEST ? readableHost(run) : "");
   const end = start + host.length;
   if (!host || text[end] === DECODED) return -1;
   return end + matched(PORT, text, end).length;

@@ -38,8 +38,8 @@ export function linkify(text) {
     const until = hostEnd(text, host);
     if (until < 0) continue;
     const rest = following(text, until);
-    const address = text.slice(index, until) + trimmed(rest, text[index - 1]);
-    const href = safe(address, text.slice(host, until));
+    const address = rest.length <= LONGEST ? text.slice(index, until) + trimmed(rest, text[index - 1]) : null;
+    const href = address && safe(address, text.slice(host, until));
     seen = until + (href ? 0 : rest.length);
     if (!href) continue;
     if (index > done) parts.push({text: text.slice(done, index)});
@@ -57,7 +57,7 @@ function following(text, at) {
 
 /** The address as a browser would open it, or null when it is none of ours. */
 function safe(address, host) {
-  const url = address.length <= LONGEST ? parsed(address) : null;
+  const url = parsed(address);
   if (url?.protocol !== "http:" && url?.protocol !== "https:") return null;
   return url.hostname && !url.username && !url.password && isSame(host, url) ? url.href : null;
 }
