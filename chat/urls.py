@@ -21,6 +21,7 @@ app_name = "chat"
 urlpatterns = [
     path("", views.index, name="index"),
     path("room/<room:room>/", views.room, name="room"),
+    path("room/<str:name>/", views.called, name="called"),
     path("rooms/", views.create, name="create"),
     path("direct/", views.direct, name="direct"),
     path("invite/<str:code>/", views.invite, name="invite"),

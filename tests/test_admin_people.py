@@ -727,7 +727,7 @@ def test_a_private_room_gets_a_name_that_nobody_guesses(client: Client) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"kind": "public"}, "A public room needs one"),
+        ({"kind": "public", "title": "..."}, "A public room needs one"),
         ({"kind": "public", "slug": "_tea"}, "A public room needs one"),
         ({"kind": "private", "slug": "tea"}, "Leave it empty"),
         ({"kind": "members", "slug": "_tea"}, "Leave it empty"),

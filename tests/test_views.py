@@ -1,6 +1,7 @@
 """The pages: choosing a name and a room, the room, health."""
 
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -11,11 +12,12 @@ from doubles import Outage
 from helpers import Enter
 from logs import edit, erase, hide, post, posts, react, read, written
 from members import browser
+from pytest_django import Settings
 
-from chat import models
+from chat import models, protocol
 from chat.auth import GUEST_NAME, account, guest, session_digest
 from chat.log import RoomLog, Writer, queries
-from chat.models import author_key
+from chat.models import Room, author_key
 from chat.protocol import Ack, Message, Reaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -77,10 +79,10 @@ def test_a_name_is_kept_in_the_session(client: Client) -> None:
         ("username", "A\u200bnn", "U+200B"),
         ("username", "\u202eAnn", "U+202E"),
         ("room", "", "required"),
-        ("room", "Tea", "a-z, 0-9"),
-        ("room", "tea time", "a-z, 0-9"),
-        ("room", "x" * 51, "1-50 characters"),
-        ("room", "../admin", "a-z, 0-9"),
+        ("room", "_tea", "not starting with _"),
+        ("room", "...", "a letter or a digit"),
+        ("room", "\u200b", "a letter or a digit"),
+        ("room", "x" * 81, "at most 80 characters"),
     ],
 )
 def test_a_bad_choice_is_explained(client: Client, field: str, value: str, said: str) -> None:
@@ -97,7 +99,45 @@ def test_a_room_needs_a_name(client: Client) -> None:
     assert (response.status_code, response["Location"]) == (302, "/?room=tea")
 
 
-@pytest.mark.parametrize("room", ["Tea", "x" * 51, "-tea", "t%0Aea", "tea/time"])
+@pytest.mark.parametrize(
+    ("typed", "slug"),
+    [
+        ("Lobby", "lobby"),
+        ("My Room", "my-room"),
+        ("Café!", "cafe"),
+        ("-tea", "tea"),
+        ("t\nea", "t-ea"),
+        ("#general", "general"),
+        ("кухня", protocol.slug_of("Кухня")),
+        ("東京", protocol.slug_of("東京")),
+    ],
+)
+def test_an_address_with_what_people_call_a_room_leads_to_it(client: Client, typed: str, slug: str) -> None:
+    """As they type it, or as another program made it of a title."""
+    response = client.get(f"/room/{quote(typed, safe='')}/")
+    assert (response.status_code, response["Location"]) == (302, f"/room/{slug}/")
+    assert client.get(response["Location"])["Location"] == f"/?room={slug}"
+
+
+@pytest.mark.parametrize(("typed", "title"), [("Tea Time", "Tea Time"), ("Кухня", "Кухня"), ("Tea", "Tea")])
+def test_a_room_is_entered_by_any_name(client: Client, typed: str, title: str) -> None:
+    """The room has a slug, and for a title what was typed first; who enters after that changes nothing."""
+    slug = protocol.slug_of(typed)
+    for name in (typed, typed.upper(), typed.lower()):
+        response = client.post("/", {"username": "Ann", "room": name})
+        assert (response.status_code, response["Location"]) == (302, f"/room/{slug}/")
+    assert list(Room.objects.values_list("slug", "title")) == [(slug, title)]
+
+
+def test_a_title_makes_no_room_where_people_may_not(client: Client, settings: Settings) -> None:
+    """Who may make no room is led to the address all the same, and told there."""
+    settings.CHAT = {"CREATE_ROOMS": "accounts"}
+    assert client.post("/", {"username": "Ann", "room": "Tea Time"})["Location"] == "/room/tea-time/"
+    client.post("/", {"username": "Ann", "room": "Lobby"})
+    assert not Room.objects.exists()
+
+
+@pytest.mark.parametrize("room", ["x" * 81, "_Tea", "tea/time", "%2E%2E%2E", "%E2%80%8B"])
 def test_a_room_that_cannot_be_is_not_found(client: Client, room: str) -> None:
     """A path that is no room's name is a 404."""
     assert client.get(f"/room/{room}/").status_code == 404

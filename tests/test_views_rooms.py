@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from chat import models, rooms
+from chat import models, protocol, rooms
 from chat.auth import account, session_digest
 from chat.models import author_key
 from chat.protocol import Ban
@@ -129,7 +129,7 @@ def test_who_is_banned_sees_nothing_of_the_room(alice: tuple[User, Client], bob:
 def test_hidden_names_are_not_for_the_form(charlie: tuple[User, Client]) -> None:
     """Nobody makes a room whose name begins as the server's do."""
     response = charlie[1].post("/", {"room": "_abc"})
-    assert "a-z, 0-9" in str(response.context["form"].errors["room"])
+    assert "not starting with _" in str(response.context["form"].errors["room"])
 
 
 # --- The first page ---
@@ -207,7 +207,9 @@ def test_a_room_is_made_and_entered(alice: tuple[User, Client], fields: dict[str
         ({"kind": "private"}, "title"),
         ({"title": "x" * 81, "kind": "private"}, "title"),
         ({"title": "Den", "kind": "direct"}, "kind"),
-        ({"title": "Tea", "kind": "public"}, "room"),
+        ({"title": "...", "kind": "public"}, "room"),
+        ({"title": "There", "kind": "public"}, "room"),
+        ({"title": "Tea", "kind": "public", "room": "There!"}, "room"),
         ({"title": "Tea", "kind": "public", "room": "_tea"}, "room"),
         ({"title": "Tea", "kind": "public", "room": "there"}, "room"),
     ],
@@ -221,6 +223,30 @@ def test_a_room_that_can_t_be_made_is_explained(
     assert response.status_code == 200
     assert wrong in response.context["new_room"].errors
     assert models.Room.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "slug"),
+    [
+        ({"title": "Tea Time"}, "tea-time"),
+        ({"title": "Чай", "room": "Tea Time"}, "tea-time"),
+        ({"title": "Чай"}, protocol.slug_of("Чай")),
+    ],
+)
+def test_a_public_room_is_made_under_any_name(
+    alice: tuple[User, Client], fields: dict[str, str], slug: str
+) -> None:
+    """Its slug is made of what is given for the address, else of the title."""
+    response = alice[1].post("/rooms/", {"kind": "public", **fields})
+    assert (response.status_code, response["Location"]) == (302, f"/room/{slug}/")
+    assert models.Room.objects.get(slug=slug).title == fields["title"]
+
+
+@pytest.mark.parametrize(("title", "kept"), [("Tea\u202e\x85 time\ufeff", "Tea time"), (" Tea\n\u2066", "Tea")])
+def test_a_title_from_the_page_is_mended(alice: tuple[User, Client], title: str, kept: str) -> None:
+    """As one on the wire."""
+    alice[1].post("/rooms/", {"kind": "private", "title": title})
+    assert models.Room.objects.get().title == kept
 
 
 def test_two_talk_in_one_room(alice: tuple[User, Client], bob: tuple[User, Client]) -> None:

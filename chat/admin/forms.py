@@ -70,6 +70,8 @@ class RoomForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
         new = self.instance.pk is None
         if "slug" in self.fields:
             self.fields["slug"].required = False
+            # It is made of what people call the room; the model looks at what was made.
+            self.fields["slug"].validators = []
             self.fields["slug"].help_text = _("Of public rooms. The others get one that nobody can guess.")
         if isinstance(kind := self.fields.get("kind"), forms.ChoiceField):
             here = (Kind.PUBLIC, Kind.MEMBERS, Kind.PRIVATE) if new else (Kind.MEMBERS, Kind.PRIVATE)
@@ -94,7 +96,9 @@ class RoomForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
             if slug:
                 self.add_error("slug", _("Leave it empty: only public rooms have a name that people choose."))
             given["slug"] = models.new_hidden_slug()
-        elif not re.match(protocol.PUBLIC_PATTERN, slug):
+        elif made := protocol.slug_of(slug or given.get("title", "")):
+            given["slug"] = made
+        else:
             self.add_error("slug", _("A public room needs one: small letters of English, digits, “-” and “_”."))
         return given
 

@@ -97,6 +97,7 @@ from chat.protocol.outgoing import (
     Welcome,
 )
 from chat.protocol.reading import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, kept_at
+from chat.protocol.slugs import slug_of
 from chat.protocol.text import clean_name, clean_reason, clean_title, is_emoji, name_key, shown, visible
 
 
@@ -210,5 +211,6 @@ __all__ = [
     "name_key",
     "now",
     "shown",
+    "slug_of",
     "visible",
 ]

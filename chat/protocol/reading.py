@@ -23,9 +23,10 @@ from chat.protocol.commands import (
     Restrict,
     Search,
 )
-from chat.protocol.limits import FRAME_LIMIT, NAME_LIMIT, QUERY_LIMIT
+from chat.protocol.limits import FRAME_LIMIT, NAME_LIMIT, QUERY_LIMIT, TITLE_LIMIT
 from chat.protocol.mending import without_halves
 from chat.protocol.outgoing import AnyOutgoing, Outgoing
+from chat.protocol.slugs import slug_of
 from chat.protocol.text import (
     CONTROL,
     clean_name,
@@ -54,6 +55,7 @@ class _Envelope(Struct):
     """As much of a refused command as its error needs."""
 
     ref: Any = None
+    room: Any = None
 
 
 _envelopes = msgspec.json.Decoder(_Envelope)
@@ -101,7 +103,7 @@ def decode(text: str) -> AnyCommand:
         command = _commands.decode(raw)
         _refuse_repeated_fields(text)
     except msgspec.ValidationError as error:
-        raise _explain(str(error), _ref_of(raw)) from None
+        raise _explain(str(error), _envelope(raw)) from None
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         if (whole := _whole(text)) is not None:
             return decode(whole)
@@ -114,12 +116,11 @@ def decode_outgoing(text: str | bytes) -> AnyOutgoing:
     return _outgoing.decode(text)
 
 
-def _ref_of(raw: bytes) -> str | None:
+def _envelope(raw: bytes) -> _Envelope:
     try:
-        ref = _envelopes.decode(raw).ref
+        return _envelopes.decode(raw)
     except (msgspec.DecodeError, RecursionError):
-        return None
-    return _usable_ref(ref)
+        return _Envelope()
 
 
 def _usable_ref(ref: object) -> str | None:
@@ -158,8 +159,9 @@ def _whole(text: str) -> str | None:
 _AT = re.compile(r" - at `\$\.?(?P<field>[A-Za-z]*)[^`]*`$")
 
 
-def _explain(error: str, ref: str | None) -> Invalid:
+def _explain(error: str, envelope: _Envelope) -> Invalid:
     """msgspec's one-line error as ours: "Expected `str`, got `int` - at `$.room`" names `room`."""
+    ref = _usable_ref(envelope.ref)
     found = _AT.search(error)
     field = found["field"] if found else ""
     reason = _AT.sub("", error)
@@ -178,6 +180,8 @@ def _explain(error: str, ref: str | None) -> Invalid:
         reason = f"must have 1 to {QUERY_LIMIT} characters"
     if field == "room" and "regex" in reason:
         reason = "must be 1-50 characters of a-z, 0-9, - and _, starting with a letter or digit"
+        slug = slug_of(envelope.room) if len(envelope.room) <= TITLE_LIMIT else None
+        reason += f"; the slug of this name is {slug!r}" if slug else ""
     return Invalid(ErrorCode.BAD_FIELD, f"{field}: {reason}", field=field, ref=ref)
 
 

@@ -6,7 +6,7 @@ Each door (the socket, the pages, a command) calls these; every rule stands in c
 from chat.rooms.asking import history, members, search, sharing
 from chat.rooms.coming import join, leave
 from chat.rooms.directory import Entry, Listing, everybodys, own
-from chat.rooms.making import accept, create, direct, invitation
+from chat.rooms.making import accept, create, direct, invitation, open_titled
 from chat.rooms.managing import Managing, manage
 from chat.rooms.sight import visible
 from chat.rooms.signing_in import show
@@ -31,6 +31,7 @@ __all__ = [
     "leave",
     "manage",
     "members",
+    "open_titled",
     "own",
     "post",
     "react",

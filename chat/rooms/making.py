@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from chat.auth import Identity, account
 from chat.auth.names import account_named
 from chat.conf import chat_settings
 from chat.policy import in_force
-from chat.protocol import LOBBY, Appoint, Configure, ErrorCode, Invalid, is_hidden
+from chat.protocol import LOBBY, Appoint, Configure, ErrorCode, Invalid, is_hidden, slug_of
 from chat.rooms.changing import changing, end_membership, locked
 from chat.rooms.coming import may_make
 from chat.rooms.permissions import Verb, check, check_over, no_room
@@ -38,7 +39,10 @@ def _create_public(who: Identity, pk: Any, slug: str | None, title: str) -> str:
     if slug == LOBBY:
         raise _known_already(slug)
     if slug is None or is_hidden(slug):
-        raise Invalid(ErrorCode.BAD_FIELD, "room: a public room needs a name, not starting with _", field="room")
+        proposed = slug_of(title)
+        proposal = f"; the slug of this title is {proposed!r}" if proposed else ""
+        message = f"room: a public room needs a name, not starting with _{proposal}"
+        raise Invalid(ErrorCode.BAD_FIELD, message, field="room")
     if not may_make(who, slug):
         raise Invalid(ErrorCode.FORBIDDEN, "Only the staff makes public rooms here.")
     try:
@@ -46,6 +50,20 @@ def _create_public(who: Identity, pk: Any, slug: str | None, title: str) -> str:
             return _make(slug, Kind.PUBLIC, title, {pk: Role.OWNER}, who=who)
     except IntegrityError:
         raise _known_already(slug) from None
+
+
+def open_titled(who: Identity | None, slug: str, title: str) -> None:
+    """Make the public room that somebody is about to enter by a name that its slug does not say, if there is none.
+
+    Who entered by the slug would make it as well, without a title.
+    """
+    who = who or Identity("guest")
+    if slug == LOBBY or not may_make(who, slug) or models.Room.objects.filter(slug=slug).exists():
+        return
+    owners = {} if who.account is None else {who.account: Role.OWNER}
+    # Two may have the same thought; they are of one mind about the title, too.
+    with suppress(IntegrityError), transaction.atomic():
+        _make(slug, Kind.PUBLIC, title, owners, who=who)
 
 
 def _known_already(slug: str) -> Invalid:

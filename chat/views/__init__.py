@@ -2,6 +2,6 @@
 
 from chat.views.entering import create, direct, index, invite
 from chat.views.status import healthz, readyz, show_metrics, whoami
-from chat.views.talking import room
+from chat.views.talking import called, room
 
-__all__ = ["create", "direct", "healthz", "index", "invite", "readyz", "room", "show_metrics", "whoami"]
+__all__ = ["called", "create", "direct", "healthz", "index", "invite", "readyz", "room", "show_metrics", "whoami"]

@@ -41,7 +41,10 @@ def index(request: HttpRequest) -> HttpResponse:
     if "username" in form.cleaned_data:
         request.session[GUEST_NAME] = form.cleaned_data["username"]
         know_guest()
-    return redirect("chat:room", room=form.cleaned_data["room"])
+    room = form.cleaned_data["room"]
+    if title := form.title():
+        again_where_lost(partial(rooms.open_titled, identity_of(request), room, title))
+    return redirect("chat:room", room=room)
 
 
 @require_POST

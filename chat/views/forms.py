@@ -12,18 +12,23 @@ from chat.auth.names import taken
 Kind = models.Room.Kind
 
 
-class RoomNameField(forms.RegexField):
-    """The name of a public room."""
+class RoomNameField(forms.CharField):
+    """A public room by what people call it; its value is the room's slug."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
-            regex=protocol.PUBLIC_PATTERN,
+            max_length=protocol.TITLE_LIMIT,
             widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}),
-            error_messages={
-                "invalid": _("Use 1-50 characters: a-z, 0-9, - and _, starting with a letter or digit.")
-            },
+            error_messages={"invalid": _("Use a name with a letter or a digit, not starting with _.")},
             **kwargs,
         )
+
+    def clean(self, value: Any) -> str:
+        name: str = super().clean(value)
+        slug = protocol.slug_of(name) if name else ""
+        if slug is None:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return slug
 
 
 class EntranceForm(forms.Form):
@@ -41,6 +46,15 @@ class EntranceForm(forms.Form):
         super().__init__(*args, **kwargs)
         if request.user.is_authenticated:
             del self.fields["username"]
+
+    def title(self) -> str:
+        """What the room is called, where its slug does not say it."""
+        slug = self.cleaned_data["room"]
+        try:
+            title = protocol.clean_title(self.data["room"])
+        except ValueError:
+            return ""
+        return "" if title == slug else title
 
     def clean_username(self) -> str:
         try:
@@ -68,7 +82,7 @@ class NewRoomForm(forms.Form):
     room = RoomNameField(
         label=_("Name in its address"),
         required=False,
-        help_text=_("Only for a room that everybody may come into."),
+        help_text=_("Only for a room that everybody may come into. Empty: made of the title."),
     )
 
     def clean_title(self) -> str:
@@ -80,7 +94,9 @@ class NewRoomForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = self.cleaned_data
         if cleaned.get("kind") == Kind.PUBLIC and not cleaned.get("room") and "room" not in self.errors:
-            self.add_error("room", _("A room that everybody may come into needs a name."))
+            cleaned["room"] = protocol.slug_of(cleaned.get("title", ""))
+            if cleaned["room"] is None and "title" not in self.errors:
+                self.add_error("room", _("A room that everybody may come into needs a name."))
         return cleaned
 
 

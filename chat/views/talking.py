@@ -52,6 +52,13 @@ def _know(request: HttpRequest) -> None:
         know_guest()
 
 
+@require_safe
+def called(request: HttpRequest, name: str) -> HttpResponse:
+    """A room's address with what people call it, as they type it: the way to its slug."""
+    slug = protocol.slug_of(name) if len(name) <= protocol.TITLE_LIMIT else None
+    return redirect("chat:room", room=slug) if slug else no_room(request)
+
+
 def _ask_for_name(request: HttpRequest, room: str) -> HttpResponse:
     """Without a name nobody sees a room: what is not public is answered for as if it were not there."""
     if protocol.is_hidden(room):

@@ -1,0 +1,110 @@
+"""Slugs of public rooms: made of what people call the room, one for all ways to write it."""
+
+import json
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from chat.protocol import PUBLIC_PATTERN, ErrorCode, Invalid, decode, slug_of
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("tea", "tea"),
+        ("a_b--c-", "a_b--c-"),
+        ("My Room", "my-room"),
+        ("  Tea & Cake  ", "tea-and-cake"),
+        ("Caf\u00e9!", "cafe"),
+        ("Cafe\u0301 \N{HOT BEVERAGE}", "cafe"),
+        ("Stra\u00dfe", "strasse"),
+        ("\u0141\u00f3d\u017a", "lodz"),
+        ("\u0130stanbul", "istanbul"),
+        ("\uff26ull", "full"),
+        ("Ann's room", "anns-room"),
+        ("Ann\u2019s room", "anns-room"),
+        ("C++", "c-plus-plus"),
+        ("C#", "c-sharp"),
+        ("#general", "general"),
+        ("a/b", "a-b"),
+        ("x" * 50, "x" * 50),
+    ],
+)
+def test_a_name_of_latin_letters_is_written_in_ascii(name: str, slug: str) -> None:
+    """Small letters, without accents; what separates words is a hyphen."""
+    assert slug_of(name) == slug
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("кухня", "Кухня"),
+        ("кухня", " КУХНЯ\u200b"),
+        ("Привет мир", "привет_мир"),
+        ("\u0639\u0644\u06cc\u200c\u0631\u0636\u0627", "\u0639\u0644\u06cc\u0631\u0636\u0627"),
+        ("\ud55c\uad6d", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),
+        ("東京", "東京"),
+        ("\u0639\u0644\u064a", "\u0639\u0644\u06cc"),
+        ("\N{PARTY POPPER}", "\N{PARTY POPPER}\ufe0f"),
+    ],
+)
+def test_one_name_has_one_room_however_it_is_written(one: str, other: str) -> None:
+    """Case, forms, joiners and look-alikes make no other room; where the name is in no ASCII, its digest is."""
+    assert slug_of(one) == slug_of(other)
+    assert re.fullmatch("[a-z]+-[0-9a-f]{10}", slug_of(one) or "")
+
+
+def test_other_names_have_other_rooms() -> None:
+    """What ASCII loses is in the digest."""
+    names = [
+        "東京",
+        "大阪",
+        "東京 Tower",
+        "大阪 Tower",
+        "кухня",
+        "кухни",
+        "\N{PARTY POPPER}",
+        "\N{CAT FACE}",
+        "C",
+        "C++",
+        "C#",
+    ]
+    names += ["x" * 51, "x" * 52, "\u0930\u093f", "\u0930", "\U00031350", "tea \U00031350", "tea"]
+    assert len({slug_of(name) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize("name", ["", " ", "-", "...", "\u200b", "\x00", "_tea", "_2b8d", "__"])
+def test_what_names_nothing_has_no_slug(name: str) -> None:
+    """Nor has what looks like the name of a room that is not public."""
+    assert slug_of(name) is None
+
+
+@given(name=st.text(max_size=80))
+@example("\ud800")
+@example("\u0345")
+def test_a_slug_is_a_slug_and_its_own(name: str) -> None:
+    """Whatever is typed: an address that works, the same the second time."""
+    slug = slug_of(name)
+    if slug is not None:
+        assert re.match(PUBLIC_PATTERN, slug)
+        assert slug_of(slug) == slug
+
+
+@pytest.mark.parametrize(
+    ("room", "slug"), [("My Room", "my-room"), ("Lobby", "lobby"), ("кухня", slug_of("кухня"))]
+)
+@pytest.mark.parametrize("command", ["join", "leave", "history"])
+def test_the_error_of_a_room_s_name_tells_its_slug(command: str, room: str, slug: str) -> None:
+    """A client that sent what people call the room can send that."""
+    with pytest.raises(Invalid, match=f"; the slug of this name is '{slug}'$") as caught:
+        decode(json.dumps({"type": command, "room": room}))
+    assert (caught.value.code, caught.value.field) == (ErrorCode.BAD_FIELD, "room")
+
+
+@pytest.mark.parametrize("room", ["", "__", "x" * 81, "\u200b"])
+def test_where_there_is_no_slug_none_is_told(room: str) -> None:
+    """The rule alone, then."""
+    with pytest.raises(Invalid, match=r"starting with a letter or digit$"):
+        decode(json.dumps({"type": "join", "room": room}))
