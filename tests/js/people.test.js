@@ -82,7 +82,7 @@ test("The server's errors become sentences.", () => {
   assert.equal(words("username: 'bob' is taken", "username"), "The name 'bob' is taken.");
   assert.equal(words("content: must not be blank", "content"), "The message must not be blank.");
   assert.equal(words("limit: is odd", "limit"), "limit: is odd.");
-  assert.match(words("ref: is another one's", "ref"), /try again\.$/);
+  assert.match(errorWords({code: "ref_reused", message: "ref: is another one's", field: "ref"}), /try again\.$/);
   assert.equal(words("query: is odd", "query"), "What you typed is odd.");
   assert.match(words("replyTo: there is no such message in this room", "replyTo"), /^What you answer .*\.$/);
   assert.equal(words("Too many rooms.", undefined), "Too many rooms.");
