@@ -9,6 +9,7 @@ import pytest
 from databases import Somebody, only_postgresql
 from django.contrib.auth.models import User
 from django.db import connection, connections, transaction
+from django.utils import timezone
 from helpers import PATIENCE, Enter
 from helpers import CommunicatorPersona as Persona
 from logs import assert_counted, commit, edit, everything, post, posts, react, read, refusals, there, written
@@ -17,6 +18,7 @@ from members import member
 from chat import loops, models
 from chat.database import BRIEF, READERS, reading, writing
 from chat.log import Log, RoomLog, Writer, queries, upkeep
+from chat.log.healing import heal
 from chat.log.writes import HELD
 from chat.protocol import Ack, Error, ErrorCode, History, Invalid, Message, Welcome
 
@@ -292,3 +294,16 @@ def test_pages_wait_as_they_did(rooms: None) -> None:
 
     assert {asyncio.run(through(timeout)) for through in (reading, writing)} == {f"{BRIEF}ms"}
     assert timeout() == "5s"
+
+
+def test_a_broken_room_that_is_locked_is_healed_afterwards(club: RoomLog, somebody: Somebody) -> None:
+    """Who looks at all rooms passes over it; what is said in it waits."""
+    row = models.Message(room_id=club.pk, number=9, seq=9, author="x", username="X", created=timezone.now())
+    models.Message._base_manager.bulk_create([row])
+    somebody.lock(club.pk)
+    assert not heal([club.pk], skip=True)
+    with ThreadPoolExecutor() as pool:
+        said = pool.submit(of_another_process, lambda: written(Writer().write([post(club)] * 3)))
+        somebody.execute("COMMIT")
+        said.result(PATIENCE)
+    assert max(everything(club)) == 12

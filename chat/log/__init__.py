@@ -189,7 +189,7 @@ class Log:
         """Let rooms go on in which something else wrote messages (chat.log.healing)."""
         found = await answered(partial(healing.ahead, [room.pk for room in rooms]))
         if found:
-            await done(partial(healing.heal, found))
+            await done(partial(healing.heal, found, skip=True))
 
     async def since(self, room: RoomLog, position: int, limit: int) -> Stretch:
         """What changed after ``position``, in order, up to ``limit`` changes."""

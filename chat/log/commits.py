@@ -110,7 +110,10 @@ class Writer:
         try:
             return self._write(writes, wait=wait)
         except (IntegrityError, DataError):
-            if self._heal(writes):
+            healed = self._heal(writes)
+            if healed is None:
+                return [HELD] * len(writes)
+            if healed:
                 return self._attempt(writes, wait=wait)
             if len(writes) == 1:
                 raise
@@ -121,15 +124,17 @@ class Writer:
                 raise
             return self._line_by_line(writes)
 
-    def _heal(self, writes: Sequence[Write]) -> bool:
-        """Did something else write rows with the numbers that come next? Then the rooms go on behind them."""
+    def _heal(self, writes: Sequence[Write]) -> bool | None:
+        """Did something else write rows with the numbers that come next? Then the rooms go on behind them.
+
+        None: somebody else has locked such a room.
+        """
         try:
             return heal(write.room.pk for write in writes)
         except OperationalError as error:
-            # The next batch finds it again.
             if not is_locked(error):
                 raise
-            return False
+            return None
 
     def _write(self, writes: Sequence[Write], *, wait: bool = False) -> list[Outcome | Held]:
         fast = self._fast([write for write in writes if isinstance(write, NewMessage)], wait=wait)

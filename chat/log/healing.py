@@ -31,28 +31,27 @@ def has_rows_ahead() -> Exists:
     return Exists(models.Message.objects.filter(room=OuterRef("pk"), seq__gt=OuterRef("seq")))
 
 
-def heal(rooms: Iterable[int]) -> bool:
-    """Let the rooms count on behind their last rows. Was that needed?
+def heal(rooms: Iterable[int], *, skip: bool = False) -> bool:
+    """Let the rooms count on behind their last rows. Was that done to any?
 
-    What is behind the counter nobody was told yet, so clients need not start over.
+    With ``skip`` not to those that somebody else has locked. What is behind the counter nobody was told yet, so
+    clients need not start over.
     """
-    found = ahead(sorted(set(rooms)))
-    for room in found:
-        recount(room)
-    return bool(found)
+    healed = [recount(room, skip=skip) for room in ahead(sorted(set(rooms)))]
+    return any(healed)
 
 
-def recount(room: int) -> None:
+def recount(room: int, *, skip: bool = False) -> bool:
     """Have a room's counters agree with its rows. Where none is ahead of them, clients start over.
 
     They may have seen a number that will be given again, or may not have been told of a row that is older than the
-    last change.
+    last change. False where the room is gone, or is to be skipped.
     """
     using = router.db_for_write(models.Room)
     with transaction.atomic(using=using):
-        row = models.Room.objects.using(using).filter(pk=room).locked().first()
+        row = models.Room.objects.using(using).filter(pk=room).locked(skip=skip).first()
         if row is None:
-            return
+            return False
         messages = models.Message.objects.using(using).filter(room=room)
         kept, last = messages.aggregate(
             kept=Count("pk") + Coalesce(Sum("changes"), 0), last=Coalesce(Max("seq"), 0)
@@ -62,3 +61,4 @@ def recount(room: int) -> None:
         if last <= row.seq:
             changed["epoch"] = models.new_epoch()
         models.Room._base_manager.using(using).filter(pk=room).update(**changed)  # noqa: SLF001 the one that takes counters
+    return True
