@@ -10,7 +10,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
 
 from chat import loops, protocol, rooms
 from chat.auth import GUEST_NAME, Identity
@@ -20,6 +19,7 @@ from chat.database import again_where_lost
 from chat.presence import Presence
 from chat.protocol import ErrorCode, Invalid
 from chat.views.forms import DirectForm, EntranceForm, NewRoomForm
+from chat.views.methods import takes
 from chat.views.visitor import identity_of, no_room, sign_in, sign_in_link
 
 ROOMS_SHOWN = 50
@@ -28,6 +28,7 @@ PAGES, DIGITS = 2_000, 9
 """Pages of a list that can be asked for, and digits of such a number."""
 
 
+@takes("GET", "HEAD", "POST")
 @never_cache
 def index(request: HttpRequest) -> HttpResponse:
     """Choose a name and a room."""
@@ -47,7 +48,7 @@ def index(request: HttpRequest) -> HttpResponse:
     return redirect("chat:room", room=room)
 
 
-@require_POST
+@takes("POST")
 @login_required
 def create(request: HttpRequest) -> HttpResponse:
     """Make a room, and go there."""
@@ -55,7 +56,7 @@ def create(request: HttpRequest) -> HttpResponse:
     return _into_room(request, form, "new_room", _make)
 
 
-@require_POST
+@takes("POST")
 @login_required
 def direct(request: HttpRequest) -> HttpResponse:
     """Go to the room of oneself and one other person."""
@@ -63,8 +64,8 @@ def direct(request: HttpRequest) -> HttpResponse:
     return _into_room(request, form, "direct", _talk)
 
 
+@takes("GET", "HEAD", "POST")
 @never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
 def invite(request: HttpRequest, code: str) -> HttpResponse:
     """Who has the code may become a member. One that does not hold is answered for as a room that is not there."""
     invitation = rooms.invitation(code)

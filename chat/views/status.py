@@ -5,24 +5,24 @@ from asyncio import to_thread
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
 
 from chat import metrics
 from chat.collector import Collector
 from chat.conf import chat_settings
 from chat.loops import of_this_loop
+from chat.views.methods import takes
 from chat.views.readiness import readiness
 from chat.views.visitor import identity_of
 
 
-@require_GET
+@takes("GET", "HEAD")
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 a view's signature
     """The process answers: 200. It says nothing of the database or the layer, which others share."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-@require_GET
+@takes("GET", "HEAD")
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
     """Should people be sent here? 200, or 503 where the database does not answer or the process says goodbye.
@@ -40,7 +40,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     return JsonResponse(told, status=200 if ready else 503)
 
 
-@require_GET
+@takes("GET", "HEAD")
 @never_cache
 async def show_metrics(request: HttpRequest) -> HttpResponse:
     """The numbers, for who has METRICS_TOKEN. Where none is set there is no such page."""
@@ -53,7 +53,7 @@ async def show_metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(await to_thread(metrics.exposition), content_type=metrics.CONTENT_TYPE)
 
 
-@require_GET
+@takes("GET", "HEAD")
 @never_cache
 def whoami(request: HttpRequest) -> HttpResponse:
     """Who a socket of this browser would be: {"username": null for nobody, "account": are they

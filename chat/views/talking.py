@@ -7,7 +7,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
 
 from chat import policy, protocol, rooms
 from chat.auth import Identity
@@ -18,13 +17,14 @@ from chat.log import queries as log
 from chat.protocol import Invalid
 from chat.rooms.permissions import about, check_entering
 from chat.views.forms import EntranceForm
+from chat.views.methods import takes
 from chat.views.visitor import identity_of, no_room, sign_in, sign_in_link
 
 MESSAGES_SHOWN = 50
 """Messages that a room's page has from the start."""
 
 
-@require_safe
+@takes("GET", "HEAD")
 @never_cache
 def room(request: HttpRequest, room: str) -> HttpResponse:
     """The room, with its latest messages: the socket goes on from there."""

@@ -5,6 +5,7 @@ Twisted bounds a head's size: 16 KiB in all, 500 headers. Its timeout, 60 s, sta
 
 import dataclasses
 import math
+import re
 from io import BytesIO
 from typing import Any
 
@@ -16,11 +17,16 @@ from chat.conf import chat_settings
 from chat.limits import Limits, address_of, is_proxy
 from chat.loops import of_this_loop
 from chat.tally import Reason, tally
-from chatsite.server.wire import unsent
+from chatsite.server.wire import LINGER, end_writing, let_go, unsent
 
 BODY_LIMIT = 1 << 20
 """Bytes of a body; where it comes in chunks, with their heads. Django takes a quarter of that in a form."""
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]*)?")
+"""A host and a port (RFC 3986, section 3.2.2)."""
+ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)([^#]*)")
+"""An http address as a request's target (RFC 9112, section 3.2.2): its host, and the rest."""
+METHODS = b"GET, HEAD, POST"
 ROOT_PATH = b"daphne-root-path"
 """The header by which Daphne lets a proxy say where the site is. A client could too: links would lead there."""
 
@@ -35,6 +41,8 @@ class Deadlines:
     body: float = 30
     # Without a request, or without the client's reading anything of the answer.
     idle: float = 60
+    # Between our last byte and the client's end.
+    end: float = 2
 
 
 class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
@@ -45,12 +53,14 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
     silent = True
     # Between two requests, of which the next has not begun.
     idle = False
-    # Answered before the end of the body: the rest is not looked at.
-    refused = False
     # Bytes of this request's body, where it comes in chunks.
     received = 0
     # Bytes of answers that had not gone out when the timer was set last.
     unsent = 0
+    # Our last byte is written: what still comes is not looked at.
+    ending = False
+    # Bytes that came after that.
+    lingering = 0
 
     @property
     def busy(self) -> bool:
@@ -72,6 +82,11 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
         self.factory.moved()
 
     def dataReceived(self, data: bytes) -> None:
+        if self.ending:
+            self.lingering += len(data)
+            if self.lingering > LINGER:
+                self.transport.abortConnection()
+            return
         self.silent = False
         if self.idle:
             self.idle = False
@@ -80,7 +95,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
         LineReceiver.dataReceived(self, data)
 
     def lineReceived(self, line: bytes) -> None:
-        if not self.refused:
+        if not self.ending:
             super().lineReceived(line)
 
     def allHeadersReceived(self) -> None:
@@ -92,7 +107,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
         super().allHeadersReceived()
 
     def rawDataReceived(self, data: bytes) -> None:
-        if self.refused:
+        if self.ending:
             return
         if self.length is None and not self._handlingRequest:
             self.received += len(data)
@@ -123,14 +138,24 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
         if left and left < self.unsent:
             self.unsent = left
             self.setTimeout(self.deadlines.idle)
-        elif left:
-            self.transport.abortConnection()
+        elif left or self.ending:
+            let_go(self.transport)
         else:
             self.loseConnection()
 
+    def loseConnection(self) -> None:
+        """End the connection in peace: an answer that was given before the end of the request, or that more
+        requests followed, would be lost to the client if the system reset it.
+        """
+        if self.ending:
+            return
+        self.ending = True
+        self._networkProducer.unregisterProducer()
+        slow = unsent(self.transport)
+        end_writing(self.transport)
+        self.setTimeout(self.deadlines.idle if slow else self.deadlines.end)
+
     def _refuse(self) -> None:
-        self.refused = True
-        self.setTimeout(self.deadlines.idle)
         self.transport.write(TOO_LARGE)
         self.loseConnection()
 
@@ -153,6 +178,11 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
 
     def process(self) -> Any:
         self.requestHeaders.removeHeader(ROOT_PATH)
+        if not self._has_one_host() or not self._take_target():
+            return self.basic_error(400, b"Bad Request", "The request names no host, or no target, or two of them.")
+        if self.method == b"CONNECT" or self.uri == b"*":
+            self.setHeader(b"Allow", METHODS)
+            return self.basic_error(405, b"Method Not Allowed", "The server itself takes no requests.")
         upgrade = self.requestHeaders.hasHeader(b"Upgrade")
         wait = self._wait() if upgrade else 0.0
         if wait:
@@ -167,6 +197,24 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
             # It was upgraded.
             channel.part()
         return answered
+
+    def _has_one_host(self) -> bool:
+        """HTTP/1.1 must say which host it means, HTTP/1.0 may, and nothing may say two (RFC 9112, section 3.2)."""
+        hosts = self.requestHeaders.getRawHeaders(b"Host", ())
+        if not hosts:
+            return bool(self.clientproto == b"HTTP/1.0")
+        return len(hosts) == 1 and HOST.fullmatch(hosts[0]) is not None
+
+    def _take_target(self) -> bool:
+        """Read the target, a path or a whole address. What an address says of the host counts, not the header."""
+        if found := ABSOLUTE.fullmatch(self.uri):
+            host, rest = found.groups()
+            if not HOST.fullmatch(host):
+                return False
+            self.requestHeaders.setRawHeaders(b"Host", [host])
+            self.uri = rest if rest.startswith(b"/") else b"/" + rest
+            self.path = self.uri.partition(b"?")[0]
+        return self.uri.startswith(b"/") or (self.uri, self.method) == (b"*", b"OPTIONS") or self.method == b"CONNECT"
 
     def _can_be_upgraded(self) -> bool:
         """Is there nothing that Daphne would miss (HTTP/1.0: RFC 6455, section 4.1), or log a traceback of?"""

@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from chat.conf import chat_settings
 from chat.limits import Bucket
 from chat.protocol import frame
-from chatsite.server.wire import Wire
+from chatsite.server.wire import LINGER, Wire, end_writing, let_go, unsent
 
 # Twisted's timers go by the wall clock: set back by two hours, none would fire for as long, and no ping would go
 # out to find a dead connection.
@@ -23,8 +23,13 @@ FRAGMENTS = 1_000
 """Frames that one message may come in."""
 CONTROL_RATE, CONTROL_BURST = 10, 100
 """Pings and pongs that a client may send, in a second and at once: each costs as much CPU as five messages."""
-LINGER = 8 << 20
-"""Bytes that a client may still send when its connection was failed: what was under way. Past that it is cut."""
+BINARY = 2
+"""The opcode of a binary message (RFC 6455, section 11.8)."""
+REGISTERED = range(1000, 1015)
+"""Close codes that are registered (section 7.4.1 and IANA), and the three among them that are never sent."""
+NEVER_SENT = frozenset({1004, 1005, 1006})
+FREE = range(3000, 5000)
+"""Close codes of frameworks and applications (section 7.4.2)."""
 
 # The head of a client's text frame (RFC 6455, section 5.2): FIN and opcode 1; the bit that says masked; the length
 # that says that two more bytes have it; and the bytes of the shortest one, which has no payload.
@@ -51,9 +56,7 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
     fragments = 0
     # Its inbox is full: what was read and not looked at yet stays in Autobahn's ``data``.
     held = False
-    # It floods us: nothing that it sends is looked at any more.
-    deaf = False
-    # Bytes that came after its connection was failed.
+    # Bytes that came after our last.
     lingering = 0
     # Bytes that were unread when the last ping was sent.
     unread = 0
@@ -82,16 +85,71 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
         if self.server.drain:
             self.server.drain.moved()
 
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool:  # noqa: N803 Autobahn's signature
+        """The client's close frame: it gets the same back, where ours is not out already, and that is the end.
+
+        As Autobahn's, which resets the connection, so that a client may never read our frame.
+        """
+        if code is not None and not _is_close_code(code):
+            return bool(self._protocol_violation(f"{code} is no close code"))
+        try:
+            self.remoteCloseReason = (reasonRaw or b"").decode()
+        except UnicodeDecodeError:
+            return bool(self._invalid_payload("the reason of a close is no UTF-8"))
+        self.remoteCloseCode = code
+        self.wasClean = True
+        self.sendCloseFrame(code=code, reasonUtf8=reasonRaw, isReply=True)
+        self.dropConnection()
+        return True
+
+    def _fail_connection(self, code: int = 1001, reason: str = "going away") -> None:
+        """Tell the client what it did wrong, and hear nothing more of it (RFC 6455, section 7.1.7).
+
+        Its answer is not waited for: it may be in the middle of a flood.
+        """
+        if self.state == self.STATE_CLOSED:
+            return
+        self.failedByMe = True
+        self.wasNotCleanReason = reason
+        if self.state == self.STATE_OPEN:
+            self.farewell(code, reason)
+        self.data = b""
+        self.dropConnection()
+
     def dropConnection(self, abort: bool = False) -> None:  # noqa: FBT001, FBT002 Autobahn's signature
-        """End the connection, and be sure of it: a peer that reads nothing would hold it open for ever."""
+        """End the connection in peace: we say that nothing more comes, and take what is under way until the client
+        says so too. And be sure of the end: a client that never does would hold the connection open for ever.
+        """
+        if self.closeHandshakeTimeoutCall is not None:
+            self.closeHandshakeTimeoutCall.cancel()
+            self.closeHandshakeTimeoutCall = None
         super().dropConnection(abort)
         if not abort and self.last_resort is None:
-            loop = asyncio.get_event_loop()
-            self.last_resort = loop.call_later(FAREWELL, self.transport.abortConnection)
+            self.last_resort = asyncio.get_event_loop().call_later(FAREWELL, let_go, self.transport)
+            self._go_on_reading()
+
+    def _closeConnection(self, abort: bool = False) -> None:  # noqa: FBT001, FBT002 Autobahn's signature
+        if abort:
+            self.transport.abortConnection()
+        else:
+            end_writing(self.transport)
+
+    def onCloseHandshakeTimeout(self) -> None:
+        """The client does not answer our close frame."""
+        self.closeHandshakeTimeoutCall = None
+        self.dropConnection(abort=bool(unsent(self.transport)))
+        let_go(self.transport)
+
+    def _go_on_reading(self) -> None:
+        """What comes is not put into the inbox any more, however full that is."""
+        if self.held:
+            self.held = False
+            self.transport.resumeProducing()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: FBT001, N803 Autobahn's signature
         self.heard = time.monotonic()
-        super().onMessage(payload, isBinary)
+        if self.state == self.STATE_OPEN:
+            super().onMessage(payload, isBinary)
 
     def check_timeouts(self) -> None:
         # As Daphne's, which looks at the wall clock: set back by two hours, it would ping nobody for as long.
@@ -132,14 +190,12 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
             self.application_queue.put_nowait({"type": "websocket.receive", "text": text})
 
     def _other_data(self, data: bytes) -> None:
-        if self.deaf or self.state == self.STATE_CLOSED:
+        if self.state == self.STATE_CLOSED:
             # Autobahn would keep it all.
-            return
-        if self.failedByMe:
             self.lingering += len(data)
             if self.lingering > LINGER:
                 self.transport.abortConnection()
-                return
+            return
         # As Autobahn's, without the arguments of a debug message, which it formats logged or not.
         self._dataReceived(data)
 
@@ -179,10 +235,7 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
         return bool(super().processControlFrame())
 
     def _flooded(self, reason: str) -> None:
-        """Fail the connection, and hear nothing more of it: not its answer either, which would be in the flood."""
         self._fail_connection(self.CLOSE_STATUS_CODE_POLICY_VIOLATION, reason)
-        self.deaf = True
-        self.data = b""
 
     def _short_text(self, data: bytes) -> str | None:
         """Read a text of up to 64 KiB, where the data is its frame, no more and no less; else None.
@@ -231,14 +284,23 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
         elif message["type"] == "websocket.send" and message.get("text") is not None:
             # Daphne swallows empty frames, and Autobahn holds what is sent to the limit of what is received.
             self.wire.write(frame(message["text"]))
+        elif message["type"] == "websocket.send" and message.get("bytes") is not None:
+            if self.state == self.STATE_OPEN:
+                self.sendFrame(opcode=BINARY, payload=message["bytes"])
         else:
             super().handle_reply(message)
 
     def farewell(self, code: int, reason: str) -> None:
         """Start the closing handshake. The reason is cut to the 123 bytes that a close frame has room for."""
         if self.state == self.STATE_OPEN:
-            self.sendCloseFrame(code=code, reasonUtf8=_cut(reason, 123), isReply=False)
+            self.sendCloseFrame(code=code, reasonUtf8=_shortened(reason, 123), isReply=False)
+            self._go_on_reading()
 
 
-def _cut(text: str, size: int) -> bytes:
+def _shortened(text: str, size: int) -> bytes:
     return text.encode()[:size].decode(errors="ignore").encode()
+
+
+def _is_close_code(code: int) -> bool:
+    """May a client send it?"""
+    return (code in REGISTERED and code not in NEVER_SENT) or code in FREE

@@ -96,8 +96,7 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
     def ws_factory(self, factory: WebSocketFactory) -> None:
         # ``run`` makes the factory and has no hook for another protocol; this is where it hands it to us.
         factory.protocol = ChatProtocol
-        # A frame that breaks the protocol is answered with its close code (1002, 1007, 1009), not cut off.
-        factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=FAREWELL)
+        factory.setProtocolOptions(closeHandshakeTimeout=FAREWELL)
         self._ws_factory = factory
 
     @property

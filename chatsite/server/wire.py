@@ -90,10 +90,34 @@ def _nothing() -> None:
     pass
 
 
+LINGER = 8 << 20
+"""Bytes that a peer may still send after our last: what was under way. Past that its connection is cut."""
+
+
 def unsent(transport: Any) -> int:
     """Bytes that were written and that the operating system has not taken yet."""
     tcp = _tcp_of(transport)
     return int(len(tcp.dataBuffer) - tcp.offset + tcp._tempDataLen)
+
+
+def end_writing(transport: Any) -> None:
+    """Say that nothing more comes, once all is written, and go on reading.
+
+    Were the connection closed while something of the peer is unread, the system would reset it, and the peer might
+    never see what we wrote last. TLS's own end waits for the peer's too.
+    """
+    if isinstance(transport, Connection):
+        transport.loseWriteConnection()
+    else:
+        transport.loseConnection()
+
+
+def let_go(transport: Any) -> None:
+    """Wait no more for the peer's end. What it has not read is lost to it."""
+    if isinstance(transport, Connection) and not unsent(transport):
+        transport.loseConnection()
+    else:
+        transport.abortConnection()
 
 
 def _tcp_of(transport: Any) -> Any:

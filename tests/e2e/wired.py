@@ -2,7 +2,7 @@
 
     wired.py SEED COUNT [KEY CERTIFICATE]
 
-/frames writes as above; /deaf accepts and then takes nothing that the client sends.
+/frames writes as above; /deaf accepts and then takes nothing that the client sends; /echo sends each message back.
 """
 
 import asyncio
@@ -25,6 +25,10 @@ SIZES = (0, 1, 100, 125, 126, 127, 1_000, 65_400, 65_535, 65_536, 70_000, 200_00
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "websocket.accept"})
+    if scope["path"] == "/echo":
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({**message, "type": "websocket.send"})
+        return
     await send({"type": "websocket.send", "text": ""})
     if scope["path"] == "/deaf":
         await asyncio.Event().wait()
