@@ -82,7 +82,7 @@ COUNTERS = {
 """By the tally's field."""
 LABELLED: dict[str, tuple[Counter, Callable[[Any], Sequence[str]]]] = {
     "connects_refused": (
-        _counter("connects_refused_total", "Connections and sockets that were not taken.", "reason"),
+        _counter("connects_refused_total", "Connections, sockets and requests that were not taken.", "reason"),
         lambda reason: (reason,),
     ),
     "closed": (

@@ -19,8 +19,10 @@ class Reason(StrEnum):
 
     # It did not come from our page, or not to our path.
     ORIGIN = "origin"
-    # Too many at once from its address; from there so many are open; so many are this person's; so many are open.
+    # Too many connections at once from its address, or too many requests; from there so many are open; so many are
+    # this person's; so many are open.
     RATE = "rate"
+    REQUESTS = "requests"
     ADDRESS = "address"
     PERSON = "person"
     FULL = "full"

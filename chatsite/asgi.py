@@ -3,13 +3,22 @@
 import os
 
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.core.asgi import get_asgi_application
+from django import setup
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
 # Before the imports below: it loads the apps that they need.
-http = get_asgi_application()
+setup(set_prefix=False)
 
 from chat.auth import OriginCheck  # noqa: E402
+from chat.limits.requests import RequestLimit  # noqa: E402
 from chat.routing import websocket_urlpatterns  # noqa: E402
+from chatsite.files import StaticFiles  # noqa: E402
+from chatsite.pages import Pages  # noqa: E402
+from chatsite.probes import Probes  # noqa: E402
 
-application = ProtocolTypeRouter({"http": http, "websocket": OriginCheck(URLRouter(websocket_urlpatterns))})
+# The cheap ones first: neither knows of sessions or of the database.
+http = StaticFiles(Probes(Pages()))
+
+application = ProtocolTypeRouter(
+    {"http": RequestLimit(http, cheap=http.is_cheap), "websocket": OriginCheck(URLRouter(websocket_urlpatterns))}
+)

@@ -1,18 +1,16 @@
-"""What Django and WhiteNoise have no setting for; pages while the database is away."""
+"""What Django has no setting for; pages while the database is away."""
 
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_out
 from django.db import InterfaceError, OperationalError
 from django.dispatch import receiver
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.loader import render_to_string
 from django.utils.log import log_response
-from whitenoise.middleware import WhiteNoiseMiddleware
 
 logger = logging.getLogger("chatsite")
 
@@ -20,28 +18,8 @@ RETRY_AFTER = 5
 """Seconds."""
 
 
-class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise ships no types
-    """WhiteNoise, which also serves what was collected after the start.
-
-    While processes are replaced one after another, the page of a new one may ask an old one for its files. Their
-    names are new, for they have the hash of what is in them.
-    """
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        super().__init__(get_response)
-        if not self.autorefresh:
-            # Where `find_file` looks: WhiteNoise itself asks it only while developing.
-            self.directories.append((f"{Path(self.static_root).absolute()}{os.sep}", self.static_prefix))
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        path = request.path_info
-        if path.startswith(self.static_prefix) and path not in self.files:
-            found = self.find_file(path)
-            if found is not None:
-                served: HttpResponseBase = self.serve(found, request)
-                return served
-        answered: HttpResponseBase = super().__call__(request)
-        return answered
+USUAL = frozenset({"GET", "HEAD", "POST"})
+"""The methods that the site's pages take."""
 
 
 def security_headers(
@@ -81,6 +59,24 @@ def end_of_sign_in(
 def _note_end(request: HttpRequest | None, **_: object) -> None:
     if request is not None:
         request.signed_out = True  # type: ignore[attr-defined]  # for the middleware above
+
+
+class UsualMethods:
+    """Answers other methods with 405, before a form's token is looked for.
+
+    The chat's own pages do so themselves (chat.views.methods); Django's do not all.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self._get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, *_: Any) -> HttpResponse | None:
+        if request.method in USUAL or getattr(view, "csrf_exempt", False):
+            return None
+        return HttpResponseNotAllowed(sorted(USUAL))
 
 
 class DatabaseAway:

@@ -100,7 +100,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "chatsite.middleware.security_headers",
     "chatsite.middleware.end_of_sign_in",
-    "chatsite.middleware.StaticFiles",
+    # Before the one that asks for forms' tokens.
+    "chatsite.middleware.UsualMethods",
     # Before the sessions: when it sets the browser's cookie, a new session must have its key.
     "chat.middleware.SignIns",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -222,7 +223,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "line": {
+            "()": "chatsite.logs.LineFormatter",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        },
         "json": {"()": "chatsite.logs.JSONFormatter"},
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},

@@ -194,7 +194,23 @@ class ChatSettings:
         "connections/second",
         "How many connections one address may open.",
     )
-    CONNECT_BURST: float = kinds.number(200.0, 1, 1e6, "connections", "How many one address may open at once.")
+    CONNECT_BURST: float = kinds.number(400.0, 1, 1e6, "connections", "How many one address may open at once.")
+    REQUEST_RATE: float = kinds.number(
+        100.0,
+        0.01,
+        1e6,
+        "tokens/second",
+        "What one address may spend on HTTP requests: a page costs 10, a form that is sent 20, a static file 0.5.",
+    )
+    REQUEST_BURST: float = kinds.number(4_000.0, 20, 1e6, "tokens", "What one address may spend on them at once.")
+    GUEST_RATE: float = kinds.number(
+        1.0, 0.001, 1e6, "guests/second", "How many guests may choose a name on the page, from one address."
+    )
+    GUEST_BURST: float = kinds.number(100.0, 1, 1e6, "guests", "How many of them at once.")
+    ROOM_RATE: float = kinds.number(
+        0.2, 0.001, 1e6, "rooms/second", "How many rooms may come into being by entering them, from one address."
+    )
+    ROOM_BURST: float = kinds.number(30.0, 1, 1e6, "rooms", "How many of them at once.")
     SOCKETS_PER_PERSON: int = kinds.number(
         20, 1, 1_000_000, "sockets", "How many sockets one person may have open."
     )

@@ -24,6 +24,7 @@ from chat.conf import chat_settings
 from chat.limits.addresses import address_asking, address_in, address_of, is_proxy, limited_as, stands_for_many
 from chat.limits.buckets import KEPT, Bucket, Holder, Holders, take_all
 from chat.limits.costs import COST, COSTS, INVALID_FRAME, cost_of
+from chat.limits.newcomers import Newcomers, Row, newcomers
 from chat.limits.sharing import Elsewhere, News, spent
 from chat.limits.sign_ins import SignIns, Try, sign_ins
 
@@ -64,6 +65,9 @@ class Limits:
         self.addresses = Holders(lambda: Bucket(chat_settings().ADDRESS_RATE, chat_settings().ADDRESS_BURST))
         # Its holders have no sockets here: connections are counted as they come, not while they last.
         self._connects = Holders(lambda: Bucket(chat_settings().CONNECT_RATE, chat_settings().CONNECT_BURST))
+        # Requests are the process's own business: each protects its own CPU, and an older process, while one is
+        # replaced, would not know what it is told of them.
+        self._requests = Holders(lambda: Bucket(chat_settings().REQUEST_RATE, chat_settings().REQUEST_BURST))
         # What is shared with other processes, by a name that they have for it.
         self._shared = {"person": self.people, "address": self.addresses, "connect": self._connects}
         # Open sockets in other processes.
@@ -80,6 +84,17 @@ class Limits:
             return 0.0
         now = self.loop.time()
         return self._connects.find(limited_as(address), now).bucket.take(1, now)
+
+    def request(self, address: str, cost: float) -> float:
+        """Pay for a request of an address. The seconds to wait; 0.0 where it may come in.
+
+        A proxy of ours that does not say for whom it asks is not limited: everybody would be.
+        """
+        settings = chat_settings()
+        if not address or not settings.LIMITS or is_proxy(address, settings.PROXIES):
+            return 0.0
+        now = self.loop.time()
+        return self._requests.find(limited_as(address), now).bucket.take(cost, now)
 
     def admit(self, address: str) -> Refusal | None:
         """May one more socket come from this address? It counts only with its ``allowance``."""
@@ -212,7 +227,9 @@ __all__ = [
     "Holder",
     "Holders",
     "Limits",
+    "Newcomers",
     "Refusal",
+    "Row",
     "SignIns",
     "Standing",
     "Try",
@@ -222,6 +239,7 @@ __all__ = [
     "cost_of",
     "is_proxy",
     "limited_as",
+    "newcomers",
     "sign_ins",
     "stands_for_many",
 ]

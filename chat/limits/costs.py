@@ -1,4 +1,4 @@
-"""What each command costs, in tokens: about what it costs the server and everybody in the room."""
+"""What each command and each request costs, in tokens: about what it costs the server and all in the room."""
 
 from chat.protocol import (
     Command,
@@ -32,7 +32,20 @@ COSTS: dict[type[Command], float] = {
     GetHistory: 2,
     Search: 5,
 }
+FILE = 0.5
+"""Of a request for a static file or a probe: milliseconds of CPU, as the two below."""
+PAGE = 10.0
+"""Of a page."""
+FORM = 20.0
+"""Of a form that is sent, or whatever else is no GET."""
 
 
 def cost_of(command: Command) -> float:
     return COSTS.get(type(command), COST)
+
+
+def request_cost(method: str, *, cheap: bool) -> float:
+    """Of a request; ``cheap``: it is answered without a page."""
+    if cheap:
+        return FILE
+    return PAGE if method in {"GET", "HEAD"} else FORM

@@ -1,5 +1,6 @@
 """Coming into a room, and leaving it."""
 
+import math
 from functools import partial
 
 from django.db import Error
@@ -10,6 +11,7 @@ from chat.auth import Identity
 from chat.auth.names import Names
 from chat.conf import chat_settings
 from chat.hub import Hub, OpenRoom, Socket
+from chat.limits import Row, newcomers
 from chat.log import answered, unavailable
 from chat.loops import of_this_loop
 from chat.presence import Comer, Presence
@@ -33,7 +35,7 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
     if slug not in socket.rooms and len(socket.rooms) >= limit:
         raise Invalid(ErrorCode.TOO_MANY_ROOMS, f"room: one socket may be in at most {limit} rooms", field="room")
     presence = of_this_loop(Presence)
-    room = await _open(hub, who, slug)
+    room = await _open(hub, socket, slug)
     try:
         await _check_entering(hub, room, socket)
         read = await _read_position(hub, room, who, command)
@@ -78,16 +80,38 @@ def leave(hub: Hub, socket: Socket, slug: str, *, at_once: bool) -> None:
     of_this_loop(Presence).exit(slug, socket.id, at_once=at_once)
 
 
-async def _open(hub: Hub, who: Identity, slug: str) -> OpenRoom:
+async def _open(hub: Hub, socket: Socket, slug: str) -> OpenRoom:
+    who = socket.identity
     if not protocol.is_hidden(slug):
-        owner = who.account if slug != protocol.LOBBY else None
-        return await hub.open(slug, make=may_make(who, slug), owner=owner)
+        return await _open_public(hub, socket, slug)
     known = hub.room(slug)
     # One query for all who are not known in it, whether there is such a room or not: neither the answer nor its
     # time tells.
     if not (known and role_of(known.policy, who)) and not await answered(partial(visible, slug, who)):
         raise no_room(slug)
     return await hub.open(slug, make=False)
+
+
+async def _open_public(hub: Hub, socket: Socket, slug: str) -> OpenRoom:
+    """A room that everybody may come into; made where there is none, as often as an address may."""
+    who = socket.identity
+    make = may_make(who, slug)
+    try:
+        return await hub.open(slug, make=slug == protocol.LOBBY)
+    except Invalid as refusal:
+        if refusal.code != ErrorCode.NO_ROOM or not make:
+            raise
+    wait = newcomers.take(Row.ROOM, socket.address)
+    if not wait:
+        return await hub.open(slug, make=True, owner=who.account)
+    try:
+        # Where a crowd comes into a new room, somebody has made it by now.
+        return await hub.open(slug, make=False)
+    except Invalid as refusal:
+        if refusal.code != ErrorCode.NO_ROOM:
+            raise
+    says, after = "room: too many new rooms from your address", math.ceil(wait * 1_000)
+    raise Invalid(ErrorCode.TOO_MANY, says, field="room", retry_after=after)
 
 
 def _check_open(socket: Socket) -> None:

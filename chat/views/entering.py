@@ -1,14 +1,17 @@
 """The first page, and the ways from it into a room: by name, by making one, by an invitation."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
 from chat import loops, protocol, rooms
@@ -16,6 +19,7 @@ from chat.auth import GUEST_NAME, Identity
 from chat.auth.tries import know_guest
 from chat.conf import chat_settings
 from chat.database import again_where_lost
+from chat.limits import Row, address_asking, newcomers
 from chat.presence import Presence
 from chat.protocol import ErrorCode, Invalid
 from chat.views.forms import DirectForm, EntranceForm, NewRoomForm
@@ -39,6 +43,8 @@ def index(request: HttpRequest) -> HttpResponse:
     form = EntranceForm(request.POST, request=request)
     if not form.is_valid():
         return _first_page(request, form=form)
+    if _is_new(request) and (wait := newcomers.take(Row.SESSION, address_asking(request.META))):
+        return _too_many(request, form, math.ceil(wait))
     if "username" in form.cleaned_data:
         request.session[GUEST_NAME] = form.cleaned_data["username"]
         know_guest()
@@ -83,6 +89,19 @@ def invite(request: HttpRequest, code: str) -> HttpResponse:
                 return no_room(request)
             context["error"] = refusal.message
     return render(request, "chat/invite.html", context, status=409 if "error" in context else 200)
+
+
+def _is_new(request: HttpRequest) -> bool:
+    """Will what is kept of them make a session? A cookie of one that is gone, or was made up, is none."""
+    return not request.user.is_authenticated and request.session.is_empty()
+
+
+def _too_many(request: HttpRequest, form: Form, seconds: int) -> HttpResponse:
+    message = _("Too many people came in from your network just now. Try again in %(seconds)s s.")
+    form.add_error(None, ValidationError(message, params={"seconds": seconds}))
+    response = _first_page(request, form=form)
+    response.status_code, response.headers["Retry-After"] = 429, str(seconds)
+    return response
 
 
 def _make(who: Identity, *, title: str, kind: str, room: str) -> str:

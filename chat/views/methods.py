@@ -12,8 +12,8 @@ SAFE = frozenset({"GET", "HEAD"})
 def takes(*methods: str) -> Callable[[Any], Any]:
     """A page that takes these methods, and answers every other with 405 and what it takes.
 
-    Django's middleware asks for a form's token before the page is asked for its methods: a DELETE would be told that
-    its token is missing (403). Here the token is asked for behind the method, whether or not the project has that
+    Django's middleware looks for a form's token before the page looks at the method: a DELETE would be told that
+    its token is missing (403). Here the token is looked for after the method, whether or not the project has that
     middleware. A page that changes nothing needs no token.
     """
 

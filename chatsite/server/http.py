@@ -117,7 +117,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
         super().rawDataReceived(data)
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
-        if self.factory.server.drain:
+        if self.factory.server.drain or b"close" in headers.getRawHeaders(b"Connection", ()):
             headers.setRawHeaders(b"Connection", [b"close"])
             self.persistent = False
         super().writeHeaders(version, code, reason, headers)
@@ -163,6 +163,9 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
 class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
     """One request."""
 
+    # The target, as Twisted reads it.
+    uri: bytes
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         # Forms are Django's to read. Twisted would do it before, without Django's limits.
@@ -179,7 +182,9 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def process(self) -> Any:
         self.requestHeaders.removeHeader(ROOT_PATH)
         if not self._has_one_host() or not self._take_target():
-            return self.basic_error(400, b"Bad Request", "The request names no host, or no target, or two of them.")
+            return self.basic_error(
+                400, b"Bad Request", "The request names no host, or no target, or two of them."
+            )
         if self.method == b"CONNECT" or self.uri == b"*":
             self.setHeader(b"Allow", METHODS)
             return self.basic_error(405, b"Method Not Allowed", "The server itself takes no requests.")
@@ -214,7 +219,9 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
             self.requestHeaders.setRawHeaders(b"Host", [host])
             self.uri = rest if rest.startswith(b"/") else b"/" + rest
             self.path = self.uri.partition(b"?")[0]
-        return self.uri.startswith(b"/") or (self.uri, self.method) == (b"*", b"OPTIONS") or self.method == b"CONNECT"
+        return (
+            self.uri.startswith(b"/") or (self.uri, self.method) == (b"*", b"OPTIONS") or self.method == b"CONNECT"
+        )
 
     def _can_be_upgraded(self) -> bool:
         """Is there nothing that Daphne would miss (HTTP/1.0: RFC 6455, section 4.1), or log a traceback of?"""

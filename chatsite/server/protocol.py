@@ -60,6 +60,8 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
     lingering = 0
     # Bytes that were unread when the last ping was sent.
     unread = 0
+    # Autobahn's timer for the client's answer to our close frame; None while there is none.
+    closeHandshakeTimeoutCall: Any  # noqa: N815 Autobahn's name
     # Cuts a connection that is closed but does not end; None before that.
     last_resort: asyncio.TimerHandle | None = None
 

@@ -17,6 +17,7 @@ from chat.lanes import WIRE
 from chat.loops import close_this_loop, of_this_loop
 from chat.presence import Presence
 from chat.protocol import FRAME_LIMIT
+from chatsite.logs import shortened
 from chatsite.server.drain import Drain
 from chatsite.server.guard import Door
 from chatsite.server.http import Deadlines, Factory
@@ -32,6 +33,8 @@ PING_INTERVAL = 20
 PING_TIMEOUT = 15
 """Seconds that a pong may take before the connection counts as dead: with the interval and Daphne's 2 s round,
 a half-open socket is found in 37 s at most. Less than the interval: Autobahn keeps one timeout at a time."""
+PATH = 200
+"""Characters of a path that the log may have."""
 GC_THRESHOLDS = (50_000, 20, 50)
 """How many new objects make a garbage collection, and how many of these one of the next generation. With Python's
 own (700, 10, 10), 10,000 joins into one room took 9.2 s instead of 6.6, and the p99 of 16 messages in flight was
@@ -208,5 +211,5 @@ def endpoint(host: str, port: int) -> str:
 
 def loggable(path: str) -> str:
     """A path as the log may have it: no query, which may hold secrets, and nothing that steers a terminal."""
-    shown = path.partition("?")[0]
+    shown = shortened(path.partition("?")[0], PATH)
     return shown if shown.isprintable() else repr(shown)

@@ -11,8 +11,21 @@ from servers import PATIENCE, Server, running
 
 pytestmark = pytest.mark.e2e
 
-KEY = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-PAGES = ["/", "/room/lobby/", "/rooms/", "/direct/", "/invite/abc/", "/whoami", "/login/", "/password/", "/sign-up/"]
+KEY = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+PAGES = [
+    "/",
+    "/room/lobby/",
+    "/rooms/",
+    "/direct/",
+    "/invite/abc/",
+    "/whoami",
+    "/login/",
+    "/password/",
+    "/sign-up/",
+]
 PROBES = ["/healthz", "/readyz", "/metrics"]
 
 
@@ -87,7 +100,9 @@ def test_a_host_is_one_and_is_a_host(site: Server, hosts: list[str], target: str
 
 
 @pytest.mark.parametrize("path", PROBES)
-@pytest.mark.parametrize("host", ["10.0.0.7:8000", "evil.example", "my_service:8000", "[2001:db8::1]:80", "a.b.c."])
+@pytest.mark.parametrize(
+    "host", ["10.0.0.7:8000", "evil.example", "my_service:8000", "[2001:db8::1]:80", "a.b.c."]
+)
 def test_probes_answer_whatever_the_host(site: Server, path: str, host: str) -> None:
     """They ask the process by its address; pages are for the site's own names."""
     assert status(ask(site, path, f"Host: {host}", "Authorization: Bearer a token that is long")) == 200
@@ -124,7 +139,16 @@ def test_a_socket_may_be_asked_for_by_a_whole_address(site: Server) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["healthz", "*", "ftp://localhost/", "http://", "http:///", "http://user@localhost/", "http://[::1/", "localhost:80"],
+    [
+        "healthz",
+        "*",
+        "ftp://localhost/",
+        "http://",
+        "http:///",
+        "http://user@localhost/",
+        "http://[::1/",
+        "localhost:80",
+    ],
 )
 def test_anything_else_is_none(site: Server, target: str) -> None:
     assert status(ask(site, target, "Host: localhost")) == 400
@@ -209,7 +233,7 @@ def test_a_refusal_is_read_by_who_still_sends(site: Server) -> None:
 def test_what_is_behind_the_last_request_takes_nothing_with_it(site: Server) -> None:
     """The answer to the last request reaches who sends more than that."""
     with connected(site) as connection:
-        last = f"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        last = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         connection.sendall(last.encode() + b"x" * 1_000_000)
         answer = b""
         while data := connection.recv(65_536):

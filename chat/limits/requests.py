@@ -1,0 +1,47 @@
+"""The door of HTTP: how many requests an address may make, by what they cost."""
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from chat.limits import Limits, address_in
+from chat.limits.costs import request_cost
+from chat.loops import of_this_loop
+from chat.tally import Reason, tally
+
+Scope: TypeAlias = dict[str, Any]
+Application: TypeAlias = Callable[[Scope, Any, Any], Awaitable[None]]
+
+
+class RequestLimit:
+    """An ASGI application before another: requests are paid from their address's bucket, or answered with 429.
+
+    ``cheap`` tells which requests the other answers without a page. Each request of a connection is counted, and a
+    refusal ends the connection: the next request costs another (``CONNECT_RATE``).
+    """
+
+    def __init__(self, application: Application, *, cheap: Callable[[Scope], bool] = lambda _: False) -> None:
+        self._application = application
+        self._cheap = cheap
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        cost = request_cost(scope["method"], cheap=self._cheap(scope))
+        wait = of_this_loop(Limits).request(address_in(scope), cost)
+        if wait:
+            tally.connects_refused[Reason.REQUESTS] += 1
+            await _refuse(send, math.ceil(wait))
+        else:
+            await self._application(scope, receive, send)
+
+
+async def _refuse(send: Any, seconds: int) -> None:
+    body = f"Too many requests came from your address. Try again in {seconds} s.\n".encode()
+    headers = [
+        (b"Content-Type", b"text/plain; charset=utf-8"),
+        (b"Content-Length", b"%d" % len(body)),
+        (b"Retry-After", b"%d" % seconds),
+        (b"Cache-Control", b"no-store"),
+        (b"Connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 429, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
