@@ -144,7 +144,7 @@ def secret_key(name: str, kept_in: Path) -> str:
             raise ImproperlyConfigured(f"{name} must have at least {least} characters, not {len(key)}.")
         return key
     if not kept_in.exists():
-        kept_in.parent.mkdir(parents=True, exist_ok=True)
+        kept_in.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_once(kept_in, secrets.token_urlsafe(50))
     if kept := kept_in.read_text().strip():
         return kept

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,60 @@ def services() -> dict[str, str]:
     _, _, rest = text("deploy/compose.yaml").partition("\nservices:\n")
     part, _, _ = rest.partition("\nnetworks:\n")
     return dict(re.findall(r"^  (\w+):\n((?:(?:    .*)?\n)+)", part, re.MULTILINE))
+
+
+def networks() -> dict[str, str]:
+    """The networks of compose.yaml, each with its lines."""
+    _, _, rest = text("deploy/compose.yaml").partition("\nnetworks:\n")
+    part, _, _ = rest.partition("\nvolumes:\n")
+    return dict(re.findall(r"^  (\w+):\n((?:(?:    .*)?\n)+)", part, re.MULTILINE))
+
+
+def fixed() -> Iterator[tuple[str, IPv4Address]]:
+    """The addresses that services of compose.yaml have for good, each with its network."""
+    for lines in services().values():
+        for network, address in re.findall(r"^      (\w+):\n        ipv4_address: (\S+)$", lines, re.MULTILINE):
+            yield network, IPv4Address(address)
+
+
+def test_nobody_else_gets_a_fixed_address() -> None:
+    """What starts first gets the lowest free address of the range that is dealt out: no fixed one may be there."""
+    found = dict(fixed())
+    assert found
+    for network, address in found.items():
+        lines = networks()[network]
+        ranges = {name: IPv4Network(found) for name, found in re.findall(r"(subnet|ip_range): (\S+)", lines)}
+        subnet, dealt_out = ranges["subnet"], ranges["ip_range"]
+        assert dealt_out.subnet_of(subnet)
+        assert address in subnet
+        assert address not in dealt_out
+        # The first is the gateway, if no other is named; the last is everybody's.
+        assert address not in (subnet.network_address, subnet[1], subnet.broadcast_address)
+        # Each process of each service has one, and some are left for those that are replaced.
+        assert dealt_out.num_addresses > 10 * len(services())
+
+
+def test_the_proxy_that_is_believed_is_the_proxy() -> None:
+    """CHAT_PROXIES names the proxy's fixed address and nobody else's: whoever has it may say whose address is whose."""
+    (named,) = re.findall(r"CHAT_PROXIES: (\S+)", text("deploy/compose.yaml"))
+    (address,) = re.findall(r"ipv4_address: (\S+)", services()["proxy"])
+    assert named == address
+
+
+def test_beside_a_proxy_on_the_machine_its_own_address_is_believed() -> None:
+    """nginx asks the chat where it listens by default, and comes from there: the addresses of one machine."""
+    (named,) = re.findall(r"^CHAT_PROXIES=(\S+)$", text("deploy/chat.env"), re.MULTILINE)
+    upstreams = re.findall(r"^    server (\S+):(\d+)", text("deploy/nginx.conf"), re.MULTILINE)
+    assert upstreams
+    for host, port in upstreams:
+        assert (host, port) == (named, "8000")
+    assert "{$NODES:127.0.0.1:8000}" in text("deploy/Caddyfile")
+
+
+def test_the_proxies_say_what_clients_can_t_make_up() -> None:
+    """nginx sets the header anew; Caddy does so for all whom it was not told to trust."""
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in text("deploy/nginx.conf")
+    assert "trusted_proxies" not in text("deploy/Caddyfile")
 
 
 # --- The proxies ---

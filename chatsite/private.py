@@ -1,0 +1,63 @@
+"""What a site keeps is its own: session keys, private messages, the secret key are in the files that it writes."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from stat import S_IMODE, S_ISDIR, S_ISREG
+
+logger = logging.getLogger("chatsite")
+
+PUBLIC = frozenset({"", "check", "collectstatic", "compilemessages", "help", "makemessages", "makemigrations"})
+PUBLIC |= {"chat_protocol", "pytest", "startapp", "startproject", "test"}
+"""Commands that write what others read, code and static files, or nothing; "" is a server that imported us."""
+FOLDER, FILE = 0o700, 0o600
+BESIDE = ("", "-wal", "-shm", "-journal")
+"""What SQLite's files are called: the database's name, and this."""
+
+
+def umask_for(command: str) -> None:
+    """What the command makes from here on only its user reads: the database, exports, logs."""
+    if command not in PUBLIC:
+        os.umask(0o077)
+
+
+def tighten(folder: Path, database: str = "") -> None:
+    """Take from others what they may do with the site's folder and what is in it, and with an SQLite database.
+
+    Of one that is elsewhere the group keeps its rights: they are its operator's decision.
+    """
+    changed = [path for path in _of_folder(folder.resolve()) if _narrow(path, FOLDER if path.is_dir() else FILE)]
+    if database and Path(database).parent != folder:
+        changed += [path for path in _of_database(database) if _narrow(path, 0o770)]
+    if changed:
+        logger.warning("others could read %s: not any more", _named(changed))
+
+
+def _of_folder(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield folder
+        # Deeper ones are shut in with it.
+        yield from folder.iterdir()
+
+
+def _of_database(name: str) -> Iterator[Path]:
+    return (Path(name + end) for end in BESIDE)
+
+
+def _narrow(path: Path, most: int) -> bool:
+    """Take away all rights beyond these. False where there were none, or where the file is not ours to change."""
+    try:
+        status = path.lstat()
+        mode = S_IMODE(status.st_mode)
+        if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)) or not mode & ~most:
+            return False
+        path.chmod(mode & most)
+    except OSError:
+        # It is gone meanwhile, another user's, or on a disk that is only read.
+        return False
+    return True
+
+
+def _named(paths: Iterable[Path]) -> str:
+    return ", ".join(map(str, paths))
