@@ -66,9 +66,32 @@ async def reading(call: Callable[[], T]) -> T:
     return await _patiently(_readers, _twice, call)
 
 
+class Busy:
+    """Since when the thread that writes is at what it does, in monotonic seconds; None: it waits for something."""
+
+    since: float | None = None
+
+
+_busy = Busy()
+
+
+def writes_for() -> float:
+    """Seconds that the thread that writes has been at one thing."""
+    since = _busy.since
+    return time.monotonic() - since if since is not None else 0.0
+
+
+def _timed(call: Callable[[], T]) -> T:
+    _busy.since = time.monotonic()
+    try:
+        return _guarded(call)
+    finally:
+        _busy.since = None
+
+
 async def writing(call: Callable[[], T]) -> T:
     """As ``reading``, on the one thread that writes: in the order of the calls, but for those that meet a lock."""
-    return await _patiently(_writer, _guarded, call)
+    return await _patiently(_writer, _timed, call)
 
 
 async def _patiently(pool: ThreadPoolExecutor, guard: Callable[[Callable[[], T]], T], call: Callable[[], T]) -> T:

@@ -10,6 +10,8 @@ from django.http import Http404, HttpResponse
 from django.urls import reverse
 
 from chat import views
+from chat.hub import Hub
+from chat.loops import of_this_loop
 from chatsite.pages import Pages
 
 Scope = dict[str, Any]
@@ -45,6 +47,8 @@ async def _answer(view: Any, request: ASGIRequest) -> HttpResponse | None:
         elif view is views.healthz:
             response = view(request)
         else:
+            # It tells of the layer, which nobody has asked where there was no socket yet.
+            of_this_loop(Hub).follow()
             # It waits for the database, which may be away.
             response = await to_thread(view, request)
     except Http404:

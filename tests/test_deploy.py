@@ -75,7 +75,7 @@ def test_nobody_else_gets_a_fixed_address() -> None:
 
 
 def test_the_proxy_that_is_believed_is_the_proxy() -> None:
-    """CHAT_PROXIES names the proxy's fixed address and nobody else's: whoever has it may say whose address is whose."""
+    """CHAT_PROXIES names its fixed address and no other: whoever has one may say whose address is whose."""
     (named,) = re.findall(r"CHAT_PROXIES: (\S+)", text("deploy/compose.yaml"))
     (address,) = re.findall(r"ipv4_address: (\S+)", services()["proxy"])
     assert named == address

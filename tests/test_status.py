@@ -1,20 +1,23 @@
 """What programs ask: whether the process is ready, and its numbers."""
 
+import asyncio
 import json
+import os
 from threading import Event
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import AsyncClient, Client, override_settings
-from doubles import Outage
+from doubles import Outage, until
 from helpers import PATIENCE, CommunicatorPersona
 from pytest_django import Settings
 from scraped import Numbers
 
-from chat import models
+from chat import database, models
 from chat.collector import Collector
 from chat.conf import chat_settings
-from chat.hub import Hub
+from chat.hub import Hub, LayerState
 from chat.loops import everywhere, of_this_loop
 from chat.views import readiness
 from chat.views.readiness import Question
@@ -55,27 +58,107 @@ class Hung:
         return True
 
 
+async def heard(hub: Hub) -> None:
+    """The layer has brought a beat."""
+    hub.follow()
+    await until(lambda: hub.layer is LayerState.OK)
+
+
 def told(response: Any) -> tuple[int, dict[str, Any]]:
     return response.status_code, json.loads(response.content)
 
 
-ALL_WELL = {"ready": True, "database": "ok", "layer": "ok", "draining": False}
+ALL_WELL = {"ready": True, "database": "ok", "layer": "ok", "log": "ok", "draining": False}
+# In a process that has no hub yet.
+NO_HUB = {**ALL_WELL, "layer": "unknown"}
 
 
 def test_all_is_well(client: Client) -> None:
     """200, not to be kept by anybody on the way."""
     response = client.get("/readyz")
-    assert told(response) == (200, ALL_WELL)
+    assert told(response) == (200, NO_HUB)
     assert "no-store" in response["Cache-Control"]
-    assert told(client.get("/readyz?strict")) == (200, ALL_WELL)
 
 
 def test_a_database_that_is_away_is_told(client: Client, outage: Outage) -> None:
     """503, as long as it is; then 200 again."""
     with outage.begin():
-        assert told(client.get("/readyz")) == (503, {**ALL_WELL, "ready": False, "database": "away"})
+        assert told(client.get("/readyz")) == (503, {**NO_HUB, "ready": False, "database": "away"})
     readiness._database._asked -= readiness.FRESH
-    assert told(client.get("/readyz")) == (200, ALL_WELL)
+    assert told(client.get("/readyz")) == (200, NO_HUB)
+
+
+@pytest.mark.parametrize("of", ["user_version", "UPDATE", "txid_current"])
+def test_a_database_that_takes_nothing_is_told(client: Client, outage: Outage, of: str) -> None:
+    """It answers every question, and no message could be written."""
+    if (of == "user_version") != (connection.vendor == "sqlite"):
+        pytest.skip("the other database is asked otherwise")
+    with outage.begin(of=of):
+        assert told(client.get("/readyz")) == (503, {**NO_HUB, "ready": False, "database": "unwritable"})
+    readiness._database._asked -= readiness.FRESH
+    assert told(client.get("/readyz")) == (200, NO_HUB)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the disk of a server of its own")
+def test_a_disk_that_is_nearly_full_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written may go into space that the file has already: the next checkpoint fails."""
+    plain = os.statvfs
+
+    def statvfs(path: Any) -> os.statvfs_result:
+        found = plain(path)
+        return os.statvfs_result([*found[:4], readiness.SPARE // found.f_frsize - 1, *found[5:]])
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    assert told(client.get("/readyz")) == (503, {**NO_HUB, "ready": False, "database": "full"})
+
+
+def test_a_migration_that_is_missing_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new version beside the database of the old one; once all are there nobody asks any more."""
+    monkeypatch.setattr(readiness, "_migrated", [])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, applied FROM django_migrations WHERE app = 'chat' ORDER BY name DESC")
+        name, applied = cursor.fetchone()
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'chat' AND name = %s", [name])
+    try:
+        assert told(client.get("/readyz")) == (503, {**NO_HUB, "ready": False, "database": "old"})
+    finally:
+        with connection.cursor() as cursor:
+            values = ["chat", name, applied]
+            cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, %s)", values)
+    readiness._database._asked -= readiness.FRESH
+    assert told(client.get("/readyz")) == (200, NO_HUB)
+    assert readiness._migrated
+
+
+def test_probes_leave_nothing_behind(client: Client) -> None:
+    """What is written to see whether it can be is no row."""
+    before = [model.objects.count() for model in (models.Room, models.Message)]
+    assert client.get("/readyz").status_code == 200
+    assert [model.objects.count() for model in (models.Room, models.Message)] == before
+
+
+async def test_a_thread_that_hangs_at_the_log_is_told(
+    async_client: AsyncClient, alice: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver may wait for ever, and with it all that anybody says."""
+    await heard(of_this_loop(Hub))
+    goes_on, begun = Event(), Event()
+    monkeypatch.setattr(readiness, "STUCK", 0.0)
+
+    def hang() -> None:
+        begun.set()
+        goes_on.wait(PATIENCE)
+
+    writing = asyncio.ensure_future(database.writing(hang))
+    await asyncio.to_thread(begun.wait, PATIENCE)
+    try:
+        assert told(await async_client.get("/readyz")) == (503, {**ALL_WELL, "ready": False, "log": "stuck"})
+    finally:
+        goes_on.set()
+        await writing
+    monkeypatch.setattr(readiness, "STUCK", 0.000_1)
+    assert database.writes_for() == 0.0
+    assert told(await async_client.get("/readyz")) == (200, ALL_WELL)
 
 
 def test_a_database_without_our_tables_is_away(client: Client, outage: Outage) -> None:
@@ -88,10 +171,10 @@ def test_a_database_that_hangs_hangs_nobody(client: Client, hangs: Hung, monkeyp
     """It is asked once, however many ask us, and whoever comes later than its time is answered at once."""
     monkeypatch.setattr(readiness, "PATIENCE", 0.2)
     for _ in range(3):
-        assert told(client.get("/readyz")) == (503, {**ALL_WELL, "ready": False, "database": "away"})
+        assert told(client.get("/readyz")) == (503, {**NO_HUB, "ready": False, "database": "away"})
     monkeypatch.setattr(readiness, "PATIENCE", 20.0)
     hangs.answers.set()
-    assert told(client.get("/readyz")) == (200, ALL_WELL)
+    assert told(client.get("/readyz")) == (200, NO_HUB)
     assert hangs.asked == 1
 
 
@@ -101,7 +184,7 @@ def test_a_question_that_hangs_is_given_up(client: Client, hangs: Hung, monkeypa
     assert client.get("/readyz").status_code == 503
     monkeypatch.setattr(readiness, "PATIENCE", 20.0)
     readiness._database._asked -= readiness.GIVEN_UP
-    assert told(client.get("/readyz")) == (200, ALL_WELL)
+    assert told(client.get("/readyz")) == (200, NO_HUB)
     assert hangs.asked == 2
     hangs.answers.set()
 
@@ -111,6 +194,20 @@ def test_a_crowd_of_probes_is_one_question(client: Client, statements: list[str]
     for _ in range(20):
         assert client.get("/readyz").status_code == 200
     assert len([sql for sql in statements if "chat_room" in sql]) == 1
+
+
+async def test_a_layer_counts_as_there_when_it_has_brought_something(
+    async_client: AsyncClient, alice: Persona
+) -> None:
+    """Before that nobody knows, and who is strict waits for it."""
+    relay = of_this_loop(Hub)._relay
+    await heard(of_this_loop(Hub))
+    for strict in ("", "?strict"):
+        assert told(await async_client.get(f"/readyz{strict}")) == (200, ALL_WELL)
+    relay._heard = 0
+    unknown = {**ALL_WELL, "layer": "unknown"}
+    assert told(await async_client.get("/readyz")) == (200, unknown)
+    assert told(await async_client.get("/readyz?strict")) == (503, {**unknown, "ready": False})
 
 
 async def test_without_the_layer_it_is_ready(async_client: AsyncClient, alice: Persona) -> None:
@@ -123,6 +220,7 @@ async def test_without_the_layer_it_is_ready(async_client: AsyncClient, alice: P
 
 async def test_a_process_that_says_goodbye_is_not_ready(async_client: AsyncClient, alice: Persona) -> None:
     """Nobody should be sent to it any more."""
+    await heard(of_this_loop(Hub))
     of_this_loop(Hub).draining = True
     assert told(await async_client.get("/readyz")) == (503, {**ALL_WELL, "ready": False, "draining": True})
 

@@ -27,7 +27,7 @@ from chat.hub.comparison import RECONCILE, Comparison
 from chat.hub.gossip import Gossip, people_part
 from chat.hub.lateness import Lateness
 from chat.hub.openings import Openings
-from chat.hub.relay import Part, Relay, group_name, tell_from_outside
+from chat.hub.relay import LayerState, Part, Relay, group_name, tell_from_outside
 from chat.hub.room import REST, RETRY, STRETCH, TICK, OpenRoom
 from chat.hub.rules import Rules
 from chat.hub.sockets import PLAIN, Socket
@@ -44,6 +44,7 @@ __all__ = [
     "STRETCH",
     "TICK",
     "Hub",
+    "LayerState",
     "OpenRoom",
     "Part",
     "Socket",
@@ -86,6 +87,15 @@ class Hub:
     def is_alone(self) -> bool:
         """Is the channel layer away? Then what is said in other processes comes a little late."""
         return self._relay.is_away
+
+    @property
+    def layer(self) -> LayerState:
+        return self._relay.state
+
+    def follow(self) -> None:
+        """Be one of the hubs from now on, and find out how the layer is: before the first socket too."""
+        if not self._tasks:
+            self._begin()
 
     # --- Sockets come and go ---
 
@@ -284,17 +294,19 @@ class Hub:
         return room is None or bool(room.subscribed)
 
     async def _start(self) -> None:
-        if not self._tasks:
-            self._tasks = [
-                self._loop.create_task(work)
-                for work in (
-                    self._relay.receive(),
-                    self._comparison.run(),
-                    self._renew(),
-                    self.standstill.watch(),
-                )
-            ]
+        self.follow()
         await self._relay.started()
+
+    def _begin(self) -> None:
+        self._tasks = [
+            self._loop.create_task(work)
+            for work in (
+                self._relay.receive(),
+                self._comparison.run(),
+                self._renew(),
+                self.standstill.watch(),
+            )
+        ]
 
     def _returned(self) -> None:
         """The layer is there again: it may have lost anything, memberships too."""

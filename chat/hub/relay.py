@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from enum import StrEnum
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -40,6 +41,16 @@ SILENT = 3.0
 
 Part: TypeAlias = tuple[Any, ...]
 """A piece of news for a room, as a layer carries it: what it is, and the rest (chat.hub.Hub hears it)."""
+
+
+class LayerState(StrEnum):
+    """How the layer is, as far as a hub knows."""
+
+    # It brings what it is given.
+    OK = "ok"
+    AWAY = "away"
+    # No beat has come back yet, and none is overdue.
+    UNKNOWN = "unknown"
 
 
 class Relay:
@@ -80,6 +91,12 @@ class Relay:
         # The numbers of the last beat that was sent, of the last that came back, and of the first that proves
         # that the layer is there again.
         self._beat = self._heard = self._proof = 0
+
+    @property
+    def state(self) -> LayerState:
+        if self.is_away:
+            return LayerState.AWAY
+        return LayerState.OK if self._heard else LayerState.UNKNOWN
 
     # --- Out ---
 

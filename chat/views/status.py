@@ -25,16 +25,17 @@ def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 a view's sign
 @takes("GET", "HEAD")
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Should people be sent here? 200, or 503 where the database does not answer or the process says goodbye.
+    """Should people be sent here? 200, or 503 where nothing can be written or the process says goodbye.
 
     Without the channel layer the chat goes on, so that is 200; with ``?strict`` 503.
     """
     now = readiness()
-    ready = now.database and not now.draining and (now.layer or "strict" not in request.GET)
+    ready = now.is_ready(strict="strict" in request.GET)
     told = {
         "ready": ready,
-        "database": "ok" if now.database else "away",
-        "layer": "ok" if now.layer else "away",
+        "database": now.database,
+        "layer": now.layer,
+        "log": "ok" if now.log else "stuck",
         "draining": now.draining,
     }
     return JsonResponse(told, status=200 if ready else 503)

@@ -13,6 +13,7 @@ from daphne.ws_protocol import WebSocketFactory
 from twisted.internet import defer, reactor
 from twisted.internet.error import ReactorNotRunning
 
+from chat.hub import Hub
 from chat.lanes import WIRE
 from chat.loops import close_this_loop, of_this_loop
 from chat.presence import Presence
@@ -144,7 +145,7 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
             self._take_over(self._listener)
         loop = asyncio.get_event_loop()
         # The others need not wait for our first visitor to know of us, nor we to know of them.
-        loop.call_soon(lambda: of_this_loop(Presence).follow())
+        loop.call_soon(_follow)
         if self._beside:
             self._companion = loop.create_task(self._beside(self))
 
@@ -191,6 +192,11 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
         if self._companion:
             self._companion.cancel()
         return super().kill_all_applications()
+
+
+def _follow() -> None:
+    of_this_loop(Hub).follow()
+    of_this_loop(Presence).follow()
 
 
 async def _close_up() -> None:

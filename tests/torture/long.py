@@ -49,7 +49,7 @@ def main() -> int:
 
 def _keep(report: Report, history: History, log: Log, folder: Path) -> str:
     """All that was recorded, and the logs of the servers in the order of their lives."""
-    DUMP.mkdir(exist_ok=True)
+    DUMP.mkdir(mode=0o700, exist_ok=True)
     path = DUMP / f"torture-{report.seed}.jsonl"
     dump(report, history, log, path)
     for number, each in enumerate(sorted(folder.glob("*.log"))):
