@@ -8,9 +8,10 @@ from stat import S_IMODE, S_ISDIR, S_ISREG
 
 logger = logging.getLogger("chatsite")
 
-PUBLIC = frozenset({"", "check", "collectstatic", "compilemessages", "help", "makemessages", "makemigrations"})
+PUBLIC = frozenset({"", "check", "collectstatic", "compilemessages", "help", "makemessages"})
 PUBLIC |= {"chat_protocol", "pytest", "startapp", "startproject", "test"}
-"""Commands that write what others read, code and static files, or nothing; "" is a server that imported us."""
+"""Commands that write what others read, static files or texts, or nothing; "" is a server that imported us.
+Not makemigrations: it asks the database what it has, and so makes one where there is none."""
 FOLDER, FILE = 0o700, 0o600
 BESIDE = ("", "-wal", "-shm", "-journal")
 """What SQLite's files are called: the database's name, and this."""
