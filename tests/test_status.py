@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import sqlite3
+from contextlib import closing
 from threading import Event
 from typing import Any
 
@@ -99,6 +101,15 @@ def test_a_database_that_takes_nothing_is_told(client: Client, outage: Outage, o
     assert told(client.get("/readyz")) == (200, NO_HUB)
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="as another program locks a file")
+def test_a_database_that_somebody_writes_to_is_there(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That ends, and what can be read is shown meanwhile."""
+    monkeypatch.setattr(readiness, "LOCKED", 1)
+    with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert told(client.get("/readyz")) == (200, NO_HUB)
+
+
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the disk of a server of its own")
 def test_a_disk_that_is_nearly_full_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written may go into space that the file has already: the next checkpoint fails."""
@@ -189,8 +200,11 @@ def test_a_question_that_hangs_is_given_up(client: Client, hangs: Hung, monkeypa
     hangs.answers.set()
 
 
-def test_a_crowd_of_probes_is_one_question(client: Client, statements: list[str]) -> None:
-    """An answer holds for a second."""
+def test_a_crowd_of_probes_is_one_question(
+    client: Client, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer holds for a second; here for longer, for the machine may stand still."""
+    monkeypatch.setattr(readiness, "FRESH", 600.0)
     for _ in range(20):
         assert client.get("/readyz").status_code == 200
     assert len([sql for sql in statements if "chat_room" in sql]) == 1

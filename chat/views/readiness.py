@@ -1,6 +1,7 @@
 """Can this process serve? What it needs of others, asked within a bound."""
 
 import os
+import sqlite3
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Database(StrEnum):
     OK = "ok"
     # It does not answer, or not with our tables.
     AWAY = "away"
-    # It answers, and takes nothing: it may only be read, somebody holds it, its disk is full.
+    # It answers, and takes nothing: it may only be read, or nothing can be written to its disk.
     UNWRITABLE = "unwritable"
     FULL = "full"
     # A migration of ours is missing.
@@ -88,9 +89,17 @@ def _look() -> Database:
         return Database.FULL
     try:
         _write()
-    except Error:
-        return Database.UNWRITABLE
+    except Error as error:
+        # Somebody else writes: that ends. Who says something meanwhile is told ``busy``.
+        if not _is_locked(error):
+            return Database.UNWRITABLE
     return Database.OK if _is_migrated() else Database.OLD
+
+
+def _is_locked(error: Error) -> bool:
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    # Its lowest byte; the others say more.
+    return database.is_locked(error) or (code is not None and code & 0xFF == sqlite3.SQLITE_BUSY)
 
 
 def _write() -> None:

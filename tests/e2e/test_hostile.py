@@ -248,10 +248,10 @@ def refused(server: Server, source: str, count: int, *lines: str) -> int:
 
 
 def test_who_connects_too_often_is_refused_and_nobody_else(site: Server) -> None:
-    """200 at once by default, and 20 a second; the log has a line of it, not one each."""
+    """400 at once by default, and 20 a second; the log has a line of it, not one each."""
     start = time.monotonic()
     turned_away = refused(site, "127.0.0.9", 600)
-    most = 200 + 20 * (time.monotonic() - start) + 1
+    most = 400 + 20 * (time.monotonic() - start) + 1
     assert 600 - turned_away <= most
     assert turned_away
     assert refused(site, "127.0.0.1", 3) == 0
@@ -282,6 +282,17 @@ def test_a_proxy_s_clients_are_told_apart(site: Server) -> None:
 def test_without_limits_everybody_may_connect(start: Start) -> None:
     """For benchmarks."""
     assert refused(start("daphne", CHAT_CONNECT_BURST="1", CHAT_CONNECT_RATE="0.01"), "127.0.0.9", 50) == 0
+
+
+def test_requests_of_one_connection_are_counted(start: Start) -> None:
+    """Who asks for too many pages is told so, and the connection ends. Others notice nothing."""
+    server = start("daphne", CHAT_LIMITS="on", CHAT_REQUEST_BURST="100", CHAT_REQUEST_RATE="0.1")
+    answered = ask(server, head(server, path="/whoami") * 15, "127.0.0.9")
+    assert re.findall(rb"HTTP/1\.1 (\d+)", answered) == [b"200"] * 10 + [b"429"]
+    assert re.search(rb"\r\nRetry-After: \d+\r\n", answered)
+    assert ask(server, head(server, "Connection: close"), "127.0.0.9").startswith(b"HTTP/1.1 429 ")
+    assert ask(server, head(server, "Connection: close"), "127.0.0.1").startswith(b"HTTP/1.1 200 ")
+    assert server.said().count("429") == 0
 
 
 # --- Handshakes ---
@@ -476,6 +487,8 @@ def test_the_log_can_be_believed(start: Start, kind: str) -> None:
     """Nobody can write lines of their own into it, or steer the terminal that shows it; and it keeps secrets."""
     server = start(kind, PORT=str(free_port()))
     before = server.said()
+    for path in ("/", "/room/", "/static/"):
+        ask(server, head(server, "Connection: close", path=path + "a" * 15_000))
     nasty = "/a%0D%0A2026-01-01 00:00:00,000 CRITICAL root: forged%1B[31m?token=SECRET".replace(" ", "%20")
     for request in (
         head(server, "Connection: close", path=nasty),
@@ -496,5 +509,6 @@ def test_the_log_can_be_believed(start: Start, kind: str) -> None:
             assert connection.recv(65_536)
     said = server.said().removeprefix(before)
     assert "SECRET" not in said
+    assert max(map(len, said.split("\n"))) < 1_500
     assert all(line.isprintable() for line in said.split("\n")), said
     assert "\n2026-01-01 00:00:00,000" not in said

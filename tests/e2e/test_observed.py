@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -222,6 +223,31 @@ def ask(connection: http.client.HTTPConnection) -> tuple[int, dict[str, Any]]:
     connection.request("GET", "/readyz")
     response = connection.getresponse()
     return response.status, json.loads(response.read())
+
+
+@pytest.mark.parametrize("kind", ["refuses", "hangs"])
+async def test_no_layer_is_well_before_it_has_brought_something(start: Start, kind: str) -> None:
+    """A new process beside a Redis that is gone, or that takes everything and answers nothing, never says so."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        if kind == "refuses":
+            listener.close()
+        server = start("daphne", REDIS_URL=f"redis://127.0.0.1:{port}/0")
+        status, told = ready(server)
+        assert (status, told["layer"] in {"unknown", "away"}) == (200, True), told
+        assert ready(server, "?strict")[0] == 503
+        await becomes(server, 200, layer="away")
+
+
+async def test_a_process_that_can_write_nothing_is_not_ready(start: Start) -> None:
+    """As on a full disk: it is asked by writing, not by reading."""
+    server = start("daphne")
+    await becomes(server, 200, database="ok", layer="ok")
+    before = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+    await becomes(server, 503, database="unwritable")
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, before)
+    await becomes(server, 200, database="ok")
 
 
 # --- Log lines ---
