@@ -6,6 +6,7 @@ Twisted bounds a head's size: 16 KiB in all, 500 headers. Its timeout, 60 s, sta
 import dataclasses
 import math
 import re
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
@@ -182,26 +183,29 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def process(self) -> Any:
         self.requestHeaders.removeHeader(ROOT_PATH)
         if not self._has_one_host() or not self._take_target():
-            return self.basic_error(
-                400, b"Bad Request", "The request names no host, or no target, or two of them."
-            )
+            return self._refuse(400, "The request names no host, or no target, or two of them.")
         if self.method == b"CONNECT" or self.uri == b"*":
             self.setHeader(b"Allow", METHODS)
-            return self.basic_error(405, b"Method Not Allowed", "The server itself takes no requests.")
+            return self._refuse(405, "The server itself takes no requests.")
         upgrade = self.requestHeaders.hasHeader(b"Upgrade")
         wait = self._wait() if upgrade else 0.0
         if wait:
             tally.connects_refused[Reason.RATE] += 1
             self.setHeader(b"Retry-After", str(math.ceil(wait)).encode())
-            return self.basic_error(429, b"Too Many Requests", "Too many connections from your address.")
+            return self._refuse(429, "Too many connections from your address.")
         if upgrade and not self._can_be_upgraded():
-            return self.basic_error(400, b"Bad Request", "Not a WebSocket handshake.")
+            return self._refuse(400, "Not a WebSocket handshake.")
         channel = self.channel
         answered = super().process()
         if self.transport is None:
             # It was upgraded.
             channel.part()
         return answered
+
+    def _refuse(self, status: int, reason: str) -> Any:
+        """Answer without the application, whose door counts requests: the next one costs a connection."""
+        self.setHeader(b"Connection", b"close")
+        return self.basic_error(status, HTTPStatus(status).phrase.encode(), reason)
 
     def _has_one_host(self) -> bool:
         """HTTP/1.1 must say which host it means, HTTP/1.0 may, and nothing may say two (RFC 9112, section 3.2)."""

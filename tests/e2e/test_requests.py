@@ -99,6 +99,17 @@ def test_a_host_is_one_and_is_a_host(site: Server, hosts: list[str], target: str
     assert status(ask(site, target, *hosts)) == 400
 
 
+def test_a_request_that_is_none_ends_its_connection(site: Server) -> None:
+    """The door counts requests behind it; what is refused before it costs a connection each."""
+    with connected(site) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n" * 100)
+        answer = b""
+        while data := connection.recv(65_536):
+            answer += data
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert status(answer) == 400
+
+
 @pytest.mark.parametrize("path", PROBES)
 @pytest.mark.parametrize(
     "host", ["10.0.0.7:8000", "evil.example", "my_service:8000", "[2001:db8::1]:80", "a.b.c."]
