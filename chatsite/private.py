@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISREG
 
@@ -36,10 +37,12 @@ def tighten(folder: Path, database: str = "") -> None:
 
 
 def _of_folder(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield folder
-        # Deeper ones are shut in with it.
-        yield from folder.iterdir()
+    # Another user's is shut to us, and nothing of ours is in it: root may have collected the static files.
+    with suppress(OSError):
+        if folder.is_dir():
+            yield folder
+            # Deeper ones are shut in with it.
+            yield from list(folder.iterdir())
 
 
 def _of_database(name: str) -> Iterator[Path]:

@@ -78,6 +78,17 @@ def test_what_is_not_there_or_not_ours_is_left(
     assert len(caplog.messages) == 1
 
 
+def test_another_user_s_folder_stops_no_start(local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root has collected the static files, and with it made a folder that the chat's user can't look into."""
+
+    def shut(_: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "iterdir", shut)
+    monkeypatch.setattr(Path, "chmod", shut)
+    private.tighten(local, str(local / "db.sqlite3"))
+
+
 def test_a_folder_behind_a_link_is_shut(tmp_path: Path, local: Path) -> None:
     """As where a volume is mounted elsewhere."""
     (tmp_path / "link").symlink_to(local)
