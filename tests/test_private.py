@@ -81,7 +81,7 @@ def test_what_is_not_there_or_not_ours_is_left(
 def test_another_user_s_folder_stops_no_start(local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root has collected the static files, and with it made a folder that the chat's user can't look into."""
 
-    def shut(_: Path) -> None:
+    def shut(*_: object, **__: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(Path, "iterdir", shut)
