@@ -207,6 +207,7 @@ class Relay:
 
     async def receive(self) -> None:
         """Deliver what comes, until cancelled."""
+        await self._name_us()
         while not self._channel:  # noqa: ASYNC110 until a renewal finds the layer there
             await asyncio.sleep(RETRY)
         for received in count(1):
