@@ -52,7 +52,7 @@ def _know(request: HttpRequest) -> None:
         know_guest()
 
 
-@require_safe
+@takes("GET", "HEAD")
 def called(request: HttpRequest, name: str) -> HttpResponse:
     """A room's address with what people call it, as they type it: the way to its slug."""
     slug = protocol.slug_of(name) if len(name) <= protocol.TITLE_LIMIT else None
