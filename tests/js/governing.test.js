@@ -159,7 +159,7 @@ test("After a second and a half the server is asked, once; the same person goes 
   signIn.check(); // another sign of the same
   clock.pass(1_499);
   assert.deepEqual(asked, []);
-  clock.pass(1_501);
+  clock.pass(1); // two signs of one thing are no reason to be slower
   await settle();
   assert.deepEqual([heard, asked.length], [["same"], 1]);
 });

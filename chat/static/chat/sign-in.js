@@ -32,11 +32,11 @@ export class SignIn {
     this.#backoff = new Backoff({random, ...AGAIN});
   }
 
-  /** The server closed the socket with 4401. */
+  /** The server closed the socket with 4401, or the browser has somebody else now. One may be a sign of the other. */
   check() {
+    if (this.#timer !== null) return; // it is asked soon anyway
     const delay = PATIENCE + (this.#asked ? this.#backoff.next() : 0);
     this.#asked = true;
-    this.#clock.clearTimeout(this.#timer);
     this.#timer = this.#clock.setTimeout(() => this.#ask(), delay);
   }
 
@@ -47,6 +47,7 @@ export class SignIn {
   }
 
   async #ask() {
+    this.#timer = null;
     const who = await this.#whoIsIt();
     if (who === null) this.check();
     else if (who.you === this.#you) this.#on.same();
