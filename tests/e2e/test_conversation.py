@@ -30,7 +30,7 @@ async def test_what_is_said_and_done_is_kept(start: Start) -> None:
         first = await bob.join("tea")
         for word in ("green", "black", "herbal"):
             await alice.say(f"{word} tea?", "tea", ref=word)
-        assert (await alice.say("again", "tea", ref="black")).id == 2
+        assert (await alice.say("black tea?", "tea", ref="black")).id == 2
         await bob.say("Black, please.", "tea", replyTo=2)
         await alice.send("edit", room="tea", id=1, content="white tea?")
         await alice.send("react", room="tea", id=4, emoji="👍")
