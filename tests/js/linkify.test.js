@@ -96,6 +96,8 @@ for (const [text, ...expected] of [
   ["https://example.com—and", "https://example.com"],
   ["https://example.com/a — b", "https://example.com/a"],
   ["https://example.com/a?!?!", "https://example.com/a"],
+  [`https://example.com${"에".repeat(400)}`, "https://example.com"],
+  [`https://${"a".repeat(300)}.com`],
   // Hosts: what people read is where they go, or it is no link.
   ["https://127.1/ https://0x7f.0.0.1 https://2130706433"],
   ["https://127.0.0.1:8000/x", "https://127.0.0.1:8000/x"],

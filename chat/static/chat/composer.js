@@ -1,3 +1,4 @@
+import {EnterKey, isComposing} from "./keyboard.js";
 import {characters, LIMIT} from "./protocol.js";
 import {isBlank, mended} from "./text.js";
 import {words} from "./words.js";
@@ -10,11 +11,15 @@ export function cleaned(text) {
   return mended(text.replace(/^\s*\n/, "").trimEnd(), LIMIT.CONTENT).trimEnd();
 }
 
-/** Where a message is written. Enter sends, Shift+Enter breaks the line, and an input method has both first. */
+/**
+ * Where a message is written. Enter sends and Shift+Enter breaks the line; on a phone Enter breaks it. An input method has
+ * both first.
+ */
 export class Composer {
   #field;
   #count;
   #button;
+  #enter;
   #on;
 
   /**
@@ -23,9 +28,10 @@ export class Composer {
    * @param {HTMLTextAreaElement} options.field
    * @param {HTMLElement} options.count
    * @param {HTMLButtonElement} options.button
+   * @param {HTMLElement} options.hint what Enter does
    * @param {object} options.on {send(text), typing(), changed(), up(): in the empty field, escape(): whether it meant something}
    */
-  constructor({form, field, count, button, on}) {
+  constructor({form, field, count, button, hint, on}) {
     this.#field = field;
     this.#count = count;
     this.#button = button;
@@ -34,6 +40,8 @@ export class Composer {
       event.preventDefault();
       this.#send();
     });
+    this.#enter = new EnterKey(field, {onChange: () => this.#hint(hint)});
+    this.#hint(hint);
     field.addEventListener("keydown", (event) => this.#key(event));
     field.addEventListener("input", () => {
       this.#changed();
@@ -64,12 +72,18 @@ export class Composer {
     this.#draw();
   }
 
+  #hint(element) {
+    const {breaksLine} = this.#enter;
+    this.#field.enterKeyHint = breaksLine ? "enter" : "send";
+    element.hidden = breaksLine; // the button says what sends
+  }
+
   #key(event) {
-    // While an input method composes, Enter chooses its word; Safari tells it by the key code only.
-    if (event.isComposing || event.keyCode === 229) return;
-    if (event.shiftKey || event.altKey) return;
-    if (event.key === "Enter") this.#send();
-    else if (event.key === "ArrowUp" && this.text === "") this.#on.up();
+    if (isComposing(event) || event.shiftKey || event.altKey) return;
+    if (event.key === "Enter") {
+      if (this.#enter.breaksLine && !event.ctrlKey && !event.metaKey) return;
+      this.#send();
+    } else if (event.key === "ArrowUp" && this.text === "") this.#on.up();
     else if (event.key !== "Escape" || !this.#on.escape()) return;
     event.preventDefault();
   }

@@ -3,6 +3,8 @@
  * arrow keys go from message to message. So the way through a page of a thousand messages is a few tabs long.
  */
 
+import {isComposing} from "./keyboard.js";
+
 const MESSAGE = "li[data-id]";
 
 /** Draw a row anew (`exchange` does it), and leave its guest (the toolbar) and the focus where they were. */
@@ -12,6 +14,7 @@ export function carryFocus(before, node, exchange) {
   const guests = before.querySelectorAll(":scope > [data-guest]");
   exchange();
   node.append(...guests);
+  node.classList.toggle("has-guest", guests.length > 0);
   if (!focused) return;
   const place = focused.dataset.focus;
   const same = place && node.querySelector(`[data-focus="${CSS.escape(place)}"]`);
@@ -28,7 +31,7 @@ export class RowFocus {
     list.addEventListener("focusin", ({target}) => this.#stay(target.closest(MESSAGE)));
     list.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.defaultPrevented) return;
+      if (event.defaultPrevented || isComposing(event)) return;
       if (event.key === "Escape") this.#leave(event, onLeave);
       else this.#key(event, onTop);
     });

@@ -10,10 +10,52 @@ export function fitAboveKeyboard() {
   });
 }
 
+/**
+ * Whether a key is the input method's: while it composes, Enter chooses its word and Escape gives it up. Safari tells it
+ * by the key code only.
+ */
+export function isComposing({isComposing: composing, keyCode}) {
+  return composing || keyCode === 229;
+}
+
+/** A dialog stays open where Escape was meant for the input method. */
+export function keepDialogs() {
+  let composing = false;
+  for (const type of ["compositionstart", "compositionend"]) {
+    document.addEventListener(type, () => (composing = type === "compositionstart"), {capture: true});
+  }
+  document.addEventListener("cancel", (event) => composing && event.preventDefault(), {capture: true});
+}
+
+/** Keys that only a real keyboard tells by their place. */
+const REAL = /^(?:Arrow|Tab|Escape|Control|Alt|Meta|Shift|Page|Home|End)/;
+
+/**
+ * Whether Enter starts a new line, as on phones, whose keyboards have no Shift+Enter. It does not where there is a
+ * mouse, or once a key came that only a real keyboard has.
+ */
+export class EnterKey {
+  /** @param {HTMLElement} field */
+  constructor(field, {onChange}) {
+    this.#touch = matchMedia("(pointer: coarse) and (hover: none)").matches && !matchMedia("(any-pointer: fine)").matches;
+    field.addEventListener("keydown", ({code}) => {
+      if (!this.#touch || !REAL.test(code)) return;
+      this.#touch = false;
+      onChange();
+    });
+  }
+
+  #touch;
+
+  get breaksLine() {
+    return this.#touch;
+  }
+}
+
 /** Call `then` at the key "/" where nobody writes. */
 export function onSlash(then) {
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || isComposing(event)) return;
     if (event.target.closest("input, textarea, select, dialog, [contenteditable]")) return;
     event.preventDefault();
     then();

@@ -41,7 +41,7 @@ export function hostEnd(text, start) {
   if (matched(USER, text, start)) return -1;
   const bracketed = matched(BRACKETED, text, start);
   const run = matched(RUN, text, start);
-  const host = bracketed || (run.length <= LONGEST ? readableHost(run) : "");
+  const host = bracketed || (run.length > LONGEST && ASCII.test(run) ? "" : readableHost(run.slice(0, LONGEST)));
   const end = start + host.length;
   if (!host || text[end] === DECODED) return -1;
   return end + matched(PORT, text, end).length;

@@ -45,7 +45,7 @@ export class MembersList {
   #member({username, role}) {
     const changeable = this.#standing.owns && this.#standing.about.kind !== "direct";
     const shown = changeable ? this.#roles(username, role) : make("span", {className: "quiet"}, ROLES[role]);
-    return make("li", {className: "member"}, make("bdi", {}, username), shown);
+    return make("li", {className: "member"}, make("bdi", {title: username}, username), shown);
   }
 
   #roles(username, role) {

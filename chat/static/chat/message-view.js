@@ -2,6 +2,7 @@
 
 import {classes, icon, make} from "./dom.js";
 import {ICONS} from "./icons.js";
+import {isLong} from "./folded.js";
 import {linkify} from "./linkify.js";
 import {hueOf} from "./presence.js";
 import {clockTime, wholeTime} from "./times.js";
@@ -11,7 +12,7 @@ import {beginning, reactors, words} from "./words.js";
 export const HUES = 8;
 
 /** @param {object} row of the kind "message" */
-export function drawMessage({message, quote, own, continued, marked}, {lasting}) {
+export function drawMessage({key, message, quote, own, continued, marked}, {lasting, unfolded}) {
   const {id, username, deleted = false, changing = []} = message;
   const changes = changing.some(({kind}) => kind !== "react");
   return make(
@@ -27,7 +28,7 @@ export function drawMessage({message, quote, own, continued, marked}, {lasting})
       "div",
       {className: "said"},
       quote && quotation(quote),
-      deleted ? make("p", {className: "text tombstone"}, words.deleted) : text(message),
+      ...(deleted ? [make("p", {className: "text tombstone"}, words.deleted)] : text(message, unfolded.has(key))),
       changes ? fate(changing.some(({kind}) => kind === "delete") ? words.deleting : words.saving) : null,
       message.reactions?.length ? reactions(message, lasting) : null,
     ),
@@ -37,7 +38,7 @@ export function drawMessage({message, quote, own, continued, marked}, {lasting})
 }
 
 /** @param {object} row of the kind "pending" */
-export function drawPending({entry, quote, continued}, {me}) {
+export function drawPending({key, entry, quote, continued}, {me, unfolded}) {
   return make(
     "li",
     {className: classes("message own pending", {continued, failed: entry.failed !== null}), ariaLive: "off"},
@@ -46,7 +47,7 @@ export function drawPending({entry, quote, continued}, {me}) {
       "div",
       {className: "said"},
       quote && quotation(quote),
-      text(entry),
+      ...text(entry, unfolded.has(key)),
       entry.failed === null ? fate(HELD[entry.held] ?? words.sending) : failure(entry),
     ),
     time(entry.at),
@@ -57,13 +58,20 @@ export function drawPending({entry, quote, continued}, {me}) {
 const HELD = {slow_mode: words.slow, too_many: words.held};
 
 function author(name) {
-  return make("span", {className: "author"}, make("bdi", {}, name));
+  return make("span", {className: "author", title: name}, make("bdi", {}, name));
 }
 
-function text({content, edited}) {
+/** The text; and, where it is long, the button that unfolds it. */
+function text({content, edited}, unfolded) {
   const parts = linkify(content).map((part) => (part.href ? link(part) : part.text));
   const note = edited && make("small", {className: "edited", title: wholeTime(edited)}, words.edited);
-  return make("div", {className: "text", dir: "auto"}, ...parts, ...(note ? [" ", note] : []));
+  const long = isLong(content);
+  const className = classes("text", {folded: long && !unfolded});
+  const shown = make("div", {className, dir: "auto"}, ...parts, ...(note ? [" ", note] : []));
+  if (!long) return [shown];
+  const dataset = {act: "unfold", focus: "unfold"};
+  const state = {type: "button", className: "small unfold", tabIndex: -1, ariaExpanded: String(unfolded)};
+  return [shown, make("button", {...state, dataset}, unfolded ? words.fold : words.unfold)];
 }
 
 function link({text: shown, href}) {
@@ -96,7 +104,7 @@ function quotation({id, message, gone}) {
     "button",
     {type: "button", className: "quote", tabIndex: -1, dataset},
     make("span", {className: "visually-hidden"}, words.inReplyTo),
-    make("bdi", {className: "quote-author"}, message.username),
+    make("bdi", {className: "quote-author", title: message.username}, message.username),
     " ",
     make("span", {className: "quote-text", dir: "auto"}, beginning(message)),
   );

@@ -1,5 +1,6 @@
 import {icon, make} from "./dom.js";
 import {ICONS} from "./icons.js";
+import {isComposing} from "./keyboard.js";
 import {HUES} from "./message-view.js";
 import {hueOf, whoIsHere} from "./presence.js";
 import {roomWords} from "./room-words.js";
@@ -96,7 +97,7 @@ export class PeopleView {
 
   #key(event) {
     const {name} = event.target.closest("li")?.dataset ?? {};
-    if (name === undefined || this.#unfolded !== name) return;
+    if (isComposing(event) || name === undefined || this.#unfolded !== name) return;
     if (event.key === "Escape") {
       this.#unfold(null);
       this.#buttonOf(name).focus();
@@ -118,7 +119,7 @@ export class PeopleView {
 
 function person({name, isMe = false, acts = [], unfolded = false}) {
   const dot = make("span", {className: "person-mark", ariaHidden: "true", dataset: {hue: hueOf(name, HUES)}});
-  const line = make("div", {className: "person-line"}, dot, make("bdi", {}, name));
+  const line = make("div", {className: "person-line"}, dot, make("bdi", {title: name}, name));
   if (isMe) line.append(" ", make("span", {className: "you"}, words.you));
   if (acts.length) line.append(more(name, unfolded));
   return make("li", {className: "person", dataset: {name}}, line, unfolded ? menu(name, acts) : null);

@@ -5,17 +5,19 @@ import {Attention} from "./attention.js";
 import {ChatClient} from "./client.js";
 import {Company} from "./company.js";
 import {Composer} from "./composer.js";
+import {copyAsSaid} from "./copying.js";
 import {elements, onFrame, write} from "./dom.js";
 import {Drafting} from "./drafting.js";
 import {Entrance} from "./entrance.js";
 import {Exits} from "./exits.js";
 import {RowFocus} from "./focus.js";
+import {turn} from "./folded.js";
 import {Governing} from "./governing.js";
 import {HistoryPages} from "./history.js";
 import {Intent} from "./intent.js";
 import {Journey} from "./journey.js";
 import {Keeping} from "./keeping.js";
-import {fitAboveKeyboard, onSlash} from "./keyboard.js";
+import {fitAboveKeyboard, keepDialogs, onSlash} from "./keyboard.js";
 import {LogEdges} from "./log-edges.js";
 import {LogView} from "./log-view.js";
 import {Quotes} from "./quotes.js";
@@ -115,6 +117,7 @@ const composer = new Composer({
   field: $("composer-text"),
   count: $("composer-count"),
   button: $("composer-send"),
+  hint: $("composer-hint"),
   on: {
     send,
     changed: () => drafting.changed(),
@@ -193,11 +196,13 @@ const exits = new Exits({client, config, entrance, governing, left: () => compan
 keeping.watch(() => exits.doubt());
 
 const drawLog = onFrame(drawNow);
+/** Keys of long messages that the reader unfolded. */
+const unfolded = new Set();
 
 function drawNow() {
   const marked = intent.message?.id ?? null;
   const rows = rowsOf(timeline, {quoteOf: quotes.of, line: reading.line, marked});
-  log.draw(rows, {live: timeline.window === null, me: timeline.me, lasting});
+  log.draw(rows, {live: timeline.window === null, me: timeline.me, lasting, unfolded});
   $("log").ariaBusy = String(history.loading === "around");
   toolbar.refresh();
   rowFocus.refresh();
@@ -244,6 +249,11 @@ function takeBack({kind, message, content, reason}) {
 const PRESSED = {
   more: (node) => toolbar.toggle(node),
   jump: (node, {to}) => journey.to(Number(to)),
+  unfold(node, _, button) {
+    const {key} = log.rowOf(node);
+    if (turn(node, button)) unfolded.add(key);
+    else unfolded.delete(key);
+  },
   react(node, {emoji}, button) {
     actions.react(log.rowOf(node).message, emoji, button.ariaPressed !== "true");
   },
@@ -374,5 +384,7 @@ drawNow();
 entrance.enter();
 saying.restore();
 fitAboveKeyboard();
+keepDialogs();
+copyAsSaid($("rows"));
 onSlash(() => search.open());
 if (matchMedia("(pointer: fine)").matches) composer.focus();

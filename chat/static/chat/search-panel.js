@@ -1,5 +1,6 @@
 import {make, write} from "./dom.js";
 import {excerpt} from "./found-words.js";
+import {isComposing} from "./keyboard.js";
 import {HUES} from "./message-view.js";
 import {hueOf} from "./presence.js";
 import {Sheet} from "./sheet.js";
@@ -99,7 +100,7 @@ export class SearchPanel {
   /** Down from the field to what was found, up and down in it. */
   #key(event) {
     const step = {ArrowDown: 1, ArrowUp: -1}[event.key];
-    if (!step || event.isComposing) return;
+    if (!step || isComposing(event)) return;
     const stops = [this.#elements.searchText, ...this.#elements.searchResults.querySelectorAll("button")];
     const next = stops[stops.indexOf(document.activeElement) + step];
     if (!stops.includes(document.activeElement)) return;
@@ -112,7 +113,7 @@ function result(message, query) {
   const {id, username, timestamp, content} = message;
   const parts = excerpt(content, query).map(({text, found}) => (found ? make("mark", {}, text) : text));
   const time = make("time", {dateTime: new Date(timestamp).toISOString()}, shortTime(timestamp));
-  const author = make("bdi", {className: "result-author", dataset: {hue: hueOf(username, HUES)}}, username);
+  const author = make("bdi", {className: "result-author", title: username, dataset: {hue: hueOf(username, HUES)}}, username);
   const button = make(
     "button",
     {type: "button", className: "result", dataset: {id}},

@@ -1,3 +1,5 @@
+import {isComposing} from "./keyboard.js";
+
 /** A panel that a button opens: beside the messages, or, where there is no room for it, over them. */
 export class Sheet {
   #panel;
@@ -29,12 +31,15 @@ export class Sheet {
   show(open, {refocus = true} = {}) {
     this.#toggle.setAttribute("aria-expanded", String(open));
     this.#panel.classList.toggle("open", open);
+    // The layout asks for this, for a look into the panel from outside would be repeated with each message.
+    this.#panel.parentElement.classList.toggle(`with-${this.#panel.id}`, open);
     if (open) this.#focus.focus();
     else if (refocus) this.#toggle.focus();
   }
 
   #key(event) {
-    if (event.key !== "Escape" || event.defaultPrevented || !this.open || ofDialog(event)) return;
+    if (event.key !== "Escape" || event.defaultPrevented || isComposing(event)) return;
+    if (!this.open || ofDialog(event)) return;
     event.preventDefault();
     this.show(false);
   }

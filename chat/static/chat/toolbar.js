@@ -1,4 +1,5 @@
 import {make} from "./dom.js";
+import {isComposing} from "./keyboard.js";
 import {has} from "./reactions.js";
 import {FACES} from "./toolbar-faces.js";
 
@@ -49,6 +50,7 @@ export class Toolbar {
   hide() {
     // The row has the focus then, unless that went elsewhere by itself.
     if (this.#bar.contains(document.activeElement)) this.#row.focus({preventScroll: true});
+    this.#row?.classList.remove("has-guest");
     this.#bar.remove();
     this.#face = "actions";
     this.#pinned = false;
@@ -116,6 +118,7 @@ export class Toolbar {
     this.hide();
     if (!this.#offered(node)) return;
     node.append(this.#bar);
+    node.classList.add("has-guest");
     this.#draw();
   }
 
@@ -183,6 +186,7 @@ export class Toolbar {
   }
 
   #key(event) {
+    if (isComposing(event)) return;
     const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
     if (step) this.#step(document.documentElement.dir === "rtl" ? -step : step);
     else if (event.key === "Escape" && this.#face !== "actions") this.#turnBack();

@@ -50,6 +50,8 @@ export const words = {
   sureToDelete: "Delete this message?",
   reallyDelete: "Delete it",
   keep: "Keep it",
+  unfold: "Show more",
+  fold: "Show less",
 
   replyTo: "Reply to ",
   inReplyTo: "In reply to ",
