@@ -84,9 +84,11 @@ def test_another_user_s_folder_stops_no_start(local: Path, monkeypatch: pytest.M
     def shut(*_: object, **__: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(Path, "iterdir", shut)
-    monkeypatch.setattr(Path, "chmod", shut)
-    private.tighten(local, str(local / "db.sqlite3"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", shut)
+        patched.setattr(Path, "chmod", shut)
+        private.tighten(local, str(local / "db.sqlite3"))
+    assert mode(local) == 0o755
 
 
 def test_a_folder_behind_a_link_is_shut(tmp_path: Path, local: Path) -> None:

@@ -415,6 +415,17 @@ def broken(text: str, at: int, length: int, instead: str) -> str:
     return text[:at] + instead + text[at + length :]
 
 
+@pytest.mark.parametrize(
+    "rest", ["", ",", ',"ref":', ',"a":}', ',"ref":"r"]', ',"\\ud800', ',"a":"\\ud800"}', ",1"]
+)
+@pytest.mark.parametrize("room", ["My Room", "Lobby", "\N{CYRILLIC SMALL LETTER KA}\N{CYRILLIC SMALL LETTER U}"])
+def test_a_bad_room_in_a_frame_that_can_not_be_read_is_refused(room: str, rest: str) -> None:
+    """Whether it has a slug can't be told then, and no error is met in looking for it."""
+    with pytest.raises(Invalid) as refused:
+        decode(f'{{"type":"join","room":"{room}"{rest}')
+    assert refused.value.code in {ErrorCode.BAD_FIELD, ErrorCode.BAD_JSON}
+
+
 @settings(max_examples=300)
 @given(text=texts | almost_commands | st.builds(broken, almost_commands, st.integers(0), st.integers(0, 3), texts))
 @example(text="\udfff")

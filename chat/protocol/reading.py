@@ -180,7 +180,9 @@ def _explain(error: str, envelope: _Envelope) -> Invalid:
         reason = f"must have 1 to {QUERY_LIMIT} characters"
     if field == "room" and "regex" in reason:
         reason = "must be 1-50 characters of a-z, 0-9, - and _, starting with a letter or digit"
-        slug = slug_of(envelope.room) if len(envelope.room) <= TITLE_LIMIT else None
+        room = envelope.room
+        # None where the frame is too broken to be read a second time.
+        slug = slug_of(room) if isinstance(room, str) and len(room) <= TITLE_LIMIT else None
         reason += f"; the slug of this name is {slug!r}" if slug else ""
     return Invalid(ErrorCode.BAD_FIELD, f"{field}: {reason}", field=field, ref=ref)
 
