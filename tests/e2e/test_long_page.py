@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_sco
 
 SMALL = {"viewport": {"width": 320, "height": 640}, "has_touch": True, "is_mobile": True}
 WIDE = {"viewport": {"width": 1280, "height": 800}}
+WIDEST = {"viewport": {"width": 1920, "height": 800}}
 LONG_NAME = "W" * NAME_LIMIT
 
 
@@ -167,7 +168,7 @@ async def test_what_is_copied_is_what_was_said(start: Start, visit: Visit) -> No
     assert await page.evaluate("navigator.clipboard.readText()") == "ell"
 
 
-@pytest.mark.parametrize("device", [WIDE, SMALL], ids=["wide", "phone"])
+@pytest.mark.parametrize("device", [WIDEST, WIDE, SMALL], ids=["widest", "wide", "phone"])
 async def test_nothing_lies_on_anything(start: Start, visit: Visit, device: dict[str, Any]) -> None:
     """The connection's state is beside the buttons, names are one line, and the title has its tails."""
     server = start("daphne")
@@ -182,7 +183,7 @@ async def test_nothing_lies_on_anything(start: Start, visit: Visit, device: dict
         buttons = [
             await box(button) for button in await page.locator(".head-button").all() if await button.is_visible()
         ]
-        parts = [await box(page.locator("#room-name")), await box(page.locator("#connection"))]
+        parts = [await box(page.locator("h1")), await box(page.locator("#connection"))]
         parts.append(await box(page.locator("#connection-shown, #connection-said").first))
         assert all(apart(part, button) for part in parts for button in buttons)
         assert await page.evaluate(
@@ -193,7 +194,7 @@ async def test_nothing_lies_on_anything(start: Start, visit: Visit, device: dict
             assert len(await name.get_attribute("title") or "") == NAME_LIMIT
         if not await page.locator("#people").is_visible():
             await page.locator("#people-toggle").click()
-        for name in await page.locator(".person bdi").all():
+        for name in await page.locator(".person bdi, .my-name").all():
             assert await height(name) < 30
         text, field = await box(row(page, "mine").locator(".said")), await box(page.locator("#composer-text"))
         assert abs(text[0] - field[0]) < 1

@@ -330,6 +330,7 @@ client.addEventListener("state", ({detail}) => {
 client.addEventListener("welcome", ({detail}) => {
   timeline.me = detail.username; // an account may have been renamed meanwhile
   write($("my-name"), detail.username);
+  $("my-name").parentElement.title = detail.username;
   timeline.startAt(detail.seq);
   epoch = detail.epoch;
   if (detail.read) reading.readElsewhere(detail.read);
