@@ -39,10 +39,11 @@ def is_sound(text: str, runs: list[str]) -> bool:
 def mended(text: str, limit: int) -> str:
     """The text without what cannot be seen and is of no use, of at most ``limit`` characters if it had no more."""
     text = _LINE_BREAK.sub("\n", text)
-    text = without_halves(_DROPPED.sub("", text))
-    text = _SELECTORS.sub(r"\1", _TAG.sub(lambda found: found[1] or "", text))
-    closed = _closed(text) if BIDI_CONTROL.search(text) else text
-    return closed if len(closed) <= limit else BIDI_CONTROL.sub("", text)
+    text = _DROPPED.sub("", without_halves(text))
+    text = _TAG.sub(lambda found: found[1] or "", text)
+    # Selectors come last: two may stand together only now.
+    closed = _SELECTORS.sub(r"\1", _closed(text) if BIDI_CONTROL.search(text) else text)
+    return closed if len(closed) <= limit else _SELECTORS.sub(r"\1", BIDI_CONTROL.sub("", text))
 
 
 def without_halves(text: str) -> str:

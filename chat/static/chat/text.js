@@ -40,12 +40,11 @@ export function isBlank(text) {
 export function mended(text, limit) {
   const whole = text
     .replace(LINE_BREAK, "\n")
+    .replace(SURROGATE, "\ufffd") // before what stands between two halves goes and they are one
     .replace(DROPPED, "")
-    .replace(SURROGATE, "\ufffd")
-    .replace(TAG, (_, flag = "") => flag)
-    .replace(MORE_SELECTORS, "$1");
-  const ended = closed(whole);
-  return [...ended].length <= limit ? ended : whole.replace(BIDI_CONTROL, "");
+    .replace(TAG, (_, flag = "") => flag);
+  const ended = closed(whole).replace(MORE_SELECTORS, "$1");
+  return [...ended].length <= limit ? ended : whole.replace(BIDI_CONTROL, "").replace(MORE_SELECTORS, "$1");
 }
 
 /** Each bidi control with its end, in the right order: what stands after the text keeps its direction. */
