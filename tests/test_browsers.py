@@ -351,6 +351,23 @@ async def test_it_is_told_how_many_share_an_address(alice: Persona, person: Ente
     assert await sharing(alice, "Nobody") == (0, False)
 
 
+async def test_it_is_told_who_is_known_by_their_address_alone(alice: Persona, person: Enter) -> None:
+    """A program without a session is somebody else with its next connection; a browser and an account are not."""
+    await account("Bob")
+    visitors = {"Gina": Browser(person), "Bob": Browser(person), "Robot": Browser(person), "Gus": Browser(person)}
+    await visitors["Gina"].choose("Gina")
+    await visitors["Bob"].sign_in("Bob")
+    await visitors["Gus"].choose("Guest of before")
+    visitors["Gus"].forget("sessionid")
+    for name, visitor in visitors.items():
+        await (await visitor.socket(name)).join(ROOM)
+    known = {}
+    for name in (*visitors, "Nobody"):
+        await alice.send("sharing", room=ROOM, username=name, ref="s")
+        known[name] = (await alice.expect(Sharing, ref="s")).known
+    assert known == {"Gina": True, "Bob": True, "Robot": False, "Gus": True, "Nobody": True}
+
+
 @pytest.mark.parametrize("named", [True, False])
 async def test_a_proxy_s_address_is_nobody_s(
     alice: Persona, person: Enter, settings: Settings, named: bool

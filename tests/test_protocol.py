@@ -584,7 +584,13 @@ SAID: dict[str, st.SearchStrategy[Outgoing]] = {
         ref=refs,
     ),
     "sharing": st.builds(
-        Sharing, **stamps, username=said_texts, others=numbers, restrictable=st.booleans(), ref=refs
+        Sharing,
+        **stamps,
+        username=said_texts,
+        others=numbers,
+        restrictable=st.booleans(),
+        known=st.booleans(),
+        ref=refs,
     ),
     "join": st.builds(Joined, **stamps, username=said_texts),
     "leave": st.builds(Left, **stamps, username=said_texts),

@@ -22,6 +22,7 @@ from chat.protocol import (
     clean_title,
     decode,
     is_emoji,
+    quoted,
     visible,
 )
 from chat.protocol.mending import mended
@@ -235,3 +236,23 @@ def test_what_is_on_a_message_can_be_taken_off() -> None:
     assert decode(json.dumps({"type": "react", "id": 1, "emoji": "\u00a7", "on": False})) == React(
         id=1, emoji="\u00a7", on=False
     )
+
+
+# --- Names in sentences ---
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Ann", "'Ann'"),
+        ("O'Brien", '"O\'Brien"'),
+        ("علی\u200cرضا", "'علی\u200cرضا'"),
+        ("ශ්\u200dරීමාලි", "'ශ්\u200dරීමාලි'"),
+        ("\U0001fac6 Bo", "'\U0001fac6 Bo'"),  # of Unicode 16
+        ("\U000323b0", "'\U000323b0'"),  # of Unicode 17
+        (f"An{RLO}n\x00\r\nB\ud83d", "'Ann B\ufffd'"),
+    ],
+)
+def test_a_sentence_has_a_name_as_people_see_it(name: str, shown: str) -> None:
+    """No escapes, whichever Unicode this Python knows; and nothing that turns or breaks the sentence."""
+    assert quoted(name) == shown

@@ -165,6 +165,15 @@ def test_the_subject_may_be_another_field(settings: Settings, alice: User) -> No
     assert refusal(own(sub=str(alice.pk))).message == SENTENCE
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["علی\u200cرض", "ශ්\u200dරීමාලි", "Ann \U0001fac6", "\U000323b0"])
+def test_a_subject_may_be_any_name(settings: Settings, name: str) -> None:
+    """Also one with joiners, or of a newer Unicode than this Python knows."""
+    trust(settings, USER_FIELD="username")
+    user = User.objects.create_user(name)
+    assert tokens.authenticate(own(sub=name))[0] == user
+
+
 @pytest.mark.parametrize("audience", ["chat", ["chat"], ["other", "chat"]])
 def test_the_audience_may_be_one_of_several(alice: User, audience: Any) -> None:
     """`aud` is a text or a list (RFC 7519, section 4.1.3)."""

@@ -21,6 +21,7 @@ from chat.auth import jwks, trusted
 from chat.auth.keys import HS256, Private
 from chat.conf import chat_settings
 from chat.protocol import BIGGEST, ErrorCode, Invalid
+from chat.protocol.text import CONTROL
 
 logger = logging.getLogger("chat.auth")
 
@@ -150,8 +151,8 @@ def _claims(payload: dict[str, Any]) -> Claims:
         if name in payload and not _is_time(payload[name]):
             raise _Refusal(f"its {name} is no time")
     subject, seal = payload["sub"], payload.get("hash")
-    if not subject or not subject.isprintable():
-        raise _Refusal("its sub is empty, or not printable")
+    if not subject or CONTROL.search(subject):
+        raise _Refusal("its sub is empty, or has control characters")
     if seal is not None and not (isinstance(seal, str) and seal.isascii()):
         raise _Refusal("its hash is no text of ours")
     return Claims(subject=subject, expires=float(payload["exp"]), hash=seal)

@@ -27,7 +27,7 @@ from chat.models import author_key
 from chat.presence import registry
 from chat.presence.others import Others
 from chat.presence.people import Claim, Comer, Entry, Person, RoomPresence, Seen, since_of
-from chat.protocol import ErrorCode, Invalid, Joined, Left, UserList
+from chat.protocol import ErrorCode, Invalid, Joined, Left, UserList, quoted
 
 __all__ = ["Claim", "Comer", "Entry", "Person", "Presence", "RoomPresence", "Seen"]
 
@@ -316,7 +316,7 @@ def _key_of(seen: Seen) -> str | UnsetType:
 
 def _taken(name: str) -> Invalid:
     return Invalid(
-        ErrorCode.NAME_TAKEN, f"username: {name!r} is taken in this room, choose another", field="username"
+        ErrorCode.NAME_TAKEN, f"username: {quoted(name)} is taken in this room, choose another", field="username"
     )
 
 

@@ -98,7 +98,7 @@ from chat.protocol.outgoing import (
 )
 from chat.protocol.reading import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, kept_at
 from chat.protocol.slugs import slug_of
-from chat.protocol.text import clean_name, clean_reason, clean_title, is_emoji, name_key, shown, visible
+from chat.protocol.text import clean_name, clean_reason, clean_title, is_emoji, name_key, quoted, shown, visible
 
 
 def is_hidden(room: str) -> bool:
@@ -210,6 +210,7 @@ __all__ = [
     "kept_at",
     "name_key",
     "now",
+    "quoted",
     "shown",
     "slug_of",
     "visible",

@@ -301,6 +301,13 @@ class Sharing(Outgoing, tag="sharing"):
     restrictable: Annotated[
         bool, Meta(description="Not where they are not here, nobody knows the address, or it is a proxy's.")
     ]
+    known: Annotated[
+        bool,
+        Meta(
+            description="Is their account, session or browser known? If not, they can come back at once, unless "
+            "`address` is given."
+        ),
+    ]
     timestamp: Timestamp
     ref: Ref | UnsetType = UNSET
 

@@ -195,6 +195,12 @@ def shown(name: str) -> str:
 _NOT_SHOWN = re.compile(f"(?! )[{HIDDEN}]")
 
 
+def quoted(name: str) -> str:
+    """A name in a sentence for people, as they see it: ``repr`` makes escapes of joiners and of new emoji."""
+    mark = '"' if "'" in name else "'"
+    return f"{mark}{one_line(name, len(name))}{mark}"
+
+
 # --- Texts ---
 
 _UNWORDLY = re.compile(r"[^\w\s\x00-\x7f]{2,}")

@@ -6,6 +6,7 @@ from django.db.models import F
 from msgspec import UNSET
 
 from chat import models, policy, protocol
+from chat.auth import Identity
 from chat.hub import Hub, Socket
 from chat.limits import limited_as
 from chat.log import answered
@@ -93,9 +94,15 @@ async def sharing(hub: Hub, socket: Socket, command: GetSharing) -> Sharing:
         username=command.username,
         others=len(others),
         restrictable=bool(places),
+        known=person is None or _is_known(person.identity),
         timestamp=protocol.now(),
         ref=command.ref,
     )
+
+
+def _is_known(who: Identity) -> bool:
+    """Can a restriction find them again without their address?"""
+    return who.lasting or bool(who.browser)
 
 
 def _members(room: int) -> list[Member]:

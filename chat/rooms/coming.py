@@ -15,7 +15,7 @@ from chat.limits import Row, newcomers
 from chat.log import answered, unavailable
 from chat.loops import of_this_loop
 from chat.presence import Comer, Presence
-from chat.protocol import ErrorCode, Invalid, Join
+from chat.protocol import ErrorCode, Invalid, Join, quoted
 from chat.rooms.permissions import about, check_entering, no_room, role_of
 from chat.rooms.sight import visible
 from chat.rooms.signing_in import show
@@ -140,10 +140,10 @@ async def _name_for(socket: Socket, command: Join) -> str:
     if name is None:
         raise Invalid(ErrorCode.NAME_NEEDED, "username: is required to join", field="username")
     if socket.username and protocol.name_key(socket.username) != protocol.name_key(name):
-        message = f"username: this socket speaks as {socket.username!r} already"
+        message = f"username: this socket speaks as {quoted(socket.username)} already"
         raise Invalid(ErrorCode.NAME_FIXED, message, field="username")
     if who.account is None and await _is_accounts(name):
-        message = f"username: an account is called {name!r}, or nearly so: sign in, or choose another"
+        message = f"username: an account is called {quoted(name)}, or nearly so: sign in, or choose another"
         raise Invalid(ErrorCode.NAME_RESERVED, message, field="username")
     return socket.username or name
 

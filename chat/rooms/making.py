@@ -16,7 +16,7 @@ from chat.auth import Identity, account
 from chat.auth.names import account_named
 from chat.conf import chat_settings
 from chat.policy import in_force
-from chat.protocol import LOBBY, Appoint, Configure, ErrorCode, Invalid, is_hidden, slug_of
+from chat.protocol import LOBBY, Appoint, Configure, ErrorCode, Invalid, is_hidden, quoted, slug_of
 from chat.rooms.changing import changing, end_membership, locked
 from chat.rooms.coming import may_make
 from chat.rooms.permissions import Verb, check, check_over, no_room
@@ -249,5 +249,7 @@ def _account_named(username: str) -> AbstractBaseUser:
     """Raises Invalid (no_person)."""
     user = account_named(username)
     if user is None or not user.is_active:
-        raise Invalid(ErrorCode.NO_PERSON, f"username: nobody here has an account {username!r}", field="username")
+        raise Invalid(
+            ErrorCode.NO_PERSON, f"username: nobody here has an account {quoted(username)}", field="username"
+        )
     return user

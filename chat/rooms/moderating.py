@@ -12,7 +12,7 @@ from chat.auth.names import account_named
 from chat.conf import chat_settings
 from chat.limits import stands_for_many
 from chat.policy import Policy
-from chat.protocol import Ban, ErrorCode, Invalid, Kick, Mute, Report
+from chat.protocol import Ban, ErrorCode, Invalid, Kick, Mute, Report, quoted
 from chat.rooms.changing import changing, end_membership
 from chat.rooms.permissions import Verb, check, check_over
 from chat.rooms.records import keep
@@ -117,7 +117,7 @@ def _find(room: models.Room, username: str) -> Found:
         return Found(account(user), user.get_username())
     said = room.messages.filter(username=username, author__startswith="guest:").order_by("-number").first()
     if said is None:
-        message = f"username: nobody called {username!r} is or was here, as far as can be told"
+        message = f"username: nobody called {quoted(username)} is or was here, as far as can be told"
         raise Invalid(ErrorCode.NO_PERSON, message, field="username")
     return Found(Identity(key=said.author, lasting=True), username)
 
@@ -152,7 +152,9 @@ def _restrict(
 def _lift(room: models.Room, kind: Kind, who: Identity, username: str) -> None:
     found = list(room.restrictions.filter(kind=kind, username=username))
     if not found:
-        raise Invalid(ErrorCode.NO_PERSON, f"username: {username!r} is not {kind.label} here", field="username")
+        raise Invalid(
+            ErrorCode.NO_PERSON, f"username: {quoted(username)} is not {kind.label} here", field="username"
+        )
     for restriction in found:
         restriction.delete()
     keep(room, who, f"un{kind}", target=found[0].person, target_name=username)

@@ -8,7 +8,7 @@ from chat.auth.tokens import authenticate
 from chat.hub import Socket
 from chat.log import answered
 from chat.loops import of_this_loop
-from chat.protocol import ErrorCode, Invalid
+from chat.protocol import ErrorCode, Invalid, quoted
 from chat.rooms.warden import Warden
 
 
@@ -24,7 +24,7 @@ async def show(socket: Socket, token: str) -> None:
     # A guest who shows a token stays one that the browser has been.
     who = replace(found, browser=tuple(dict.fromkeys((*now.browser, now.person))))
     if now.key != who.key and (now.account is not None or socket.username is not None):
-        message = f"token: this socket speaks as {now.name or socket.username!r} already"
+        message = f"token: this socket speaks as {quoted(now.name or socket.username or '')} already"
         raise Invalid(ErrorCode.NAME_FIXED, message, field="token")
     if not socket.claim(who):
         raise Invalid(ErrorCode.TOO_MANY, "This account has as many sockets open as it may have.")

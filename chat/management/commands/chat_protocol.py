@@ -66,7 +66,7 @@ SAMPLES: dict[str, Any] = {
     "expires": 1_795_910_400_000,
     "members": [Member("Ann", "owner"), Member("Bob", "member")],
     "restricted": [Restricted("Mallory", "ban", UNSET, "spam")],
-    "address": False, "others": 3, "restrictable": True,
+    "address": False, "others": 3, "restrictable": True, "known": True,
 }  # fmt: skip
 """A value for each field that any type has, by the field's name in Python."""
 CHANGED = {"seq": 45}

@@ -78,8 +78,8 @@ export class PersonActions {
   /** What to say of the address; null where it can't be restricted, or an older server doesn't know. */
   async #offerAddress(name) {
     try {
-      const {restrictable, others} = await this.#moderation.sharing(this.#room, name);
-      return restrictable ? roomWords.withAddress(others) : null;
+      const {restrictable, others, known = true} = await this.#moderation.sharing(this.#room, name);
+      return restrictable ? roomWords.withAddress(others, known) : null;
     } catch {
       return null;
     }

@@ -57,7 +57,8 @@ export const roomWords = {
   sureToBan: (name) => `Ban ${alone(name)}?`,
   banHint: "They are put out of the room on all their devices.",
   reallyBan: "Ban",
-  withAddress: (others) => `Also everybody from the same address: ${sharedBy(others)}.`,
+  withAddress: (others, known) =>
+    `Also everybody from the same address: ${sharedBy(others)}.${known ? "" : " Without it they can come back at once."}`,
   sureToMakeOwner: (name) => `Make ${alone(name)} an owner?`,
   ownerHint: "Owners can do all that you can, also to you.",
   reallyMakeOwner: "Make an owner",
