@@ -64,6 +64,11 @@ for (const [text, ...expected] of [
   ["https://example.comสวัสดี", "https://example.com"],
   ["https://例え.jp에서", "https://例え.jp"],
   ["https://example.com:8000에서", "https://example.com:8000"],
+  ["https://example.co.ukで", "https://example.co.uk"],
+  ["https://example.com.au에 있어", "https://example.com.au"],
+  ["https://a.example.co.jpの次 https://example.com.brи", "https://a.example.co.jp", "https://example.com.br"],
+  ["https://example.com.auи.example"],
+  ["https://example.com.аu"], // the a is Cyrillic
   ["https://t.cn/abc《가》", "https://t.cn/abc"],
   ["https://t.cn《가》", "https://t.cn"],
   ["「https://t.cn/abc」と『https://t.cn/d』", "https://t.cn/abc", "https://t.cn/d"],
@@ -73,6 +78,9 @@ for (const [text, ...expected] of [
   ["https://example.com، https://example.com/a؛", "https://example.com", "https://example.com/a"],
   ["https://example.com। https://example.com/a।", "https://example.com", "https://example.com/a"],
   ["https://example.com/a።", "https://example.com/a"],
+  ["https://example.com/a‽ https://example.com/a⸮", "https://example.com/a", "https://example.com/a"],
+  ["https://example.com/a՞ https://example.com/a᠃ https://example.com/a၏", ...Array(3).fill("https://example.com/a")],
+  ["https://example.com/a〟 https://example.com/a＂ https://example.com/a〞", ...Array(3).fill("https://example.com/a")],
   ["https://example.com👍", "https://example.com"],
   ["https://example.com/a👍🏽❤️!", "https://example.com/a"],
   ["https://example.com/a 👍", "https://example.com/a"],
@@ -146,13 +154,13 @@ test("An international host is shown as written and opened as what it is.", () =
 });
 
 test("No link leads to a host that people do not read.", () => {
-  const ends = ["com", "de", "рф", "中国", "한국"];
+  const ends = ["com", "de", "co.uk", "com.au", "рф", "中国", "한국"];
   const foreign = ["에서", "привет", "を", "؟", "👍", "《가》", "।", "ı", "а", "ο", "中"];
   for (const end of ends) {
     for (const after of [...foreign, ...foreign.map((word) => `${word}x.org`)]) {
       for (const {text, href} of linkify(`https://host.${end}${after}`)) {
         if (href) assert.equal(new URL(text).href, href);
-        if (href && end === "com") assert.equal(new URL(href).host, "host.com", text);
+        if (href && /^[a-z.]+$/.test(end)) assert.equal(new URL(href).host, `host.${end}`, text);
       }
     }
   }

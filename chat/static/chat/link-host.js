@@ -29,8 +29,10 @@ const OF_ONE_SCRIPT = [...SCRIPTS, ...TOGETHER].map((letters) => new RegExp(`^[$
 /** Scripts with letters that are drawn like Latin ones. */
 const LIKE_LATIN = /^[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}\p{Script=Armenian}\p{Script=Cherokee}\p{Script=Coptic}\p{Script=Lisu}\p{M}]/u;
 const DRAWN_LIKE_LATIN = /^[абвгезкмнопрстухьъѕіјѡѵҽһԁԛԝӏαβγεηικνορτυχωՏօհնոսզցքաո0-9-]+$/iu;
-/** A last label after which a label of another script is the sentence's. */
+/** A last label after which a label that begins in another script is the sentence's. */
 const COMMON_ENDS = /^(?:com|net|org|edu|gov|info|dev|app|[a-z]{2})$/i;
+/** A label like the last one of `example.co.ukで`: its beginning is the host's. */
+const BEGINS_ASCII = /^[a-z0-9]/i;
 
 /**
  * @param {string} text
@@ -64,7 +66,9 @@ function readableHost(run) {
   const ascii = labels.findIndex((label) => !ASCII.test(label));
   if (ascii === -1) return labels.every((label) => PLAIN.test(label)) ? labels.join(".") : "";
   for (const [place, label] of labels.entries()) {
-    if (place >= 2 && place === ascii && COMMON_ENDS.test(labels[place - 1])) return labels.slice(0, place).join(".");
+    if (place >= 2 && place === ascii && COMMON_ENDS.test(labels[place - 1]) && !BEGINS_ASCII.test(label)) {
+      return goesOn(labels.slice(place).join(".")) ? "" : labels.slice(0, place).join(".");
+    }
     if (!isReadable(label, labels, place)) return withoutSentence(labels, place);
   }
   return labels.join(".");
@@ -88,8 +92,12 @@ function withoutSentence(labels, place) {
   const begun = /^[a-z0-9-]+/i.exec(label)?.[0] ?? OF_ONE_SCRIPT.map((pattern) => pattern.exec(label)?.[0] ?? "").find(Boolean);
   if (!begun || place === 0) return "";
   const rest = [label.slice(begun.length), ...labels.slice(place + 1)].join(".");
-  // Else it may be the rest of the host, in letters that look the same.
-  if (LIKE_LATIN.test(rest) && /[a-z]/i.test(rest)) return "";
+  if (goesOn(rest)) return "";
   const host = [...labels.slice(0, place), begun].join(".").replace(/[.-]+$/, "");
   return host.split(".").every((part, at, parts) => isReadable(part, parts, at)) ? host : "";
+}
+
+/** Whether people may read it as the rest of the host, in letters that look the same. */
+function goesOn(rest) {
+  return LIKE_LATIN.test(rest) && /[a-z]/i.test(rest);
 }
