@@ -29,7 +29,7 @@ LOST = {"40001", "40P01"}
 """What PostgreSQL says to a transaction that lost against another one: they could not be put in an order, or each
 waited for the other (its manual, appendix A)."""
 LOCKED = "55P03"
-"""What PostgreSQL says to a statement that waited for a lock as long as it may."""
+"""PostgreSQL's code for a statement that waited for a lock longer than its `lock_timeout`."""
 BRIEF = 50
 """Milliseconds for which a thread of ours waits for a lock: longer than most transactions of the chat's own."""
 PATIENCE = 5.0
@@ -90,7 +90,7 @@ def _timed(call: Callable[[], T]) -> T:
 
 
 async def writing(call: Callable[[], T]) -> T:
-    """As ``reading``, on the one thread that writes: in the order of the calls, but for those that meet a lock."""
+    """Like ``reading``, on the one thread that writes. Calls run in order, except those that meet a lock."""
     return await _patiently(_writer, _timed, call)
 
 
@@ -123,7 +123,7 @@ def _guarded(call: Callable[[], T]) -> T:
     try:
         return again_where_lost(call)
     except Error as error:
-        # Whatever is wrong with the connection, the next call gets a new one. A lock is no fault of it.
+        # The next call gets a new connection, whatever was wrong with this one. A lock is no fault of it.
         if not is_locked(error):
             _close_all()
         raise

@@ -35,7 +35,7 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise shi
         self._next = application
         self._security = _security()
         if not self.autorefresh:
-            # Where `find_file` looks: WhiteNoise itself asks it only while developing.
+            # `find_file` looks here: WhiteNoise itself asks it only while developing.
             self.directories.append((f"{Path(self.static_root).absolute()}{os.sep}", self.static_prefix))
 
     def is_cheap(self, scope: Scope) -> bool:
@@ -79,7 +79,7 @@ def is_private(name: str) -> bool:
 
 
 def _security() -> list[tuple[str, str]]:
-    """What the middlewares say of pages and holds for files too: an SVG is a document."""
+    """Headers that the middlewares set on pages and that files need too: an SVG is a document."""
     said = [
         ("Content-Security-Policy", settings.CONTENT_SECURITY_POLICY),
         ("Permissions-Policy", settings.PERMISSIONS_POLICY),

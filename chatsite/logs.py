@@ -10,7 +10,7 @@ KNOWN = ("connection", "room")
 MESSAGE = 1_000
 """Characters of a message. A path, which clients choose, may have 16,000."""
 TRACEBACK = 20_000
-"""Characters of a traceback. What an exception says may have clients' text too."""
+"""Characters of a traceback. The message of an exception may have clients' text too."""
 
 
 class LineFormatter(logging.Formatter):

@@ -1,4 +1,4 @@
-"""What Django has no setting for; pages while the database is away."""
+"""Middlewares for what Django has no setting for; pages while the database is away."""
 
 import logging
 from collections.abc import Callable

@@ -79,7 +79,7 @@ class Pages(ASGIHandler):
     async def _answer(self, scope: Scope, body: IO[bytes], send: Any) -> None:
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._threads, self._respond, scope, body, partial(_say, loop, self, send))
-        # Whatever becomes of who asked: the thread is not free before it is done.
+        # The thread is not free before it is done, whatever becomes of the client.
         work.add_done_callback(lambda _: self._turns.end())
         response = await asyncio.shield(work)
         if response is not None:

@@ -1,4 +1,4 @@
-"""What a site keeps is its own: session keys, private messages, the secret key are in the files that it writes."""
+"""Keeps a site's files private: they hold session keys, private messages and the secret key."""
 
 import logging
 import os
@@ -15,11 +15,11 @@ PUBLIC |= {"chat_protocol", "pytest", "startapp", "startproject", "test"}
 Not makemigrations: it asks the database what it has, and so makes one where there is none."""
 FOLDER, FILE = 0o700, 0o600
 BESIDE = ("", "-wal", "-shm", "-journal")
-"""What SQLite's files are called: the database's name, and this."""
+"""Suffixes of SQLite's files, after the database's name."""
 
 
 def umask_for(command: str) -> None:
-    """What the command makes from here on only its user reads: the database, exports, logs."""
+    """Let only the command's user read the files that it makes from here on: the database, exports, logs."""
     if command not in PUBLIC:
         os.umask(0o077)
 
@@ -27,7 +27,7 @@ def umask_for(command: str) -> None:
 def tighten(folder: Path, database: str = "") -> None:
     """Take from others what they may do with the site's folder and what is in it, and with an SQLite database.
 
-    Of one that is elsewhere the group keeps its rights: they are its operator's decision.
+    The group keeps its rights to a database elsewhere: they are its operator's decision.
     """
     changed = [path for path in _of_folder(folder.resolve()) if _narrow(path, FOLDER if path.is_dir() else FILE)]
     if database and Path(database).parent != folder:

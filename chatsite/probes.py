@@ -1,4 +1,4 @@
-"""What load balancers and monitors ask, past Django's middlewares: no host is asked for, and none is refused."""
+"""Probes of load balancers and monitors, past Django's middlewares: no host is asked for, and none is refused."""
 
 from asyncio import to_thread
 from inspect import iscoroutinefunction

@@ -21,7 +21,7 @@ AT_ONCE = 500
 ROUND = 100_000
 """Rows of one round at most."""
 ENGINES = frozenset({"django.contrib.sessions.backends.db", "django.contrib.sessions.backends.cached_db"})
-"""Those that keep rows."""
+"""Session engines that keep rows."""
 
 
 class Sessions:

@@ -1,4 +1,4 @@
-"""Whose turn it is: a few at once, and the others in a queue in which each address is one."""
+"""Turns: a few run at once, and the others wait in a queue in which each address is one."""
 
 import asyncio
 from collections import deque
@@ -19,13 +19,13 @@ class Turns:
         # How many may wait, and how many do.
         self._most = waiting
         self._count = 0
-        # Those who wait, by address; the address whose turn is next is first.
+        # Waiting turns, by address; the address whose turn is next is first.
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
 
     def ask(self, address: str) -> "asyncio.Future[None]":
         """Done when it is the turn, of which the end must be told (``end``). Raises Full.
 
-        Who waits no more cancels it.
+        A caller that waits no more cancels it.
         """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._free:

@@ -85,7 +85,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
 
 
 def _ask(question: Mapping[str, Any]) -> list[Answer]:
-    """What every process says."""
+    """The answers of all processes."""
     return [Answer.of(said) for said in cluster.ask(here.TOPIC, dict(question))]
 
 

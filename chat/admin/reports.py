@@ -1,4 +1,4 @@
-"""What people reported: the open ones first, each with what it was about, and with what stands there now."""
+"""Reports in the admin, open ones first: each shows the reported text and the message as it is now."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -25,7 +25,7 @@ from chat.admin.restrictions import ban_url
 from chat.log import upkeep
 
 SAID = ("pk", "author", "username", "content", "deleted", "hidden", "withdrawn")
-"""What a report shows of its message as it is now, as ``said_…``."""
+"""Fields of the message as it is now, which a report shows as ``said_…``."""
 
 
 class OpenFilter(SimpleListFilter):
@@ -104,7 +104,7 @@ class ReportAdmin(InspectedAdmin):
 
     @admin.display(description=_("text"))
     def text(self, report: Any) -> SafeString | str:
-        """As it was when it was reported."""
+        """The text as it was when it was reported."""
         text = _text(report)
         return format_html("<bdi>{}</bdi>", Truncator(text).chars(SHOWN)) if text else str(_("(deleted)"))
 
@@ -192,7 +192,7 @@ class ReportAdmin(InspectedAdmin):
 
 
 def _text(report: Any) -> str:
-    """What was reported. Reports of former versions kept no text: theirs is what stands there."""
+    """The reported text. Reports of former versions kept none: theirs is the message's present text."""
     kept = report.content if report.writer else report.said_content
     return kept or ""
 

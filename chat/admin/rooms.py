@@ -93,7 +93,7 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
 
     @admin.display(description=_("title"), ordering="title")
     def named(self, room: Any) -> SafeString:
-        """Of a direct room: whose it is."""
+        """The room's title; for a direct room the names of its two people."""
         return format_html("<bdi>{}</bdi>", room.pair_of.title if room.pair_of else room.title)
 
     @admin.display(description=_("people"))

@@ -73,7 +73,7 @@ class Browser:
         return f"{self.id} {user.pk}"
 
     def _seal(self, user: AbstractBaseUser) -> str:
-        """Of this browser and this account, as long as its password is the same."""
+        """A seal of this browser and this account, valid until the password changes."""
         return salted_hmac(SALT, f"{self.id} {user.pk} {user.get_session_auth_hash()}").hexdigest()[:32]
 
 

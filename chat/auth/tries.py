@@ -41,7 +41,7 @@ class Refused(ValidationError):  # noqa: N818 it names what happened
     def __init__(self, sentence: str, *, status: int, wait: int) -> None:
         super().__init__(sentence, code="refused")
         self.sentence = sentence
-        # Of the HTTP answer: 429 (RFC 6585, section 4) or 503.
+        # Status of the HTTP answer: 429 (RFC 6585, section 4) or 503.
         self.status = status
         # Seconds after which to try again.
         self.wait = wait
@@ -185,7 +185,7 @@ def know_guest() -> None:
 
 
 def _name_in(credentials: Mapping[str, Any]) -> str:
-    """Whose password it is said to be."""
+    """The name that the password was given for."""
     named = {key: value for key, value in credentials.items() if isinstance(value, str) and not SECRET.search(key)}
     for key in (get_user_model().USERNAME_FIELD, "username"):
         if key in named:

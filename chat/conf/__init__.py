@@ -200,9 +200,9 @@ class ChatSettings:
         0.01,
         1e6,
         "tokens/second",
-        "What one address may spend on HTTP requests: a page costs 10, a form that is sent 20, a static file 0.5.",
+        "Tokens that one address may spend on HTTP requests: a page costs 10, a sent form 20, a static file 0.5.",
     )
-    REQUEST_BURST: float = kinds.number(4_000.0, 20, 1e6, "tokens", "What one address may spend on them at once.")
+    REQUEST_BURST: float = kinds.number(4_000.0, 20, 1e6, "tokens", "Most that one address may spend at once.")
     GUEST_RATE: float = kinds.number(
         1.0, 0.001, 1e6, "guests/second", "How many guests may choose a name on the page, from one address."
     )

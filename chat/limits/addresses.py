@@ -202,7 +202,7 @@ def _parsed(address: str) -> IP | None:
 def _network(address: str, prefix: int) -> str:
     ip = _parsed(address)
     if isinstance(ip, IPv6Address):
-        # As a number, for a scope (`%eth0`) is not part of it.
+        # The number leaves out a scope (`%eth0`).
         return f"{IPv6Address(int(ip) >> (128 - prefix) << (128 - prefix))}/{prefix}"
     return str(ip) if ip else address
 

@@ -1,4 +1,4 @@
-"""What each command and each request costs, in tokens: about what it costs the server and all in the room."""
+"""Costs of commands and requests in tokens: roughly the work for the server and everybody in the room."""
 
 from chat.protocol import (
     Command,
@@ -33,11 +33,11 @@ COSTS: dict[type[Command], float] = {
     Search: 5,
 }
 FILE = 0.5
-"""Of a request for a static file or a probe: milliseconds of CPU, as the two below."""
+"""Cost of a request for a static file or a probe. One token is a millisecond of CPU, here and in the two below."""
 PAGE = 10.0
-"""Of a page."""
+"""Cost of a page."""
 FORM = 20.0
-"""Of a form that is sent, or whatever else is no GET."""
+"""Cost of a sent form, or of any other request that is no GET."""
 
 
 def cost_of(command: Command) -> float:
@@ -45,7 +45,7 @@ def cost_of(command: Command) -> float:
 
 
 def request_cost(method: str, *, cheap: bool) -> float:
-    """Of a request; ``cheap``: it is answered without a page."""
+    """The cost of a request. A ``cheap`` one is answered without a page."""
     if cheap:
         return FILE
     return PAGE if method in {"GET", "HEAD"} else FORM

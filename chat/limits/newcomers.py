@@ -17,7 +17,7 @@ class Row(StrEnum):
 
 
 class Newcomers:
-    """What each address has had made in this process. Views run in threads, so each question takes a lock."""
+    """Counts what each address had this process make. Views run in threads, so each question takes a lock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -11,7 +11,7 @@ each write looks at what is there.
 
 Somebody else's transaction may lock a room's row, or another row that a write needs, for as long as it likes. On
 PostgreSQL a batch that waits for a lock gives up when the `lock_timeout` of chat.database is over. Then it takes
-the rooms that it can have; the writes of the others are HELD. Where the lock is on another row, the batch is done
+the rooms that it can have; the writes of the others are HELD. If the lock is on another row, the batch is done
 again room by room.
 """
 
@@ -93,10 +93,10 @@ class Writer:
         return [unavailable() if outcome is HELD else outcome for outcome in outcomes]
 
     def attempt(self, writes: Sequence[Write], *, wait: bool = False) -> list[Outcome | Held]:
-        """As ``write``: but what somebody else has locked is HELD, with what follows in its line.
+        """Like ``write``, but a write to a locked row is HELD, with all that follows in its line.
 
-        With ``wait`` it waits for that as long as the connection's `lock_timeout` says. Those who wait have their
-        turns in order; those who only look can miss it again and again in a room that several processes write to.
+        With ``wait`` it waits as long as the connection's `lock_timeout` says. Waiting transactions get
+        a lock in order. One that only tries can miss it again and again, in a room of several writing processes.
         """
         if wait:
             try:
@@ -197,7 +197,7 @@ class Writer:
         return outcomes
 
     def _fill(self, outcomes: list[Outcome | Held], places: Sequence[int], writes: Sequence[Write]) -> None:
-        """Write those in these places. Whatever happens, what others of the batch have committed must be told."""
+        """Write those in these places. The commits of others in the batch must be told, even if these fail."""
         some = [writes[place] for place in places]
         try:
             found = again_where_lost(partial(self.attempt, some))
@@ -232,7 +232,7 @@ class _Batch:
         raise NotImplementedError
 
     def find_locked(self) -> None:
-        """Of the rooms that could not be had, find those that are there all the same."""
+        """Find the rooms that exist among those that could not be locked."""
         missing = {write.room.pk for write in self.writes} - self.first.keys()
         if missing:
             rooms = models.Room.objects.using(self.using).filter(pk__in=missing)
@@ -405,7 +405,7 @@ class _Careful(_Batch):
         self.find_locked()
 
     def _known(self) -> dict[tuple[str, str, int], tuple[Written, Callable[[str, int | None], bool]]]:
-        """What was answered to those refs that were used before; and is it this that they were used for?"""
+        """The answers to refs that were used before, each with a test: was the ref used for the same words?"""
         refs = [write.ref for write in self.writes if isinstance(write, NewMessage) and write.ref]
         rows = models.Message.objects.using(self.using).filter(ref__in=refs, room__in=self.first)
         return {
@@ -517,7 +517,7 @@ class _Careful(_Batch):
 
 
 def _active(last: str) -> str:
-    """What is set where a room's last number becomes ``last``: when it was last active, now and then."""
+    """SQL that sets, now and then, when a room was last active, as its last number becomes ``last``."""
     lively = f"kind IN ('public', 'members') AND {last} >= {models.LIVELY} AND (active IS NULL OR active < %s)"
     return f"active = CASE WHEN {lively} THEN %s ELSE active END"
 

@@ -18,7 +18,7 @@ AT_ONCE = 10_000
 
 
 def ahead(rooms: Sequence[int]) -> list[int]:
-    """Those of the rooms that have rows with numbers which they have not given."""
+    """The rooms that have rows with numbers which they have not given."""
     found: list[int] = []
     for start in range(0, len(rooms), AT_ONCE):
         rows = models.Room.objects.filter(pk__in=rooms[start : start + AT_ONCE]).filter(has_rows_ahead())
@@ -27,22 +27,22 @@ def ahead(rooms: Sequence[int]) -> list[int]:
 
 
 def has_rows_ahead() -> Exists:
-    """Of a query for rooms: are there messages with numbers that the room has not given?"""
+    """A condition for a query of rooms: the room has messages with numbers that it has not given."""
     return Exists(models.Message.objects.filter(room=OuterRef("pk"), seq__gt=OuterRef("seq")))
 
 
 def heal(rooms: Iterable[int], *, skip: bool = False) -> bool:
     """Let the rooms count on behind their last rows. Was that done to any?
 
-    With ``skip`` not to those that somebody else has locked. What is behind the counter nobody was told yet, so
-    clients need not start over.
+    With ``skip`` rooms that somebody else has locked are left out. Nobody was told yet of rows behind the counter,
+    so clients need not start over.
     """
     healed = [recount(room, skip=skip) for room in ahead(sorted(set(rooms)))]
     return any(healed)
 
 
 def recount(room: int, *, skip: bool = False) -> bool:
-    """Have a room's counters agree with its rows. Where none is ahead of them, clients start over.
+    """Have a room's counters agree with its rows. Clients start over if no row is ahead of the counters.
 
     They may have seen a number that will be given again, or may not have been told of a row that is older than the
     last change. False where the room is gone, or is to be skipped.

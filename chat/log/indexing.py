@@ -28,7 +28,7 @@ logger = logging.getLogger("chat.log")
 
 
 class Indexing:
-    """Of one event loop: indexes what is not indexed, until it is closed."""
+    """A task of one event loop that indexes what is not indexed, until it is closed."""
 
     def __init__(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -69,7 +69,7 @@ def _index_some(size: int) -> int:
         # Nearly always: nothing is locked for that.
         return 0
     with transaction.atomic(using=using):
-        # What another process has in hand is left to it.
+        # Rows that another process has in hand are left to it.
         found = list(rows.select_for_update(skip_locked=True).values_list("pk", "room_id", "content")[:size])
         _give(using, [(pk, content, words_for(room, content)) for pk, room, content in found])
     return len(found)
@@ -89,7 +89,7 @@ def index_anew(size: int = BATCH) -> Iterator[int]:
 
 
 def _give(using: str, rows: list[tuple[int, str, str]]) -> None:
-    """Keep tokens: of each row its key, its text and them. One that says something else by now keeps its own."""
+    """Keep tokens: each row is (key, text, tokens). A message with another text by now keeps its own tokens."""
     if not rows:
         return
     places = ", ".join(["(%s, %s, %s)"] * len(rows))

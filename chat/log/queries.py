@@ -150,7 +150,7 @@ def read_position(room: int, reader: str) -> int:
 def unread(reader: str, rooms: list[int], *, most: int) -> dict[int, int]:
     """How many messages of others somebody has not read in each of these rooms, up to ``most``; by the room's key.
 
-    Of a room that they never read it is not known, but for those of one's own: there nothing is read then.
+    The count is unknown for a room that they never read. In a room of their own nothing is read then.
     """
     found: dict[int, int] = {}
     with connections[router.db_for_read(models.Message)].cursor() as cursor:

@@ -30,8 +30,8 @@ INDEX = "chat_message_search"
 UNINDEXED = "chat_message_unindexed"
 FORMER = "chat_message_words"
 """The index of the version before. Its processes may still ask it, until the next ``migrate``."""
-# FTS5's ``ascii`` leaves everything alone that is not ASCII. The places of words are not kept. Where the columns
-# are not kept either (``none``), the beginning of a common word took 25 times as long.
+# FTS5's ``ascii`` leaves everything alone that is not ASCII. The places of words are not kept. Without the
+# columns too (``none``), the beginning of a common word took 25 times as long.
 TABLE = (
     "CREATE VIRTUAL TABLE chat_message_search USING fts5(words, content='chat_message', content_rowid='id', "
     f"prefix='{BEGINNING}', columnsize=0, detail=column, tokenize=\"ascii tokenchars '_'\")"
@@ -164,11 +164,11 @@ def forget(connection: BaseDatabaseWrapper) -> None:
             cursor.execute(f"DROP INDEX IF EXISTS {UNINDEXED}")
 
 
-# --- What a row has for it ---
+# --- A row's text for the index ---
 
 
 def words_for(room: int, text: str) -> str:
-    """What stands in a message's row for the index."""
+    """A message row's text for the index."""
     return f"{_of_room(room)} {indexed(text)}"
 
 
@@ -187,7 +187,7 @@ def is_unindexed(room: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What a search found, newest first."""
+    """The results of a search, newest first."""
 
     messages: list[Message]
     # Are there older ones?
@@ -197,7 +197,7 @@ class Results:
 
 
 def results(room: int, slug: str, query: str, *, before: int | None, limit: int) -> Results:
-    """As ``search``, and whether the index has the whole room."""
+    """Like ``search``, and tells whether the index has the whole room."""
     return Results(*search(room, slug, query, before=before, limit=limit), is_unindexed(room))
 
 
@@ -243,7 +243,7 @@ def _newest(room: int, query: Query, before: int | None, limit: int) -> list[int
 
 
 def with_words(messages: QuerySet[models.Message], text: str) -> QuerySet[models.Message]:
-    """Those of the messages that have all words of a text, the last as a beginning; none where it has no words."""
+    """The messages that have all words of a text, the last as a beginning; none if it has no words."""
     query = asked(text)
     return _matching(messages, query) if query else messages.none()
 

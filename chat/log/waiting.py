@@ -1,6 +1,6 @@
-"""What waits to be written, and in which order it is tried.
+"""The queue of writes, and the order in which they are tried.
 
-A line is what must stay in its order: the writes of a room. One that somebody else's transaction holds up is set
+A line is what must stay in its order: the writes of a room. A line that another transaction holds up is set
 aside with all that follows in it, and tried again by itself after a pause. So it holds up no other.
 """
 
@@ -62,8 +62,8 @@ class Waiting:
     def take(self, now: float) -> tuple[list[Write], bool]:
         """The next ones to write, up to BATCH, and whether the database may wait for a lock that they need.
 
-        None where all that is there must rest for a while. Those that were held up come by themselves, in turn
-        with the others: they may be held up again, and are waited for only where nothing else is there to do.
+        None if all that is there must rest for a while. Held-up writes come by themselves, in turn with the
+        others: they may be held up again, and are waited for only if nothing else is there to do.
         """
         batch: list[Write] = []
         wait = not self._aside
@@ -78,7 +78,7 @@ class Waiting:
         return batch, wait
 
     def _set_aside(self) -> None:
-        """What follows in a line that is held up joins it."""
+        """Move the writes of held-up lines behind those already set aside."""
         ready, self._ready = self._ready, deque()
         for write in ready:
             aside = self._aside.get(write.line)
@@ -112,7 +112,7 @@ class Waiting:
         return given_up
 
     def _free(self, lines: Iterable[Hashable]) -> None:
-        """What joined these lines meanwhile waits as everything does."""
+        """Put the writes that joined these lines meanwhile back among the ready ones."""
         for line in lines:
             aside = self._aside.pop(line, None)
             if aside:

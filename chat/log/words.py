@@ -52,7 +52,7 @@ _PIECES = re.compile(
     f"|(?P<word>[^ {UNSPACED}{_REGION}{_BLACK_FLAG}{SYMBOLS}]+)"
 )
 _WHOLE = re.compile(f"[{UNSPACED}{_REGION}{_BLACK_FLAG}{_TAGS}{SYMBOLS}]")
-"""What stays as it is."""
+"""Characters that stay as they are."""
 _DROPPED = re.compile(
     # Accents of Latin, Greek and Cyrillic. Й, ў and ї stay letters of their own, as in the Unicode collation.
     "[\u0300-\u0305\u0307\u0309-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
@@ -67,7 +67,7 @@ _DROPPED = re.compile(
     # A space without width parts words, but not where there are none.
     f"|(?<=[{UNSPACED}])\u200b+(?=[{UNSPACED}])"
 )
-"""Of a text in NFKD."""
+"""Characters that are dropped from a text in NFKD."""
 _EXTRA: Final = {
     "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ł": "l", "ŧ": "t", "\u0131": "i", "æ": "ae", "œ": "oe", "þ": "th",
     "\u0649": "\u064a", "\u06cc": "\u064a", "\u06a9": "\u0643",  # yeh and kaf of other keyboards
@@ -76,7 +76,7 @@ _EXTRA: Final = {
 
 
 class _Places(dict[int, str]):
-    """What becomes of each character that the folding left: itself, another one, or a space."""
+    """Maps each character that the folding left to itself, another one, or a space."""
 
     def __missing__(self, code: int) -> str:
         place = _place(chr(code))
@@ -105,7 +105,7 @@ _PLACES: Final = _Places()
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a query asks for: all of it must be in a message."""
+    """The parts of a query: all of them must be in a message."""
 
     words: list[str]
     # The last word, where it may be unfinished.
@@ -149,7 +149,7 @@ def indexed(text: str) -> str:
 
 
 def asked(text: str) -> Query:
-    """What a query asks for. It is empty (false) where nothing in it can be searched for."""
+    """The parts of a query. The result is empty (false) if nothing in it can be searched for."""
     pieces = list(_pieces(fold(text)))
     beginning = None
     if pieces and pieces[-1][0] == "word" and _is_beginning(pieces[-1][1]):

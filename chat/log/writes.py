@@ -74,7 +74,7 @@ class NewMessage(Write):
         return self.content if self.sent is None else self.sent
 
     def says(self, words: str, reply_to: int | None) -> bool:
-        """As Message.says, of one that is not a row yet."""
+        """Like Message.says, for a message that is not a row yet."""
         return self.words == words and reply_to in (None, self.reply_to)
 
 
@@ -90,7 +90,7 @@ class OfMessage(Write):
 
     @property
     def what(self) -> str:
-        """What is asked, so that another change with the same ref is told from it."""
+        """The change asked for, to tell it from another one with the same ref."""
         raise NotImplementedError
 
 
@@ -146,7 +146,7 @@ class HasRead(Write):
 
 
 def ref_reused() -> Invalid:
-    """What a command is refused with whose ref its author has used for another one."""
+    """The error for a command whose ref its author has used for another one."""
     message = "ref: you used it here for something else; send this again with another one"
     return Invalid(ErrorCode.REF_REUSED, message, field="ref")
 

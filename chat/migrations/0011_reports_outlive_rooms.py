@@ -9,7 +9,7 @@ from django.db.models.functions import Coalesce
 
 
 def keep(apps: Any, schema_editor: Any) -> None:
-    """What open reports are about, as far as it is still there; of all reports the room's name."""
+    """Copy the messages of open reports into them, if they still exist; and the room's name into all reports."""
     report, room, message = (apps.get_model("chat", name) for name in ("Report", "Room", "Message"))
     reports = report.objects.using(schema_editor.connection.alias)
     of_it = room.objects.filter(pk=OuterRef("room"))

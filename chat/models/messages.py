@@ -24,7 +24,7 @@ WRITTEN = (
     "chat.log writes messages, so that each gets its room's next number and is told to everybody. To say "
     "something call chat.log.upkeep.post(), to hide or prune chat.log.upkeep.hide() or prune()."
 )
-"""What is said to code that writes a row by itself: its number would be in the way of the messages that follow."""
+"""The error for code that writes a row by itself: its number would be in the way of later messages."""
 
 
 class Messages(models.QuerySet["Message"]):
@@ -46,7 +46,7 @@ class Messages(models.QuerySet["Message"]):
 
 
 class Message(models.Model):
-    """What somebody said in a room, as it is now. Rows are written by chat.log alone."""
+    """A message in a room, as it is now. Only chat.log writes rows."""
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages", db_index=False)
     number = models.BigIntegerField(_("number"))
@@ -84,7 +84,7 @@ class Message(models.Model):
     # The latest changes that had a ref, the last last: each a digest of who asked and of the ref, then "=" and a
     # digest of what was asked.
     asked = models.TextField(_("changes that were asked for"), db_default="", blank=True, editable=False)
-    # What the search's index has of the text (chat.log.search). Not dumped: it is made again from the text.
+    # Tokens of the text for the search's index (chat.log.search). Not dumped: they are made again from the text.
     words = models.TextField(_("words"), null=True, editable=False, serialize=False)  # noqa: DJ001 None: not indexed yet
 
     objects = Messages.as_manager()

@@ -35,14 +35,14 @@ class Pair:
     closed: Closed
 
     def title_for(self, person: str) -> str:
-        """What the room is called to one of the two: the other one's name, and what became of the account."""
+        """The room's title for one of the two: the other one's name, and what became of the account."""
         others = [name for other, name in self.names.items() if other != person]
         name = others[0] if others else self.former
         return TITLES[self.closed].format(name=name) if name else NAMELESS
 
     @property
     def title(self) -> str:
-        """What it is called to somebody else."""
+        """The room's title for anybody else."""
         names = [*self.names.values(), *([TITLES["deleted"].format(name=self.former)] if self.former else [])]
         return ", ".join(names) or NAMELESS
 
@@ -81,5 +81,5 @@ def _names(users: Iterable[AbstractBaseUser]) -> dict[str, str]:
 
 
 def pair_key(first: Any, second: Any) -> str:
-    """Of two accounts, in one order."""
+    """The key of two accounts, the same in either order."""
     return " ".join(sorted((str(first), str(second))))

@@ -29,7 +29,7 @@ COUNTED = (
     "can't be set: chat.log counts with every message. To say something call chat.log.upkeep.post(); to mend a "
     "room that counts wrongly, manage.py chat_check --fix."
 )
-"""What is said to code that sets a counter."""
+"""The error for code that sets a counter."""
 
 
 def new_epoch() -> str:
@@ -44,13 +44,13 @@ def new_hidden_slug() -> str:
 
 class Rooms(models.QuerySet["Room"]):
     def update(self, **fields: Any) -> int:
-        """As ever; raises ValueError for the numbers that chat.log gives."""
+        """Update rows; raises ValueError for the numbers that chat.log gives."""
         if changed := fields.keys() & set(NUMBERS):
             raise ValueError(f"A room's {', '.join(sorted(changed))} {COUNTED}")
         return super().update(**fields)
 
     def bulk_create(self, objs: Iterable["Room"], *args: Any, **options: Any) -> list["Room"]:
-        """As ever; raises ValueError as ``save`` does."""
+        """Insert rows; raises ValueError as ``save`` does."""
         rooms = list(objs)
         for room in rooms:
             room._refuse_counters(set())  # noqa: SLF001 of this module
@@ -166,7 +166,7 @@ class Room(models.Model):
         verbose_name_plural = _("rooms")
         ordering = ("slug",)
         indexes = [
-            # Of the directory: it stops at the page's end, however many rooms there are.
+            # Index for the directory: its query stops at the page's end, however many rooms there are.
             models.Index(
                 fields=["-active", "-id"],
                 name="chat_room_active",
@@ -210,7 +210,7 @@ class Room(models.Model):
         self._note_counters()
 
     def _note_counters(self) -> None:
-        """Of the row; those that were not loaded are not there."""
+        """Remember the row's counters; those that were not loaded are left out."""
         self._counters = {name: self.__dict__[name] for name in COUNTERS if name in self.__dict__}
 
     def _refuse_counters(self, named: set[str]) -> None:

@@ -172,9 +172,9 @@ class Presence:
     # --- What is known ---
 
     def user_list(self, slug: str) -> UserList:
-        """Who is in the room: at most CHAT["USER_LIST_NAMES"], those who came last first, and how many in all.
+        """The people in the room, at most CHAT["USER_LIST_NAMES"] and the latest first, and how many in all.
 
-        Where there are more, accounts come before guests: no crowd of guests pushes them off the list.
+        If there are more, accounts come before guests: no crowd of guests pushes them off the list.
         """
         people = self._rooms[slug].people if slug in self._rooms else {}
         limit = chat_settings().USER_LIST_NAMES
@@ -244,7 +244,7 @@ class Presence:
             case "came", (_, entry, _, told):
                 self._say(slug, room, [Entry(*entry).seen] if told else [], [])
             case "gone", (key, name, told):
-                # Of a guest the key tells no more than the name.
+                # A guest's key tells no more than the name.
                 self._say(slug, room, [], [Seen(name, key)] if told else [])
 
     def _say(self, slug: str, room: RoomPresence, came: Sequence[Seen] = (), gone: Sequence[Seen] = ()) -> None:

@@ -137,7 +137,7 @@ class Others:
             case "came", (key, entry, took, first):
                 room.give_way(key, took, ours=self.node)
                 names = room.came(node, version, key, Entry(*entry))
-                # Where not all were read yet, only their own process knows whether they were there before.
+                # Until all were read, only their own process knows whether they were there before.
                 self._say(slug, room, *(names if first or room.known.complete else Names()))
                 if names.gone and room.people[key].is_ours:
                     # The account was renamed, and what we said of it has the former name.

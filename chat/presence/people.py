@@ -60,7 +60,7 @@ class Claim:
     restated: int | None = None
     # Are they the person's first socket? Known when they have entered.
     first: bool = False
-    # What the room has to hear of the person's new name; None where they were not renamed.
+    # Events to send to the room about the person's new name; None if they were not renamed.
     renamed: "Names | None" = None
 
 
@@ -68,12 +68,12 @@ class Seen(NamedTuple):
     """Somebody as the room hears of them."""
 
     name: str
-    # Who they are (chat.auth.Identity.key); "" where only the name is known.
+    # The person's key (chat.auth.Identity.key); "" if only the name is known.
     author: str = ""
 
 
 class Names(NamedTuple):
-    """Of whom the room has to hear."""
+    """The people whose join or leave the room must be sent."""
 
     came: Sequence[Seen] = ()
     gone: Sequence[Seen] = ()
@@ -148,7 +148,7 @@ class RoomPresence:
     pending: asyncio.TimerHandle | None = None
     # The loop's time before which the next list does not go out.
     next_at: float = 0.0
-    # What is known of the room elsewhere: None before anybody asked.
+    # People of the room in other processes; None before anybody asked.
     known: "Known | None" = None
 
     @property

@@ -13,7 +13,7 @@ CONTROLS = "\x00-\x1f\x7f-\x9f"
 NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
     f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
 )
-"""What Unicode will never assign (section 23.7); XML cannot have the first two."""
+"""Code points that Unicode will never assign (section 23.7); XML cannot have the first two."""
 PRIVATE = "\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd"
 SELECTORS = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
 """Variation selectors: they choose a glyph of the character before."""
@@ -23,14 +23,14 @@ BIDI = "\u202a-\u202e\u2066-\u2069"
 """Embeddings, overrides and isolates, and their ends (UAX 9)."""
 JOINERS = "\u200c\u200d"
 UNUSED = "\xad\u2065\u206a-\u206f\ufeff\ufff0-\ufffb"
-"""What draws nothing and is of no use in a message: soft hyphens, byte order marks, deprecated format characters
-(Unicode, section 23.3), annotations' anchors, and reserved ones of the same ranges."""
+"""Characters that draw nothing, of no use in a message: soft hyphens, byte order marks, deprecated format
+characters (Unicode, section 23.3), annotations' anchors, and reserved ones of the same ranges."""
 BLANKS = "\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2060-\u2064\u2800\u3164\uffa0"
 BLANKS += "\U00013430-\U0001343f\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a"
-"""What else draws nothing: marks of direction, fillers, blank Braille, a null note, controls of layout."""
+"""Others that draw nothing: marks of direction, fillers, blank Braille, a null note, controls of layout."""
 HIDDEN = SPACES + CONTROLS + SURROGATES + NONCHARACTERS + SELECTORS + TAGS + BIDI + JOINERS + UNUSED + BLANKS
-"""What draws nothing: Unicode's default-ignorable code points, and what is in no list but is blank all the same.
-Any other draws something, also what is private or not assigned yet: a box at least."""
+"""All characters that draw nothing: Unicode's default-ignorable code points, and blank ones that are in no list.
+Any other draws something, also private or unassigned ones: a box at least."""
 
 MARKS = (
     "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a"

@@ -1,4 +1,4 @@
-"""What is mended in a text: what nobody sees and nobody needs, and what would turn or break what stands around it.
+"""Mends texts: removes characters that nobody sees or needs, or that would turn or break the text around them.
 
 chat/static/chat/text.js does the same before it sends; tests/texts.json holds the two equal.
 """
@@ -20,17 +20,17 @@ BIDI_CONTROL = re.compile(f"[{BIDI}]")
 _UNSOUND = re.compile(
     f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{SURROGATES}\ufdd0-\ufdef\ufffe\uffff{UNUSED}{BIDI}]"
 )
-"""What is mended, of the first plane: Python searches for a class of that alone by a table."""
+"""Characters of the first plane that are mended. Python searches for a class of that plane alone by a table."""
 _UNSOUND_BEYOND = re.compile("[^\x00-\U0001fffd]")
 """Tags and noncharacters are there, and hardly anything that people write."""
 _EMBEDDINGS, _ISOLATES = "\u202a\u202b\u202d\u202e", "\u2066\u2067\u2068"
 _PDF, _PDI = "\u202c", "\u2069"
-"""What ends an embedding or override, and an isolate (UAX 9, section 2)."""
+"""Ends of an embedding or override, and of an isolate (UAX 9, section 2)."""
 
 
 def is_sound(text: str, runs: list[str]) -> bool:
     """Would ``mended`` leave it as it is, but for bidi controls? ``runs`` are where the text has no letters."""
-    # Whatever is mended is not printable, but for selectors; most texts are, and that is asked faster.
+    # Mended characters are not printable, but for selectors. Most texts are printable, and that is asked faster.
     if not text.isprintable() and (_UNSOUND.search(text) or _UNSOUND_BEYOND.search(text)):
         return False
     return not any(map(_SELECTORS.search, runs))

@@ -44,8 +44,8 @@ class AboutRoom(Outgoing, kw_only=True):
         Annotated[
             Literal["deleted", "deactivated", "left"],
             Meta(
-                description="Of two people: why nothing can be said any more. The other account was deleted or "
-                "deactivated, or is not in the room any more. `archived` is true then."
+                description="In a direct room: why it takes no messages any more. The other account was "
+                "deleted or deactivated, or is not in the room any more. `archived` is true then."
             ),
         ]
         | UnsetType

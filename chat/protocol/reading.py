@@ -217,7 +217,7 @@ def _checked(command: AnyCommand) -> AnyCommand:
             return _with(command, "content", clean_text, content)
         case Join(username=str(username)):
             return _with(command, "username", clean_name, username)
-        # What stands there already may be taken off, whatever it is.
+        # Any reaction that is there already may be taken off.
         case React(emoji=emoji, on=True) if not is_emoji(emoji):
             raise Invalid(ErrorCode.BAD_FIELD, "emoji: must be one emoji", field="emoji", ref=ref)
         case Search(query=query):
@@ -233,7 +233,7 @@ def _checked(command: AnyCommand) -> AnyCommand:
 
 
 def _with(command: AnyCommand, field: str, clean: Callable[[str], str], text: str) -> AnyCommand:
-    """The command with what ``clean`` makes of a field's text. What is wrong with it, it says in a ValueError."""
+    """The command with what ``clean`` makes of a field's text. ``clean`` raises ValueError with what is wrong."""
     try:
         cleaned = clean(text)
     except ValueError as error:

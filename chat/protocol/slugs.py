@@ -24,9 +24,9 @@ _ASCII_OF = str.maketrans(
 _LOST = re.compile(
     f"[^\x00-\xbf\xd7\xf7\u2000-\u206f\u3000-\u303f\ufe30-\ufe4f\uff00-\uff0f{PICTURES}{HIDDEN}{MARKS}]"
 )
-"""What tells names apart and is not in ASCII; punctuation and pictures beside letters do not."""
+"""Characters outside ASCII that tell names apart; punctuation and pictures beside letters do not."""
 _SHARP = re.compile(r"(?<=\w)#")
-"""Of "C#"; "#general" is how other chats write a room's name."""
+"""The # of "C#"; "#general" is how other chats write a room's name."""
 
 
 def slug_of(name: str) -> str | None:

@@ -1,6 +1,6 @@
-"""What a schema cannot say about text: what is visible, what impersonates, what breaks a terminal or a page.
+"""Rules for text that a schema cannot say: what is visible, what impersonates, what breaks a terminal or a page.
 
-What cannot be seen in a message is mended, not refused, for people paste it without knowing: see
+Invisible characters in a message are mended, not refused, for people paste them without knowing: see
 chat/protocol/mending.py.
 """
 
@@ -43,7 +43,7 @@ def visible(character: str) -> bool:
 
 
 def _stack(limit: int) -> re.Pattern[str]:
-    """More marks on one base than ``limit``. What is invisible between them begins no other base."""
+    """More marks on one base than ``limit``. Invisible characters between them begin no other base."""
     return re.compile(f"[{MARKS}](?:[{_UNSEEN_BETWEEN}]*[{MARKS}]){{{limit}}}")
 
 
@@ -81,17 +81,18 @@ _MEANT = re.compile(
     "|[\u1820-\u18aa][\u180b-\u180d\u180f]|[\u1820-\u18aa]\u180e(?=[\u1820\u1821]))"
     f"|(?<=[{JOINS_NEXT}{JOINS_LAST}{MARKS}\u200c])[{JOINERS}]|[{JOINERS}](?=[{JOINS_NEXT}{JOINS_LAST}])"
 )
-"""Where a script or an emoji needs a character that draws nothing: a joiner between letters that join, at a virama
-(RFC 5892, appendix A.1 and A.2; Bengali and Kannada have it before the virama too), in an emoji; the form of a
-Chinese character, of a Mongolian letter. In writing that joins, a joiner elsewhere is a slip of the keyboard."""
+"""Places where a script or emoji needs a character that draws nothing: a joiner between joining letters, at a
+virama (RFC 5892, appendix A.1 and A.2; Bengali and Kannada have it before the virama too), in an emoji; the form
+of a Chinese character, of a Mongolian letter. In writing that joins, a joiner elsewhere is a slip of the
+keyboard."""
 
 
 def clean_name(name: str) -> str:
     """A username in NFKC with single inner spaces. Raises ValueError with what is wrong.
 
     People judge names by what they see, so what cannot be seen is refused: it makes two equal-looking names. So is
-    a mixture of scripts that no language needs. What cannot be seen but shapes what can, stays; ``name_key`` does
-    not look at it.
+    a mixture of scripts that no language needs. Invisible characters that shape visible ones stay; ``name_key``
+    ignores them.
     """
     name = " ".join(unicodedata.normalize("NFKC", name).split())
     if not name.isascii():
@@ -188,7 +189,7 @@ def _folded(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """What people see of a name: two of which it is the same cannot be told apart by anybody."""
+    """The visible part of a name: nobody can tell two names apart if it is the same."""
     return _NOT_SHOWN.sub("", name)
 
 
@@ -210,8 +211,8 @@ _UNWORDLY = re.compile(r"[^\w\s\x00-\x7f]{2,}")
 def clean_text(text: str, limit: int = CONTENT_LIMIT) -> str:
     """A text that people wrote: a message, what is searched for. Raises ValueError with what is wrong.
 
-    What cannot be seen and would harm is mended: control characters go, line breaks become ours, what turns the
-    text ends with it. What is seen and is drawn over other lines is refused, and so is what shows nothing.
+    Invisible characters that would harm are mended: control characters go, line breaks become ours, what turns the
+    text ends with it. Marks that are drawn over other lines are refused, and so is a text that shows nothing.
     """
     ascii_only = text.isascii()
     if not (ascii_only and text.isprintable()):
@@ -248,7 +249,7 @@ def clean_title(title: str) -> str:
 
 
 def clean_query(query: str) -> str:
-    """What is searched for. Raises ValueError as ``clean_text``."""
+    """The query of a search, cleaned. Raises ValueError as ``clean_text``."""
     return clean_text(query, QUERY_LIMIT)
 
 

@@ -105,7 +105,7 @@ async def _open_public(hub: Hub, socket: Socket, slug: str) -> OpenRoom:
     if not wait:
         return await hub.open(slug, make=True, owner=who.account)
     try:
-        # Where a crowd comes into a new room, somebody has made it by now.
+        # If a crowd comes into a new room, somebody has made it by now.
         return await hub.open(slug, make=False)
     except Invalid as refusal:
         if refusal.code != ErrorCode.NO_ROOM:

@@ -1,4 +1,4 @@
-"""Which rooms there are for somebody: their own, and those that everybody may come into. For pages.
+"""Lists of rooms for a person: their own, and those that everybody may come into. For pages.
 
 Two lists that never compete: strangers can make as many rooms as they like, and one's own are all there.
 """
@@ -31,7 +31,7 @@ NEWEST = 2_000
 class Entry:
     """A room in a list."""
 
-    # As in its address.
+    # The name as in the room's address.
     name: str
     title: str
     kind: str
@@ -55,8 +55,8 @@ class Listing:
 def own(who: Identity, counts: Mapping[str, int], *, name: str, page: int, size: int) -> Listing:
     """The rooms in which somebody has a role, and those that they have read, as far as they may come in.
 
-    First those that they made or have read, and those of two, then the ones that others put them into. Of each
-    those with unread messages first.
+    First those that they made or have read, and those of two, then the ones that others put them into. Within each
+    group, rooms with unread messages come first.
     """
     roles = _roles(who)
     read = set(models.ReadPosition.objects.filter(reader=who.key).values_list("room", flat=True))
@@ -73,14 +73,14 @@ def own(who: Identity, counts: Mapping[str, int], *, name: str, page: int, size:
 
 
 def _roles(who: Identity) -> dict[int, str]:
-    """What somebody is in which room."""
+    """The person's role in each room, by the room's key."""
     if who.account is None:
         return {}
     return dict(models.Membership.objects.filter(user=who.account).values_list("room", "role"))
 
 
 def _kinds(who: Identity | None) -> list[str]:
-    """Of which kinds are the rooms that they may come into without being asked?"""
+    """The kinds of rooms that they may come into without an invitation."""
     return [Kind.PUBLIC] if who is None or who.account is None else [Kind.PUBLIC, Kind.MEMBERS]
 
 
@@ -130,7 +130,7 @@ def _moment(room: models.Room) -> float:
 
 
 def _active(rooms: QuerySet[models.Room], skip: int, number: int) -> list[models.Room]:
-    """Those that were active last, and behind them those in which little was said, from the place ``skip`` on."""
+    """The rooms that were active last, then those with few messages, from the place ``skip`` on."""
     if number <= 0:
         return []
     lively = rooms.filter(active__isnull=False, kind__in=[Kind.PUBLIC, Kind.MEMBERS]).order_by("-active", "-pk")

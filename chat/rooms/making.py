@@ -55,7 +55,7 @@ def _create_public(who: Identity, pk: Any, slug: str | None, title: str) -> str:
 def open_titled(who: Identity | None, slug: str, title: str) -> None:
     """Make the public room that somebody is about to enter by a name that its slug does not say, if there is none.
 
-    Who entered by the slug would make it as well, without a title.
+    Entering by the slug would make it as well, without a title.
     """
     who = who or Identity("guest")
     if slug == LOBBY or not may_make(who, slug) or models.Room.objects.filter(slug=slug).exists():

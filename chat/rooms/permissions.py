@@ -141,7 +141,7 @@ def _rank(policy: Policy, who: Identity) -> int:
 
 
 def _restricted(policy: Policy, found: Mapping[str, Restricted], who: Identity, address: str) -> Restricted | None:
-    """What holds for somebody: what was said of them, of their browser, and for guests of their address."""
+    """The restriction for a person: by their identity, by their browser, and for guests by their address."""
     if not found:
         return None
     now = time.time()
@@ -152,9 +152,9 @@ def _restricted(policy: Policy, found: Mapping[str, Restricted], who: Identity, 
 def _restricted_as(policy: Policy, who: Identity, address: str) -> Iterator[str]:
     """By what somebody is known here.
 
-    Whom the browser was before counts, also for accounts: a second one is made in a minute. But an account that
-    was given a role in the room is judged by itself alone, and so is the staff. An address that stands for many
-    people is never a reason.
+    Former identities of the browser count, also for accounts: a second one is made in a minute. But an account
+    that was given a role in the room is judged by itself alone, and so is the staff. An address that stands for
+    many people is never a reason.
     """
     yield who.person
     if who.key not in policy.roles and not who.staff:

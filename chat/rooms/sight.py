@@ -1,4 +1,4 @@
-"""Which room somebody may see: for pages, and before a room opens. For a thread that may use the ORM."""
+"""The rooms that a person may see: for pages, and before a room opens. For a thread that may use the ORM."""
 
 from django.db.models import Exists, OuterRef, Q
 

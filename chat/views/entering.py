@@ -178,7 +178,7 @@ def _row(entry: rooms.Entry) -> dict[str, Any]:
 
 
 def _number(request: HttpRequest, parameter: str) -> int:
-    """Which page of a list is wanted: 1 where the address has no sensible one."""
+    """The page of a list that is wanted; 1 if the address has no sensible one."""
     wanted = request.GET.get(parameter, "")
     return (
         min(max(int(wanted), 1), PAGES) if wanted.isascii() and wanted.isdigit() and len(wanted) <= DIGITS else 1

@@ -48,7 +48,7 @@ class EntranceForm(forms.Form):
             del self.fields["username"]
 
     def title(self) -> str:
-        """What the room is called, where its slug does not say it."""
+        """The room's title, if its slug does not say it."""
         slug = self.cleaned_data["room"]
         try:
             title = protocol.clean_title(self.data["room"])

@@ -1,4 +1,4 @@
-"""Which methods a page takes."""
+"""The methods that a page takes."""
 
 from collections.abc import Callable
 from typing import Any

@@ -90,7 +90,7 @@ def _look() -> Database:
     try:
         _write()
     except Error as error:
-        # Somebody else writes: that ends. Who says something meanwhile is told ``busy``.
+        # Somebody else writes: that ends. Writes meanwhile are refused with ``busy``.
         if not _is_locked(error):
             return Database.UNWRITABLE
     return Database.OK if _is_migrated() else Database.OLD

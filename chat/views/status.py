@@ -57,7 +57,7 @@ async def show_metrics(request: HttpRequest) -> HttpResponse:
 @takes("GET", "HEAD")
 @never_cache
 def whoami(request: HttpRequest) -> HttpResponse:
-    """Who a socket of this browser would be: {"username": null for nobody, "account": are they
+    """The identity of a socket of this browser: {"username": null for nobody, "account": are they
     signed in, "you": their key, "" for nobody}.
 
     The page asks it when its socket was closed because a sign-in ended. No other site may read the answer.

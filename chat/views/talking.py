@@ -45,7 +45,7 @@ def room(request: HttpRequest, room: str) -> HttpResponse:
 
 
 def _know(request: HttpRequest) -> None:
-    """Who came in before there was a cookie for the browser gets it now."""
+    """Set the browser's cookie for a person who came in before there was one."""
     if request.user.is_authenticated:
         know_account(request.user)
     else:

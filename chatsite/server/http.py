@@ -215,7 +215,7 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
         return len(hosts) == 1 and HOST.fullmatch(hosts[0]) is not None
 
     def _take_target(self) -> bool:
-        """Read the target, a path or a whole address. What an address says of the host counts, not the header."""
+        """Read the target, a path or a whole address. The host of an address counts, not the header."""
         if found := ABSOLUTE.fullmatch(self.uri):
             host, rest = found.groups()
             if not HOST.fullmatch(host):

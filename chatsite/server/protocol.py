@@ -90,7 +90,7 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool:  # noqa: N803 Autobahn's signature
         """The client's close frame: it gets the same back, where ours is not out already, and that is the end.
 
-        As Autobahn's, which resets the connection, so that a client may never read our frame.
+        Autobahn's own method resets the connection, so that a client may never read our frame.
         """
         if code is not None and not _is_close_code(code):
             return bool(self._protocol_violation(f"{code} is no close code"))
@@ -143,7 +143,7 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
         let_go(self.transport)
 
     def _go_on_reading(self) -> None:
-        """What comes is not put into the inbox any more, however full that is."""
+        """Read on and put nothing into the inbox any more, however full that is."""
         if self.held:
             self.held = False
             self.transport.resumeProducing()

@@ -113,7 +113,7 @@ def end_writing(transport: Any) -> None:
 
 
 def let_go(transport: Any) -> None:
-    """Wait no more for the peer's end. What it has not read is lost to it."""
+    """Wait no more for the peer's end. Bytes that it has not read are lost to it."""
     if isinstance(transport, Connection) and not unsent(transport):
         transport.loseConnection()
     else:

@@ -16,9 +16,9 @@
  * acknowledged is sent again, in order and with the same ref, which the server takes once. With a store that
  * holds for messages over a reload or a crash of the page too.
  *
- * Whose something is, the server tells by keys: messages, joins, typing and emoji have `own`, of a `userList` it is the
- * reader's place. What one person wrote is sent over no connection of another: should the cookies have changed, it is
- * refused with `other_person`.
+ * The server tells authors by keys: messages, joins, typing and emoji have `own`; in a `userList` it is the reader's
+ * place. A person's messages are sent over no connection of another: should the cookies have changed, they are refused
+ * with `other_person`.
  *
  * Events, each a CustomEvent whose `detail` is:
  *

@@ -12,8 +12,8 @@ export function cleaned(text) {
 }
 
 /**
- * Where a message is written. Enter sends and Shift+Enter breaks the line; on a phone Enter breaks it. An input method has
- * both first.
+ * The field for writing messages. Enter sends and Shift+Enter breaks the line; on a phone Enter breaks it. An input
+ * method gets both keys first.
  */
 export class Composer {
   #field;

@@ -1,4 +1,4 @@
-/** What a selection of messages is as text: who said what, and when; not the words of buttons. */
+/** The text of selected messages: author, time and content, without the words of buttons. */
 
 const ROW = "li.message";
 
@@ -27,7 +27,7 @@ function heading(row) {
   return `[${row.querySelector("time").textContent}] ${row.querySelector(".author").textContent}:`;
 }
 
-/** As much of an element's text as is selected, without its notes. */
+/** The selected part of an element's text, without its notes. */
 function wordsIn(range, text) {
   if (!text || !range.intersectsNode(text)) return "";
   const part = document.createRange();

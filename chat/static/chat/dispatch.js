@@ -51,7 +51,7 @@ export class Dispatch {
     if (!this.#outbox.waiting(ref)) this.#outbox.remove(ref);
   }
 
-  /** The server has told who the person is. What another wrote is given up. */
+  /** The server has told who the person is. Messages that another wrote are given up. */
   identified(error) {
     for (const entry of this.#outbox.identified()) this.#refused(entry, error);
   }

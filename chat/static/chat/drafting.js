@@ -6,7 +6,7 @@ const PAUSE = 500;
  *
  * Two tabs of one room share the draft. A tab writes only what its user has changed there, so an empty one does not
  * wipe out the other's text. A tab in which nothing was written shows what the other one writes, and is emptied when
- * that one sends it. What was written in both stays in both; the next page gets what was written last.
+ * that one sends it. Text written in both stays in both; the next page gets the latest.
  */
 export class Drafting {
   ended = false;

@@ -12,7 +12,7 @@ const KEPT = 30 * 24 * 3_600_000;
 /** Rooms whose drafts are kept, the latest. */
 const MOST = 50;
 
-/** Where storage is forbidden browsers throw at the very name. */
+/** The browser's localStorage. Browsers that forbid storage throw at the very name. */
 export function storageOfBrowser() {
   try {
     return globalThis.localStorage;

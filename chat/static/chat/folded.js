@@ -18,7 +18,7 @@ export function turn(row, button) {
   const unfolded = !row.querySelector(".text").classList.toggle("folded");
   button.textContent = unfolded ? words.fold : words.unfold;
   button.ariaExpanded = String(unfolded);
-  // Who has read to the end of it stays at this message.
+  // A reader who has reached its end stays at this message.
   if (!unfolded) row.scrollIntoView({block: "nearest"});
   return unfolded;
 }

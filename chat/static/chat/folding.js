@@ -21,14 +21,14 @@ const PIECES = new RegExp(
   "gu",
 );
 const WHOLE = new RegExp(`[${UNSPACED}${REGION}${BLACK_FLAG}${TAGS}${SYMBOLS}]`, "u");
-/** What is folded together: a character with the marks on it, the letters of a Hangul syllable. */
+/** Units that are folded together: a character with the marks on it, the letters of a Hangul syllable. */
 const CLUSTERS = new RegExp(
   "\\u200b+|(?:[\\u1100-\\u115f]+[\\u1160-\\u11a7]*[\\u11a8-\\u11ff]*|[가-힣][\\u11a8-\\u11ff]*|[^])[\\p{M}\\uff9e\\uff9f]*",
   "gu",
 );
 const UNSPACED_START = new RegExp(`^[${UNSPACED}]`, "u");
 const UNSPACED_END = new RegExp(`[${UNSPACED}]$`, "u");
-/** What folding drops, of a text in NFKD: accents, points of Arabic and Hebrew, skin tones, what draws nothing. */
+/** Characters that folding drops from a text in NFKD: accents, points of Arabic and Hebrew, skin tones, blanks. */
 const DROPPED = new RegExp(
   String.raw`[\u0300-\u0305\u0307\u0309-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]` +
     String.raw`|(?<![\u0418\u0438\u0423\u0443])\u0306|(?<![\u0406\u0456])\u0308` +
@@ -57,7 +57,7 @@ export function fold(text) {
   return {folded, at};
 }
 
-/** What a query asks for: words, perhaps the beginning of one, and runs of characters without spaces. */
+/** The parts of a query: words, perhaps the beginning of one, and runs of characters without spaces. */
 export function asked(query) {
   const found = pieces(fold(query).folded).filter(({piece}) => /\P{M}/u.test(piece));
   const last = found.at(-1);
@@ -92,7 +92,7 @@ function foldCluster(cluster) {
   return [...plain.normalize("NFKC")].map(place).join("");
 }
 
-/** What becomes of a character that the folding left: itself, another one, or a space. */
+/** The replacement of a character that the folding left: itself, another one, or a space. */
 function place(character) {
   if (isAscii(character)) return /[a-z0-9]/i.test(character) ? character.toLowerCase() : " ";
   if (EXTRA.has(character)) return EXTRA.get(character);

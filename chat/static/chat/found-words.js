@@ -72,7 +72,7 @@ function occurrences(piece, run) {
   return starts;
 }
 
-/** Where the character ends of which a place in the folded text is a part. */
+/** The end of the character that a place in the folded text belongs to. */
 function ending(at, end) {
   let place = end;
   while (at[place] === at[place - 1]) place += 1;

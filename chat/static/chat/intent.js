@@ -43,7 +43,7 @@ export class Intent {
     this.#composer.text = text;
   }
 
-  /** What is being written, as it is kept (drafts.js); null: nothing. */
+  /** The text being written, as it is kept (drafts.js); null if there is none. */
   get draft() {
     const {text} = this.#composer;
     if (this.kind === "edit" && text !== this.message.content) {
@@ -82,8 +82,8 @@ export class Intent {
   }
 
   /**
-   * A message is gone: it can't be edited or answered any more. What was written for it stays, as something new.
-   * Returns whether anything was.
+   * A message is gone: it can't be edited or answered any more. Text written for it stays, as a new message.
+   * Returns whether there was any.
    */
   forget(id) {
     if (!this.message || this.message.id !== id) return false;

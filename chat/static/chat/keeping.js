@@ -4,8 +4,8 @@ import {Drafts, storageOfBrowser} from "./drafts.js";
 const PERSON = "chat.you";
 
 /**
- * What a browser keeps of people ends with their sign-in. Each page says here whom it was served for; what is of others
- * goes then, and open pages of others hear of it.
+ * A browser's data of a person ends with the sign-in. Each page tells here whom it was served for. Data of others is
+ * then removed, and their open pages are told.
  */
 export class Keeping {
   drafts;
@@ -48,7 +48,7 @@ export class Keeping {
     }
   }
 
-  /** Where it is not known, the page's own person. */
+  /** The key of the person served last; the page's own if it is not known. */
   get #latest() {
     try {
       return this.#storage.getItem(PERSON) ?? this.#you;

@@ -1,8 +1,8 @@
 /**
  * The host of a web address in plain text: where it ends, and whether people read the host that they would go to. Pure.
  *
- * A label has the letters of one script, as browsers want it before they show it as it is written. One that mixes
- * scripts, or that has only letters that look like Latin ones, names another host than people read: no link.
+ * A label has the letters of one script, as browsers want it before they show it as it is written. A label that
+ * mixes scripts, or has only letters that look like Latin ones, names another host than people read: no link.
  */
 
 /** Characters of a host (RFC 1035, section 2.3.4). */
@@ -12,7 +12,7 @@ const BRACKETED = /\[[0-9a-f:.]+\]/iy; // IPv6 (RFC 3986, section 3.2.2)
 const PORT = /:\d{1,5}(?!\d)/y;
 /** A name before the host (`https://bank.example@evil.example`) is there to deceive. */
 const USER = /[^/?#\\\s<>]*@/y;
-/** What a browser would decode to a part of the host. */
+/** A character that a browser would decode to a part of the host. */
 const DECODED = "%";
 
 const PLAIN = /^[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?$/i;
@@ -60,7 +60,7 @@ function matched(pattern, text, at) {
   return pattern.exec(text)?.[0] ?? "";
 }
 
-/** As much of the run as is a host, or "" where people would read another one. */
+/** The part of the run that is a host, or "" if people would read another one. */
 function readableHost(run) {
   const labels = run.replace(/[.-]+$/, "").split(".");
   const ascii = labels.findIndex((label) => !ASCII.test(label));

@@ -9,7 +9,7 @@ import {hostEnd, isSame} from "./link-host.js";
 
 const SCHEME = /(?<![a-z0-9])https?:\/\//giu;
 /**
- * What follows the host. It ends at white space, at double quotes and angle brackets, at marks that draw nothing or turn
+ * Rest after the host. It ends at white space, at double quotes and angle brackets, at marks that draw nothing or turn
  * the text (joiners within a word are part of it), and at the punctuation of scripts that put no space after it.
  */
 const ORDINARY = String.raw`[^\s<>"\x60“”„‟‘‚‛«»‹›\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}、。〈-】〔-〛！（），：；？［］｛｝｟-､،؛؟۔।॥။၊።፣፤፥។៖༎།։]*`;

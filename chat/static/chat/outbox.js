@@ -11,12 +11,12 @@ const FAILED_LIMIT = 20;
  * life of the room an id in it is of, `change` the command that changes a message. A message that was refused has
  * `failed`: {code, message, field?}.
  *
- * An entry goes to a socket of the same person only: of another it is dropped. One that was written before the server
- * told the key is of the first person that it tells.
+ * An entry goes to a socket of the same person only; for another it is dropped. An entry written before the server
+ * told the key belongs to the first person that it tells.
  *
  * Memory is what counts. Messages are also put into a store, where they survive the page; one that fails is as good
- * as none. Those without a key are not: anybody could say the name later. Nor are changes: what was to be changed may be
- * another thing to the user of the next page.
+ * as none. Messages without a key are not stored: anybody could claim the name later. Nor are changes: their target may
+ * be another thing to the user of the next page.
  */
 export class Outbox {
   #entries = [];

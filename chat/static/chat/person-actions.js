@@ -75,7 +75,7 @@ export class PersonActions {
     return roomWords.banned(name);
   }
 
-  /** What to say of the address; null where it can't be restricted, or an older server doesn't know. */
+  /** The words about the address; null if it can't be restricted, or an older server doesn't know. */
   async #offerAddress(name) {
     try {
       const {restrictable, others, known = true} = await this.#moderation.sharing(this.#room, name);

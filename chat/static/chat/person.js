@@ -1,9 +1,9 @@
 /**
- * Who the reader is to the server, and so what is theirs. Pure.
+ * The reader's identity on the server, and so what is theirs. Pure.
  *
  * The server gives each person an opaque key: in `welcome` (and in the page) as `you`, on what they said and did as
- * `by`. Names decide nothing: a later guest may have the same one, and an account may get another. What comes without a
- * key, from somebody who only said a name, or from a server of a version before, is nobody's here.
+ * `by`. Names decide nothing: a later guest may have the same one, and an account may get another. Frames without
+ * a key, from a guest with a bare name or from a server of a version before, are nobody's here.
  */
 export class Person {
   /** The key; "" where the server knows only a name; null before it told. */

@@ -10,7 +10,7 @@ import {errorWords, words} from "./words.js";
 /** Milliseconds without a key until what was typed is searched for, and the fewest characters that are. */
 const PAUSE = 350;
 const SHORTEST = 2;
-/** Of other scripts, and of pictures, one character is something to search for. */
+/** Text in ASCII. In other scripts, and of pictures, one character is enough to search for. */
 const PLAIN = /^[\0-\x7f]*$/;
 
 /** The search in the room: a field, and what was found as a list from which one goes to the message. */

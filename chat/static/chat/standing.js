@@ -42,7 +42,7 @@ export class Standing {
     return this.#known && this.about.kind === "private";
   }
 
-  /** What can be done with others in the list, by names that room-words.js has words for. */
+  /** Actions for others in the list, by names that room-words.js has words for. */
   get actions() {
     if (!this.#known || this.about.kind === "direct") return [];
     return [

@@ -1,8 +1,8 @@
 /**
  * Messages on their way, kept in IndexedDB: they survive a reload, a crash of the tab, the end of the browser.
  *
- * All tabs of a site share the database, so each entry bears its owner, the key of a person (person.js), and its tab. What
- * is of another owner is removed by whoever loads: a browser has one person at a time, and what one of them wrote is not
+ * All tabs of a site share the database, so each entry bears its owner, the key of a person (person.js), and its tab. A
+ * page that loads removes entries of other owners: a browser has one person at a time, and the messages of one are not
  * for the next. A tab holds a Web Lock as long as it lives: entries of one that lives
  * are its own business, those of a dead one go to the next that loads, or to one that waited for its end. Where there
  * are no Web Locks (pages without HTTPS) whoever loads takes all. Then two may send one message, which the server
@@ -98,7 +98,7 @@ class Store {
   /** Remove what is of other owners, and what is too old. */
   async sweep() {
     const databases = await this.#indexedDB.databases?.();
-    // Where nobody has said anything there is nothing to open.
+    // There is nothing to open if nobody has written a message.
     if (databases?.every(({name}) => name !== this.#name)) return;
     await this.#others();
   }
@@ -151,7 +151,7 @@ class Store {
 
   // --- The database ---
 
-  /** The other tabs that have entries for this one. What is too old goes, and what is of others. */
+  /** The other tabs that have entries for this one. Entries that are too old, or of others, are removed. */
   async #others() {
     const tabs = new Set();
     await this.#each((record, entries) => {

@@ -43,7 +43,7 @@ export class Timeline {
     return this.live.newest;
   }
 
-  /** Who says what is on its way, as messages have it. */
+  /** Author of the messages on their way, in the form that messages have. */
   get author() {
     return {username: this.me, by: this.#you};
   }
