@@ -121,13 +121,16 @@ def test_one_s_own_rooms_come_in_pages_and_none_is_missing(alice: User, monkeypa
     assert client.get("/?own=3").context["own_pages"]["before"] == "?own=2"
 
 
-def test_rooms_that_strangers_put_one_into_come_after_one_s_own(alice: User) -> None:
-    """An account can be made a member without being asked: that must not bury its rooms, however loud they are."""
+@pytest.mark.parametrize("role", ["member", "moderator", "owner"])
+@pytest.mark.parametrize("kind", ["private", "members", "public"])
+def test_rooms_that_strangers_put_one_into_come_after_one_s_own(alice: User, kind: str, role: str) -> None:
+    """An account can be given a role without being asked: that must not bury its rooms, however loud they are."""
     rooms.create(account(alice), title="Zen", kind="private")
     bob = User.objects.create_user("Bob")
     for number in range(3):
-        slug = rooms.create(account(bob), title=f"Ad {number}", kind="private")
-        models.Membership.objects.create(room=models.Room.objects.get(slug=slug), user=alice)
+        slug = f"ad-{number}" if kind == "public" else None
+        slug = rooms.create(account(bob), title=f"Ad {number}", kind=kind, slug=slug)
+        models.Membership.objects.create(room=models.Room.objects.get(slug=slug), user=alice, role=role)
         talk(slug)
     rooms.direct(account(bob), "Alice")
     assert names(browser(alice), "own") == ["Bob", "Zen", "Ad 0", "Ad 1", "Ad 2"]

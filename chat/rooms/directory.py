@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from chat import models
 from chat.auth import Identity
@@ -65,9 +65,7 @@ def own(who: Identity, counts: Mapping[str, int], *, name: str, page: int, size:
     titles = {pk: pair.title_for(who.key) for pk, pair in pairs.items()}
     entries = [_entry(room, counts, titles.get(room.pk)) for room in rows]
     _count_unread(who, entries)
-    known = {
-        room.pk for room in rows if room.kind == Kind.DIRECT or room.pk in read or roles[room.pk] == Role.OWNER
-    }
+    known = read | _made_by(who) | {room.pk for room in rows if room.kind == Kind.DIRECT}
     entries.sort(key=lambda entry: (entry.pk not in known, not entry.unread, entry.title.casefold()))
     return _page_of([entry for entry in entries if _named(entry, name)], page, size)
 
@@ -77,6 +75,15 @@ def _roles(who: Identity) -> dict[int, str]:
     if who.account is None:
         return {}
     return dict(models.Membership.objects.filter(user=who.account).values_list("room", "role"))
+
+
+def _made_by(who: Identity) -> set[int]:
+    """The rooms of which they were the first member. Any other owner may have been given the role unasked."""
+    if who.account is None:
+        return set()
+    earlier = models.Membership.objects.filter(room=OuterRef("room"), pk__lt=OuterRef("pk"))
+    owned = models.Membership.objects.filter(~Exists(earlier), user=who.account, role=Role.OWNER)
+    return set(owned.values_list("room", flat=True))
 
 
 def _kinds(who: Identity | None) -> list[str]:
