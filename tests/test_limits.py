@@ -666,7 +666,29 @@ def test_what_can_be_read_is_not_told(
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+@pytest.mark.parametrize("header", ["Forwarded", "X-Real-IP", "CF-Connecting-IP", "X-Forwarded-Proto"])
+def test_a_named_proxy_that_says_nobody_s_address_is_told_of(
+    seldom: list[float], caplog: pytest.LogCaptureFixture, settings: Settings, header: str
+) -> None:
+    """It forwards, but not with the header that is read: all its clients would count as one in silence."""
+    settings.CHAT = {"PROXIES": ["10.0.0.1"]}
+    lines = [(header.lower().encode(), b"203.0.113.66"), (b"x-forwarded-for", b" ")]
+    for headers in (lines[:1], lines):
+        assert address_in({"client": ["10.0.0.1", 1], "headers": headers}) == "10.0.0.1"
+    assert (
+        address_asking({"REMOTE_ADDR": "10.0.0.1", f"HTTP_{header.upper().replace('-', '_')}": HOME}) == "10.0.0.1"
+    )
+    (said,) = caplog.messages
+    assert "the proxy 10.0.0.1 forwards without an X-Forwarded-For" in said
+    # A probe of the proxy itself forwards for nobody.
+    seldom[0] += 60
+    address_in({"client": ["10.0.0.1", 1], "headers": [(b"host", b"x")]})
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Proto", "True-Client-IP"]
+)
 def test_a_proxy_that_is_not_named_is_told_of(
     unnamed: addresses.Unnamed,
     seldom: list[float],
@@ -688,7 +710,8 @@ def test_a_proxy_that_is_not_named_is_told_of(
     assert [message.split()[0] for message in caplog.messages] == ["10.0.0.2", "172.16.0.3"]
     # One that is named, and one that forwards nothing.
     seldom[0] += 60
-    address_in({"client": ["10.0.0.1", 1], "headers": [(header.lower().encode(), HOME.encode())]})
+    both = [(name, HOME.encode()) for name in (header.lower().encode(), b"x-forwarded-for")]
+    address_in({"client": ["10.0.0.1", 1], "headers": both})
     address_in({"client": ["10.0.0.4", 1], "headers": [(b"host", b"x")]})
     assert len(caplog.messages) == 2
 

@@ -20,8 +20,11 @@ SITE = 48
 FORWARDED_LIMIT = 4_096
 """Characters of X-Forwarded-For that are read. Longer ones no proxy makes."""
 FORWARDED_FOR = b"x-forwarded-for"
-FORWARDING = {b"forwarded", FORWARDED_FOR, b"x-real-ip"}
-"""Headers that a proxy adds. Only X-Forwarded-For is read."""
+FORWARDING = {
+    *(b"forwarded", FORWARDED_FOR, b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"x-client-ip"),
+    *(b"true-client-ip", b"cf-connecting-ip", b"fastly-client-ip", b"fly-client-ip"),
+}
+"""Headers that proxies add. Only X-Forwarded-For is read."""
 
 PORT = re.compile(r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]{1,32})?)?")
 """A port after an address, also an empty (RFC 3986) or an obfuscated one (RFC 7239, section 6.3)."""
@@ -90,25 +93,33 @@ def address_of(peer: str, forwarded_for: Sequence[str], proxies: tuple[str, ...]
 
 def address_in(scope: Mapping[str, Any]) -> str:
     """The client's address in an ASGI scope; empty where the server does not know one."""
-    client, proxies = scope.get("client"), chat_settings().PROXIES
+    client, headers = scope.get("client"), scope.get("headers", ())
     if not client:
         return ""
-    peer, headers = str(client[0]), scope.get("headers", ())
-    if not proxies or not is_proxy(peer, proxies):
-        if any(name.lower() in FORWARDING for name, _ in headers):
-            unnamed.note(peer)
-        return peer
-    return address_of(peer, forwarded_for(headers), proxies)
+    forwards = any(name.lower() in FORWARDING for name, _ in headers)
+    return _address(str(client[0]), ",".join(forwarded_for(headers)), forwards=forwards)
 
 
 def address_asking(meta: Mapping[str, Any]) -> str:
     """The same of a Django request, by its ``META``."""
-    peer, proxies = meta.get("REMOTE_ADDR") or "", chat_settings().PROXIES
+    forwards = any(name in meta for name in _IN_META)
+    return _address(meta.get("REMOTE_ADDR") or "", meta.get("HTTP_X_FORWARDED_FOR", ""), forwards=forwards)
+
+
+def _address(peer: str, named: str, *, forwards: bool) -> str:
+    """``address_of``, and a line in the log where it can't be the client's. ``forwards``: the headers say so."""
+    proxies = chat_settings().PROXIES
     if not proxies or not is_proxy(peer, proxies):
-        if any(name in meta for name in _IN_META):
+        if forwards:
             unnamed.note(peer)
         return peer
-    return address_of(peer, [meta.get("HTTP_X_FORWARDED_FOR", "")], proxies)
+    if forwards and not named.strip(" \t,"):
+        _unreadable.warn(
+            "the proxy %s forwards without an X-Forwarded-For: its own address counts instead of the client's",
+            peer,
+        )
+        return peer
+    return address_of(peer, [named], proxies)
 
 
 def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
