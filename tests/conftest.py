@@ -38,7 +38,7 @@ expect.set_options(timeout=20_000)
 
 
 def pytest_collection_finish() -> None:
-    """What all tests are made of lives to the end: the garbage collector need not look at it again."""
+    """Objects that all tests share live to the end: the garbage collector need not look at them again."""
     gc.collect()
     gc.freeze()
 

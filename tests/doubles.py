@@ -21,7 +21,7 @@ from chat.log.writes import unavailable
 from chat.protocol import AnyOutgoing, decode_outgoing
 
 TURNS = 300
-"""Of the loop, which most of what tests wait for needs."""
+"""Turns of the loop that most waits of tests need."""
 REST = 0.001
 """Seconds between two later looks: what is waited for comes from a thread or by a timer."""
 

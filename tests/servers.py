@@ -32,7 +32,7 @@ COMMANDS = {
     "probed": ["tests/e2e/probed.py"],
     "wired": ["tests/e2e/wired.py"],
 }
-"""What each kind of server is started with, as words after `python`."""
+"""Command lines of the kinds of servers, as words after `python`."""
 
 
 @dataclass

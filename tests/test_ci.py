@@ -1,4 +1,4 @@
-"""What CI runs fails when the tests change the tree, and gives them a home and temporary files of their own."""
+"""CI's script fails when the tests change the tree, and gives them a home and temporary files of their own."""
 
 import os
 import shutil
@@ -76,7 +76,7 @@ def test_ci_fails_where_the_tests_change_the_tree(clone: Clone, tests: str, name
 
 @pytest.mark.parametrize("tests", [":", "echo x > ignored", "echo x > kept; git checkout --quiet kept"])
 def test_ci_passes_where_the_tree_is_as_it_was(clone: Clone, tests: str) -> None:
-    """What is ignored, and what was put back, is no change."""
+    """Ignored files, and files that were put back, are no change."""
     done = clone.run(tests)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -37,7 +37,7 @@ def tea() -> RoomLog:
 
 
 def test_messages_are_indexed_by_hand(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """Those that are not yet, or all of them anew; a second run finds nothing to do."""
+    """The command indexes messages that are not indexed, or all again; a second run finds nothing to do."""
     models.Message.objects.filter(number__lt=5).update(words=None)
     call_command("chat_index")
     call_command("chat_index")

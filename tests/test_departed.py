@@ -1,4 +1,4 @@
-"""What is left in the rooms when an account is deleted, deactivated or renamed: who it was, and what is over."""
+"""Rooms after an account is deleted, deactivated or renamed: they tell who it was, and what is over."""
 
 from typing import Any
 
@@ -140,7 +140,7 @@ async def test_who_is_in_the_room_is_told_and_nothing_can_be_said_any_more(
 
 
 async def test_an_account_that_is_active_again_can_be_talked_to(person: Enter) -> None:
-    """What was closed for that alone is open again."""
+    """A room that was closed for that alone is open again."""
     alice: Persona = await member(person, "Alice")
     bob = await User.objects.acreate(username="Bob", is_active=False)
     room = await models.Room.objects.acreate(
@@ -162,7 +162,7 @@ async def test_an_account_that_is_active_again_can_be_talked_to(person: Enter) -
 
 
 async def test_a_new_name_is_told_in_the_room(person: Enter) -> None:
-    """Whoever looks at the room reads it at once."""
+    """Clients in the room receive it at once."""
     alice: Persona = await member(person, "Alice")
     bob = await User.objects.acreate(username="Bob")
     await alice.send("direct", username="Bob", ref="d")

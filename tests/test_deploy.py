@@ -58,7 +58,7 @@ def fixed() -> Iterator[tuple[str, IPv4Address]]:
 
 
 def test_nobody_else_gets_a_fixed_address() -> None:
-    """What starts first gets the lowest free address of the range that is dealt out: no fixed one may be there."""
+    """The first container gets the lowest free address of the dynamic range: no fixed one may be there."""
     found = dict(fixed())
     assert found
     for network, address in found.items():
@@ -278,7 +278,7 @@ def test_the_unit_reads_what_chat_env_says() -> None:
 
 
 def directives() -> dict[str, list[str]]:
-    """What redis.conf sets: the values of each name."""
+    """The settings of redis.conf: the values of each name."""
     found: dict[str, list[str]] = {}
     for line in text("deploy/redis.conf").splitlines():
         if line and not line.startswith("#"):
@@ -334,7 +334,7 @@ def test_redis_takes_its_file(tmp_path: Path) -> None:
 
 
 def test_a_redis_of_a_test_leaves_the_file_alone(tmp_path: Path) -> None:
-    """One that is asked to write its settings down writes them elsewhere."""
+    """A Redis that is asked to save its settings writes them elsewhere."""
     needs(shutil.which("redis-server"), "redis-server: apt-get install redis-server")
     before = text("deploy/redis.conf")
     with redis_by_its_file(tmp_path) as port:

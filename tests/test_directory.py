@@ -1,4 +1,4 @@
-"""Which rooms the first page lists: all of one's own, and those that people talk in, whoever makes how many."""
+"""The rooms on the first page: all of one's own, and the active ones, whoever makes how many."""
 
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -106,7 +106,7 @@ def test_a_guest_has_the_rooms_that_it_has_read(rooms: None) -> None:
 
 
 def test_one_s_own_rooms_come_in_pages_and_none_is_missing(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those with unread messages first; each page leads to the next one and back."""
+    """Rooms with unread messages come first; each page leads to the next one and back."""
     monkeypatch.setattr("chat.views.entering.ROOMS_SHOWN", 4)
     for number in range(10):
         slug = rooms.create(account(alice), title=f"Den {number}", kind="private")
@@ -231,7 +231,7 @@ def test_the_list_comes_in_pages_without_gaps(rooms: None, monkeypatch: pytest.M
     ],
 )
 def test_rooms_are_found_by_a_part_of_their_name(rooms: None, wanted: str, found: list[str]) -> None:
-    """Of the title or of the name in the address; a form that needs no script keeps what was asked for."""
+    """The part may be of the title or of the name in the address. The form needs no script and keeps the query."""
     for slug in ("t1", "t2", "teapot", "milk"):
         talk(slug)
     models.Room.objects.filter(slug="t2").update(title="Чай")
@@ -252,13 +252,13 @@ def test_one_s_own_rooms_are_found_by_name_too(alice: User) -> None:
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "9" * 30, "\N{ARABIC-INDIC DIGIT TWO}", "1e3", ""])
 def test_a_page_that_is_none_is_the_first(rooms: None, page: str) -> None:
-    """Whatever the address says."""
+    """Bad page numbers in the address mean the first page."""
     talk("tea")
     assert names(browser(), "rooms", f"/?page={page}&own={page}") == ["tea"]
 
 
 def test_the_first_page_takes_few_questions(alice: User, django_assert_max_num_queries: Any) -> None:
-    """As many for a hundred rooms as for one."""
+    """A hundred rooms take as many queries as one."""
     User.objects.create_user("Bob")
     rooms.direct(account(alice), "Bob")
     for number in range(20):

@@ -82,7 +82,7 @@ async def fine(_: Any, __: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"fine"})
 
 
-# --- What an address may ask for ---
+# --- Requests of one address ---
 
 
 def door(cheap: Callable[[Any], bool] = lambda _: False) -> RequestLimit:
@@ -154,7 +154,7 @@ async def test_an_office_behind_one_address_opens_the_chat_at_once(clock: Clock)
     "addresses", [["2001:db8::1", "2001:db8::2", "2001:db8::ffff:1"], ["192.0.2.1", "::ffff:192.0.2.1"]]
 )
 async def test_a_network_is_one_that_asks(settings: Settings, clock: Clock, addresses: list[str]) -> None:
-    """As with sockets: who has a /64 has no more than who has one address."""
+    """A /64 may do no more than one address, as with sockets."""
     clock.stop()
     settings.CHAT = {**settings.CHAT, "REQUEST_RATE": 1, "REQUEST_BURST": PAGE * len(addresses)}
     for address in addresses:
@@ -188,7 +188,7 @@ def test_a_form_can_always_be_paid(settings: Settings) -> None:
         chat_settings()
 
 
-# --- Whose turn it is ---
+# --- Turns ---
 
 
 async def test_so_many_have_a_turn_at_once() -> None:
@@ -230,7 +230,7 @@ async def test_who_has_left_the_queue_gets_no_turn() -> None:
 
 
 async def test_the_queue_has_an_end() -> None:
-    """What is not in it costs nothing; there is space again when somebody had their turn."""
+    """A request outside the queue costs nothing; there is space again when somebody had their turn."""
     turns = Turns(1, waiting=2)
     for _ in range(3):
         turns.ask("a")
@@ -359,11 +359,11 @@ def test_a_form_needs_its_token_in_any_project(settings: Settings, with_middlewa
     assert client.post("/", given).status_code == 302
 
 
-# --- What strangers leave behind ---
+# --- Rows of strangers ---
 
 
 def test_each_address_gets_so_many_rows() -> None:
-    """Of either kind; in time more."""
+    """The number holds for either kind; in time there are more."""
     now = [0.0]
     rows = Newcomers(lambda: now[0])
     for row, most, rate in ((Row.SESSION, 100, 1.0), (Row.ROOM, 30, 0.2)):
@@ -478,7 +478,7 @@ async def test_expired_sessions_are_removed_a_few_at_a_time(
 
 
 async def test_a_round_has_an_end(rooms: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a million there is a part each hour."""
+    """A million rows are removed in parts, one each hour."""
     monkeypatch.setattr(sessions, "AT_ONCE", 2)
     monkeypatch.setattr(sessions, "ROUND", 4)
     await writing(lambda: [session(f"expired{number}", -1) for number in range(7)])

@@ -292,7 +292,7 @@ def test_a_project_that_counts_nothing_is_told(
     assert all(message.hint for message in found)
 
 
-# --- Whose budget ---
+# --- Budgets ---
 
 
 def sign_in(client: Client, name: str = "Alice", password: str = PASSWORD) -> int:
@@ -341,7 +341,7 @@ def test_networks_of_one_site_share_a_name_s_budget(alice: User) -> None:
 
 
 def test_a_known_browser_comes_in(alice: User) -> None:
-    """Where the owner has signed in before nobody else's tries count, not even from the same address."""
+    """Tries of others do not count in a browser that the owner has used, not even from the same address."""
     known = Client(REMOTE_ADDR=HOME)
     assert sign_in(known) == 302
     known.post("/logout/")
@@ -517,7 +517,7 @@ def crowd(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_so_many_hashes_run_at_once(crowd: Callable[[int], Crowd], settings: Settings, most: int) -> None:
-    """Of twelve the others wait, and all are done in the end."""
+    """The others of twelve wait, and all are done in the end."""
     settings.CHAT = {"HASHES": most}
     found = crowd(12)
     for _ in range(most):

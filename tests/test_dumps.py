@@ -54,9 +54,9 @@ def kept() -> dict[str, list[dict[str, Any]]]:
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:
-    """What a dump tells of a row: times in milliseconds. A loaded role counts as a change of its room's rules.
+    """The fields of a row in a dump: times in milliseconds. A loaded role counts as a change of its room's rules.
 
-    What the search knows of a message is made anew.
+    The search's tokens of a message are made again.
     """
     for name in ("rules", "words"):
         row.pop(name, None)
@@ -104,7 +104,7 @@ def test_what_is_dumped_is_loaded_as_it_was(
 
 
 def test_a_ref_is_known_after_a_load(tea: RoomLog, tmp_path: Path) -> None:
-    """What was said and changed before is not said or changed again."""
+    """Messages and changes from before the load are not repeated."""
     call_command("dumpdata", "auth.user", "chat", output=str(tmp_path / "dump.json"))
     empty()
     call_command("loaddata", str(tmp_path / "dump.json"), verbosity=0)

@@ -1,4 +1,4 @@
-"""What was said and is disputed stays with the staff, whatever becomes of the message, its author or its room."""
+"""Reported text stays with the staff, whatever becomes of the message, its author or its room."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -147,7 +147,7 @@ def test_a_report_outlives_the_accounts_of_both(tea: RoomLog) -> None:
 
 
 def test_a_look_at_a_report_of_a_private_room_that_is_gone_is_written_down(client: Client) -> None:
-    """As if it were still there: once an hour, with its name."""
+    """The look is recorded as if the room were still there: once an hour, with its name."""
     alice = account(User.objects.create_user("Alice"))
     slug = rooms.create(alice, title="Plans", kind="private")
     room = queries.open_room(slug)
@@ -184,7 +184,7 @@ REACHES: dict[str, Callable[[RoomLog], Any]] = {
 @pytest.mark.parametrize("verb", REACHES)
 @pytest.mark.parametrize("by", ["staff", "a moderator"])
 def test_what_was_hidden_is_out_of_its_author_s_reach(tea: RoomLog, verb: str, by: str) -> None:
-    """Whoever hid it: its row stays as it was, nobody is told anything, and the author hears what is heard of a
+    """The row stays as it was, whoever hid it. Nobody is told anything, and the author receives the same as for a
     deleted message.
     """
     moderator_s = erase(tea, 1, author="mod")

@@ -29,7 +29,7 @@ def tea(rooms: None) -> RoomLog:
 
 
 def row(room: RoomLog, **fields: Any) -> models.Message:
-    """What code would write that takes the next number itself."""
+    """A row as code would write it that takes the next number itself."""
     given = {
         "number": 5,
         "seq": 5,
@@ -100,7 +100,7 @@ def test_a_message_s_row_is_the_log_s(tea: RoomLog, write: Callable[[RoomLog], o
 
 @pytest.mark.parametrize("write", ROOMS.values(), ids=ROOMS)
 def test_a_room_s_counters_are_the_log_s(tea: RoomLog, write: Callable[[RoomLog], object]) -> None:
-    """What was dropped in silence is refused, with what to call instead."""
+    """Writes that were dropped in silence are refused, with what to call instead."""
     before = list(models.Room._base_manager.values())
     with pytest.raises(ValueError, match=r"chat_check --fix"), transaction.atomic():
         write(tea)
@@ -221,7 +221,7 @@ async def test_it_is_heard_where_nobody_says_anything(alice: Persona, monkeypatc
 
 
 def test_the_check_mends_what_it_can(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is wrong is told, repaired, and looked at again; without --fix nothing is changed."""
+    """Faults are told, repaired and checked again; without --fix nothing is changed."""
     by_hand(tea, number=7, seq=7)
     models.ReadPosition.objects.create(room_id=tea.pk, reader="x", seq=99)
     models.Message._base_manager.filter(number=2).update(reply_to=3)

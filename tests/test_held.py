@@ -212,7 +212,7 @@ async def test_a_locked_room_leaves_the_others_space(
 async def test_several_rooms_wait_each_for_itself(
     tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log
 ) -> None:
-    """What is free goes on while two transactions have a room each, and ends when its own does."""
+    """Free rooms go on while two transactions have a room each, and ends when its own does."""
     attic = await reading(partial(queries.open_room, "attic"))
     somebody.lock(club.pk)
     with Somebody() as other:
@@ -297,7 +297,7 @@ def test_pages_wait_as_they_did(rooms: None) -> None:
 
 
 def test_a_broken_room_that_is_locked_is_healed_afterwards(club: RoomLog, somebody: Somebody) -> None:
-    """Who looks at all rooms passes over it; what is said in it waits."""
+    """The check of all rooms skips it; messages in it wait."""
     row = models.Message(room_id=club.pk, number=9, seq=9, author="x", username="X", created=timezone.now())
     models.Message._base_manager.bulk_create([row])
     somebody.lock(club.pk)

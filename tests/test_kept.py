@@ -1,4 +1,4 @@
-"""What a page's script needs, and a browser is told, so that nothing stays there of who is gone."""
+"""Data for a page's script, and headers for the browser, so that nothing stays there of a person who is gone."""
 
 import re
 
@@ -21,7 +21,7 @@ def told(page: bytes) -> str | None:
 
 @pytest.mark.parametrize("path", ["/", "/login/", "/sign-up/", "/room/_0123456789abcdef/", "/nowhere"])
 def test_a_page_without_a_chat_tells_its_script_whose_it_is(client: Client, path: str) -> None:
-    """Nobody's, a guest's, an account's: also where there is no such room or page."""
+    """The page is nobody's, a guest's or an account's, also if there is no such room or page."""
     assert told(client.get(path).content) == ""
     client.post("/", {"username": "Ann", "room": "tea"})
     session = client.session
@@ -30,7 +30,7 @@ def test_a_page_without_a_chat_tells_its_script_whose_it_is(client: Client, path
     user = User.objects.create_user("Alice")
     client.force_login(user)
     page = client.get(path)
-    # Who is signed in has nothing to do on two of them.
+    # A signed-in user has nothing to do on two of them.
     assert page.status_code == 302 or told(page.content) == author_key(f"account:{user.pk}")
 
 

@@ -505,7 +505,7 @@ def test_a_known_browser_has_a_budget_of_its_own(tries: tuple[SignIns, list[floa
     "attempt", [Try(HOME, "Alice"), Try("", "Alice"), Try(HOME), Try(HOME, "Alice", "browser")]
 )
 def test_what_is_given_back_was_not_taken(tries: tuple[SignIns, list[float]], attempt: Try) -> None:
-    """As if nobody had tried: from each budget that was paid from."""
+    """Each budget that was paid from is as if nobody had tried."""
     sign_ins, _ = tries
     for _ in range(50):
         assert sign_ins.take(attempt) == 0
@@ -645,7 +645,7 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_what_can_t_be_read_is_told_once_a_minute(seldom: list[float], caplog: pytest.LogCaptureFixture) -> None:
-    """What the header says, cut, and whose address counts instead."""
+    """The log has the header, cut, and the address that counts instead."""
     for _ in range(3):
         address_of("127.0.0.1", [f"{HOME}, unknown\x1b[31m"], PROXIES)
     address_of("10.0.0.1", ["x" * 5_000], PROXIES)
@@ -708,7 +708,7 @@ def test_a_proxy_that_is_not_named_is_told_of(
     address_asking({"REMOTE_ADDR": "10.0.0.2", meta: HOME})
     address_asking({"REMOTE_ADDR": "172.16.0.3", meta: HOME})
     assert [message.split()[0] for message in caplog.messages] == ["10.0.0.2", "172.16.0.3"]
-    # One that is named, and one that forwards nothing.
+    # A proxy that is named, and a peer that forwards nothing.
     seldom[0] += 60
     both = [(name, HOME.encode()) for name in (header.lower().encode(), b"x-forwarded-for")]
     address_in({"client": ["10.0.0.1", 1], "headers": both})
@@ -887,7 +887,7 @@ async def test_without_limits_nothing_is_told(kept: Limits, settings: Settings) 
 
 @pytest.mark.usefixtures("_small")
 def test_tries_to_sign_in_are_those_of_all_processes() -> None:
-    """Who guesses goes to another process in vain: by network, by name, and with a known browser."""
+    """A guesser gains nothing from another process: by network, by name, and with a known browser."""
     here, there = SignIns(lambda: 0.0), SignIns(lambda: 0.0)
     assert [here.take(Try(HOME, "alice")) for _ in range(3)] == [0, 0, 0]
     assert [here.take(Try(HOME, "alice", "browser")) for _ in range(3)] == [0, 0, 0]

@@ -453,7 +453,7 @@ def test_nobody_reads_ahead_of_the_room(room: RoomLog, tea: RoomLog, writer: Wri
 
 
 def test_unread_messages_are_counted_by_room(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
-    """What others said since, and is still there, in each of the rooms that the person read; up to a bound."""
+    """The count has later messages of others that still exist, in each room that the person read; up to a bound."""
     rooms = [room.pk, tea.pk, queries.open_room("never").pk]
     writer.write([*posts(room, 6, author="eve"), *posts(tea, 2, author="eve"), read(room, 2), read(tea, 2)])
     assert queries.unread("alice", rooms, most=100) == {room.pk: 4, tea.pk: 0}
@@ -1125,7 +1125,7 @@ class Model:
     def __init__(self) -> None:
         self.seq = 0
         self.said: dict[int, Said] = {}
-        # What each ref was used for: the number that it got, the words, what they answer.
+        # Uses of each ref: the number that it got, the words, what they answer.
         self.refs: dict[tuple[str, str], tuple[int, str, int | None]] = {}
         self.read: dict[str, int] = {}
         # Everything that was seen when the room's number was this.

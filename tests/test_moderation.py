@@ -114,7 +114,7 @@ async def test_a_ban_ends(alice: Persona, bob: Persona, monkeypatch: pytest.Monk
 
 
 async def test_a_guest_is_banned_with_their_address(person: Enter, alice: Persona) -> None:
-    """Where that is asked for: another name, or another browser, does not help then."""
+    """If the moderator asks for that, another name or another browser does not help."""
     first = await person("Gina", client=("203.0.113.9", 1))
     await first.join(ROOM)
     await does(alice, "ban", username="Gina", address=True)

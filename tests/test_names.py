@@ -150,7 +150,7 @@ def test_a_joiner_that_does_nothing_is_left_out_of_joined_writing(name: str, cle
     ids=ascii,
 )
 def test_elsewhere_what_shapes_a_name_is_refused(name: str) -> None:
-    """Where it has no meaning it is one more name that looks like another; the error names it."""
+    """Without a meaning it makes one more name that looks like another; the error names it."""
     with pytest.raises(ValueError, match=r"character U\+(200C|200D|FE0F|E0100|E0067|180B|180E)"):
         clean_name(name)
 

@@ -85,7 +85,7 @@ class Scene:
         asked = -1
         while asked != len(statements):
             asked = len(statements)
-            # What an answer leads to, up to the next question; and that one, which counts when a thread asks it.
+            # The work after an answer, up to the next question; that one counts when a thread asks it.
             for _ in range(20):
                 await asyncio.sleep(0)
             await in_a_thread(on_each_thread)(lambda: None)

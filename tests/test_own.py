@@ -1,4 +1,4 @@
-"""Whose something is: the server tells it by opaque keys, so that no page has to go by names."""
+"""The server tells authors by opaque keys, so that no page has to go by names."""
 
 import json
 from typing import Any
@@ -90,7 +90,7 @@ async def test_two_guests_of_one_name_are_two_people(person: Enter) -> None:
 
 
 async def test_an_account_that_is_renamed_stays_the_same_person(person: Enter) -> None:
-    """What it said under the name before bears the key of its welcome: live, in history, in a search."""
+    """Messages under the former name bear the key of its welcome: live, in history, in a search."""
     alice = await member(person, "Alice")
     key = await here(alice)
     await alice.say("before")
@@ -116,7 +116,7 @@ def _lobby() -> models.Room:
 
 
 async def test_a_guest_who_takes_another_name_is_another(person: Enter) -> None:
-    """As for the server, which lets nobody change what was said under the name before."""
+    """The server agrees: it lets nobody change messages of the former name."""
     ann = await guest(person, "Ann")
     key = await here(ann)
     anna = await guest(person, "Anna")
@@ -179,7 +179,7 @@ async def test_the_key_is_no_secret_s_shadow(person: Enter) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_each_way_a_message_is_told_bears_the_same_key() -> None:
-    """As it is said, as it catches somebody up, in a page of history: by whichever way it was written."""
+    """The key is the same live, in a catch-up and in a page of history, whichever way it was written."""
     tea = queries.open_room("tea")
     key = author_key("guest:0a:Ann")
     outcomes = Writer().write([post(tea, "one", author="guest:0a:Ann")])

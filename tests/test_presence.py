@@ -339,7 +339,7 @@ async def test_an_account_that_is_renamed_in_its_grace_goes_on_under_the_new_nam
 async def test_an_account_that_is_renamed_and_stays_away_leaves_under_the_old_name(
     presence: Presence, hub: Recorder, clock: Clock
 ) -> None:
-    """Which is the one that the room knew; in the other room it came back under the new one."""
+    """The old name is the one that the room knew; in the other room it came back under the new one."""
     await come(presence, ALICE, "Alice", "1")
     await come(presence, ALICE, "Alice", "2", "tea")
     presence.exit(ROOM, "1")
@@ -467,7 +467,7 @@ async def test_the_list_is_capped_and_the_count_is_true(
 async def test_a_crowd_of_guests_pushes_no_account_off_the_list(
     presence: Presence, hub: Recorder, clock: Clock, settings: Settings
 ) -> None:
-    """Where not all names fit, accounts come first; of them and of guests those who came last."""
+    """If not all names fit, accounts come first; among them and among guests the latest."""
     settings.CHAT = {"USER_LIST_NAMES": 4, "GRACE": 0}
     for number in range(2):
         await come(

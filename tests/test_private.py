@@ -1,4 +1,4 @@
-"""What a site keeps is its own: who may read the files that it writes."""
+"""A site's files are private: only its user may read them."""
 
 import os
 import sqlite3
@@ -92,7 +92,7 @@ def test_another_user_s_folder_stops_no_start(local: Path, monkeypatch: pytest.M
 
 
 def test_a_folder_behind_a_link_is_shut(tmp_path: Path, local: Path) -> None:
-    """As where a volume is mounted elsewhere."""
+    """A mounted volume may be such a link."""
     (tmp_path / "link").symlink_to(local)
     private.tighten(tmp_path / "link")
     assert (mode(local), mode(local / "secret_key")) == (0o700, 0o600)

@@ -51,7 +51,7 @@ CHANGES: dict[str, Callable[[RoomLog], list[Write]]] = {
 def test_other_words_with_a_ref_are_refused(
     room: RoomLog, change: Callable[[RoomLog], list[Write]], beside: int
 ) -> None:
-    """Whatever became of the message: the first words have the first answer, and nothing else is said with it."""
+    """The first words have the first answer, whatever became of the message. The ref carries no other message."""
     written(Writer().write(change(room)))
     before = everything(room)
     for other in OTHERS.values():
@@ -71,7 +71,7 @@ def test_without_what_it_answered_it_is_the_same(room: RoomLog) -> None:
 
 
 def test_the_same_holds_for_what_waits_together(room: RoomLog) -> None:
-    """Of two messages with one ref in a batch the second is refused, and the others are said."""
+    """The second of two messages with one ref in a batch is refused, and the others are written."""
     batch = [
         post(room, "one", ref="x"),
         post(room, "two", ref="x"),
@@ -109,7 +109,7 @@ def test_a_change_of_the_site_s_secret_takes_nothing_from_a_retry(room: RoomLog,
 
 
 def test_a_deleted_text_can_t_be_guessed_from_its_row(room: RoomLog, settings: Settings) -> None:
-    """What is kept of it hangs on the site's secret."""
+    """The digest of a deleted text depends on the site's secret."""
     Writer().write([erase(room, 3)])
     kept = models.Message.objects.get(number=3).said
     assert kept == models.digest("said")

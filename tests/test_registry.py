@@ -211,7 +211,7 @@ async def all_see(nodes: Sequence[Node], *names: str) -> None:
 
 
 def known(node: Node) -> Known:
-    """What the process knows of the room elsewhere; nothing, where it has not been read."""
+    """The process's view of the room elsewhere; empty if it has not been read."""
     return node.presence._rooms[ROOM].known or Known()
 
 
@@ -642,11 +642,11 @@ async def test_a_frozen_redis_holds_up_one_join(
     assert len(here.names) == 22
 
 
-# --- What is read while people come ---
+# --- Reads while people come ---
 
 
 class Gate:
-    """Whatever a process asks of the registry, and what it reads, waits until a test lets it through."""
+    """Holds a process's calls and reads of the registry until a test lets them through."""
 
     def __init__(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         self.waiting: list[asyncio.Event] = []
@@ -768,7 +768,7 @@ async def test_who_comes_back_to_a_new_process_is_not_announced(  # noqa: PLR091
 
 
 def far(node: Node, room: str) -> list[Entry]:
-    """Who is in the room in other processes, as this one knows it."""
+    """The people in the room in other processes, as this one knows them."""
     return [entry for person in node.presence.people(room) for _, entry in person.elsewhere.values()]
 
 
@@ -795,7 +795,7 @@ async def test_who_comes_while_the_room_is_read_is_shown_all(
 
 
 async def test_the_last_who_goes_takes_nothing_from_one_who_comes(start: Start) -> None:
-    """What others say between their claim and their coming in is heard, though nobody else is in the room here."""
+    """Events between their claim and their join are received, though nobody else is in the room here."""
     here, there = start(), start()
     tab = await here.come(ALICE, "Alice")
     async with here.presence.coming(Comer(ROOM, BOB, "Bob", "tab")) as claim:
@@ -810,7 +810,7 @@ async def test_the_last_who_goes_takes_nothing_from_one_who_comes(start: Start) 
 
 
 async def test_one_who_comes_into_a_room_in_which_only_a_grace_is_left_is_shown_all(start: Start) -> None:
-    """What happened elsewhere meanwhile was not heard, so the room is read anew."""
+    """Events elsewhere meanwhile were not received, so the room is read again."""
     here, there = start(), start()
     await there.come(CHARLIE, "Charlie")
     tab = await here.come(ALICE, "Alice")

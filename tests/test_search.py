@@ -357,7 +357,7 @@ SAID = (
 
 
 def said_before(room: RoomLog, *texts: str) -> None:
-    """As a process of the version before does it, which does not know of the column."""
+    """Write as a process of the version before does, which does not know of the column."""
     with connection.cursor() as cursor:
         for text in texts:
             models.Room._base_manager.filter(pk=room.pk).update(seq=F("seq") + 1)

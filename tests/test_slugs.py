@@ -57,7 +57,7 @@ def test_one_name_has_one_room_however_it_is_written(one: str, other: str) -> No
 
 
 def test_other_names_have_other_rooms() -> None:
-    """What ASCII loses is in the digest."""
+    """The digest has what ASCII loses."""
     names = [
         "東京",
         "大阪",
@@ -85,7 +85,7 @@ def test_what_names_nothing_has_no_slug(name: str) -> None:
 @example("\ud800")
 @example("\u0345")
 def test_a_slug_is_a_slug_and_its_own(name: str) -> None:
-    """Whatever is typed: an address that works, the same the second time."""
+    """Any input gives an address that works, the same the second time."""
     slug = slug_of(name)
     if slug is not None:
         assert re.match(PUBLIC_PATTERN, slug)

@@ -107,7 +107,7 @@ def test_a_database_that_takes_nothing_is_told(client: Client, outage: Outage, o
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="as another program locks a file")
 def test_a_database_that_somebody_writes_to_is_there(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That ends, and what can be read is shown meanwhile."""
+    """The lock ends, and the database can be read meanwhile."""
     monkeypatch.setattr(readiness, "LOCKED", 1)
     with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -116,7 +116,7 @@ def test_a_database_that_somebody_writes_to_is_there(client: Client, monkeypatch
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the disk of a server of its own")
 def test_a_disk_that_is_nearly_full_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written may go into space that the file has already: the next checkpoint fails."""
+    """Writes may go into space that the file has already: the next checkpoint fails."""
     plain = os.statvfs
 
     def statvfs(path: Any) -> os.statvfs_result:
@@ -146,7 +146,7 @@ def test_a_migration_that_is_missing_is_told(client: Client, monkeypatch: pytest
 
 
 def test_probes_leave_nothing_behind(client: Client) -> None:
-    """What is written to see whether it can be is no row."""
+    """The probe's write leaves no row."""
     before = [model.objects.count() for model in (models.Room, models.Message)]
     assert client.get("/readyz").status_code == 200
     assert [model.objects.count() for model in (models.Room, models.Message)] == before

@@ -59,7 +59,7 @@ def asserts(function: ast.AST) -> bool:
 def helpers_that_assert(trees: Sequence[ast.AST]) -> set[str]:
     """The names of functions that assert, or that call one that does.
 
-    Of several functions of one name half must: a name alone does not tell which of them is called.
+    Half of several functions of one name must: a name alone does not tell which of them is called.
     """
     definitions: dict[str, list[Function]] = defaultdict(list)
     for tree in trees:
@@ -88,7 +88,7 @@ def empty_tests(tests: Mapping[str, ast.AST], helpers: Sequence[ast.AST]) -> lis
 
 
 def test_every_test_asserts_something() -> None:
-    """One that only calls something passes whatever that does, as long as it raises nothing."""
+    """A test that only calls something passes whatever that does, as long as it raises nothing."""
     files = [path for path in (ROOT / "tests").rglob("*.py") if "node_modules" not in path.parts]
     trees = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in files}
     tests = {path: tree for path, tree in trees.items() if Path(path).name.startswith("test_")}

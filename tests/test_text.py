@@ -53,7 +53,7 @@ HOSTILE = [
 @pytest.mark.parametrize(("text", "wrong"), HOSTILE, ids=lambda text: ascii(text)[:40])
 @pytest.mark.parametrize(("command", "field"), [("message", "content"), ("edit", "content"), ("search", "query")])
 def test_a_text_that_harms_others_is_refused(command: str, field: str, text: str, wrong: str) -> None:
-    """What is drawn over other lines or shows nothing; the error names the field."""
+    """Texts that draw over other lines or show nothing are refused; the error names the field."""
     with pytest.raises(Invalid) as caught:
         decode(frame(command, field, text))
     error = caught.value
@@ -77,12 +77,12 @@ def test_what_cannot_be_seen_is_mended(command: str, field: str, text: str, righ
 
 @pytest.mark.parametrize(("text", "limit", "right"), CASES["limits"], ids=lambda text: ascii(text)[:40])
 def test_a_mended_text_is_within_its_limit(text: str, limit: int, right: str) -> None:
-    """Where the ends of what turns it would be too many, nothing turns it."""
+    """Without room for the ends of its bidi controls, a text loses the controls."""
     assert mended(text, limit) == right
 
 
 def test_private_and_unassigned_characters_are_visible() -> None:
-    """Whatever Unicode this Python knows; what is blank is in a list."""
+    """The result is the same with any Unicode version of Python; blank characters are in a list."""
     assert all(clean_text(text) == text for text in CASES["shown"])
     assert all(visible(text[0]) for text in CASES["shown"])
     assert not any(visible(character) for text in CASES["blank"] for character in text)
@@ -200,7 +200,7 @@ def test_a_title_is_one_line(title: str, clean: str) -> None:
     ids=ascii,
 )
 def test_a_bad_title_is_explained(title: str, wrong: str) -> None:
-    """What is stacked is refused, and so is nothing at all."""
+    """Stacked marks are refused, and so is an empty title."""
     with pytest.raises(ValueError, match=wrong):
         clean_title(title)
 

@@ -26,7 +26,7 @@ LEFT_BEHIND = [
     "<<<<<<" + "< ",
     ">>>>>>" + "> ",
 ]
-"""What programs write into files that people wrote: Redis its settings, Git its conflicts."""
+"""Text that programs write into files of people: Redis its settings, Git its conflicts."""
 
 
 def tracked() -> Iterator[tuple[str, str]]:
@@ -40,7 +40,7 @@ def tracked() -> Iterator[tuple[str, str]]:
 
 
 def test_no_path_of_a_machine_is_tracked() -> None:
-    """Whoever clones the project has none of the folders that were on the machine where it was written."""
+    """A clone has none of the folders of the machine where the project was written."""
     found = [
         f"{path}:{number}: {line.strip()}"
         for path, text in tracked()
@@ -82,7 +82,7 @@ def test_a_path_of_a_machine_is_seen(line: str) -> None:
     ],
 )
 def test_a_path_of_a_deployment_is_none(line: str) -> None:
-    """What the documentation sets up, what every machine has, and addresses on the web may stand anywhere."""
+    """Paths that the docs set up, paths that every machine has, and web addresses may stand anywhere."""
     assert not MACHINES.search(line)
 
 

@@ -113,7 +113,7 @@ def test_a_room_needs_a_name(client: Client) -> None:
     ],
 )
 def test_an_address_with_what_people_call_a_room_leads_to_it(client: Client, typed: str, slug: str) -> None:
-    """As they type it, or as another program made it of a title."""
+    """The name may be as people type it, or as another program made it of a title."""
     response = client.get(f"/room/{quote(typed, safe='')}/")
     assert (response.status_code, response["Location"]) == (302, f"/room/{slug}/")
     assert client.get(response["Location"])["Location"] == f"/?room={slug}"
@@ -130,7 +130,7 @@ def test_a_room_is_entered_by_any_name(client: Client, typed: str, title: str) -
 
 
 def test_a_title_makes_no_room_where_people_may_not(client: Client, settings: Settings) -> None:
-    """Who may make no room is led to the address all the same, and told there."""
+    """A user who may make no room is led to the address all the same, and told there."""
     settings.CHAT = {"CREATE_ROOMS": "accounts"}
     assert client.post("/", {"username": "Ann", "room": "Tea Time"})["Location"] == "/room/tea-time/"
     client.post("/", {"username": "Ann", "room": "Lobby"})

@@ -244,7 +244,7 @@ def test_a_public_room_is_made_under_any_name(
 
 @pytest.mark.parametrize(("title", "kept"), [("Tea\u202e\x85 time\ufeff", "Tea time"), (" Tea\n\u2066", "Tea")])
 def test_a_title_from_the_page_is_mended(alice: tuple[User, Client], title: str, kept: str) -> None:
-    """As one on the wire."""
+    """The page mends a title as the wire does."""
     alice[1].post("/rooms/", {"kind": "private", "title": title})
     assert models.Room.objects.get().title == kept
 

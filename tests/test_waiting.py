@@ -1,4 +1,4 @@
-"""What waits to be written stays in the order of its line, whatever is held up, for how long and how often."""
+"""Waiting writes stay in the order of their line, whatever is held up, for how long and how often."""
 
 from collections.abc import Hashable
 
@@ -26,7 +26,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_a_line_stays_in_its_order(steps: list[tuple[str, object]]) -> None:
-    """What is written of a room is a beginning of what was appended, nothing twice; in the end it is all of it."""
+    """A room's written rows are the first of the appended ones, none twice; in the end they are all of them."""
     waiting, now = Waiting(), 0.0
     appended: dict[Hashable, list[Write]] = {room.pk: [] for room in ROOMS}
     done: dict[Hashable, list[Write]] = {room.pk: [] for room in ROOMS}

@@ -54,13 +54,13 @@ def test_a_fork_is_as_a_start(script: Path, tmp_path: Path) -> None:
 
 
 def test_children_know_nothing_of_each_other(script: Path, tmp_path: Path) -> None:
-    """What one had in its environment the next one has not."""
+    """A child does not inherit the environment of the one before."""
     zygote.run([str(script)], environment(WORD="one"), tmp_path)
     assert '"one"' not in zygote.run([str(script)], environment(), tmp_path)
 
 
 def test_a_module_is_run_by_its_name(tmp_path: Path) -> None:
-    """As by `python -m`, from the folder it is started in."""
+    """The module runs as by `python -m`, from the folder it is started in."""
     (tmp_path / "spoken.py").write_text("import sys; print(__name__, sys.argv[1:])")
     assert zygote.run(["-m", "spoken", "hi"], environment(), tmp_path) == "__main__ ['hi']\n"
 
@@ -78,7 +78,7 @@ def test_its_end_is_told(program: str, code: int, tmp_path: Path, out: IO[bytes]
 
 
 def test_one_that_runs_has_no_end(tmp_path: Path, out: IO[bytes]) -> None:
-    """Who waits waits for so long and no longer; a signal reaches it, and is its own."""
+    """A wait lasts as long as its timeout; a signal reaches the child, and is its own."""
     (tmp_path / "it.py").write_text("import time; print('here', flush=True); time.sleep(600)")
     process = zygote.start(["it.py"], environment(), tmp_path, out)
     assert process.poll() is None

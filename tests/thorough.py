@@ -1,7 +1,7 @@
 """How much a run of the tests does: `make test` shows each promise; `make test-all` shows it at size, and more.
 
 THOROUGH=1 in the environment makes it the second. A test that takes minutes by nature is marked ``thorough``: the
-first leaves it out. One that can do with less takes its sizes from here.
+first leaves it out. A test that can do with less takes its sizes from here.
 """
 
 import os
@@ -23,5 +23,5 @@ settings.load_profile("thorough" if THOROUGH else "usual")
 
 
 def either(usual: T, thorough: T) -> T:
-    """What `make test` takes, or what `make test-all` does."""
+    """The value for `make test`, or the one for `make test-all`."""
     return thorough if THOROUGH else usual

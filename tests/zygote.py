@@ -92,7 +92,7 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
-# --- What tests call ---
+# --- Calls for tests ---
 
 
 def start(
@@ -137,7 +137,7 @@ class Zygote:
         atexit.register(self.close)
 
     def close(self) -> None:
-        """What it started goes on."""
+        """Close the zygote. Its children go on."""
         self._control.close()
         self._process.wait()
 
@@ -255,7 +255,7 @@ def become(words: list[str], environment: dict[str, str], folder: str) -> NoRetu
 
 
 def warm_up() -> None:
-    """Import all that takes long. What comes of it must be true for every child."""
+    """Import all that takes long. Its results must be true for every child."""
     for module in MODULES:
         importlib.import_module(module)
     for module in EXTRAS:
@@ -265,7 +265,7 @@ def warm_up() -> None:
     assert "twisted.internet.reactor" not in sys.modules
     assert threading.active_count() == 1
     assert not sys.modules["django.conf"].settings.configured
-    # What is there now is shared with the children as long as nobody writes to it.
+    # Present objects are shared with the children as long as nobody writes to them.
     gc.collect()
     gc.freeze()
 

@@ -285,7 +285,7 @@ def test_without_limits_everybody_may_connect(start: Start) -> None:
 
 
 def test_requests_of_one_connection_are_counted(start: Start) -> None:
-    """Who asks for too many pages is told so, and the connection ends. Others notice nothing."""
+    """A client that asks for too many pages is told so, and its connection ends. Others notice nothing."""
     server = start("daphne", CHAT_LIMITS="on", CHAT_REQUEST_BURST="100", CHAT_REQUEST_RATE="0.1")
     answered = ask(server, head(server, path="/whoami") * 15, "127.0.0.9")
     assert re.findall(rb"HTTP/1\.1 (\d+)", answered) == [b"200"] * 10 + [b"429"]

@@ -1,4 +1,4 @@
-"""What a browser keeps of its reader, in real Chromium: for them while they are signed in, for nobody after."""
+"""A browser's data of its reader, in real Chromium: for them while they are signed in, for nobody after."""
 
 import pytest
 from browsing import ACCOUNTS, shell
@@ -21,7 +21,7 @@ KEPT = """async () => {
   open.result.close();
   return [...drafts, ...entries.result.map(entry => entry.content)];
 }"""
-"""What there is of texts in the browser's storage."""
+"""Texts in the browser's storage."""
 
 
 async def kept(page: Page) -> list[str]:

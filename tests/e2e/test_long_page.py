@@ -1,6 +1,6 @@
 """The room's page where texts and names are long, the screen is small, keys are a phone's or an input method's.
 
-What is copied, too.
+Copied text is tested here too.
 """
 
 from typing import Any
@@ -138,7 +138,7 @@ async def test_keys_of_an_input_method_are_left_alone(start: Start, visit: Visit
 
 
 async def test_what_is_copied_is_what_was_said(start: Start, visit: Visit) -> None:
-    """Who, when and what: no words of buttons, no emoji, no notes; and a part of one message is that part."""
+    """The copy has author, time and text: no words of buttons, no emoji, no notes. Part of a message is that part."""
     server = start("daphne")
     page = await visit(server, "Ann", "copying", permissions=["clipboard-read", "clipboard-write"])
     await connected(page)

@@ -246,12 +246,12 @@ async def test_no_layer_is_well_before_it_has_brought_something(start: Start, ki
 
 
 async def test_a_process_that_can_write_nothing_is_not_ready(start: Start) -> None:
-    """As on a full disk: it is asked by writing, not by reading."""
+    """The probe writes instead of reading, so it notices a full disk."""
     server = start("daphne")
     await becomes(server, 200, database="ok", layer="ok")
     before = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (0, before[1]))
-    # Who opens an SQLite file may have to write too.
+    # Opening an SQLite file may need to write too.
     await becomes(server, 503)
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, before)
     await becomes(server, 200, database="ok")

@@ -122,7 +122,7 @@ async def test_texts_are_shown_as_they_are(start: Start, visit: Visit) -> None:
             ack = await mallory.say(text)
             await mallory.say(f"answer to {text}", replyTo=ack.id)
     answers = [f"answer to {text}" for text in TEXTS]
-    # What nobody sees is mended.
+    # Invisible characters are mended.
     said = [clean_text(text) for pair in zip(TEXTS, answers, strict=True) for text in pair]
     for latest in (len(said), MESSAGES_SHOWN):
         await expect(ann.locator("#rows .text")).to_have_count(latest)

@@ -131,7 +131,7 @@ def test_a_probe_may_ask_for_the_head_only(site: Server, path: str) -> None:
 
 
 def test_a_whole_address_is_a_target(site: Server) -> None:
-    """As a proxy is asked; what it says of the host counts, not the header (RFC 9112, section 3.2.2)."""
+    """A proxy gets such a target; its host counts, not the header (RFC 9112, section 3.2.2)."""
     assert status(ask(site, f"http://{site.address}/healthz", "Host: x")) == 200
     assert status(ask(site, f"HTTP://{site.address}?room=lobby", "Host: evil.example")) == 200
     page = ask(site, f"https://{site.address}/?room=from-an-address", "Host: evil.example")

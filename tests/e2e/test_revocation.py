@@ -51,7 +51,7 @@ async def signed_in(site: Server, name: str) -> Browser:
 
 
 async def ends(what: str, act: Any, *sockets: SocketPersona) -> None:
-    """What is done over HTTP ends these sockets: by itself, for nobody looks at sign-ins again in this test."""
+    """The act over HTTP ends these sockets by itself: nobody looks at sign-ins again in this test."""
     began = time.perf_counter()
     await sync_to_async(act, thread_sensitive=False)()
     answered = time.perf_counter()

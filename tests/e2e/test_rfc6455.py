@@ -70,7 +70,7 @@ def heard(connection: socket.socket, most: int = 1_000) -> list[Read]:
 
 
 def frame(opcode: int, data: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bool = True) -> bytes:
-    """As a client sends it, right or wrong."""
+    """A frame as a client sends it, right or wrong."""
     found = Frame(Opcode.TEXT, data)
     found.check = lambda: None  # type: ignore[method-assign]
     return bytes([fin << 7 | rsv << 4 | opcode]) + found.serialize(mask=mask)[1:]
@@ -220,7 +220,7 @@ INVALID = [0, 1, 999, 1004, 1005, 1006, *range(1015, 1017), 1100, 2000, 2999, 50
 
 @pytest.mark.parametrize("code", VALID)
 def test_a_close_comes_back_with_its_code(echo: Server, code: int) -> None:
-    """What is sent behind it is not looked at."""
+    """Bytes behind the close frame are ignored."""
     for reason in (b"", UTF8, b"x" * 123):
         data = closing(code, reason)
         assert said(echo, frame(CLOSE, data) + frame(TEXT, b"never heard")) == [(CLOSE, data)]
@@ -254,7 +254,7 @@ def test_a_second_close_and_a_ping_after_it_are_nothing(echo: Server) -> None:
 
 
 def test_a_close_within_a_message_ends_it(echo: Server) -> None:
-    """What came of the message is dropped."""
+    """The part of the message that came is dropped."""
     assert said(echo, frame(TEXT, b"half", fin=False) + BYE) == [(CLOSE, closing(1000))]
 
 

@@ -530,7 +530,7 @@ async def test_another_tab_of_the_same_person_has_read(start: Start, visit: Visi
 
 
 async def test_who_leaves_at_once_has_read_all_the_same(start: Start, visit: Visit) -> None:
-    """What was seen last is told before the page goes, though the server was told of something a moment ago."""
+    """The page tells its last read message before it goes, though it told the server something a moment ago."""
     server = start("daphne")
     page = await visit(server, "Ann", "hurry")
     await connected(page)

@@ -1,4 +1,4 @@
-"""Whose is what, in real Chromium: of two people with one name, and of one person with two."""
+"""Authors of messages in real Chromium: two people with one name, and one person with two."""
 
 import pytest
 from browsing import ACCOUNTS, shell

@@ -101,7 +101,7 @@ async def test_what_is_said_on_one_worker_is_heard_on_all(site: Site) -> None:
         for number, person in enumerate(people.values()):
             await person.say(f"hello {number}")
         for person in people.values():
-            # What others said may have come before the answer to one's own.
+            # Messages of others may have come before the answer to one's own.
             while len(heard := [said.content for said in person.heard if isinstance(said, Message)]) < 3:
                 await person.expect(Message)
             assert heard == ["hello 0", "hello 1", "hello 2"]

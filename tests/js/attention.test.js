@@ -1,4 +1,4 @@
-/** What the page says is unread: the count in the title, and the one on the way down. */
+/** Unread messages on the page: the count in the title, and the one on the way down. */
 
 import assert from "node:assert/strict";
 import {afterEach, beforeEach, mock, test} from "node:test";

@@ -105,7 +105,7 @@ test("A message of an earlier page settles for who sends its ref again.", async 
   assert.deepEqual(contents(after), ["one"]);
 });
 
-// --- Whose it is ---
+// --- Authors ---
 
 test("Another guest of the same name sends nothing of ours, and what we wrote is gone.", async () => {
   const browser = new FakeBrowser();

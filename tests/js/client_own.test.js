@@ -1,4 +1,4 @@
-/** Whose something is the server tells, by keys: two people may have one name, and one person two. */
+/** The server tells authors by keys: two people may have one name, and one person two. */
 
 import assert from "node:assert/strict";
 import {readdirSync, readFileSync} from "node:fs";
@@ -8,7 +8,7 @@ import {rowsOf} from "../../chat/static/chat/rows.js";
 import {Timeline} from "../../chat/static/chat/timeline.js";
 import {joined, keyOf, settle, world} from "./helpers.js";
 
-/** What the client says of the last event of a type. */
+/** The client's last event of a type. */
 const last = (here, type) => here.of(type).at(-1);
 const thumb = (...people) => ({
   ...{emoji: "👍", count: people.length},

@@ -1,4 +1,4 @@
-/** What was begun and not sent: kept for who wrote it, in its room, and brought back. */
+/** Drafts: kept for their author, in their room, and brought back. */
 
 import assert from "node:assert/strict";
 import {test} from "node:test";
@@ -10,7 +10,7 @@ import {Keeping} from "../../chat/static/chat/keeping.js";
 const DAY = 24 * 3_600_000;
 const say = (text) => ({kind: "say", text});
 
-/** As much of localStorage as is used: its names are its own properties. */
+/** The part of localStorage that is used: its names are its own properties. */
 class FakeStorage {
   getItem = hidden(this, (name) => this[name] ?? null);
   setItem = hidden(this, (name, value) => void (this[name] = String(value)));
@@ -97,7 +97,7 @@ test("A storage that is full, missing or forbidden gives no drafts, and stops no
   }
 });
 
-// --- What a browser keeps of whom ---
+// --- A browser's data of each person ---
 
 const event = (type, more) => Object.assign(new Event(type), more);
 

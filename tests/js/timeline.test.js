@@ -12,7 +12,7 @@ const MINUTE = 60_000;
 const dayOf = (timestamp) => String(Math.floor(timestamp / (24 * 60 * MINUTE)));
 
 function message(id, username = "Bob", timestamp = id * 1_000, content = `m${id}`) {
-  // As the client has marked it.
+  // The client has marked it.
   const own = username === "Ann";
   return {type: "message", room: "lobby", id, seq: id, username, by: keyOf(username), own, content, timestamp};
 }

@@ -1,6 +1,6 @@
 /**
  * How much a call does, in steps: how often V8 enters a block of our code (a function, the body of a loop, a branch).
- * It counts the same on a busy machine as on a quiet one. What a regular expression does inside is one step.
+ * It counts the same on a busy machine as on a quiet one. The work inside a regular expression is one step.
  */
 import {Session} from "node:inspector";
 import {setFlagsFromString} from "node:v8";
@@ -40,8 +40,8 @@ export function growthOf(call, size) {
 }
 
 /**
- * Of work that is inside a regular expression only the time can be measured: whether the CPU time, the least of a few,
- * grows by much more than the input when that is sixteen times as large. What is quadratic takes 256 times as long.
+ * Only the time can be measured of work inside a regular expression: whether the CPU time, the least of a few, grows
+ * by much more than the input when that is sixteen times as large. Quadratic work takes 256 times as long.
  */
 export function isQuadratic(call, size) {
   const least = (n) => Math.min(...Array.from({length: 5}, () => cpuOf(() => call(n))));

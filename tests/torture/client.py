@@ -198,7 +198,7 @@ class Client(Connection):
     def _is_alive(self, frame: AnyOutgoing) -> None:
         """The server still holds the connection when it says something."""
         if stamped := getattr(frame, "timestamp", None):
-            # What is told again has an older time.
+            # A repeated event has an older time.
             self._alive = max(self._alive or -inf, self.history.at(stamped))
 
     def _sent_away(self, frame: Reconnect | Removed) -> None:
