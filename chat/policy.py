@@ -50,7 +50,7 @@ class Policy:
 
     @property
     def closed(self) -> models.Closed:
-        """Why nothing can be said any more in a direct room."""
+        """Why a direct room takes no messages any more."""
         return self.pair.closed if self.pair else ""
 
 

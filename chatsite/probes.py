@@ -39,7 +39,7 @@ class Probes:
 
 
 async def _answer(view: Any, request: ASGIRequest) -> HttpResponse | None:
-    """None where there is no such page, which is said as of any other."""
+    """None if there is no such page; it is answered as any other missing page."""
     try:
         response: HttpResponse
         if iscoroutinefunction(view):

@@ -212,7 +212,7 @@ async def test_a_locked_room_leaves_the_others_space(
 async def test_several_rooms_wait_each_for_itself(
     tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log
 ) -> None:
-    """Free rooms go on while two transactions have a room each, and ends when its own does."""
+    """Free rooms go on while two transactions lock a room each. A room waits for its own transaction only."""
     attic = await reading(partial(queries.open_room, "attic"))
     somebody.lock(club.pk)
     with Somebody() as other:

@@ -453,7 +453,7 @@ def test_nobody_reads_ahead_of_the_room(room: RoomLog, tea: RoomLog, writer: Wri
 
 
 def test_unread_messages_are_counted_by_room(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
-    """The count has later messages of others that still exist, in each room that the person read; up to a bound."""
+    """Later messages of others that still exist are counted in each room that the person read, up to a bound."""
     rooms = [room.pk, tea.pk, queries.open_room("never").pk]
     writer.write([*posts(room, 6, author="eve"), *posts(tea, 2, author="eve"), read(room, 2), read(tea, 2)])
     assert queries.unread("alice", rooms, most=100) == {room.pk: 4, tea.pk: 0}

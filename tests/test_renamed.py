@@ -49,8 +49,8 @@ async def test_an_account_that_is_renamed_leaves_and_comes_back_as_another(perso
 async def test_an_account_that_is_renamed_while_its_connection_is_lost_is_one_person(
     person: Enter, clock: Clock, places: tuple[str, ...], names: tuple[str, ...]
 ) -> None:
-    """The others receive a leave of the name that they know and a join of the present one, whatever it was called in
-    the meantime. They receive its leave when it goes for good.
+    """The others receive a leave of the name that they know and a join of the present one, whatever it was called
+    in the meantime. They receive its leave when it goes for good.
     """
     bob, alice = await member(person, "Bob"), await member(person, "Alice")
     for room in places:

@@ -164,7 +164,7 @@ class CountedTries:
 
 
 def connect() -> None:
-    """Hear of passwords that were wrong, and of who a browser becomes. Called when the apps are ready."""
+    """Connect to the signals of failed passwords, sign-ins and sign-outs. Called when the apps are ready."""
     user_login_failed.connect(_failed, dispatch_uid="chat.tries.failed")
     user_logged_in.connect(_signed_in, dispatch_uid="chat.tries.in")
     user_logged_out.connect(_signed_out, dispatch_uid="chat.tries.out")

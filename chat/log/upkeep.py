@@ -59,10 +59,10 @@ def post(
     ref: str | None = None,
     reply_to: int | None = None,
 ) -> Written:
-    """Say something in a room that there is, from a view, a task or a command. Raises Invalid where it is refused.
+    """Publish a message in an existing room, from a view, a task or a command. Raises Invalid if it is refused.
 
     ``author`` is who may change it later ("account:<pk>"); without one only the name is kept. Within a transaction
-    of the caller's it is said when that is committed, and the room waits until then. Open pages have it within two
+    of the caller's it is published with the commit, and the room waits until then. Open pages have it within two
     seconds. No rule of the room and no limit is asked.
     """
     write = NewMessage(

@@ -120,7 +120,7 @@ class Message(models.Model):
         super().save(using=using, update_fields=update_fields)
 
     def says(self, words: str, reply_to: int | None) -> bool:
-        """Was it said with these words, as an answer to that one? True where nobody knows any more.
+        """Was it first sent with these words, as an answer to that one? True if nobody knows any more.
 
         In another life of the room a client sends the same message without what it answers.
         """

@@ -11,7 +11,7 @@ from chat.models.fields import account_key
 from chat.models.rooms import Membership, Room
 
 Closed = Literal["", "deleted", "deactivated", "left"]
-"""Why nothing can be said any more in a room of two."""
+"""Why a direct room takes no messages any more."""
 
 TITLES: dict[Closed, str] = {
     "": "{name}",

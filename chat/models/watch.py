@@ -47,7 +47,7 @@ class Report(models.Model):
         return self.room or Room(slug=self.slug, kind=self.kind)
 
     def keep(self, message: Message) -> None:
-        """Keep what the message says now."""
+        """Keep the present text of the message."""
         self.slug, self.kind = message.room.slug, message.room.kind
         self.writer, self.writer_name = message.author, message.username
         self.content, self.said = message.content, message.created

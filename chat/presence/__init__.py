@@ -150,7 +150,7 @@ class Presence:
             self._gone(slug, key)
 
     def _forget_others(self, room: RoomPresence) -> None:
-        """With the last socket the hub closes the room: what is said in it elsewhere is not heard any more."""
+        """With the last socket the hub closes the room: its events elsewhere are not received any more."""
         if not room.is_followed:
             room.known = None
 

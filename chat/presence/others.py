@@ -140,7 +140,7 @@ class Others:
                 # Until all were read, only their own process knows whether they were there before.
                 self._say(slug, room, *(names if first or room.known.complete else Names()))
                 if names.gone and room.people[key].is_ours:
-                    # The account was renamed, and what we said of it has the former name.
+                    # The account was renamed, and our entry for it has the former name.
                     self.say_again(slug, key)
             case "gone", (key, _, _):
                 # Without a version it comes from one that could not ask: it is the newest all the same.
@@ -250,7 +250,7 @@ class Others:
             self._say(slug, room, came, [*gone, *left])
         else:
             self._say(slug, room)
-        # A registry that lost everything lacks those whose processes have not said anew yet who is with them.
+        # A registry that lost everything lacks the people of processes that have not restated theirs yet.
         known.complete = known.complete or not self._patient_until
 
     async def _restate_all(self, slugs: Iterable[str]) -> None:

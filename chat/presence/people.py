@@ -65,7 +65,7 @@ class Claim:
 
 
 class Seen(NamedTuple):
-    """Somebody as the room hears of them."""
+    """A person as the room's events name them."""
 
     name: str
     # The person's key (chat.auth.Identity.key); "" if only the name is known.
@@ -157,7 +157,7 @@ class RoomPresence:
 
     @property
     def is_followed(self) -> bool:
-        """Does a socket of this process hold the room open in the hub? Only then does its news arrive here."""
+        """Does a socket of this process hold the room open in the hub? Only then do its events arrive here."""
         return bool(self.keys) or bool(self.coming)
 
     @property
@@ -191,7 +191,7 @@ class RoomPresence:
         return person
 
     def rename(self, key: str, name: str, since: float) -> Names:
-        """Somebody goes on under another name. The room hears a leave and a join, unless the two look the same."""
+        """Give a person another name. The room receives a leave and a join, unless the two look the same."""
         person = self.people[key]
         before, person.since = person.name, since
         if name_key(before) == name_key(name):
@@ -298,7 +298,7 @@ class Known:
 
 
 def since_of(person: Person | None, comer: Comer) -> float:
-    """Since when the comer is in the room under this name: of two names of one account the later one counts."""
+    """Since when the joining person is in the room under this name. The later of an account's two names counts."""
     if person is None:
         return time.time()
     return person.since if person.name == comer.name else max(time.time(), person.since + 0.001)

@@ -13,7 +13,7 @@ FORMER = models.Room._meta.get_field("former").max_length  # noqa: SLF001 Django
 
 
 def depart(user: AbstractBaseUser, using: str) -> None:
-    """Before its rows go: keep its name in the rooms of two, and remember what it owns."""
+    """Before its rows go: keep its name in direct rooms, and remember what it owns."""
     rooms = models.Room.objects.using(using)
     for room in rooms.filter(kind=Kind.DIRECT, memberships__user=user.pk).order_by("pk"):
         former = ", ".join(filter(None, [room.former, user.get_username()]))[:FORMER]

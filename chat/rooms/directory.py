@@ -55,7 +55,7 @@ class Listing:
 def own(who: Identity, counts: Mapping[str, int], *, name: str, page: int, size: int) -> Listing:
     """The rooms in which somebody has a role, and those that they have read, as far as they may come in.
 
-    First those that they made or have read, and those of two, then the ones that others put them into. Within each
+    First those that they made or have read, and direct rooms, then the ones that others put them into. Within each
     group, rooms with unread messages come first.
     """
     roles = _roles(who)
@@ -101,7 +101,7 @@ def _open(keys: set[int]) -> Iterator[models.Room]:
 def everybodys(who: Identity | None, counts: Mapping[str, int], *, name: str, page: int, size: int) -> Listing:
     """The rooms that anybody, or anybody with an account, may come into, without those that nobody ever spoke in.
 
-    The fullest first, then those that were active last, then those in which little was said.
+    The fullest first, then those that were active last, then those with few messages.
     """
     rooms = _open_to(who, name)
     peopled = _with_people(rooms, counts)

@@ -95,7 +95,7 @@ def _account_gone(instance: object, using: str, **_: Any) -> None:
 
 
 def _touch_pairs(user: AbstractBaseUser, using: str) -> None:
-    """The rooms of two are called by the account's name, and closed where it is not active."""
+    """Direct rooms are called by the account's name, and closed if it is not active."""
     rooms = models.Room.objects.using(using).filter(kind=models.Room.Kind.DIRECT, memberships__user=user.pk)
     for pk, slug in rooms.order_by("pk").values_list("pk", "slug"):
         _touch(pk, slug, using)

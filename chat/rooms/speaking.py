@@ -22,7 +22,7 @@ Done = Callable[[Outcome], None]
 
 
 def post(hub: Hub, socket: Socket, command: Post, done: Done) -> None:
-    """Say something. The same message with a ``ref`` that was used before gets the first answer."""
+    """Publish a message. The same message with a ``ref`` that was used before gets the first answer."""
     room, name = present(hub, socket, command.room)
     check_speaking(room.policy, socket.identity, socket.address)
     content = _looked_at(room, socket, name, command.content)

@@ -25,7 +25,7 @@ def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 a view's sign
 @takes("GET", "HEAD")
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Should people be sent here? 200, or 503 where nothing can be written or the process says goodbye.
+    """Should people be sent here? 200, or 503 if nothing can be written or the process drains.
 
     Without the channel layer the chat goes on, so that is 200; with ``?strict`` 503.
     """

@@ -105,7 +105,7 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
         return True
 
     def _fail_connection(self, code: int = 1001, reason: str = "going away") -> None:
-        """Tell the client what it did wrong, and hear nothing more of it (RFC 6455, section 7.1.7).
+        """Tell the client what it did wrong, and ignore its further input (RFC 6455, section 7.1.7).
 
         Its answer is not waited for: it may be in the middle of a flood.
         """

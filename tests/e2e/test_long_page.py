@@ -138,7 +138,7 @@ async def test_keys_of_an_input_method_are_left_alone(start: Start, visit: Visit
 
 
 async def test_what_is_copied_is_what_was_said(start: Start, visit: Visit) -> None:
-    """The copy has author, time and text: no words of buttons, no emoji, no notes. Part of a message is that part."""
+    """The copy has author, time and text: no words of buttons, no emoji, no notes. A part is copied alone."""
     server = start("daphne")
     page = await visit(server, "Ann", "copying", permissions=["clipboard-read", "clipboard-write"])
     await connected(page)

@@ -185,7 +185,7 @@ export class ChatClient extends EventTarget {
   // --- Messages ---
 
   /**
-   * Say something. It is kept until the server has answered, through any number of lost connections. Characters that
+   * Publish a message. It is kept until the server has answered, through any number of lost connections. Characters that
    * draw nothing and are of no use are left out, as the server would do it (text.js).
    * @param {{ref?: string, replyTo?: number}} [options] ref: of an earlier try, to be sure that there is one message;
    *   replyTo: the id of the message that this answers

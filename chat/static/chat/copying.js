@@ -2,7 +2,7 @@
 
 const ROW = "li.message";
 
-/** Messages that are copied from the list are copied as they were said. */
+/** Messages that are copied from the list are copied as they were written. */
 export function copyAsSaid(list) {
   document.addEventListener("copy", (event) => {
     const selection = document.getSelection();

@@ -28,7 +28,7 @@ export class Keeping {
   }
 
   /**
-   * Hear when the browser has somebody else: at once in an open page, and when a page comes back from the back-forward
+   * Call back when the browser has somebody else: at once in an open page, and when a page comes back from the back-forward
    * cache.
    */
   watch(onOther, window = globalThis) {
