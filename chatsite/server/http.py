@@ -99,6 +99,10 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
         if not self.ending:
             super().lineReceived(line)
 
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 Twisted's signature
+        # As a head that is too big. Twisted ends the connection without an answer.
+        self._respondToBadRequestAndDisconnect()
+
     def allHeadersReceived(self) -> None:
         self.received = 0
         if self.length is not None and self.length > BODY_LIMIT:

@@ -250,3 +250,17 @@ def test_what_is_behind_the_last_request_takes_nothing_with_it(site: Server) -> 
         while data := connection.recv(65_536):
             answer += data
         assert status(answer) == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "header"), [(17_000, 0), (2_000_000, 0), (0, 17_000), (0, 2_000_000), (9_000, 9_000)]
+)
+def test_a_head_that_is_too_long_is_answered(site: Server, path: int, header: int) -> None:
+    """Whether it is a line or all of them; also to who is still sending it."""
+    with connected(site) as connection:
+        head = f"GET /{'x' * path} HTTP/1.1\r\nHost: x\r\nX-Long: {'x' * header}\r\n\r\n"
+        connection.sendall(head.encode())
+        answer = b""
+        while data := connection.recv(65_536):
+            answer += data
+        assert status(answer) == 400

@@ -86,6 +86,8 @@ for (const [text, ...expected] of [
   ["https://example.com/a 👍", "https://example.com/a"],
   ["https://example.com/a🫆🩷", "https://example.com/a"],
   ["https://example.com/a!🎉…", "https://example.com/a"],
+  ["https://example.com/a1️⃣2⃣ https://example.com/a#️⃣", "https://example.com/a", "https://example.com/a"],
+  ["https://example.com/a12", "https://example.com/a12"],
   ["https://en.wiktionary.org/wiki/👍", "https://en.wiktionary.org/wiki/👍"],
   ["https://example.com/?q=👍&x", "https://example.com/?q=👍&x"],
   ["https://example.com?검색=값", "https://example.com?검색=값"],

@@ -90,8 +90,13 @@ function isSentences(character, before) {
 
 function beforePictures(characters, end) {
   let place = end;
-  while (place > 0 && PICTURE.test(characters[place - 1])) place -= 1;
+  while (place > 0 && (PICTURE.test(characters[place - 1]) || isKeycap(characters, place - 1))) place -= 1;
   return place;
+}
+
+/** Is it the digit of a keycap, `1️⃣`? */
+function isKeycap(characters, at) {
+  return /[0-9#*]/.test(characters[at]) && characters[at + (characters[at + 1] === "\ufe0f" ? 2 : 1)] === "\u20e3";
 }
 
 /** Up to a bracket that was opened before the address, and to the end of a quotation that it begins. */
