@@ -1,8 +1,8 @@
 """A process that has imported what our programs need, and forks where Python would start anew.
 
 A run of the tests starts some hundreds of servers and commands. Each takes 0.65 s of CPU, 0.45 s of it for imports
-of what others wrote. Those are made here, once: they read neither settings nor environment, start no thread and
-open nothing. A child loads our own modules by itself, under its own environment.
+of third-party packages. They are imported here, once: they read neither settings nor environment, start no thread
+and open nothing. A child loads our own modules by itself, under its own environment.
 """
 
 import atexit

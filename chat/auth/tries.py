@@ -2,7 +2,7 @@
 
 Every check of a password passes one of two places, and both are here for a project to name in its settings:
 
-- ``django.contrib.auth.authenticate``: CountedTries, the first of AUTHENTICATION_BACKENDS, hears the name that is
+- ``django.contrib.auth.authenticate``: CountedTries, the first of AUTHENTICATION_BACKENDS, gets the name that is
   tried. It lets nobody in; it counts, and stops a try that is too many.
 - ``check_password``: the hashers of chat.auth.hashers count each check that ``authenticate`` did not announce. The
   old password in the form for a new one is such a check.

@@ -96,7 +96,8 @@ class Writer:
         """Like ``write``, but a write to a locked row is HELD, with all that follows in its line.
 
         With ``wait`` it waits as long as the connection's `lock_timeout` says. Waiting transactions get
-        a lock in order. One that only tries can miss it again and again, in a room of several writing processes.
+        a lock in order. A transaction that only tries can miss it again and again, in a room of several
+        writing processes.
         """
         if wait:
             try:

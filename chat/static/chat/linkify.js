@@ -15,7 +15,7 @@ const SCHEME = /(?<![a-z0-9])https?:\/\//giu;
 const ORDINARY = String.raw`[^\s<>"\x60“”„‟‘‚‛«»‹›\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}、。〈-】〔-〛！（），：；？［］｛｝｟-､،؛؟۔।॥။၊።፣፤፥។៖༎།։]*`;
 const REST = new RegExp(String.raw`[/?#]${ORDINARY}(?:(?<=[\p{L}\p{M}])[\u200c\u200d](?=[\p{L}\p{M}])${ORDINARY})*`, "uy");
 const LONGEST = 2_048;
-/** What follows an address in a sentence more often than it ends one: also the punctuation of every other script. */
+/** Characters that follow an address in a sentence more often than they end one, also those of other scripts. */
 const TRAILING = /[.,:;!?*|^']|(?![\0-\x7f])\p{P}/u;
 /** Wrapped around words by those who know Markdown. */
 const WRAPPING = new Set(["_", "~"]);
