@@ -4,12 +4,17 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm, UsernameField
 from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy as _
 
-from chatsite.accounts import account_name
+from chatsite.accounts import SignInForm, account_name
+
+
+class StaffSignInForm(SignInForm, AdminAuthenticationForm):
+    """Takes a name as the sign-in page does."""
 
 
 class AccountNameForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
@@ -57,3 +62,4 @@ class AccountAdmin(UserAdmin):  # type: ignore[type-arg]
 # Django's registration comes with the import above.
 admin.site.unregister(User)
 admin.site.register(User, AccountAdmin)
+admin.site.login_form = StaffSignInForm

@@ -126,6 +126,17 @@ def without_joiners(name: str) -> str:
     return re.sub("[\u200c\u200d\U000e0100]", "", name)
 
 
+@pytest.mark.parametrize("name", NEEDED.values(), ids=NEEDED)
+def test_the_admin_s_sign_in_takes_a_name_without_its_joiners(client: Client, name: str) -> None:
+    """As the sign-in page does; and it lets in nobody but the staff."""
+    user = User.objects.create_user(name, password=PASSWORD)
+    fields = {"username": without_joiners(name), "password": PASSWORD}
+    assert client.post("/admin/login/", fields).status_code == 200
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    assert client.post("/admin/login/", fields).status_code == 302
+    assert name_of(client) == name
+
+
 def test_the_admin_saves_an_account_whose_name_its_script_needs(admin_client: Client, alice: User) -> None:
     """A new one, a renamed one, and one that changes in something else; what nobody may have is refused."""
     name = NEEDED["a joiner at a virama"]
