@@ -81,6 +81,7 @@ for (const [text, ...expected] of [
   ["https://example.com/a‽ https://example.com/a⸮", "https://example.com/a", "https://example.com/a"],
   ["https://example.com/a՞ https://example.com/a᠃ https://example.com/a၏", ...Array(3).fill("https://example.com/a")],
   ["https://example.com/a〟 https://example.com/a＂ https://example.com/a〞", ...Array(3).fill("https://example.com/a")],
+  ["https://de.wikipedia.org/wiki/§", "https://de.wikipedia.org/wiki/§"],
   ["https://example.com👍", "https://example.com"],
   ["https://example.com/a👍🏽❤️!", "https://example.com/a"],
   ["https://example.com/a 👍", "https://example.com/a"],

@@ -16,7 +16,7 @@ const ORDINARY = String.raw`[^\s<>"\x60“”„‟‘‚‛«»‹›\p{Cc}\p{C
 const REST = new RegExp(String.raw`[/?#]${ORDINARY}(?:(?<=[\p{L}\p{M}])[\u200c\u200d](?=[\p{L}\p{M}])${ORDINARY})*`, "uy");
 const LONGEST = 2_048;
 /** Characters that follow an address in a sentence more often than they end one, also those of other scripts. */
-const TRAILING = /[.,:;!?*|^']|(?![\0-\x7f])\p{P}/u;
+const TRAILING = /[.,:;!?*|^']|(?![\0-\x7f§¶‰‱])\p{P}/u;
 /** Wrapped around words by those who know Markdown. */
 const WRAPPING = new Set(["_", "~"]);
 const PICTURE = /[\p{Extended_Pictographic}\u{1f000}-\u{1faff}\u{1fc00}-\u{1fffd}\ufe0e\ufe0f\u20e3]/u;
