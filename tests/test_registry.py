@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,17 @@ class Redis:
 
     def empty(self) -> None:
         """Everything is lost, and nobody is told."""
-        subprocess.run(["redis-cli", "-p", str(self.port), "flushall"], check=True, capture_output=True)
+        self._tell("flushall")
+
+    def refuse_writes(self) -> None:
+        """It is a replica now, of a master that is not there: it can be read only, and loses nothing."""
+        self._tell("replicaof", "127.0.0.1", "9")
+
+    def take_writes(self) -> None:
+        self._tell("replicaof", "no", "one")
+
+    def _tell(self, *command: str) -> None:
+        subprocess.run(["redis-cli", "-p", str(self.port), *command], check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -553,6 +564,42 @@ async def test_while_redis_is_away_people_come_and_go(start: Start, store: Redis
     await all_see([here, there], "Alice", "Charlie", "Dora")
     for node, left in ((here, ["Bob"]), (there, ["Bob"])):
         assert node.ear.told(Left) == left
+
+
+@pytest.mark.parametrize("stale", [True, False], ids=["before the others", "with the others"])
+async def test_the_first_process_for_which_redis_is_back_announces_nobody(
+    start: Start, store: Redis, monkeypatch: pytest.MonkeyPatch, *, stale: bool
+) -> None:
+    """Redis has not heard yet who came in and left elsewhere meanwhile: until it has, what was told holds."""
+    here, there = start(), start()
+    await here.come(ALICE, "Alice")
+    tab = await there.come(BOB, "Bob")
+    await all_see([here, there], "Alice", "Bob")
+    store.refuse_writes()
+    await there.come(passer_by(2), "Dora")
+    there.leave(tab)
+    await until_soon(lambda: here.names == ["Alice", "Dora"])
+    await until_soon(lambda: here.others.registry.is_away)
+    # From here on nothing goes by time.
+    monkeypatch.setattr(registry, "BEAT", 60)
+    monkeypatch.setattr(registry, "DEAD", 60)
+    before = len(here.ear.said)
+    async with frozen(there) if stale else AsyncExitStack():
+        store.take_writes()
+        await until_true(partial(_looks, here))
+        assert here.names == ["Alice", "Dora"]
+    there.others.look_now()
+    await until_true(partial(_looks, there))
+    await until_true(partial(_looks, here))
+    await all_see([here, there], "Alice", "Dora")
+    assert [said for said in here.ear.said[before:] if isinstance(said, (Joined, Left))] == []
+
+
+async def _looks(node: Node) -> bool:
+    """The process looks at Redis. Does it answer?"""
+    with suppress(registry.Away):
+        await node.others._look_around()
+    return not node.others.registry.is_away
 
 
 async def test_two_who_took_one_name_meanwhile_are_one_in_the_end(start: Start, store: Redis) -> None:

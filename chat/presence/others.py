@@ -61,8 +61,8 @@ class Others:
         # May the registry lack something of ours? How often all was said anew.
         self._dirty = True
         self.restated = 0
-        # Which life of the registry is known; and after another one began, until when the others may still say
-        # anew who is with them; 0.0 else.
+        # The known life of the registry. Until when others may still restate their people (loop time), after
+        # another life began, or the registry was away for us or for them; else 0.0.
         self._life = ""
         self._patient_until = 0.0
         # Before that, in the loop's time, nobody is buried: who was cut off with us has not beaten either.
@@ -135,6 +135,8 @@ class Others:
             return
         match what, rest:
             case "came", (key, entry, took, first):
+                self._note_unregistered(version)
+                room.known.left.discard((node, key))
                 room.give_way(key, took, ours=self.node)
                 names = room.came(node, version, key, Entry(*entry))
                 # Until all were read, only their own process knows whether they were there before.
@@ -144,6 +146,8 @@ class Others:
                     self.say_again(slug, key)
             case "gone", (key, _, _):
                 # Without a version it comes from one that could not ask: it is the newest all the same.
+                if self._note_unregistered(version):
+                    room.known.left.add((node, key))
                 gone = room.went(node, version or LATEST, key)
                 self._say(slug, room, [], [gone.seen] if gone else [])
             case "buried", (dead,):
@@ -177,6 +181,7 @@ class Others:
         pulse = await self.registry.beat([*before])
         if was_away:
             self._bury_from = self._loop.time() + registry.DEAD
+            self._be_patient()
         self.counts = pulse.counts
         self._note_life(pulse.life)
         if self._dirty or not pulse.known:
@@ -188,8 +193,18 @@ class Others:
 
     def _note_life(self, life: str) -> None:
         if self._life not in ("", life):
-            self._patient_until = self._loop.time() + 2 * registry.BEAT
+            self._be_patient()
         self._life = life
+
+    def _note_unregistered(self, version: int) -> bool:
+        """Is this a change that its process could not register? The registry has it when that process restates."""
+        if not version:
+            self._be_patient()
+        return not version
+
+    def _be_patient(self) -> None:
+        """The registry may lack people of others: each process restates its own at its next beat."""
+        self._patient_until = self._loop.time() + 2 * registry.BEAT
 
     def _behind(self, before: dict[str, int], pulse: Pulse) -> Iterator[tuple[str, RoomPresence]]:
         """The rooms that have to be read again."""
@@ -238,7 +253,13 @@ class Others:
         if any((self.node, key) not in there for key, person in room.ours if person.sockets):
             # It lost them, and nothing else.
             self._dirty = True
-        elsewhere = [(node, key, entry) for node, key, entry in sorted_by_arrival(places) if node != self.node]
+        if not self._patient_until:
+            known.left.clear()
+        elsewhere = [
+            (node, key, entry)
+            for node, key, entry in sorted_by_arrival(places)
+            if node != self.node and (node, key) not in known.left
+        ]
         names = [room.came(node, version, key, entry) for node, key, entry in elsewhere]
         lost = [] if self._patient_until else [place for place in room.places() if place not in there]
         left = [person.seen for node, key in lost if (person := room.went(node, version, key))]

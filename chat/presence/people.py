@@ -267,6 +267,8 @@ class Known:
     ahead: set[int] = field(default_factory=set)
     # The registry's version at the last comparison.
     seen: int = 0
+    # People who left a process, as (node, key), which could not tell the registry: it still has them.
+    left: set[tuple[str, str]] = field(default_factory=set)
     # The first read of the room, while it is under way: everybody who comes in meanwhile waits for it.
     reading: asyncio.Task[None] | None = None
     # Was everybody read who was there before us? Until then a newly read person is no reason to announce a join.
