@@ -145,7 +145,9 @@ class Zygote:
         self, words: list[str], environment: dict[str, str], folder: Path, out: IO[bytes], errors: IO[bytes]
     ) -> "Forked":
         ours, theirs = socket.socketpair()
-        request = json.dumps({"words": words, "environment": environment, "folder": str(folder)}).encode()
+        deaf = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        what = {"words": words, "environment": environment, "folder": str(folder), "deaf": deaf}
+        request = json.dumps(what).encode()
         with theirs:
             socket.send_fds(self._control, [request], [out.fileno(), errors.fileno(), theirs.fileno()])
         return Forked(ours)
@@ -232,8 +234,9 @@ def _take(out: int, errors: int, _told: int) -> None:
     os.closerange(3, 1_024)
 
 
-def become(words: list[str], environment: dict[str, str], folder: str) -> NoReturn:
-    """In a child: be ``python`` with these words."""
+def become(words: list[str], environment: dict[str, str], folder: str, *, deaf: bool) -> NoReturn:
+    """In a child: be ``python`` with these words; ``deaf``: SIGHUP is ignored, as where the tests ignore it."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if deaf else signal.SIG_DFL)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
