@@ -11,7 +11,7 @@ from servers import PATIENCE, ROOT, needs
 
 MAKE = """#!/bin/sh
 echo "$*: $HOME $TMPDIR $(stat -c %a "$TMPDIR/.." "$TMPDIR" | xargs)" >> "$LOG"
-[ "$*" != test-all ] || eval "$TESTS"
+[ "$*" != test ] || eval "$TESTS"
 """
 """In the place of the real one; what the tests do is in TESTS."""
 
@@ -97,7 +97,7 @@ def test_the_tests_have_a_home_and_temporary_files_of_their_own(clone: Clone) ->
     """They are new, open to the user that PostgreSQL runs as, and gone at the end."""
     clone.run('echo x > "$HOME/x"; echo x > "$TMPDIR/x"')
     lines = clone.log.read_text().splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["check", "tools", "test-all"]
+    assert [line.partition(":")[0] for line in lines] == ["check", "tools", "test"]
     home, temporary, *modes = lines[-1].split()[1:]
     assert home.startswith(str(clone.folder))
     assert temporary.startswith(str(clone.folder))
