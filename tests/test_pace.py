@@ -47,12 +47,14 @@ async def test_what_is_too_much_is_refused_with_the_time_to_wait(person: Enter, 
     """The refused command has its ref back, nobody hears of it, and after the wait it goes."""
     alice = await member(person, "Alice")
     await alice.join()
+    clock.stop()
     await flood(alice, 5)
     found = await answers(alice, 5)
     assert [isinstance(one, Ack) for one in found].count(True) == 4
     refused = next(one for one in found if isinstance(one, Error))
     assert (refused.code, refused.ref) == (ErrorCode.TOO_MANY, "f4")
     assert 500 < (refused.retry_after or 0) <= 1_000
+    clock.start()
     await clock.skip(1.01)
     await alice.send("message", content="flood 4", ref="f4")
     assert (await alice.expect(Ack)).ref == "f4"
@@ -87,6 +89,7 @@ async def test_cheap_things_go_further(person: Enter, clock: Clock) -> None:
     """A ping is a tenth of a message, a search five of them."""
     alice = await member(person, "Alice")
     await alice.join()
+    clock.stop()
     await alice.send("search", query="hello")
     await alice.refused(ErrorCode.TOO_MANY)
     for _ in range(40):
@@ -96,10 +99,11 @@ async def test_cheap_things_go_further(person: Enter, clock: Clock) -> None:
     assert (await alice.refused(ErrorCode.TOO_MANY)).retry_after
 
 
-async def test_nonsense_costs_too(person: Enter, settings: Settings) -> None:
+async def test_nonsense_costs_too(person: Enter, clock: Clock) -> None:
     """Unreadable frames are paid for, and ten in a row still close."""
     alice = await member(person, "Alice")
     await alice.join()
+    clock.stop()
     for _ in range(10):
         await alice.write("{")
     codes = [(await alice.expect(Error)).code for _ in range(5)]
@@ -113,6 +117,7 @@ async def test_a_person_s_sockets_share_what_they_may(person: Enter, clock: Cloc
     bob = await member(person, "Bob")
     for who in (one, other, bob):
         await who.join()
+    clock.stop()
     for _ in range(3):
         await one.say("hi")
     await other.say("hi")
@@ -127,6 +132,7 @@ async def test_an_address_s_people_share_what_they_may(person: Enter, clock: Clo
     flooders = [await person(f"F{number}", client=("203.0.113.9", number)) for number in range(4)]
     for flooder in flooders:
         await flooder.join()
+    clock.stop()
     await flooders[0].send("message", content="hi")
     await flooders[0].refused(ErrorCode.TOO_MANY)
     alice = await person("Alice", client=("203.0.113.10", 1))

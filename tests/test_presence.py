@@ -81,10 +81,13 @@ def hub(settings: Settings) -> Recorder:
 
 @pytest.fixture
 async def presence(hub: Recorder, clock: Clock) -> AsyncIterator[Presence]:
+    """Presence in a loop in which time goes on by ``skip`` only, however slow the machine."""
+    clock.stop()
     presence = loops.of_this_loop(Presence)
     presence._hub = hub  # type: ignore[assignment]  # what presence needs of it
     hub.on_presence = presence.hear
     yield presence
+    clock.start()
     await loops.close_this_loop()
 
 
