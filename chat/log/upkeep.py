@@ -28,7 +28,7 @@ from chat.log.search import (
     TRIGGERS,
     UNINDEXED,
 )
-from chat.log.writes import Hide, NewMessage, Outcome, Written
+from chat.log.writes import Hide, NewMessage, Written
 from chat.protocol import Invalid, name_key
 
 Messages = QuerySet[models.Message]
@@ -95,7 +95,6 @@ def hide(messages: Sequence[models.Message], *, author: str, username: str, hidd
             id=message.number,
             hidden=hidden,
             allowed=_by_permission,
-            done=_nobody_waits,
         )
         for message in messages
     ]
@@ -109,10 +108,6 @@ def hide(messages: Sequence[models.Message], *, author: str, username: str, hidd
 
 def _by_permission(message: models.Message) -> None:
     """The admin asks for the permission."""
-
-
-def _nobody_waits(outcome: Outcome) -> None:
-    pass
 
 
 # --- What is old ---

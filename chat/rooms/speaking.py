@@ -108,7 +108,7 @@ def read(hub: Hub, socket: Socket, command: Read) -> None:
     if not who.lasting:
         return
     seq = min(command.seq, room.position)
-    hub.log.append(HasRead(room=room.log, author=who.key, username=name, seq=seq, done=_nobody_waits))
+    hub.log.append(HasRead(room=room.log, author=who.key, username=name, seq=seq))
     event = protocol.encode(ReadUpTo(room=command.room, username=name, seq=seq))
     hub.publish_to(command.room, who.key, event, but=socket.id)
 
@@ -157,8 +157,4 @@ def _for_moderators(who: Identity, message: models.Message) -> None:
 
 
 def _anybody(message: models.Message) -> None:
-    pass
-
-
-def _nobody_waits(outcome: Outcome) -> None:
     pass
