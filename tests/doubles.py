@@ -38,6 +38,12 @@ async def until(condition: Callable[[], object]) -> None:
                 time.sleep(REST)  # noqa: ASYNC251 nothing else runs in it
 
 
+async def until_true(condition: Callable[[], Awaitable[object]]) -> None:
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110 there is no one event for it
+            await asyncio.sleep(0.01)
+
+
 def returns_at_once(work: Coroutine[Any, Any, object]) -> bool:
     """Does it end without letting others run?"""
     try:

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from doubles import Outage, until
+from django.db import connection
+from doubles import Outage, until, until_true
 from helpers import PATIENCE, Enter
 from helpers import CommunicatorPersona as Persona
 from members import browser, member
@@ -289,3 +290,26 @@ async def test_too_much_to_keep_is_refused(alice: Persona, bob: Persona, setting
         await bob.expect(Message, content=content)
     await alice.say("2", ref="2")
     await bob.expect(Message, content="2")
+
+
+async def test_a_read_position_outlives_a_lost_connection(person: Enter) -> None:
+    """The first write on a lost connection fails, and nobody sends a position twice."""
+    alice = await member(person, "Alice")
+    await alice.join()
+    await alice.say("one")
+    with slow_commits() as go_on:
+        lost = asyncio.ensure_future(writing(_lose_the_connection))
+        await alice.send("read", seq=1)
+        await alice.send("ping", ref="p")
+        await alice.expect(Pong, ref="p")
+        go_on()
+        await lost
+
+    async def kept() -> bool:
+        return [position.seq async for position in models.ReadPosition.objects.all()] == [1]
+
+    await until_true(kept)
+
+
+def _lose_the_connection() -> None:
+    connection.connection.close()

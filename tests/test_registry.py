@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import until
+from doubles import until, until_true
 from pytest_django import Settings
 from servers import free_port, redis
 
@@ -233,12 +233,6 @@ async def until_soon(condition: Callable[[], object]) -> None:
         return condition()
 
     await until_true(holds)
-
-
-async def until_true(condition: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(10):
-        while not await condition():  # noqa: ASYNC110 there is no one event for it
-            await asyncio.sleep(0.01)
 
 
 # --- Once per person, in all processes ---

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from msgspec import UNSET
@@ -107,10 +109,18 @@ def read(hub: Hub, socket: Socket, command: Read) -> None:
     who = socket.identity
     if not who.lasting:
         return
-    seq = min(command.seq, room.position)
-    hub.log.append(HasRead(room=room.log, author=who.key, username=name, seq=seq))
-    event = protocol.encode(ReadUpTo(room=command.room, username=name, seq=seq))
+    # The log knows the room's last number. Here it may still be on its way, after the ack of the message.
+    position = HasRead(room=room.log, author=who.key, username=name, seq=command.seq)
+    hub.log.append(replace(position, done=partial(_once_more, hub, position)))
+    event = protocol.encode(ReadUpTo(room=command.room, username=name, seq=min(command.seq, room.position)))
     hub.publish_to(command.room, who.key, event, but=socket.id)
+
+
+def _once_more(hub: Hub, position: HasRead, outcome: Outcome) -> None:
+    """Write the position again where the first try failed: a client sends it once, and waits for no answer."""
+    if isinstance(outcome, Invalid) and outcome.code is ErrorCode.BUSY:
+        with suppress(Invalid):
+            hub.log.append(position)
 
 
 def typing(hub: Hub, socket: Socket, slug: str) -> None:
