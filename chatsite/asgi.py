@@ -12,12 +12,12 @@ setup(set_prefix=False)
 from chat.auth import OriginCheck  # noqa: E402
 from chat.limits.requests import RequestLimit  # noqa: E402
 from chat.routing import websocket_urlpatterns  # noqa: E402
-from chatsite.files import StaticFiles  # noqa: E402
-from chatsite.pages import Pages  # noqa: E402
-from chatsite.probes import Probes  # noqa: E402
+from chatsite.handlers.pages import PageHandler  # noqa: E402
+from chatsite.handlers.probes import ProbeHandler  # noqa: E402
+from chatsite.handlers.static_files import StaticFilesHandler  # noqa: E402
 
 # The cheap ones first: neither knows of sessions or of the database.
-http = StaticFiles(Probes(Pages()))
+http = StaticFilesHandler(ProbeHandler(PageHandler()))
 
 application = ProtocolTypeRouter(
     {"http": RequestLimit(http, cheap=http.is_cheap), "websocket": OriginCheck(URLRouter(websocket_urlpatterns))}

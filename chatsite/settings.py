@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 from chat.conf import from_environment
-from chatsite import environment, private
+from chatsite import environment, file_permissions
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Everything that a running site writes and that is not in version control: the database, the secret key.
 LOCAL_DIR = BASE_DIR / ".local"
-private.umask_for(environment.command())
+file_permissions.umask_for(environment.command())
 
 # --- Who may ask, and how much we say ---
 
@@ -139,7 +139,7 @@ IS_FILE = DATABASES["default"]["ENGINE"].endswith("sqlite3")
 if IS_FILE:
     # A folder of somebody else's is not made: what should be mounted there may be missing.
     if Path(DATABASES["default"]["NAME"]).parent == LOCAL_DIR:
-        LOCAL_DIR.mkdir(mode=private.FOLDER, exist_ok=True)
+        LOCAL_DIR.mkdir(mode=file_permissions.FOLDER, exist_ok=True)
     DATABASES["default"]["OPTIONS"] = {
         # Take the write lock at the start: upgrading a read lock later fails at once, whatever the timeout.
         "transaction_mode": "IMMEDIATE",
@@ -164,7 +164,7 @@ else:
         **DATABASES["default"].get("OPTIONS", {}),
     }
 
-private.tighten(LOCAL_DIR, database=str(DATABASES["default"]["NAME"]) if IS_FILE else "")
+file_permissions.tighten(LOCAL_DIR, database=str(DATABASES["default"]["NAME"]) if IS_FILE else "")
 
 REDIS = environment.redis("REDIS_URL")
 # What its channels and keys begin with. Sites that share a Redis each need their own: its channels, unlike its

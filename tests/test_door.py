@@ -28,9 +28,9 @@ from chat.limits.requests import RequestLimit
 from chat.loops import close_this_loop, of_this_loop
 from chat.protocol import Error, ErrorCode, UserList, Welcome
 from chat.tally import Reason, tally
-from chatsite import sessions
-from chatsite.pages import Pages
-from chatsite.turns import Full, Turns
+from chatsite import session_cleanup
+from chatsite.handlers.fair_queue import FairQueue, QueueFull
+from chatsite.handlers.pages import PageHandler
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -193,7 +193,7 @@ def test_a_form_can_always_be_paid(settings: Settings) -> None:
 
 async def test_so_many_have_a_turn_at_once() -> None:
     """The next when one ends, in the order of their coming."""
-    turns = Turns(2, waiting=10)
+    turns = FairQueue(2, waiting=10)
     first, second, third, fourth = (turns.ask("a") for _ in range(4))
     assert (first.done(), second.done(), third.done(), fourth.done()) == (True, True, False, False)
     turns.end()
@@ -207,7 +207,7 @@ async def test_so_many_have_a_turn_at_once() -> None:
 
 async def test_a_crowd_of_one_address_does_not_stand_before_another() -> None:
     """Addresses take turns: who comes first of theirs waits for one of each other address at most."""
-    turns = Turns(1, waiting=1_000)
+    turns = FairQueue(1, waiting=1_000)
     turns.ask("flood")
     flood = [turns.ask("flood") for _ in range(100)]
     mine, other = turns.ask("mine"), turns.ask("other")
@@ -221,7 +221,7 @@ async def test_a_crowd_of_one_address_does_not_stand_before_another() -> None:
 
 
 async def test_who_has_left_the_queue_gets_no_turn() -> None:
-    turns = Turns(1, waiting=10)
+    turns = FairQueue(1, waiting=10)
     turns.ask("a")
     gone, here = turns.ask("a"), turns.ask("b")
     gone.cancel()
@@ -231,10 +231,10 @@ async def test_who_has_left_the_queue_gets_no_turn() -> None:
 
 async def test_the_queue_has_an_end() -> None:
     """A request outside the queue costs nothing; there is space again when somebody had their turn."""
-    turns = Turns(1, waiting=2)
+    turns = FairQueue(1, waiting=2)
     for _ in range(3):
         turns.ask("a")
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         turns.ask("b")
     turns.end()
     turns.ask("b")
@@ -283,9 +283,9 @@ def views(settings: Settings) -> Views:
 
 async def test_few_pages_are_made_at_once(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others wait; who is gone by then has none made; past the queue's end they are told to come again."""
-    monkeypatch.setattr("chatsite.pages.AT_ONCE", 2)
-    monkeypatch.setattr("chatsite.pages.WAITING", 2)
-    pages = Pages()
+    monkeypatch.setattr("chatsite.handlers.pages.AT_ONCE", 2)
+    monkeypatch.setattr("chatsite.handlers.pages.WAITING", 2)
+    pages = PageHandler()
     crowd = [Asking(pages, path="/slow") for _ in range(4)]
     await until(lambda: views.begun == 2)
     code, headers, _ = await Asking(pages, path="/slow").answer()
@@ -302,7 +302,7 @@ async def test_few_pages_are_made_at_once(views: Views, monkeypatch: pytest.Monk
 
 async def test_a_page_that_comes_in_parts_is_sent_in_parts(views: Views) -> None:
     """With its headers; made by one thread."""
-    asking = Asking(Pages(), path="/parts")
+    asking = Asking(PageHandler(), path="/parts")
     code, headers, body = await asking.answer()
     assert (code, headers["x-kind"], body) == (200, "parts", "abä".encode())
     assert len(asking.sent) == 5
@@ -312,8 +312,8 @@ async def test_a_page_that_comes_in_parts_is_sent_in_parts(views: Views) -> None
 async def test_a_page_that_fails_is_an_error_and_the_next_is_made(
     views: Views, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatsite.pages.AT_ONCE", 1)
-    pages = Pages()
+    monkeypatch.setattr("chatsite.handlers.pages.AT_ONCE", 1)
+    pages = PageHandler()
     for _ in range(3):
         assert (await Asking(pages, path="/fails").answer())[0] == 500
     asking = Asking(pages, path="/cookies", x_asked="yes")
@@ -461,7 +461,7 @@ async def test_expired_sessions_are_removed_a_few_at_a_time(
     rooms: None, monkeypatch: pytest.MonkeyPatch, transactions: list[str]
 ) -> None:
     """All of them, and nobody else's; other writes come in between."""
-    monkeypatch.setattr(sessions, "AT_ONCE", 4)
+    monkeypatch.setattr(session_cleanup, "AT_ONCE", 4)
 
     def make() -> None:
         for number in range(10):
@@ -470,19 +470,19 @@ async def test_expired_sessions_are_removed_a_few_at_a_time(
 
     await writing(make)
     transactions.clear()
-    assert await sessions.remove_expired() == 10
+    assert await session_cleanup.remove_expired() == 10
     # The last finds none.
     assert len(transactions) == 4
     assert await writing(lambda: [found.pk for found in Session.objects.all()]) == ["alive"]
-    assert await sessions.remove_expired() == 0
+    assert await session_cleanup.remove_expired() == 0
 
 
 async def test_a_round_has_an_end(rooms: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A million rows are removed in parts, one each hour."""
-    monkeypatch.setattr(sessions, "AT_ONCE", 2)
-    monkeypatch.setattr(sessions, "ROUND", 4)
+    monkeypatch.setattr(session_cleanup, "AT_ONCE", 2)
+    monkeypatch.setattr(session_cleanup, "ROUND", 4)
     await writing(lambda: [session(f"expired{number}", -1) for number in range(7)])
-    assert await sessions.remove_expired() == 4
+    assert await session_cleanup.remove_expired() == 4
 
 
 async def test_they_are_removed_now_and_then_as_long_as_pages_are_asked_for(
@@ -496,14 +496,14 @@ async def test_they_are_removed_now_and_then_as_long_as_pages_are_asked_for(
         rounds.append(loop.time())
         return 0
 
-    monkeypatch.setattr(sessions, "remove_expired", remove)
+    monkeypatch.setattr(session_cleanup, "remove_expired", remove)
     start = loop.time()
-    of_this_loop(sessions.Sessions)
+    of_this_loop(session_cleanup.SessionCleanup)
     for _ in range(3):
         heard = len(rounds)
-        await clock.skip(1.5 * sessions.EVERY)
+        await clock.skip(1.5 * session_cleanup.EVERY)
         await until(partial(_grew, rounds, heard))
-    assert rounds[0] - start >= 0.5 * sessions.EVERY
+    assert rounds[0] - start >= 0.5 * session_cleanup.EVERY
     await close_this_loop()
 
 
@@ -513,5 +513,5 @@ def _grew(what: list[float], before: int) -> bool:
 
 async def test_sessions_that_are_no_rows_are_left_to_their_keeper(settings: Settings) -> None:
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
-    assert of_this_loop(sessions.Sessions)._task is None
+    assert of_this_loop(session_cleanup.SessionCleanup)._task is None
     await close_this_loop()

@@ -32,7 +32,7 @@ from chat.loops import close_this_loop, of_this_loop
 from chat.protocol import COMMANDS, CloseCode, ErrorCode, Message, Reaction, UserList
 from chat.rooms import Warden
 from chat.tally import SIZES, Reason, Spread, Tally
-from chatsite.server.guard import Door
+from chatsite.server.admission import AdmissionFactory
 
 Persona = CommunicatorPersona
 
@@ -279,7 +279,7 @@ async def test_a_foreign_page_is_counted_too(person: Enter) -> None:
 async def test_connections_that_come_too_fast_are_counted(hub: Hub, settings: Settings) -> None:
     """At the door, where nothing of them was read."""
     settings.CHAT = {"LIMITS": True, "CONNECT_BURST": 1, "CONNECT_RATE": 0.01}
-    door, since = Door(Factory.forProtocol(object)), Since()
+    door, since = AdmissionFactory(Factory.forProtocol(object)), Since()
     with pytest.raises(AttributeError):
         # It comes in, and is no protocol.
         door.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))

@@ -10,7 +10,7 @@ from stat import S_IMODE
 import pytest
 from servers import ROOT
 
-from chatsite import private
+from chatsite import file_permissions
 
 
 def mode(path: Path) -> int:
@@ -38,12 +38,12 @@ def local(tmp_path: Path) -> Path:
 
 def test_a_folder_that_others_could_read_is_shut(local: Path, caplog: pytest.LogCaptureFixture) -> None:
     """And all that is in it; the log says so once."""
-    private.tighten(local, str(local / "db.sqlite3"))
+    file_permissions.tighten(local, str(local / "db.sqlite3"))
     assert mode(local) == mode(local / "backups") == 0o700
     assert {mode(path) for path in local.iterdir() if path.is_file()} == {0o600}
     (said,) = caplog.messages
     assert str(local / "db.sqlite3-wal") in said
-    private.tighten(local, str(local / "db.sqlite3"))
+    file_permissions.tighten(local, str(local / "db.sqlite3"))
     assert len(caplog.messages) == 1
 
 
@@ -51,7 +51,7 @@ def test_nothing_gets_rights_that_it_had_not(local: Path) -> None:
     """A file that its owner may only read stays so."""
     (local / "secret_key").chmod(0o444)
     (local / "server.log").chmod(0o000)
-    private.tighten(local)
+    file_permissions.tighten(local)
     assert (mode(local / "secret_key"), mode(local / "server.log")) == (0o400, 0o000)
 
 
@@ -61,7 +61,7 @@ def test_a_database_elsewhere_is_its_groups_too(tmp_path: Path, local: Path) -> 
     elsewhere.mkdir(mode=0o755)
     paths = [made(elsewhere / f"chat.sqlite3{end}", 0o664) for end in ("", "-wal", "-shm")]
     beside = made(elsewhere / "notes.txt", 0o644)
-    private.tighten(local, str(paths[0]))
+    file_permissions.tighten(local, str(paths[0]))
     assert {mode(path) for path in paths} == {0o660}
     assert (mode(elsewhere), mode(beside)) == (0o755, 0o644)
 
@@ -72,8 +72,8 @@ def test_what_is_not_there_or_not_ours_is_left(
     """A link may lead to what others need; a start does not fail for it."""
     target = made(tmp_path / "shared", 0o644)
     (local / "link").symlink_to(target)
-    private.tighten(local, ":memory:")
-    private.tighten(tmp_path / "nowhere", str(tmp_path / "nowhere.sqlite3"))
+    file_permissions.tighten(local, ":memory:")
+    file_permissions.tighten(tmp_path / "nowhere", str(tmp_path / "nowhere.sqlite3"))
     assert mode(target) == 0o644
     assert len(caplog.messages) == 1
 
@@ -87,14 +87,14 @@ def test_another_user_s_folder_stops_no_start(local: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patched:
         patched.setattr(Path, "iterdir", shut)
         patched.setattr(Path, "chmod", shut)
-        private.tighten(local, str(local / "db.sqlite3"))
+        file_permissions.tighten(local, str(local / "db.sqlite3"))
     assert mode(local) == 0o755
 
 
 def test_a_folder_behind_a_link_is_shut(tmp_path: Path, local: Path) -> None:
     """A mounted volume may be such a link."""
     (tmp_path / "link").symlink_to(local)
-    private.tighten(tmp_path / "link")
+    file_permissions.tighten(tmp_path / "link")
     assert (mode(local), mode(local / "secret_key")) == (0o700, 0o600)
 
 
@@ -121,9 +121,9 @@ def test_a_command_that_keeps_something_keeps_it_to_itself(command: str) -> None
     """Also one that is made later: those that write for others are listed, not these."""
     before = os.umask(0o022)
     try:
-        private.umask_for(command)
+        file_permissions.umask_for(command)
         assert os.umask(0o022) == 0o077
-        private.umask_for("collectstatic")
+        file_permissions.umask_for("collectstatic")
         assert os.umask(0o022) == 0o022
     finally:
         os.umask(before)
@@ -131,6 +131,8 @@ def test_a_command_that_keeps_something_keeps_it_to_itself(command: str) -> None
 
 def test_the_log_is_told_before_it_is_set_up(local: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Settings are read before logging is: a warning goes to the terminal all the same."""
-    code = f"from pathlib import Path; from chatsite import private; private.tighten(Path({str(local)!r}))"
+    code = (
+        f"from pathlib import Path; from chatsite.file_permissions import tighten; tighten(Path({str(local)!r}))"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     assert "others could read" in capfd.readouterr().err

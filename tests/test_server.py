@@ -10,7 +10,7 @@ from doubles import until
 from websockets.frames import Frame, Opcode
 
 from chatsite.server import INBOX, ChatProtocol, Inbox, endpoint
-from chatsite.server.guard import LINES, MINUTE, Refusals
+from chatsite.server.admission import LINES, MINUTE, Refusals
 from chatsite.server.server import loggable
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from chatsite.files import StaticFiles
+from chatsite.handlers.static_files import StaticFilesHandler
 
 # The status, the headers by their names in small letters, and the body.
 Answer = tuple[int, dict[str, str], bytes]
@@ -37,7 +37,7 @@ def ask(tmp_path: Path, settings: Settings) -> Ask:
     (settings.STATIC_ROOT / "chat/old.js").write_text("old")
     (settings.STATIC_ROOT / "staticfiles.json").write_text("{}")
     (settings.STATIC_ROOT / "chat/.secret").write_text("secret")
-    files = StaticFiles(Elsewhere())
+    files = StaticFilesHandler(Elsewhere())
 
     async def asking(path: str, method: str = "GET", **headers: str) -> Answer:
         given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]

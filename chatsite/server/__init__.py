@@ -23,8 +23,8 @@ import daphne.server  # noqa: F401 for what it does
 
 from chatsite.server.http import Deadlines
 from chatsite.server.inbox import INBOX, Inbox
-from chatsite.server.protocol import FAREWELL, ChatProtocol
 from chatsite.server.server import PING_INTERVAL, PING_TIMEOUT, ChatServer, endpoint
+from chatsite.server.websocket import FAREWELL, ChatProtocol
 from chatsite.server.wire import Wire
 
 __all__ = [

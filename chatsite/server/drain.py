@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from chat.hub import TICK, Hub
 from chat.loops import of_this_loop
 from chat.protocol import CloseCode, Reconnect, encode, frame, now
-from chatsite.server.protocol import FAREWELL, ChatProtocol
+from chatsite.server.websocket import FAREWELL, ChatProtocol
 
 if TYPE_CHECKING:
     from chatsite.server.server import ChatServer

@@ -19,11 +19,11 @@ from chat.loops import close_this_loop, of_this_loop
 from chat.presence import Presence
 from chat.protocol import FRAME_LIMIT
 from chatsite.logs import shortened
+from chatsite.server.admission import AdmissionFactory
 from chatsite.server.drain import Drain
-from chatsite.server.guard import Door
 from chatsite.server.http import Deadlines, Factory
 from chatsite.server.inbox import INBOX_OF, Inbox, with_inbox
-from chatsite.server.protocol import FAREWELL, ChatProtocol
+from chatsite.server.websocket import FAREWELL, ChatProtocol
 from chatsite.server.wire import Wire
 from chatsite.workers.listening import BACKLOG
 
@@ -131,7 +131,7 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
-        port.factory = Door(port.factory)
+        port.factory = AdmissionFactory(port.factory)
         self._ports.append(port)
         if self._listening:
             self._listening(*self.listening_addresses[-1])

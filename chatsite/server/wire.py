@@ -12,7 +12,7 @@ from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
 if TYPE_CHECKING:
-    from chatsite.server.protocol import ChatProtocol
+    from chatsite.server.websocket import ChatProtocol
 
 
 @implementer(interfaces.IPushProducer)

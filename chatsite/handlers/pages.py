@@ -21,9 +21,9 @@ from django.urls import set_script_prefix
 
 from chat.limits import address_in
 from chat.loops import of_this_loop
-from chatsite.replies import reply
-from chatsite.sessions import Sessions
-from chatsite.turns import Full, Turns
+from chatsite.handlers.fair_queue import FairQueue, QueueFull
+from chatsite.handlers.responses import reply
+from chatsite.session_cleanup import SessionCleanup
 
 AT_ONCE = 3
 """Pages at once. They are CPU, of which the interpreter gives one thread at a time; more than one, for some wait
@@ -36,7 +36,7 @@ RETRY_AFTER = 2
 Scope = dict[str, Any]
 
 
-class Pages(ASGIHandler):
+class PageHandler(ASGIHandler):
     """The ASGI application of Django's views and middlewares, which are synchronous all."""
 
     def __init__(self) -> None:
@@ -44,10 +44,10 @@ class Pages(ASGIHandler):
         BaseHandler.__init__(self)
         self.load_middleware(is_async=False)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="chat-page")
-        self._turns = Turns(AT_ONCE, WAITING)
+        self._turns = FairQueue(AT_ONCE, WAITING)
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        of_this_loop(Sessions)
+        of_this_loop(SessionCleanup)
         try:
             body = await self.read_body(receive)
         except RequestAborted:
@@ -55,7 +55,7 @@ class Pages(ASGIHandler):
         with body:
             try:
                 turn = self._turns.ask(address_in(scope))
-            except Full:
+            except QueueFull:
                 await reply(send, 503, b"Too many requests wait.\n", (b"Retry-After", b"%d" % RETRY_AFTER))
                 return
             if await self._comes(turn, receive):
@@ -101,7 +101,7 @@ class Pages(ASGIHandler):
             response.close()
 
 
-def _say(loop: asyncio.AbstractEventLoop, pages: Pages, send: Any, response: Any) -> None:
+def _say(loop: asyncio.AbstractEventLoop, pages: PageHandler, send: Any, response: Any) -> None:
     """Send a response that comes in parts, from the thread that makes them."""
 
     def on_the_loop(work: Coroutine[Any, Any, None]) -> None:

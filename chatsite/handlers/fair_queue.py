@@ -4,11 +4,11 @@ import asyncio
 from collections import deque
 
 
-class Full(Exception):  # noqa: N818 it says how the queue is
+class QueueFull(Exception):  # noqa: N818 it says how the queue is
     """There are as many in the queue as it takes."""
 
 
-class Turns:
+class FairQueue:
     """So many at once; who has to wait gets their turn as those before them end, one address after another.
 
     However many wait of one address, another's first is behind one of it at most.
@@ -23,7 +23,7 @@ class Turns:
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
 
     def ask(self, address: str) -> "asyncio.Future[None]":
-        """Done when it is the turn, of which the end must be told (``end``). Raises Full.
+        """Done when it is the turn, of which the end must be told (``end``). Raises QueueFull.
 
         A caller that waits no more cancels it.
         """
@@ -33,7 +33,7 @@ class Turns:
             turn.set_result(None)
             return turn
         if self._count >= self._most:
-            raise Full
+            raise QueueFull
         self._count += 1
         self._queues.setdefault(address, deque()).append(turn)
         return turn

@@ -12,15 +12,15 @@ from django.urls import reverse
 from chat import views
 from chat.hub import Hub
 from chat.loops import of_this_loop
-from chatsite.pages import Pages
+from chatsite.handlers.pages import PageHandler
 
 Scope = dict[str, Any]
 
 
-class Probes:
+class ProbeHandler:
     """An ASGI application before the pages. Their queue is not its own: it answers while they are busy."""
 
-    def __init__(self, pages: Pages) -> None:
+    def __init__(self, pages: PageHandler) -> None:
         self._pages = pages
         probes = {"healthz": views.healthz, "readyz": views.readyz, "metrics": views.show_metrics}
         self._views = {reverse(f"chat:{name}"): view for name, view in probes.items()}

@@ -23,7 +23,7 @@ RESERVE = 64
 """Open files that sockets leave to the rest of the process: SQLite takes three for each thread that uses it."""
 
 
-class Door(Factory):  # type: ignore[misc]  # twisted ships no types
+class AdmissionFactory(Factory):  # type: ignore[misc]  # twisted ships no types
     """A factory before another. Who connects too often gets no protocol: Twisted closes the connection at once. So
     does everybody while the process has hardly any open files left: those who are in could not speak any more.
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
 
-from chatsite.replies import reply
+from chatsite.handlers.responses import reply
 
 CHUNK = 1 << 16
 """Bytes of a file that are read and sent at once."""
@@ -23,7 +23,7 @@ ASKED = {
 Scope = dict[str, Any]
 
 
-class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise ships no types
+class StaticFilesHandler(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise ships no types
     """WhiteNoise as an ASGI application before another. It also serves what was collected after the start.
 
     While processes are replaced one after another, the page of a new one may ask an old one for its files. Their

@@ -24,7 +24,7 @@ ENGINES = frozenset({"django.contrib.sessions.backends.db", "django.contrib.sess
 """Session engines that keep rows."""
 
 
-class Sessions:
+class SessionCleanup:
     """The event loop's removal of sessions, from the first page that is asked for until the loop's end."""
 
     def __init__(self) -> None:
