@@ -26,7 +26,7 @@ run: setup  ## migrate and serve the chat on http://127.0.0.1:8000 [HOST=... POR
 test: setup-dev tools  ## run all tests: Python, JavaScript, real servers, a real browser; on SQLite, and on PostgreSQL and Redis
 	@cd tests/js && node --test *.test.js
 	@$(PYTEST) -m pytest -n $(WORKERS) --dist worksteal
-	@$(PYTEST) tests/on_services.py -n $(WORKERS) --dist worksteal
+	@$(PYTEST) tests/support/on_services.py -n $(WORKERS) --dist worksteal
 
 test-all:  ## run the same at size, and what takes minutes by nature
 	@THOROUGH=1 $(MAKE) --no-print-directory test
@@ -55,7 +55,7 @@ bench:  ## measure the site beside its peers, five times: two hours; bench/run -
 	@bench/run
 
 torture: setup-dev  ## kill, cut and lock a real server for minutes, and look for losses [TORTURE_ROUNDS=20 ...]
-	@PYTHONPATH=tests $(BIN)/python -m torture
+	@PYTHONPATH=tests:tests/support $(BIN)/python -m torture
 
 lock: setup-dev  ## resolve the dependencies of pyproject.toml anew into the three lock files
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

@@ -2,7 +2,7 @@
 
 The classes are written down, of Unicode 17, and not asked of Python: a text that one server takes must not be
 refused by another whose Python knows an older Unicode. chat/static/chat/text.js has those of texts as JavaScript,
-and tests/texts.json holds the two equal.
+and tests/support/texts.json holds the two equal.
 """
 
 SPACES = "\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"

@@ -17,8 +17,7 @@ from databases import copy_of
 from helpers import Closed, SocketPersona, over_socket
 from playwright.async_api import Browser, expect
 from proxies import FRONTS, NAME, Certificate, Proxy, certificate
-from servers import PATIENCE, Server, Start, free_port, running
-from test_browser import create_superuser
+from servers import PATIENCE, Server, Start, create_superuser, free_port, running
 from visits import PHONE, Visit, connected, disconnect, log, say, talk
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus

@@ -163,7 +163,7 @@ def in_order(roamer: Roamer) -> bool:
 
 async def test_workers_that_hang_are_replaced(site: Site) -> None:
     """One is frozen from outside, one in a loop without end; the log has the stack of the one that has any."""
-    server = site(3, "--hung 5", PYTHONPATH=f"{ROOT}:{ROOT / 'tests/e2e'}", CHAT_FILTERS="stuck.stuck")
+    server = site(3, "--hung 5", PYTHONPATH=f"{ROOT}:{ROOT / 'tests/support'}", CHAT_FILTERS="stuck.stuck")
     async with AsyncExitStack() as stack:
         people = await one_on_each(stack, server)
         (frozen, _), (busy, poor), (well, lucky) = people.items()

@@ -1,4 +1,4 @@
-/** Texts are mended as the server mends them: the cases are those of tests/test_text.py. */
+/** Texts are mended as the server mends them: the cases are those of tests/unit/protocol/test_text.py. */
 
 import assert from "node:assert/strict";
 import {readFileSync} from "node:fs";

@@ -1,6 +1,6 @@
 /**
  * Texts folded as the server's search folds them (chat/log/words.py): case, accents, forms of characters and invisible
- * characters make no difference. Pure. tests/words.json has cases that both sides must get right.
+ * characters make no difference. Pure. tests/support/words.json has cases that both sides must get right.
  */
 
 /** Letters that the last word must have to be taken for the beginning of others, and characters of it that count. */

@@ -1,6 +1,6 @@
 /**
  * Mends a text before it is sent, as chat/protocol/text.py does once more: so the sender's page shows what the others
- * see. tests/texts.json holds the two equal. Pure, and by code points: no answer hangs on the Unicode version
+ * see. tests/support/texts.json holds the two equal. Pure, and by code points: no answer hangs on the Unicode version
  * of a browser.
  */
 

@@ -9,8 +9,7 @@ import pytest
 from helpers import over_socket
 from playwright.async_api import Locator, Page, expect
 from servers import Start
-from test_room_page import row
-from visits import PHONE, Visit, connected, log, say
+from visits import PHONE, Visit, connected, log, row, say
 
 from chat.protocol import CONTENT_LIMIT, NAME_LIMIT
 

@@ -1,19 +1,16 @@
 """Real Chromium against the real server: two people, each with a page."""
 
 import asyncio
-import os
 import signal
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-import zygote
 from helpers import over_socket
 from playwright.async_api import expect
-from servers import ROOT, Server, Start, free_port, needs
-from test_room_page import fill
+from servers import Start, create_superuser, free_port, needs
 from thorough import either
-from visits import AXE, PHONE, Visit, connected, disconnect, log, say, talk, violations
+from visits import AXE, PHONE, Visit, connected, disconnect, fill, log, say, talk, violations
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -142,13 +139,6 @@ async def test_staff_disconnects_and_the_page_says_so(start: Start, visit: Visit
     await disconnect(admin, server.http)
     await expect(ann.locator("#connection-said")).to_contain_text("Disconnected")
     await expect(ann.get_by_role("button", name="Try now")).to_be_visible()
-
-
-def create_superuser(server: Server) -> None:
-    environment = {**os.environ, **server.variables, "DJANGO_SUPERUSER_PASSWORD": "root's password"}
-    zygote.run(
-        ["manage.py", "createsuperuser", "--noinput", "--username", "root", "--email", ""], environment, ROOT
-    )
 
 
 @pytest.mark.parametrize("device", [{"viewport": {"width": 1280, "height": 800}}, PHONE], ids=["wide", "phone"])

@@ -4,8 +4,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from browsing import PASSWORD, Form
+from helpers import SocketPersona
 from playwright.async_api import Locator, Page, expect
 from servers import ROOT, Server
+
+from chat.protocol import Ack
 
 UNWANTED = [
     # The lists under the address bar: for each window two pages of Chromium's own, which take half of its CPU.
@@ -128,3 +131,17 @@ async def violations(page: Page) -> list[str]:
         result = await page.evaluate("rules => axe.run({runOnly: rules})", rules)
         found += [f"{scheme}: {one['id']}: {one['nodes'][0]['html']}" for one in result["violations"]]
     return found
+
+
+async def do(page: Page, text: str, action: str) -> None:
+    """Choose an action in the toolbar of a message, with the mouse."""
+    await row(page, text).hover()
+    await row(page, text).get_by_role("button", name=action, exact=True).click()
+
+
+async def fill(persona: SocketPersona, room: str, count: int, first: int = 0) -> None:
+    """Say "message <n>." so often."""
+    for number in range(first, first + count):
+        await persona.send("message", room=room, content=f"message {number}.")
+    for _ in range(count):
+        await persona.expect(Ack)

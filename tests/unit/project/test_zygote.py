@@ -101,7 +101,7 @@ READ = """
 import os, sys
 asked, plain = set(), os._Environ.__getitem__
 os._Environ.__getitem__ = lambda self, name: asked.add(name) or plain(self, name)
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/support")
 import zygote
 zygote.warm_up()
 print(*sorted(asked))

@@ -21,7 +21,7 @@ from zygote import Process
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ADDRESS = re.compile(r"http://(127\.0\.0\.1:\d+)")
 PATIENCE = 30.0
 
@@ -29,8 +29,8 @@ COMMANDS = {
     "daphne": ["manage.py", "serve", "--port", "{port}"],
     "runserver": ["manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
     "uvicorn": ["-m", "uvicorn", "chatsite.asgi:application", "--port", "{port}"],
-    "probed": ["tests/e2e/probed.py"],
-    "wired": ["tests/e2e/wired.py"],
+    "probed": ["tests/support/probed.py"],
+    "wired": ["tests/support/wired.py"],
 }
 """Command lines of the kinds of servers, as words after `python`."""
 
@@ -189,3 +189,10 @@ def _redis(*arguments: str, until: str) -> Iterator[None]:
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE)
+
+
+def create_superuser(server: Server) -> None:
+    environment = {**os.environ, **server.variables, "DJANGO_SUPERUSER_PASSWORD": "root's password"}
+    zygote.run(
+        ["manage.py", "createsuperuser", "--noinput", "--username", "root", "--email", ""], environment, ROOT
+    )

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
@@ -19,6 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from logs import edit, erase, everything, examples, hide, post, react
 from msgspec import UNSET
+from servers import ROOT
 
 from chat import models
 from chat.log import RoomLog, Writer, queries, words
@@ -27,7 +27,7 @@ from chat.log.search import INDEX, POSTGRESQL_STANDS, TRIGGERS, is_unindexed, pr
 from chat.log.words import fold
 from chat.protocol import QUERY_LIMIT
 
-CASES: dict[str, Any] = json.loads(Path(__file__).with_name("words.json").read_text())
+CASES: dict[str, Any] = json.loads((ROOT / "tests/support/words.json").read_text())
 
 
 @pytest.fixture

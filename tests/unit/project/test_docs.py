@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 from django.core.management import CommandError, call_command, get_commands
+from servers import ROOT
 
 from chat import conf, protocol
 from chat.log import words
 from chat.protocol import CloseCode, ErrorCode
 from chat.routing import websocket_urlpatterns
 
-ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "bench/README.md"])
 SOURCES = [
     *(path for folder in ("chat", "chatsite", "bench/rig") for path in (ROOT / folder).rglob("*.py")),

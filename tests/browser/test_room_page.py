@@ -6,33 +6,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from helpers import PATIENCE, SocketPersona, over_socket
+from helpers import PATIENCE, over_socket
 from playwright.async_api import Error, Locator, Page, WebSocketRoute, expect
 from servers import Start, needs
-from visits import AXE, PHONE, Visit, connected, log, say, violations
-
-from chat.protocol import Ack
+from visits import AXE, PHONE, Visit, connected, do, fill, log, row, say, violations
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
-
-
-def row(page: Page, text: str) -> Locator:
-    """The row of the message with this text."""
-    return page.locator("#rows > li").filter(has=page.locator(".text", has_text=text))
-
-
-async def do(page: Page, text: str, action: str) -> None:
-    """Choose an action in the toolbar of a message, with the mouse."""
-    await row(page, text).hover()
-    await row(page, text).get_by_role("button", name=action, exact=True).click()
-
-
-async def fill(persona: SocketPersona, room: str, count: int, first: int = 0) -> None:
-    """Say "message <n>." so often."""
-    for number in range(first, first + count):
-        await persona.send("message", room=room, content=f"message {number}.")
-    for _ in range(count):
-        await persona.expect(Ack)
 
 
 async def numbers(page: Page) -> list[int]:

@@ -1,6 +1,6 @@
 """The tests once more, on PostgreSQL and Redis in place of SQLite and memory.
 
-    python tests/on_services.py [arguments for pytest]
+    python tests/support/on_services.py [arguments for pytest]
 
 Both are started here, on free ports, and forgotten at the end. What needs no second run is left out, for the
 reason that stands here; files that are named run whole.
@@ -19,32 +19,32 @@ from thorough import THOROUGH, either
 
 LEFT_OUT = {
     "they ask neither the database nor the layer": [
-        "test_ci.py",
-        "test_conf.py",
-        "test_dashboard.py",
-        "test_deploy.py",
-        "test_docs.py",
-        "test_drain.py",
-        "test_environment.py",
-        "test_lanes.py",
-        "test_log_lines.py",
-        "test_migrations.py",
-        "test_protocol.py",
-        "test_ring.py",
-        "test_server.py",
-        "test_static.py",
-        "test_supervisor.py",
-        "test_systemd.py",
-        "test_tests.py",
-        "test_text.py",
-        "test_tree.py",
-        "test_zygote.py",
+        "unit/project/test_ci.py",
+        "unit/test_conf.py",
+        "unit/metrics/test_dashboard.py",
+        "unit/project/test_deploy.py",
+        "unit/project/test_docs.py",
+        "unit/chatsite/server/test_drain.py",
+        "unit/chatsite/test_environment.py",
+        "unit/test_transport.py",
+        "unit/chatsite/test_logs.py",
+        "unit/models/test_migrations.py",
+        "unit/protocol/test_protocol.py",
+        "unit/hub/test_recent_changes.py",
+        "unit/chatsite/server/test_server.py",
+        "unit/chatsite/test_static.py",
+        "unit/chatsite/workers/test_supervisor.py",
+        "unit/chatsite/workers/test_systemd.py",
+        "unit/project/test_tests.py",
+        "unit/protocol/test_text.py",
+        "unit/project/test_tree.py",
+        "unit/project/test_zygote.py",
     ],
     "they have a layer, a database or settings of their own": [
-        "test_checks.py",
-        "test_layers.py",
-        "test_presence.py",
-        "test_registry.py",
+        "unit/test_checks.py",
+        "unit/test_layers.py",
+        "unit/presence/test_presence.py",
+        "unit/presence/test_registry.py",
         "torture",
     ],
     "how many lists go out in how many seconds is measured where presence answers at once": [
@@ -53,10 +53,10 @@ LEFT_OUT = {
 }
 LEFT_TO_A_THOROUGH_RUN = {
     "what the rules say is the same wherever they are kept": [
-        "test_outsiders.py::test_who_may_do_what",
+        "unit/actions/test_outsiders.py::test_who_may_do_what",
     ],
     "it is measured many times over": [
-        "test_outsiders.py::test_the_time_of_an_answer_tells_nothing",
+        "unit/actions/test_outsiders.py::test_the_time_of_an_answer_tells_nothing",
     ],
 }
 CHOSEN = "not e2e or on_services"

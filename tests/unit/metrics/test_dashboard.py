@@ -2,14 +2,13 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import ROOT
 
 from chat import metrics
 
-ROOT = Path(__file__).parents[1]
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text())
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 

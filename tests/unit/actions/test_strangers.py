@@ -1,8 +1,8 @@
 """Whatever happens in whatever order, nobody hears a room that they may not be in, and no member misses anything.
 
 Two processes, whose database is one and whose layer loses messages, stand in one event loop: each has its own hub,
-and its own of all else that belongs to a loop. As in tests/test_streams.py nothing depends on threads or on real
-time, so an example that fails does so again.
+and its own of all else that belongs to a loop. As in tests/unit/consumers/test_streams.py nothing depends on
+threads or on real time, so an example that fails does so again.
 """
 
 import asyncio

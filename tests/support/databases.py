@@ -18,7 +18,7 @@ from servers import PATIENCE, ROOT
 SQLITE = "sqlite:///"
 
 only_postgresql = pytest.mark.skipif(
-    connection.vendor != "postgresql", reason="of PostgreSQL only: python tests/on_services.py"
+    connection.vendor != "postgresql", reason="of PostgreSQL only: python tests/support/on_services.py"
 )
 
 

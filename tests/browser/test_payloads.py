@@ -10,8 +10,7 @@ import zygote
 from helpers import over_socket
 from playwright.async_api import Page, expect
 from servers import ROOT, Server, Start
-from test_room_page import do, row
-from visits import Visit, connected, log
+from visits import Visit, connected, do, log, row
 
 from chat.protocol import Ack, clean_name
 from chat.protocol.text import clean_text

@@ -3,11 +3,11 @@
 
 import json
 import unicodedata
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from servers import ROOT
 
 from chat.protocol import (
     CONTENT_LIMIT,
@@ -34,7 +34,7 @@ LRE, RLE, PDF, LRO, RLO = "\u202a\u202b\u202c\u202d\u202e"
 LRI, RLI, FSI, PDI = "\u2066\u2067\u2068\u2069"
 MARKS = "".join(chr(0x0300 + number) for number in range(8))
 
-CASES = json.loads((Path(__file__).parent / "texts.json").read_text())
+CASES = json.loads((ROOT / "tests/support/texts.json").read_text())
 """Texts and emoji with what becomes of them: tests/js/text.test.js holds the browser's client to the same."""
 
 MENDED = [case for case in CASES["mended"] if case[1]]
