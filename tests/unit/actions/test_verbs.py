@@ -52,7 +52,7 @@ numbers = count()
 
 
 def told(event: Edited | Reacted | Message) -> list[tuple[str, list[str], int]]:
-    """The emoji, by name: whose they are by key is told in test_own.py."""
+    """The emoji, by name: whose they are by key is shown in test_own.py."""
     return [(one.emoji, one.usernames, one.count) for one in event.reactions]
 
 
