@@ -18,24 +18,6 @@ Names that are private in Daphne, Autobahn or Twisted are touched in this module
 when one of them changes its meaning.
 """
 
-# First: it chooses the reactor, which what is imported below would do otherwise.
-import daphne.server  # noqa: F401 for what it does
+from chatsite.server.server import ChatServer
 
-from chatsite.server.http import Deadlines
-from chatsite.server.inbox import INBOX, Inbox
-from chatsite.server.server import PING_INTERVAL, PING_TIMEOUT, ChatServer, endpoint
-from chatsite.server.websocket import FAREWELL, ChatProtocol
-from chatsite.server.wire import Wire
-
-__all__ = [
-    "FAREWELL",
-    "INBOX",
-    "PING_INTERVAL",
-    "PING_TIMEOUT",
-    "ChatProtocol",
-    "ChatServer",
-    "Deadlines",
-    "Inbox",
-    "Wire",
-    "endpoint",
-]
+__all__ = ["ChatServer"]

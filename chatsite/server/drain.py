@@ -4,15 +4,13 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from chat.hub import TICK, Hub
 from chat.loops import of_this_loop
 from chat.protocol import CloseCode, Reconnect, encode, frame, now
+from chatsite.server.http import Factory
 from chatsite.server.websocket import FAREWELL, ChatProtocol
-
-if TYPE_CHECKING:
-    from chatsite.server.server import ChatServer
 
 RETURNS = 500
 """Clients a second that come back: after a restart each at its own moment, and otherwise as they are let go."""
@@ -20,6 +18,16 @@ AT_ONCE = 0.2
 """Seconds within which a client comes back that somebody else waits for: not all of one moment in one moment."""
 FRESH = 1.0
 """Seconds that a new connection may take to say something. Browsers open some that they may never need."""
+
+
+class Server(Protocol):
+    """What a drain uses of the server."""
+
+    # Daphne's: its own notes on each connection, and the task of its application among them.
+    connections: dict[Any, dict[str, Any]]
+
+    @property
+    def http_factory(self) -> Factory: ...
 
 
 class Drain:
@@ -30,7 +38,7 @@ class Drain:
     go on meanwhile. So each is away for the time of one reconnect, however many there are.
     """
 
-    def __init__(self, server: "ChatServer", within: float | None) -> None:
+    def __init__(self, server: Server, within: float | None) -> None:
         self._server = server
         self._within = within
         # Seconds within which those come back that are told now.

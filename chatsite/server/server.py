@@ -25,7 +25,6 @@ from chatsite.server.http import Deadlines, Factory
 from chatsite.server.inbox import INBOX_OF, Inbox, with_inbox
 from chatsite.server.websocket import FAREWELL, ChatProtocol
 from chatsite.server.wire import Wire
-from chatsite.workers.listening import BACKLOG
 
 logger = logging.getLogger("chatsite.server")
 
@@ -207,12 +206,6 @@ async def _close_up() -> None:
     except Exception:
         # Nothing comes after it that could mend it, and it must not keep us from ending.
         logger.exception("what belongs to the event loop did not end")
-
-
-def endpoint(host: str, port: int) -> str:
-    """A Twisted endpoint description for a TCP address."""
-    escaped = host.strip("[]").replace(":", r"\:")
-    return f"tcp:port={port}:interface={escaped}:backlog={BACKLOG}"
 
 
 def loggable(path: str) -> str:

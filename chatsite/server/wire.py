@@ -4,15 +4,21 @@ import fcntl
 import sys
 import termios
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import interfaces
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
-if TYPE_CHECKING:
-    from chatsite.server.websocket import ChatProtocol
+
+class Connected(Protocol):
+    """What a wire uses of its WebSocket."""
+
+    transport: Any
+    state: int
+
+    def farewell(self, code: int, reason: str) -> None: ...
 
 
 @implementer(interfaces.IPushProducer)
@@ -27,7 +33,7 @@ class Wire:
 
     __slots__ = ("_protocol", "_socket", "_tcp", "_transport", "drained", "high")
 
-    def __init__(self, protocol: "ChatProtocol") -> None:
+    def __init__(self, protocol: Connected) -> None:
         self._protocol = protocol
         self._transport = protocol.transport
         # Over TLS the bytes must pass the TLS layer; what waits, waits below it.

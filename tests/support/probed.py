@@ -22,8 +22,10 @@ django.setup()
 from chat.hub import Hub  # noqa: E402
 from chat.loops import of_this_loop  # noqa: E402
 from chat.presence import Presence  # noqa: E402
-from chatsite import server  # noqa: E402
 from chatsite.asgi import application  # noqa: E402
+from chatsite.server import ChatServer  # noqa: E402
+from chatsite.server.http import Deadlines  # noqa: E402
+from chatsite.workers.listening import listen  # noqa: E402
 
 # Seconds.
 STALL = 5.0
@@ -61,5 +63,5 @@ if __name__ == "__main__":
     if "PROBE_PING" in os.environ:
         options["ping_interval"], options["ping_timeout"] = map(float, os.environ["PROBE_PING"].split())
     if "PROBE_DEADLINES" in os.environ:
-        options["deadlines"] = server.Deadlines(*map(float, os.environ["PROBE_DEADLINES"].split()))
-    server.ChatServer(probed, endpoints=[server.endpoint("127.0.0.1", 0)], listening=_say, **options).run()
+        options["deadlines"] = Deadlines(*map(float, os.environ["PROBE_DEADLINES"].split()))
+    ChatServer(probed, listener=listen("127.0.0.1", 0), listening=_say, **options).run()

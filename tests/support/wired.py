@@ -17,7 +17,8 @@ django.setup()
 
 from chat.lanes import WIRE  # noqa: E402
 from chat.protocol import frame  # noqa: E402
-from chatsite import server  # noqa: E402
+from chatsite.server import ChatServer  # noqa: E402
+from chatsite.workers.listening import listen  # noqa: E402
 
 SIZES = (0, 1, 100, 125, 126, 127, 1_000, 65_400, 65_535, 65_536, 70_000, 200_000)
 
@@ -54,10 +55,11 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         pass
 
 
-def endpoint() -> str:
+def address() -> dict[str, Any]:
+    """The server's option for where it listens: TLS is for Twisted's own endpoint."""
     if len(sys.argv) > 3:
-        return f"ssl:port=0:interface=127.0.0.1:privateKey={sys.argv[3]}:certKey={sys.argv[4]}"
-    return server.endpoint("127.0.0.1", 0)
+        return {"endpoints": [f"ssl:port=0:interface=127.0.0.1:privateKey={sys.argv[3]}:certKey={sys.argv[4]}"]}
+    return {"listener": listen("127.0.0.1", 0)}
 
 
 def say(host: str, port: int) -> None:
@@ -65,4 +67,4 @@ def say(host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    server.ChatServer(application, endpoints=[endpoint()], listening=say).run()
+    ChatServer(application, listening=say, **address()).run()

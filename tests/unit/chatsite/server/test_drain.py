@@ -11,8 +11,8 @@ from chat import loops
 from chat.hub import Hub
 from chat.loops import of_this_loop
 from chat.protocol import CloseCode, Reconnect, decode_outgoing
-from chatsite.server import ChatProtocol
 from chatsite.server.drain import AT_ONCE, RETURNS, Drain
+from chatsite.server.websocket import ChatProtocol
 
 
 class Wire:

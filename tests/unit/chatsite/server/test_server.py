@@ -9,9 +9,10 @@ import pytest
 from doubles import until
 from websockets.frames import Frame, Opcode
 
-from chatsite.server import INBOX, ChatProtocol, Inbox, endpoint
 from chatsite.server.admission import LINES, MINUTE, Refusals
+from chatsite.server.inbox import INBOX, Inbox
 from chatsite.server.server import loggable
+from chatsite.server.websocket import ChatProtocol
 
 
 class Between:
@@ -126,13 +127,6 @@ async def test_a_receive_that_was_given_up_loses_nothing() -> None:
     await until(waiting.done)
     inbox.put_nowait({"n": 1})
     assert await inbox.receive() == {"n": 1}
-
-
-@pytest.mark.parametrize(
-    ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", r"\:\:1"), ("[::]", r"\:\:")], ids=["4", "6", "any"]
-)
-def test_an_address_is_told_to_twisted_in_its_words(host: str, shown: str) -> None:
-    assert endpoint(host, 80) == f"tcp:port=80:interface={shown}:backlog=4096"
 
 
 @pytest.mark.parametrize(
