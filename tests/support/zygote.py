@@ -76,6 +76,8 @@ EXTRAS = ["channels_redis.core", "django.db.backends.postgresql.base", "psycopg_
 
 LARGEST = 1 << 20
 """Bytes of a request, at most."""
+NUMBER = 16
+"""Bytes in which a pid and an exit code are told, each."""
 PLAIN = {"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONWARNINGS"}
 """Variables that a fork takes as a start does. Others of Python's, and the linker's, work only at a start."""
 
@@ -165,7 +167,7 @@ class Forked:
 
     def __init__(self, told: socket.socket) -> None:
         self._told = told
-        self.pid = int(told.recv(32))
+        self.pid = _number(told)
 
     def poll(self) -> int | None:
         with suppress(subprocess.TimeoutExpired):
@@ -178,7 +180,7 @@ class Forked:
                 selector.register(self._told, selectors.EVENT_READ)
                 if not selector.select(timeout):
                     raise subprocess.TimeoutExpired("a fork", timeout or 0)
-            self.returncode = int(self._told.recv(32))
+            self.returncode = _number(self._told)
             self._told.close()
         return self.returncode
 
@@ -189,6 +191,11 @@ class Forked:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+def _number(told: socket.socket) -> int:
+    """The next number, and no more: where a program ends at once, both wait to be read."""
+    return int(told.recv(NUMBER))
 
 
 # --- The process itself ---
@@ -215,16 +222,20 @@ def serve(control: socket.socket) -> dict[str, Any]:
             *files, told = fds
             for file in files:
                 os.close(file)
-            os.write(told, str(pid).encode())
+            os.write(told, padded(pid))
             selector.register(watch := os.pidfd_open(pid), selectors.EVENT_READ, (pid, watch, told))
 
 
 def _tell_the_end(pid: int, watch: int, told: int) -> None:
     _, status = os.waitpid(pid, 0)
     with suppress(OSError):
-        os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
+        os.write(told, padded(os.waitstatus_to_exitcode(status)))
     os.close(told)
     os.close(watch)
+
+
+def padded(number: int) -> bytes:
+    return str(number).encode().ljust(NUMBER)
 
 
 def _take(out: int, errors: int, _told: int) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,15 @@ def test_its_end_is_told(program: str, code: int, tmp_path: Path, out: IO[bytes]
     process = zygote.start(["it.py"], environment(), tmp_path, out)
     assert process.wait(30) == process.poll() == process.returncode == code
     process.kill()
+
+
+def test_an_end_may_be_told_before_the_pid_is_read() -> None:
+    """A busy machine reads late: the pid and the exit code wait together."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(zygote.padded(123) + zygote.padded(-9))
+    process = zygote.Forked(ours)
+    assert (process.pid, process.wait(30)) == (123, -9)
 
 
 def test_one_that_runs_has_no_end(tmp_path: Path, out: IO[bytes]) -> None:
