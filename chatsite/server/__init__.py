@@ -14,8 +14,8 @@ What stock Daphne 4.2.3 lacks and this adds, by subclassing its public names:
   every socket with 1012, all at once or one after another, and waits for the farewells (``Drain``);
 - it takes over a socket of any family (``chatsite.workers``).
 
-Names that are private in Daphne, Autobahn or Twisted are touched in this module only; tests/e2e/test_wire.py fails
-when one of them changes its meaning.
+``chatsite.server.internals`` lists the private names of Daphne, Autobahn and Twisted that this package uses. The
+import fails where an installed version lacks one.
 """
 
 from chatsite.server.server import ChatServer

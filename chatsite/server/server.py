@@ -19,6 +19,7 @@ from chat.loops import close_this_loop, of_this_loop
 from chat.presence import Presence
 from chat.protocol import FRAME_LIMIT
 from chatsite.logs import shortened
+from chatsite.server import internals
 from chatsite.server.admission import AdmissionFactory
 from chatsite.server.drain import Drain
 from chatsite.server.http import Deadlines, Factory
@@ -27,6 +28,9 @@ from chatsite.server.websocket import FAREWELL, ChatProtocol
 from chatsite.server.wire import Wire
 
 logger = logging.getLogger("chatsite.server")
+
+internals.check()
+
 
 PING_INTERVAL = 20
 """Seconds of silence after which a socket is pinged."""
