@@ -1,4 +1,4 @@
-"""The door: how many connections come in from where, before a byte of them is read."""
+"""Limits connections by their address before a byte of them is read."""
 
 import logging
 import os
@@ -17,31 +17,32 @@ from chat.tally import Reason, tally
 logger = logging.getLogger("chatsite.server")
 
 MINUTE = 60.0
-LINES = 20
-"""Addresses that are named in the log each minute; the others are only counted."""
-RESERVE = 64
-"""Open files that sockets leave to the rest of the process: SQLite takes three for each thread that uses it."""
+LOGGED_ADDRESSES = 20
+"""Addresses that the log names each minute. The others are only counted."""
+RESERVED_FILES = 64
+"""Open files that connections leave to the rest of the process. SQLite takes three for each thread."""
 
 
 class AdmissionFactory(Factory):  # type: ignore[misc]  # twisted ships no types
-    """A factory before another. Who connects too often gets no protocol: Twisted closes the connection at once. So
-    does everybody while the process has hardly any open files left: those who are in could not speak any more.
+    """Wraps another factory and refuses connections: Twisted closes one that gets no protocol at once.
 
-    It stands before TLS too, so a refusal costs no handshake.
+    It refuses an address that connects too often. While the process has hardly any open files left, it refuses
+    every address, so that the connections that exist keep working. It is asked before TLS, so a refusal costs no
+    handshake.
     """
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
-        self._refusals = Refusals()
+        self._refusals = RefusalLog()
 
     def buildProtocol(self, addr: Any) -> Any:
-        # A Unix socket's peers have no address.
+        # Peers of a Unix socket have no address.
         address = getattr(addr, "host", "")
-        if is_full():
-            self._refusals.add_everybody()
+        if is_out_of_files():
+            self._refusals.files_ran_out()
             return None
-        if wait(address):
-            self._refusals.add(address)
+        if seconds_to_wait(address):
+            self._refusals.address_refused(address)
             tally.connects_refused[Reason.RATE] += 1
             return None
         return self._inner.buildProtocol(addr)
@@ -53,48 +54,54 @@ class AdmissionFactory(Factory):  # type: ignore[misc]  # twisted ships no types
         self._inner.doStop()
 
 
-def wait(address: str) -> float:
-    """Seconds that a connection from there has to wait; 0.0: it may come in. A proxy's clients are asked later."""
+def seconds_to_wait(address: str) -> float:
+    """How long a connection from the address has to wait; 0.0 admits it.
+
+    A trusted proxy is always admitted: ``chatsite.server.http`` limits the clients behind it.
+    """
     proxies = chat_settings().PROXIES
     return 0.0 if proxies and is_proxy(address, proxies) else of_this_loop(Limits).connect(address)
 
 
-def is_full() -> bool:
-    """Are there open files for the reserve only? A new one gets the lowest free number: all below are taken."""
+def is_out_of_files() -> bool:
+    """True if only the reserve of open files is left.
+
+    The system gives a new file the lowest free number, so all numbers below it are taken.
+    """
     try:
         free = os.open(os.devnull, os.O_RDONLY)
     except OSError:
         return True
     os.close(free)
     bound, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return bound != resource.RLIM_INFINITY and free >= bound - RESERVE
+    return bound != resource.RLIM_INFINITY and free >= bound - RESERVED_FILES
 
 
-class Refusals:
-    """Tells the log who is refused: each address once a minute, and how many there were in all."""
+class RefusalLog:
+    """Logs each refused address once a minute, and the number of refusals of the minute before."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._since = -MINUTE
+        self._minute_began = -MINUTE
         self._count = 0
-        # Who was told of, since then.
-        self._told: set[str] = set()
+        # Addresses that this minute's lines name; "" stands for all.
+        self._logged: set[str] = set()
 
-    def add(self, address: str) -> None:
+    def address_refused(self, address: str) -> None:
         key = limited_as(address)
         self._add(key, "too many connections from %s: refused until they come slower", key)
 
-    def add_everybody(self) -> None:
+    def files_ran_out(self) -> None:
         self._add("", "too many open files: connections are refused until some are closed")
 
-    def _add(self, key: str, says: str, *about: str) -> None:
+    def _add(self, key: str, line: str, *arguments: str) -> None:
         now = self._clock()
-        if now - self._since >= MINUTE:
+        if now - self._minute_began >= MINUTE:
             if self._count:
                 logger.warning("refused %d connections in the minute before", self._count)
-            self._since, self._count = now, 0
-            self._told.clear()
+            self._minute_began, self._count = now, 0
+            self._logged.clear()
         self._count += 1
-        if key not in self._told and len(self._told) < LINES:
-            self._told.add(key)
-            logger.warning(says, *about)
+        if key not in self._logged and len(self._logged) < LOGGED_ADDRESSES:
+            self._logged.add(key)
+            logger.warning(line, *arguments)

@@ -18,10 +18,10 @@ from chat.conf import chat_settings
 from chat.limits import Limits, address_of, is_proxy
 from chat.loops import of_this_loop
 from chat.tally import Reason, tally
-from chatsite.server.wire import LINGER, end_writing, let_go, unsent
+from chatsite.server.wire import AFTER_CLOSE_LIMIT, close_now, half_close, unsent
 
 BODY_LIMIT = 1 << 20
-"""Bytes of a body; where it comes in chunks, with their heads. Django takes a quarter of that in a form."""
+"""Bytes of a body, in chunks with their heads. Django takes a quarter of that in a form."""
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]*)?")
 """A host and a port (RFC 3986, section 3.2.2)."""
@@ -29,44 +29,44 @@ ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)([^#]*)")
 """An http address as a request's target (RFC 9112, section 3.2.2): its host, and the rest."""
 METHODS = b"GET, HEAD, POST"
 ROOT_PATH = b"daphne-root-path"
-"""The header by which Daphne lets a proxy say where the site is. A client could too: links would lead there."""
+"""Header in which Daphne lets a proxy name the site's root path. A client could set it too, and steer links."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds."""
+    """Limits in seconds."""
 
-    # For a request's head, from the connect or from its first byte. TLS's handshake is in it.
+    # A request's head, from the connect (with TLS's handshake) or from its first byte.
     head: float = 10
-    # For its body, from the end of the head.
+    # A request's body, from the end of the head.
     body: float = 30
-    # Without a request, or without the client's reading anything of the answer.
+    # A connection without a request, or with a client that reads nothing of the response.
     idle: float = 60
-    # Between our last byte and the client's end.
+    # From our last byte to the client's end.
     end: float = 2
 
 
-class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
-    """One HTTP connection. Its timer is Twisted's; what sets it is not each byte, but how far the request is."""
+class ChatHTTPChannel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
+    """One HTTP connection. It uses Twisted's timer, and sets it at each stage of a request, not at each byte."""
 
     deadlines = Deadlines()
-    # Nothing of a request has come yet, not of the first either.
-    silent = True
-    # Between two requests, of which the next has not begun.
-    idle = False
-    # Bytes of this request's body, where it comes in chunks.
-    received = 0
-    # Bytes of answers that had not gone out when the timer was set last.
-    unsent = 0
-    # Our last byte is written: what still comes is not looked at.
-    ending = False
-    # Bytes that came after that.
-    lingering = 0
+    # True until the first byte of the first request.
+    is_new = True
+    # True between two requests.
+    is_idle = False
+    # Bytes of this request's chunked body.
+    chunked_bytes = 0
+    # Unsent bytes of responses when the timer was set last.
+    unsent_at_timer = 0
+    # True after our last byte.
+    ignoring_input = False
+    # Bytes that the client sent after our last.
+    bytes_after_close = 0
 
     @property
-    def busy(self) -> bool:
-        """Is a request under way, or its answer?"""
-        return not (self.silent or self.idle)
+    def is_busy(self) -> bool:
+        """True while a request or its response is under way."""
+        return not (self.is_new or self.is_idle)
 
     def connectionMade(self) -> None:
         self.timeOut = self.deadlines.head
@@ -75,36 +75,36 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
 
     def connectionLost(self, reason: Any) -> None:
         super().connectionLost(reason)
-        self.part()
+        self.leave_http()
 
-    def part(self) -> None:
-        """It is no HTTP connection any more."""
+    def leave_http(self) -> None:
+        """Forget the connection, which has ended or become a WebSocket."""
         self.factory.channels.discard(self)
-        self.factory.moved()
+        self.factory.notify_drain()
 
     def dataReceived(self, data: bytes) -> None:
-        if self.ending:
-            self.lingering += len(data)
-            if self.lingering > LINGER:
+        if self.ignoring_input:
+            self.bytes_after_close += len(data)
+            if self.bytes_after_close > AFTER_CLOSE_LIMIT:
                 self.transport.abortConnection()
             return
-        self.silent = False
-        if self.idle:
-            self.idle = False
+        self.is_new = False
+        if self.is_idle:
+            self.is_idle = False
             self.setTimeout(self.deadlines.head)
-        # As Twisted's, which would start the timer anew.
+        # As Twisted's, which would restart the timer.
         LineReceiver.dataReceived(self, data)
 
     def lineReceived(self, line: bytes) -> None:
-        if not self.ending:
+        if not self.ignoring_input:
             super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 Twisted's signature
-        # As a head that is too big. Twisted ends the connection without an answer.
+        # The answer is that to a head that is too big. Twisted would end the connection without one.
         self._respondToBadRequestAndDisconnect()
 
     def allHeadersReceived(self) -> None:
-        self.received = 0
+        self.chunked_bytes = 0
         if self.length is not None and self.length > BODY_LIMIT:
             self._refuse()
             return
@@ -112,11 +112,11 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
         super().allHeadersReceived()
 
     def rawDataReceived(self, data: bytes) -> None:
-        if self.ending:
+        if self.ignoring_input:
             return
         if self.length is None and not self._handlingRequest:
-            self.received += len(data)
-            if self.received > BODY_LIMIT:
+            self.chunked_bytes += len(data)
+            if self.chunked_bytes > BODY_LIMIT:
                 self._refuse()
                 return
         super().rawDataReceived(data)
@@ -128,36 +128,38 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
         super().writeHeaders(version, code, reason, headers)
 
     def requestDone(self, request: Any) -> None:
-        self.idle = bool(self.persistent) and not self._dataBuffer
-        self.unsent = unsent(self.transport)
-        # What Twisted sets the timer to when it goes on with the connection.
-        self._savedTimeOut = self.deadlines.idle if self.idle else self.deadlines.head
+        self.is_idle = bool(self.persistent) and not self._dataBuffer
+        self.unsent_at_timer = unsent(self.transport)
+        # Twisted sets the timer to it when it goes on with the connection.
+        self._savedTimeOut = self.deadlines.idle if self.is_idle else self.deadlines.head
         if not self.persistent:
             self.setTimeout(self.deadlines.idle)
         super().requestDone(request)
-        self.factory.moved()
+        self.factory.notify_drain()
 
     def timeoutConnection(self) -> None:
-        """Cut it, unless it is the client that reads an answer slowly, and does read."""
+        """Close the connection, unless the client is still reading the response, however slowly."""
         left = unsent(self.transport)
-        if left and left < self.unsent:
-            self.unsent = left
+        if left and left < self.unsent_at_timer:
+            self.unsent_at_timer = left
             self.setTimeout(self.deadlines.idle)
-        elif left or self.ending:
-            let_go(self.transport)
+        elif left or self.ignoring_input:
+            close_now(self.transport)
         else:
             self.loseConnection()
 
     def loseConnection(self) -> None:
-        """End the connection in peace: an answer that was given before the end of the request, or that more
-        requests followed, would be lost to the client if the system reset it.
+        """Half-close the connection and drop further input.
+
+        The system resets a connection that is closed with unread input. The client would lose a response that was
+        sent before the end of its request, or before its next one.
         """
-        if self.ending:
+        if self.ignoring_input:
             return
-        self.ending = True
+        self.ignoring_input = True
         self._networkProducer.unregisterProducer()
         slow = unsent(self.transport)
-        end_writing(self.transport)
+        half_close(self.transport)
         self.setTimeout(self.deadlines.idle if slow else self.deadlines.end)
 
     def _refuse(self) -> None:
@@ -165,23 +167,23 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships no types
         self.loseConnection()
 
 
-class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
+class ChatRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     """One request."""
 
-    # The target, as Twisted reads it.
+    # The request's target, set by Twisted.
     uri: bytes
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # Forms are Django's to read. Twisted would do it before, without Django's limits.
+        # Django reads forms. Twisted would read them first, without Django's limits.
         self._parsePOSTFormSubmission = False
 
     def __repr__(self) -> str:
-        # Twisted's has the query string, which may have secrets, and Daphne logs it.
+        # Twisted's has the query string, which may hold secrets, and Daphne logs it.
         return f"<Request from {self.client_addr!r}>"
 
     def gotLength(self, _: int | None) -> None:
-        # Twisted's goes to the disk; BODY_LIMIT bounds this.
+        # Twisted's writes to the disk. BODY_LIMIT bounds this one.
         self.content = BytesIO()
 
     def process(self) -> Any:
@@ -192,34 +194,34 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
             self.setHeader(b"Allow", METHODS)
             return self._refuse(405, "The server itself takes no requests.")
         upgrade = self.requestHeaders.hasHeader(b"Upgrade")
-        wait = self._wait() if upgrade else 0.0
+        wait = self._seconds_to_wait() if upgrade else 0.0
         if wait:
             tally.connects_refused[Reason.RATE] += 1
             self.setHeader(b"Retry-After", str(math.ceil(wait)).encode())
             return self._refuse(429, "Too many connections from your address.")
-        if upgrade and not self._can_be_upgraded():
+        if upgrade and not self._is_valid_handshake():
             return self._refuse(400, "Not a WebSocket handshake.")
         channel = self.channel
         answered = super().process()
         if self.transport is None:
-            # It was upgraded.
-            channel.part()
+            # The connection is a WebSocket now.
+            channel.leave_http()
         return answered
 
     def _refuse(self, status: int, reason: str) -> Any:
-        """Answer without the application, whose door counts requests: the next one costs a connection."""
+        """Respond without the application and close: the application counts requests, and here it can't."""
         self.setHeader(b"Connection", b"close")
         return self.basic_error(status, HTTPStatus(status).phrase.encode(), reason)
 
     def _has_one_host(self) -> bool:
-        """HTTP/1.1 must say which host it means, HTTP/1.0 may, and nothing may say two (RFC 9112, section 3.2)."""
+        """True if the request names one host. HTTP/1.0 may name none (RFC 9112, section 3.2)."""
         hosts = self.requestHeaders.getRawHeaders(b"Host", ())
         if not hosts:
             return bool(self.clientproto == b"HTTP/1.0")
         return len(hosts) == 1 and HOST.fullmatch(hosts[0]) is not None
 
     def _take_target(self) -> bool:
-        """Read the target, a path or a whole address. The host of an address counts, not the header."""
+        """Read the target, a path or a whole address. An address's host replaces the Host header."""
         if found := ABSOLUTE.fullmatch(self.uri):
             host, rest = found.groups()
             if not HOST.fullmatch(host):
@@ -231,13 +233,13 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
             self.uri.startswith(b"/") or (self.uri, self.method) == (b"*", b"OPTIONS") or self.method == b"CONNECT"
         )
 
-    def _can_be_upgraded(self) -> bool:
-        """Is there nothing that Daphne would miss (HTTP/1.0: RFC 6455, section 4.1), or log a traceback of?"""
+    def _is_valid_handshake(self) -> bool:
+        """False for HTTP/1.0 (RFC 6455, section 4.1), which Daphne accepts, and for bytes that make it fail."""
         protocols = self.requestHeaders.getRawHeaders(b"Sec-WebSocket-Protocol", ())
         return self.clientproto == b"HTTP/1.1" and all(value.isascii() for value in protocols)
 
-    def _wait(self) -> float:
-        """Seconds that a WebSocket's handshake has to wait, where it comes through a proxy of ours."""
+    def _seconds_to_wait(self) -> float:
+        """How long a WebSocket handshake through a trusted proxy has to wait; 0.0 admits it."""
         proxies = chat_settings().PROXIES
         peer = getattr(self.client, "host", "")
         if not proxies or not is_proxy(peer, proxies):
@@ -247,30 +249,30 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
         return 0.0 if address == peer else of_this_loop(Limits).connect(address)
 
 
-class Factory(HTTPFactory):  # type: ignore[misc]  # daphne ships no types
-    """Makes a channel for each connection."""
+class ChatHTTPFactory(HTTPFactory):  # type: ignore[misc]  # daphne ships no types
+    """Makes a ``ChatHTTPChannel`` for each connection."""
 
     def __init__(self, server: Any, deadlines: Deadlines) -> None:
         super().__init__(server)
         self._deadlines = deadlines
-        # The open connections that are HTTP's.
-        self.channels: set[Channel] = set()
+        # Open connections that are not WebSockets.
+        self.channels: set[ChatHTTPChannel] = set()
 
-    def moved(self) -> None:
-        """A request is not under way any more, or a connection gone."""
+    def notify_drain(self) -> None:
+        """Tell a drain that a request or a connection has ended."""
         if self.server.drain:
-            self.server.drain.moved()
+            self.server.drain.changed()
 
     def protocol(self) -> Any:
-        channel = Channel()
+        channel = ChatHTTPChannel()
         channel.deadlines = self._deadlines
         return http._GenericHTTPChannelProtocol(channel)
 
     def buildProtocol(self, addr: Any) -> Any:
         protocol = super().buildProtocol(addr)
-        protocol.requestFactory = Request
+        protocol.requestFactory = ChatRequest
         return protocol
 
     def acceptableProtocols(self) -> list[bytes]:
-        # Never HTTP/2, even where its libraries are installed: the bounds above are not its.
+        # Never HTTP/2, even if its libraries are installed: the limits above don't cover it.
         return [b"http/1.1"]

@@ -1,4 +1,4 @@
-"""What came in for an application, and when no more of it is read."""
+"""Messages from one client that wait for its application, with backpressure."""
 
 import asyncio
 from collections import deque
@@ -6,40 +6,39 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 INBOX = 32
-"""Frames that may wait for a socket's consumer before its connection is no longer read; at a quarter it is."""
+"""Messages that may wait before the connection is no longer read. Reading resumes at a quarter of that."""
 INBOX_OF = "chatsite.inbox"
-"""The extension under which a socket's inbox travels from the server to its application."""
+"""Key in ``scope["extensions"]`` under which the server hands the inbox to ``with_inbox``."""
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class Inbox:
-    """What came in for one application: ASGI messages, in order; in place of the queue that Daphne makes.
+    """ASGI messages for one application, in order. It takes the place of the queue that Daphne makes.
 
-    Past INBOX messages the connection is not read any more, so that TCP holds the peer back.
+    At INBOX messages it stops reading the connection, so that TCP slows the client down.
     """
 
-    __slots__ = ("_held", "_messages", "_transport", "_waiter")
+    __slots__ = ("_messages", "_paused", "_transport", "_waiter")
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
         self._messages: deque[dict[str, Any]] = deque()
-        # The application that waits in ``receive``; None while it doesn't.
+        # Resolved when a message comes; None while the application is not waiting in ``receive``.
         self._waiter: asyncio.Future[None] | None = None
-        # Is the connection not read?
-        self._held = False
+        self._paused = False
 
     def put_nowait(self, message: dict[str, Any]) -> None:
         self._messages.append(message)
         if self._waiter is not None:
             if not self._waiter.done():
                 self._waiter.set_result(None)
-        elif len(self._messages) >= INBOX and not self._held:
-            self._held = True
+        elif len(self._messages) >= INBOX and not self._paused:
+            self._paused = True
             self._transport.pauseProducing()
 
     async def receive(self) -> dict[str, Any]:
-        """The application's ``receive``."""
+        """The ASGI ``receive`` of the application."""
         while not self._messages:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -47,14 +46,14 @@ class Inbox:
             finally:
                 self._waiter = None
         message = self._messages.popleft()
-        if self._held and len(self._messages) <= INBOX // 4:
-            self._held = False
+        if self._paused and len(self._messages) <= INBOX // 4:
+            self._paused = False
             self._transport.resumeProducing()
         return message
 
 
 def with_inbox(application: Any) -> Any:
-    """The application, which receives from its inbox where it has one."""
+    """Wrap an ASGI application so that it receives from its inbox, if the scope has one."""
 
     async def receiving(scope: dict[str, Any], receive: Receive, send: Any) -> None:
         inbox = scope.get("extensions", {}).pop(INBOX_OF, None)

@@ -1,4 +1,4 @@
-"""Daphne's server, with our connections."""
+"""The server: Daphne's, with the protocols, limits and drain of this package."""
 
 import asyncio
 import gc
@@ -22,9 +22,9 @@ from chatsite.logs import shortened
 from chatsite.server import internals
 from chatsite.server.admission import AdmissionFactory
 from chatsite.server.drain import Drain
-from chatsite.server.http import Deadlines, Factory
+from chatsite.server.http import ChatHTTPFactory, Deadlines
 from chatsite.server.inbox import INBOX_OF, Inbox, with_inbox
-from chatsite.server.websocket import FAREWELL, ChatProtocol
+from chatsite.server.websocket import CLOSE_TIMEOUT, ChatProtocol
 from chatsite.server.wire import Wire
 
 logger = logging.getLogger("chatsite.server")
@@ -35,23 +35,28 @@ internals.check()
 PING_INTERVAL = 20
 """Seconds of silence after which a socket is pinged."""
 PING_TIMEOUT = 15
-"""Seconds that a pong may take before the connection counts as dead: with the interval and Daphne's 2 s round,
-a half-open socket is found in 37 s at most. Less than the interval: Autobahn keeps one timeout at a time."""
-PATH = 200
-"""Characters of a path that the log may have."""
+"""Seconds that a pong may take. With the interval and Daphne's check every 2 s, a half-open socket is found in
+37 s at most. It is less than the interval because Autobahn keeps one timeout at a time."""
+PATH_LIMIT = 200
+"""Characters of a path in the log."""
 GC_THRESHOLDS = (50_000, 20, 50)
-"""How many new objects make a garbage collection, and how many of these one of the next generation. With Python's
-own (700, 10, 10), 10,000 joins into one room took 9.2 s instead of 6.6, and the p99 of 16 messages in flight was
-half as high again."""
+"""New objects for each garbage collection, and collections for each one of the next generation.
+
+With Python's own (700, 10, 10), 10,000 joins into one room took 9.2 s instead of 6.6. The p99 of 16 messages in
+flight was half as high again.
+"""
 
 
 class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
-    """Daphne's server with the above.
+    """Daphne's server, extended.
 
-    It listens on ``listener``, which it takes over, or on Daphne's ``endpoints``. ``listening`` is called with
-    each address once it listens, ``stopping`` when it begins to end. ``beside`` is given the server and runs in
-    its loop as long as that does. ``drain_within``: others take the clients of a server that ends, and it lets go
-    of them in so many seconds; None: nobody does (see Drain).
+    It adopts ``listener``, or listens on Daphne's ``endpoints``.
+
+    - ``on_listen(host, port)`` is called for each address once the server listens.
+    - ``on_stop()`` is called when the server begins to end.
+    - ``companion(server)`` is a coroutine that runs in the server's loop until the server ends.
+    - ``drain_seconds``: time to close the sockets one after another, if other servers take the clients; None if no
+      other server does (see ``Drain``).
     """
 
     def __init__(
@@ -60,11 +65,11 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
         *,
         endpoints: Sequence[str] = (),
         listener: socket.socket | None = None,
-        listening: Callable[[str, int], None] | None = None,
-        stopping: Callable[[], None] | None = None,
-        beside: Callable[["ChatServer"], Coroutine[Any, Any, None]] | None = None,
-        drain_within: float | None = None,
-        deadlines: Deadlines = Deadlines(),  # noqa: B008 it can't be changed
+        on_listen: Callable[[str, int], None] | None = None,
+        on_stop: Callable[[], None] | None = None,
+        companion: Callable[["ChatServer"], Coroutine[Any, Any, None]] | None = None,
+        drain_seconds: float | None = None,
+        deadlines: Deadlines = Deadlines(),  # noqa: B008 it is frozen
         **options: Any,
     ) -> None:
         super().__init__(
@@ -77,22 +82,22 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
                 "websocket_max_message_size": FRAME_LIMIT,
                 "websocket_max_frame_size": FRAME_LIMIT,
                 "server_name": "",
-                "ready_callable": self._begin,
-                # Daphne wants some when it is made, and only then.
+                "ready_callable": self._start,
+                # Daphne requires one here. The next line replaces it.
                 "endpoints": ["a socket"],
             },
         )
         self.endpoints = endpoints
         self._listener = listener
-        self._listening = listening
-        self._stopping = stopping
-        self._beside = beside
-        # The task that runs it; None before it does.
-        self._companion: asyncio.Task[None] | None = None
-        self._drain_within = drain_within
+        self._on_listen = on_listen
+        self._on_stop = on_stop
+        self._companion = companion
+        # Task of the companion, or None before the loop runs.
+        self._companion_task: asyncio.Task[None] | None = None
+        self._drain_seconds = drain_seconds
         self._deadlines = deadlines
         self._ports: list[Any] = []
-        # None as long as nobody asked us to end.
+        # None until the server begins to end.
         self.drain: Drain | None = None
 
     @property
@@ -101,23 +106,23 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
 
     @ws_factory.setter
     def ws_factory(self, factory: WebSocketFactory) -> None:
-        # ``run`` makes the factory and has no hook for another protocol; this is where it hands it to us.
+        # Daphne's ``run`` makes the factory and has no hook for another protocol, but it assigns the factory here.
         factory.protocol = ChatProtocol
-        factory.setProtocolOptions(closeHandshakeTimeout=FAREWELL)
+        factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_TIMEOUT)
         self._ws_factory = factory
 
     @property
-    def http_factory(self) -> Factory:
+    def http_factory(self) -> ChatHTTPFactory:
         return self._http_factory
 
     @http_factory.setter
     def http_factory(self, _: Any) -> None:
-        # As above: ``run`` makes one, and ours takes its place.
-        self._http_factory = Factory(self, self._deadlines)
+        # As above: ours takes the place of the one that ``run`` makes.
+        self._http_factory = ChatHTTPFactory(self, self._deadlines)
 
     def run(self) -> None:
-        # What is loaded by now stays: the collector need not look at it again and again. And of the rest a busy
-        # server makes so much that the default thresholds have it walk through all sockets several times a second.
+        # The collector need not examine loaded code, which stays. A busy server makes many objects: by Python's
+        # thresholds the collector would walk through all sockets several times a second.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -129,90 +134,90 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
         inbox = Inbox(protocol)
         protocol.wire = Wire(protocol)
         scope.setdefault("extensions", {}).update({WIRE: protocol.wire, INBOX_OF: inbox})
-        # None where the connection is gone already.
+        # Daphne returns None if the connection is gone already.
         return inbox if super().create_application(protocol, scope) is not None else None
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
         port.factory = AdmissionFactory(port.factory)
         self._ports.append(port)
-        if self._listening:
-            self._listening(*self.listening_addresses[-1])
+        if self._on_listen:
+            self._on_listen(*self.listening_addresses[-1])
 
     def log_action(self, protocol: str, action: str, details: dict[str, Any]) -> None:
         super().log_action(protocol, action, {**details, "path": loggable(str(details["path"]))})
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         """Called before the loop runs, unless an endpoint failed."""
         if self._listener:
-            self._take_over(self._listener)
+            self._adopt(self._listener)
         loop = asyncio.get_event_loop()
-        # The others need not wait for our first visitor to know of us, nor we to know of them.
-        loop.call_soon(_follow)
-        if self._beside:
-            self._companion = loop.create_task(self._beside(self))
+        # Join the cluster now, not at the first connection.
+        loop.call_soon(_follow_others)
+        if self._companion:
+            self._companion_task = loop.create_task(self._companion(self))
 
-    def _take_over(self, listener: socket.socket) -> None:
-        # Daphne's endpoint for this knows IPv4 only.
+    def _adopt(self, listener: socket.socket) -> None:
+        # Daphne's endpoint for a descriptor knows IPv4 only.
         with listener:
             listener.settimeout(0)
             port = reactor.adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
-        # Twisted has a descriptor of its own now. With ours open too the port would be ours until we are gone.
+        # Twisted has duplicated the descriptor, and ours is closed: open, it would keep the port in use.
         self.listen_success(port)
 
-    def roll(self, within: float) -> None:
-        """End, for others take our clients; let go of them in so many seconds, where we know no other number."""
-        if self._drain_within is None:
-            self._drain_within = within
+    def roll(self, seconds: float) -> None:
+        """End while other servers take the clients, within ``drain_seconds`` or, without these, ``seconds``."""
+        if self._drain_seconds is None:
+            self._drain_seconds = seconds
         self.stop()
 
     def stop(self) -> None:
-        # It may be asked for more than once.
+        # Both the master and a signal may stop a server.
         with suppress(ReactorNotRunning):
             super().stop()
 
     def kill_all_applications(self) -> defer.Deferred[Any]:
         """Called by the reactor before it stops: the drain, then Daphne's own end."""
-        drained = defer.Deferred.fromFuture(asyncio.ensure_future(self._say_farewell()))
+        drained = defer.Deferred.fromFuture(asyncio.ensure_future(self._run_drain()))
         drained.addErrback(lambda failure: logger.error("the drain failed: %s", failure))
-        drained.addCallback(lambda _: self._kill_the_rest())
-        return drained.addCallback(lambda _: defer.Deferred.fromFuture(asyncio.ensure_future(_close_up())))
+        drained.addCallback(lambda _: self._kill_applications())
+        return drained.addCallback(lambda _: defer.Deferred.fromFuture(asyncio.ensure_future(_close_loop())))
 
-    async def _say_farewell(self) -> None:
-        if self._stopping:
-            self._stopping()
-        # What waits to be taken goes to the other processes that share the port.
+    async def _run_drain(self) -> None:
+        if self._on_stop:
+            self._on_stop()
+        # Connections that wait to be accepted go to the other processes that share the port.
         for port in self._ports:
             port.stopListening()
-        self.drain = Drain(self, self._drain_within)
+        self.drain = Drain(self, self._drain_seconds)
         await self.drain.run()
 
-    def _kill_the_rest(self) -> Any:
+    def _kill_applications(self) -> Any:
         # Daphne 4.2.3 fails with a KeyError on connections whose application has ended.
         ended = [known for known, details in self.connections.items() if "application_instance" not in details]
         for protocol in ended:
             del self.connections[protocol]
-        if self._companion:
-            self._companion.cancel()
+        if self._companion_task:
+            self._companion_task.cancel()
         return super().kill_all_applications()
 
 
-def _follow() -> None:
+def _follow_others() -> None:
     of_this_loop(Hub).follow()
     of_this_loop(Presence).follow()
 
 
-async def _close_up() -> None:
-    """End what belongs to the loop: what waits for the database is kept, other processes hear that we are gone."""
+async def _close_loop() -> None:
+    """Close the chat's objects of this loop: pending writes are kept, and other processes learn that we end."""
     try:
-        async with asyncio.timeout(FAREWELL):
+        async with asyncio.timeout(CLOSE_TIMEOUT):
             await close_this_loop()
     except Exception:
-        # Nothing comes after it that could mend it, and it must not keep us from ending.
+        # The process ends all the same.
         logger.exception("what belongs to the event loop did not end")
 
 
 def loggable(path: str) -> str:
-    """A path as the log may have it: no query, which may hold secrets, and nothing that steers a terminal."""
-    shown = shortened(path.partition("?")[0], PATH)
+    """A path for the log: without its query, which may hold secrets, and without control characters."""
+    shown = shortened(path.partition("?")[0], PATH_LIMIT)
     return shown if shown.isprintable() else repr(shown)

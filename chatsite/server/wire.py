@@ -1,4 +1,4 @@
-"""One socket's connection, for frames that are ready."""
+"""The transport of one socket, for bytes that are whole frames."""
 
 import fcntl
 import sys
@@ -11,24 +11,27 @@ from twisted.internet import interfaces
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
+AFTER_CLOSE_LIMIT = 8 << 20
+"""Bytes that a client may still send after our last: they were under way. Past that its connection is cut."""
+
 
 class Connected(Protocol):
-    """What a wire uses of its WebSocket."""
+    """The parts of its WebSocket that a wire uses."""
 
     transport: Any
     state: int
 
-    def farewell(self, code: int, reason: str) -> None: ...
+    def start_close(self, code: int, reason: str) -> None: ...
 
 
 @implementer(interfaces.IPushProducer)
 class Wire:
-    """One socket's connection, for bytes that are whole frames already; it is in ``scope["extensions"][WIRE]``.
+    """Sends whole frames of one socket. The consumer finds it in ``scope["extensions"][WIRE]``.
 
-    Where nothing waits, the bytes go to the operating system at once, and only what it does not take goes to
-    Twisted: its own buffered write costs two changes of the poll set for each frame, four times as much. Where
-    something waits, they wait behind it. So no frame is ever cut into, whoever wrote it: Autobahn's own frames
-    (pongs, closes) take Twisted's way too.
+    If nothing waits, the bytes go to the operating system at once, and Twisted gets only what that does not take.
+    Twisted's own buffered write costs four times as much: two changes of the poll set for each frame. If something
+    waits, the bytes wait behind it. Autobahn's own frames (pongs, closes) go through Twisted too, so no frame is
+    ever cut into.
     """
 
     __slots__ = ("_protocol", "_socket", "_tcp", "_transport", "drained", "high")
@@ -36,16 +39,16 @@ class Wire:
     def __init__(self, protocol: Connected) -> None:
         self._protocol = protocol
         self._transport = protocol.transport
-        # Over TLS the bytes must pass the TLS layer; what waits, waits below it.
+        # With TLS the bytes must pass its layer; unsent bytes wait below it.
         self._tcp = _tcp_of(self._transport)
         self._socket = self._tcp.socket if self._tcp is self._transport else None
-        # Called when all that waited is written, where it was more than ``high``; set by the lane.
+        # Called when all unsent bytes are written, after there were more than ``high``. The lane sets it.
         self.drained: Callable[[], None] = _nothing
-        # Twisted's bound, in bytes.
+        # Twisted's high-water mark, in bytes.
         self.high = int(self._tcp.bufferSize)
 
     def open(self) -> None:
-        """Hear of what waits: pauseProducing past ``high`` bytes, resumeProducing when there is none any more."""
+        """Register with Twisted, which calls ``resumeProducing`` when nothing is unsent any more."""
         self._transport.unregisterProducer()
         self._transport.registerProducer(self, streaming=True)
 
@@ -56,7 +59,7 @@ class Wire:
 
     @property
     def unread(self) -> int:
-        """``waiting``, and what the operating system has taken but the peer has not acknowledged."""
+        """``waiting``, and the bytes that the client's system has not acknowledged."""
         try:
             queued = fcntl.ioctl(self._tcp.socket.fileno(), termios.TIOCOUTQ, b"\0" * 4)
         except (OSError, ValueError):
@@ -64,7 +67,7 @@ class Wire:
         return self.waiting + int.from_bytes(queued, sys.byteorder)
 
     def write(self, data: bytes) -> bool:
-        """Send whole frames. True where they are out; False where something waits now."""
+        """Send whole frames. True if they are sent, False if some bytes wait."""
         tcp, sent = self._tcp, 0
         if self._protocol.state != WebSocketProtocol.STATE_OPEN:
             return True
@@ -72,7 +75,7 @@ class Wire:
             try:
                 sent = self._socket.send(data)
             except OSError:
-                # It would block, or the peer is gone: both are Twisted's to handle.
+                # The send would block, or the peer is gone. Twisted handles both.
                 sent = 0
             if sent == len(data):
                 return True
@@ -80,7 +83,7 @@ class Wire:
         return False
 
     def close(self, code: int, reason: str) -> None:
-        self._protocol.farewell(code, reason)
+        self._protocol.start_close(code, reason)
 
     def pauseProducing(self) -> None:
         pass
@@ -89,15 +92,11 @@ class Wire:
         self.drained()
 
     def stopProducing(self) -> None:
-        """The connection is lost; ``ChatProtocol.onClose`` tells the lane, when nothing more can be written."""
+        """Called when the connection is lost. ``ChatProtocol.onClose`` tells the lane, after the last write."""
 
 
 def _nothing() -> None:
     pass
-
-
-LINGER = 8 << 20
-"""Bytes that a peer may still send after our last: what was under way. Past that its connection is cut."""
 
 
 def unsent(transport: Any) -> int:
@@ -106,11 +105,11 @@ def unsent(transport: Any) -> int:
     return int(len(tcp.dataBuffer) - tcp.offset + tcp._tempDataLen)
 
 
-def end_writing(transport: Any) -> None:
-    """Say that nothing more comes, once all is written, and go on reading.
+def half_close(transport: Any) -> None:
+    """Send FIN after the last byte, and go on reading.
 
-    Were the connection closed while something of the peer is unread, the system would reset it, and the peer might
-    never see what we wrote last. TLS's own end waits for the peer's too.
+    The system resets a connection that is closed with unread input, and the client might lose our last bytes. TLS
+    waits for the client's end by itself.
     """
     if isinstance(transport, Connection):
         transport.loseWriteConnection()
@@ -118,8 +117,8 @@ def end_writing(transport: Any) -> None:
         transport.loseConnection()
 
 
-def let_go(transport: Any) -> None:
-    """Wait no more for the peer's end. Bytes that it has not read are lost to it."""
+def close_now(transport: Any) -> None:
+    """Close without waiting for the client's end. It loses the bytes that it has not read."""
     if isinstance(transport, Connection) and not unsent(transport):
         transport.loseConnection()
     else:
@@ -127,5 +126,5 @@ def let_go(transport: Any) -> None:
 
 
 def _tcp_of(transport: Any) -> Any:
-    """The connection itself: over TLS it is below what writes to it."""
+    """The TCP connection: with TLS it is below the transport."""
     return transport if isinstance(transport, Connection) else transport.transport

@@ -1,9 +1,9 @@
-"""The socket that a site listens on, and how its address is told."""
+"""The listening socket, and its URL."""
 
 import socket
 
 BACKLOG = 4_096
-"""Connections that may wait to be taken: with Twisted's 50, 1,000 connects at once take 16 s in SYN retries."""
+"""Connections that may wait to be accepted. With Twisted's 50, 1,000 connects at once take 16 s in SYN retries."""
 
 
 def listen(host: str, port: int) -> socket.socket:

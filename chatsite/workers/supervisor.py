@@ -1,4 +1,4 @@
-"""The master's work: so many workers serve, whatever happens to any of them."""
+"""The master: it keeps N workers serving."""
 
 import asyncio
 import logging
@@ -16,44 +16,44 @@ from chatsite.workers.process import Worker
 
 logger = logging.getLogger("chatsite.workers")
 
-PAUSES = 0.5, 30.0
-"""Seconds before a worker that died young is replaced: the first, and the most; doubled in between."""
+RESTART_BACKOFF = 0.5, 30.0
+"""Seconds before a worker that died young is replaced: the first and the longest. It doubles in between."""
 YOUNG = 60.0
-"""Seconds after which a worker that dies is not one that can't live."""
-PATIENCE = 20.0
-"""Seconds that a worker may take to end, beside those for letting go of its clients: it needs 16 at most."""
+"""Age in seconds below which a death makes the backoff longer."""
+STOP_TIMEOUT = 20.0
+"""Seconds that a worker may take to end, in addition to its drain. It needs 16 at most."""
 
 Start = Callable[[int, Callable[[Worker], None]], Worker]
-"""Starts the worker of a seat, and is given who hears of its end. Raises OSError."""
+"""Starts the worker of a slot, given the slot's number and a callback for its end. Raises OSError."""
 
 
 @dataclass(eq=False, slots=True)
-class Seat:
-    """One of the N, whoever has it."""
+class Slot:
+    """The place of one of the N workers."""
 
     number: int
-    # None while it is to be filled.
+    # The worker that serves, or None.
     worker: Worker | None = None
-    # Seconds that it waited for the worker that it has, or waits for the next.
-    paused: float = 0.0
-    # Fills it; None while it has a worker.
-    filling: asyncio.Task[None] | None = None
+    # Seconds of the last backoff.
+    backoff: float = 0.0
+    # Task that starts the next worker, or None while there is one.
+    refilling: asyncio.Task[None] | None = None
 
-    def pause(self, age: float) -> float:
-        """Seconds before the next worker, after one that has lived so long."""
-        first, most = PAUSES
-        self.paused = 0.0 if age >= YOUNG else min(max(first, 2 * self.paused), most)
-        return self.paused
+    def next_backoff(self, age: float) -> float:
+        """Seconds before the next worker, after one that died at this age in seconds."""
+        first, longest = RESTART_BACKOFF
+        self.backoff = 0.0 if age >= YOUNG else min(max(first, 2 * self.backoff), longest)
+        return self.backoff
 
     def take(self, worker: Worker) -> None:
         self.worker = worker
-        if self.filling and self.filling is not asyncio.current_task():
-            self.filling.cancel()
-        self.filling = None
+        if self.refilling and self.refilling is not asyncio.current_task():
+            self.refilling.cancel()
+        self.refilling = None
 
 
 class Supervisor:
-    """Keeps the seats filled, until it is told to stop."""
+    """Keeps each slot filled, until ``stop``."""
 
     def __init__(
         self,
@@ -62,114 +62,113 @@ class Supervisor:
         *,
         drain: float | None,
         forget: Callable[[int], None],
-        stopping: Callable[[], None],
+        on_stop: Callable[[], None],
     ) -> None:
-        self._seats = [Seat(number) for number in range(1, size + 1)]
+        self._slots = [Slot(number) for number in range(1, size + 1)]
         self._start = start
-        # Seconds that a worker may take to end when it is stopped, and when it is replaced.
-        self._patience = PATIENCE + (drain or 0)
-        self._patience_to_roll = PATIENCE + (process.LET_GO if drain is None else drain)
-        # Told the pid of each that has ended.
+        # Seconds that a worker may take to end: when it is stopped, and when it is replaced.
+        self._stop_timeout = STOP_TIMEOUT + (drain or 0)
+        self._roll_timeout = STOP_TIMEOUT + (process.DRAIN_SECONDS if drain is None else drain)
+        # Called with the pid of each worker that has ended.
         self._forget = forget
-        # Called when we are told to stop.
-        self._on_stop = stopping
-        # All that have not ended: also those that do not serve yet, and those that are let go.
+        self._on_stop = on_stop
+        # All workers that have not ended, also those that don't serve yet and those that drain.
         self._workers: set[Worker] = set()
         # Set by each SIGHUP.
-        self._asked = asyncio.Event()
-        # Waits for that; None until all serve.
+        self._roll_requested = asyncio.Event()
+        # Task that waits for it, or None until all workers serve.
         self._rolling: asyncio.Task[None] | None = None
         self._stopping = False
-        # Were we asked to stop a second time?
-        self._hasty = False
-        # Set when we stop and nobody is left.
-        self._over = asyncio.Event()
+        # True after a second ``stop``.
+        self._killed = False
+        # Set when the supervisor stops and no worker is left.
+        self._stopped = asyncio.Event()
 
     @property
-    def is_well(self) -> bool:
-        """Does anybody serve?"""
-        return any(seat.worker for seat in self._seats)
+    def is_healthy(self) -> bool:
+        """True if at least one worker serves."""
+        return any(slot.worker for slot in self._slots)
 
-    async def run(self, at_work: Callable[[], None]) -> str:
-        """Serve until ``stop``; ``at_work`` is called when all do. What went wrong; "" if nothing."""
-        came = await asyncio.gather(*(self._fill(seat) for seat in self._seats))
-        failed = [seat.number for seat, served in zip(self._seats, came, strict=True) if not served]
+    async def run(self, on_ready: Callable[[], None]) -> str:
+        """Serve until ``stop``, and call ``on_ready`` when all workers serve. Returns an error, or ""."""
+        results = await asyncio.gather(*(self._fill(slot) for slot in self._slots))
+        failed = [slot.number for slot, served in zip(self._slots, results, strict=True) if not served]
         if self._stopping:
             failed = []
         elif failed:
             self.stop()
         else:
-            at_work()
-            self._rolling = asyncio.create_task(self._roll_when_asked())
-        await self._over.wait()
+            on_ready()
+            self._rolling = asyncio.create_task(self._roll_on_request())
+        await self._stopped.wait()
         if failed:
-            return f"worker {failed[0]} did not start: what it said stands above"
-        return "not all workers ended in time: they were killed" if self._hasty else ""
+            return f"worker {failed[0]} did not start: its output above has the reason"
+        return "not all workers ended in time: they were killed" if self._killed else ""
 
     def roll(self) -> None:
-        """Replace the workers, one after another; once more, where that is under way: code may be newer now."""
-        self._asked.set()
+        """Replace the workers one after another. During a roll: once more after it, for the code may be newer."""
+        self._roll_requested.set()
 
     def reap(self) -> None:
-        """Some may have ended."""
+        """Check which workers have ended."""
         for worker in list(self._workers):
             worker.reap()
 
-    # --- To start ---
+    # --- Start ---
 
-    async def _fill(self, seat: Seat) -> bool:
-        worker = await self._fresh(seat)
+    async def _fill(self, slot: Slot) -> bool:
+        worker = await self._start_worker(slot)
         if worker:
-            seat.take(worker)
+            slot.take(worker)
         return worker is not None
 
-    async def _fresh(self, seat: Seat) -> Worker | None:
-        """A new worker that serves; None where there is none to be had."""
+    async def _start_worker(self, slot: Slot) -> Worker | None:
+        """A new worker that serves, or None if it can't be started or ends before it serves."""
         try:
-            worker = self._start(seat.number, lambda ended: self._gone(seat, ended))
+            worker = self._start(slot.number, lambda ended: self._worker_ended(slot, ended))
         except OSError as error:
-            logger.error("worker %d can't be started: %s", seat.number, error)  # noqa: TRY400 it says what it is
+            logger.error("worker %d can't be started: %s", slot.number, error)  # noqa: TRY400 the error is enough
             return None
         self._workers.add(worker)
         try:
-            # It may have ended right after.
+            # It may have ended right after it was ready.
             if await worker.is_ready() and worker in self._workers:
                 logger.info("%s serves", worker)
                 return worker
         except asyncio.CancelledError:
-            worker.terminate(self._patience)
+            worker.terminate(self._stop_timeout)
             raise
         if not self._stopping:
-            logger.error("%s %s before it served", worker, worker.fate)
+            logger.error("%s %s before it served", worker, worker.outcome)
         return None
 
-    # --- To go on ---
+    # --- Replace ---
 
-    def _gone(self, seat: Seat, worker: Worker) -> None:
+    def _worker_ended(self, slot: Slot, worker: Worker) -> None:
         self._workers.remove(worker)
         self._forget(worker.pid)
         for other in self._workers:
-            other.tell_of_death(worker.pid)
+            other.report_death(worker.pid)
         if self._stopping:
             if not self._workers:
-                self._over.set()
-        elif seat.worker is worker:
-            seat.worker = None
-            pause = seat.pause(worker.age)
-            logger.error("%s %s; it is replaced in %g seconds", worker, worker.fate, pause)
-            seat.filling = asyncio.create_task(self._refill(seat, pause))
+                self._stopped.set()
+        elif slot.worker is worker:
+            slot.worker = None
+            pause = slot.next_backoff(worker.age)
+            logger.error("%s %s; it is replaced in %g seconds", worker, worker.outcome, pause)
+            slot.refilling = asyncio.create_task(self._refill(slot, pause))
 
-    async def _refill(self, seat: Seat, pause: float) -> None:
+    async def _refill(self, slot: Slot, pause: float) -> None:
         while True:
             await asyncio.sleep(pause)
-            if await self._fill(seat):
+            if await self._fill(slot):
                 return
-            pause = seat.pause(age=0)
+            pause = slot.next_backoff(age=0)
 
-    async def _roll_when_asked(self) -> None:
+    async def _roll_on_request(self) -> None:
         while True:
-            await self._asked.wait()
-            self._asked.clear()
+            await self._roll_requested.wait()
+            self._roll_requested.clear()
             systemd.reloading()
             logger.info("the workers are replaced, one after another")
             if await self._roll():
@@ -177,71 +176,71 @@ class Supervisor:
             systemd.notify("READY=1")
 
     async def _roll(self) -> bool:
-        for seat in self._seats:
-            worker = await self._fresh(seat)
+        for slot in self._slots:
+            worker = await self._start_worker(slot)
             if not worker:
-                logger.error("the replacement stops at worker %d: who served goes on", seat.number)
+                logger.error("the replacement stops at worker %d: who served goes on", slot.number)
                 return False
-            old = seat.worker
-            seat.take(worker)
+            old = slot.worker
+            slot.take(worker)
             if old:
-                old.roll(self._patience_to_roll)
+                old.roll(self._roll_timeout)
                 await old.ended()
-                logger.info("%s let go of its clients and %s", old, old.fate)
+                logger.info("%s let go of its clients and %s", old, old.outcome)
         return True
 
-    # --- To stop ---
+    # --- Stop ---
 
     def stop(self) -> None:
-        """Have all end; asked a second time, at once."""
+        """End all workers. A second call kills them."""
         if self._stopping:
-            self._hasty = True
+            self._killed = True
             for worker in self._workers:
                 worker.kill()
             return
         self._stopping = True
         self._on_stop()
-        for task in (self._rolling, *(seat.filling for seat in self._seats)):
+        for task in (self._rolling, *(slot.refilling for slot in self._slots)):
             if task:
                 task.cancel()
         for worker in self._workers:
-            worker.terminate(self._patience)
+            worker.terminate(self._stop_timeout)
         if not self._workers:
-            self._over.set()
+            self._stopped.set()
 
 
 def supervise(
-    listener: socket.socket, size: int, *, hung: float, drain: float | None, at_work: Callable[[], None]
+    listener: socket.socket, size: int, *, hung: float, drain: float | None, on_ready: Callable[[], None]
 ) -> str:
-    """Serve with so many workers, until a signal ends it. What went wrong; "" if nothing.
+    """Serve with ``size`` workers until a signal ends it. Returns an error, or "".
 
-    ``hung`` and ``drain`` are seconds; the workers know the latter from the command, which is theirs too.
+    ``hung`` and ``drain`` are seconds. The workers read ``drain`` from the command line, which is theirs too.
     """
     with TemporaryDirectory(prefix="chat-metrics-") as metrics:
         start = partial(process.start, listener, {"PROMETHEUS_MULTIPROC_DIR": metrics}, hung)
 
-        def stopping() -> None:
+        def on_stop() -> None:
             systemd.stopping()
-            # Who comes now is refused, and does not wait for somebody who never takes them.
+            # New connections are refused from here on: no worker would accept them.
             listener.close()
 
         async def run() -> str:
             supervisor = Supervisor(
-                size, start, drain=drain, forget=partial(forget, folder=Path(metrics)), stopping=stopping
+                size, start, drain=drain, forget=partial(forget, folder=Path(metrics)), on_stop=on_stop
             )
             tasks: list[asyncio.Task[None]] = []
 
             def all_serve() -> None:
-                at_work()
-                tasks.append(asyncio.create_task(systemd.keep_informed(lambda: supervisor.is_well)))
+                on_ready()
+                tasks.append(asyncio.create_task(systemd.report(lambda: supervisor.is_healthy)))
 
-            _hear_signals(supervisor)
+            _handle_signals(supervisor)
             return await supervisor.run(all_serve)
 
         return asyncio.run(run())
 
 
-def _hear_signals(supervisor: Supervisor) -> None:
+def _handle_signals(supervisor: Supervisor) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, supervisor.reap)
     loop.add_signal_handler(signal.SIGHUP, supervisor.roll)

@@ -1,4 +1,4 @@
-"""A worker: the server of a single process, on the master's socket. Only here is Twisted."""
+"""A worker: the server of a single process, on the master's listening socket. Only this module imports Twisted."""
 
 import asyncio
 import logging
@@ -9,48 +9,48 @@ from typing import Any
 from chat.loops import of_this_loop
 from chat.presence import Presence
 from chatsite.server import ChatServer
-from chatsite.workers.process import ALIVE, BEAT, DIED, LET_GO, READY, ROLL
+from chatsite.workers.process import ALIVE, DIED, DRAIN_SECONDS, HEARTBEAT, READY, ROLL
 
 logger = logging.getLogger("chatsite.workers")
 
 
-def work(application: Any, listener: socket.socket, line: socket.socket, drain_within: float | None) -> None:
-    """Serve until the master or a signal says otherwise."""
+def work(application: Any, listener: socket.socket, control: socket.socket, drain_seconds: float | None) -> None:
+    """Serve until the master or a signal ends it."""
     server = ChatServer(
         application,
         listener=listener,
-        beside=lambda server: follow(line, server),
-        drain_within=drain_within,
+        companion=lambda server: follow(control, server),
+        drain_seconds=drain_seconds,
     )
     server.run()
 
 
-async def follow(line: socket.socket, server: ChatServer) -> None:
-    """Tell the master that we serve, and that we live, and do what it says. Without it, end."""
-    reader, writer = await asyncio.open_connection(sock=line)
+async def follow(control: socket.socket, server: ChatServer) -> None:
+    """Send the master READY and heartbeats, carry out its commands, and stop the server when it is gone."""
+    reader, writer = await asyncio.open_connection(sock=control)
     writer.write(READY + b"\n")
-    beating = asyncio.create_task(_beat(writer))
+    heartbeat = asyncio.create_task(_send_heartbeats(writer))
     try:
-        # The line breaks so where the master left something unread.
+        # The connection is reset if the master left something unread.
         with suppress(ConnectionError):
-            while said := await reader.readline():
-                _obey(said, server)
+            while line := await reader.readline():
+                _carry_out(line, server)
         logger.error("the master is gone: this worker ends")
         server.stop()
     finally:
-        beating.cancel()
+        heartbeat.cancel()
         writer.close()
 
 
-async def _beat(writer: asyncio.StreamWriter) -> None:
+async def _send_heartbeats(writer: asyncio.StreamWriter) -> None:
     while True:
-        await asyncio.sleep(BEAT)
+        await asyncio.sleep(HEARTBEAT)
         writer.write(ALIVE + b"\n")
 
 
-def _obey(said: bytes, server: ChatServer) -> None:
-    match said.split():
-        case [word] if word == ROLL:
-            server.roll(LET_GO)
-        case [word, pid] if word == DIED:
+def _carry_out(line: bytes, server: ChatServer) -> None:
+    match line.split():
+        case [command] if command == ROLL:
+            server.roll(DRAIN_SECONDS)
+        case [command, pid] if command == DIED:
             of_this_loop(Presence).process_died(int(pid))

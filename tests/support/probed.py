@@ -64,4 +64,4 @@ if __name__ == "__main__":
         options["ping_interval"], options["ping_timeout"] = map(float, os.environ["PROBE_PING"].split())
     if "PROBE_DEADLINES" in os.environ:
         options["deadlines"] = Deadlines(*map(float, os.environ["PROBE_DEADLINES"].split()))
-    ChatServer(probed, listener=listen("127.0.0.1", 0), listening=_say, **options).run()
+    ChatServer(probed, listener=listen("127.0.0.1", 0), on_listen=_say, **options).run()

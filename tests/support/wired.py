@@ -67,4 +67,4 @@ def say(host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    ChatServer(application, listening=say, **address()).run()
+    ChatServer(application, on_listen=say, **address()).run()

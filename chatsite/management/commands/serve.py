@@ -1,4 +1,4 @@
-"""``manage.py serve``: the site on Daphne, for real. In one process, or in several that a master keeps going."""
+"""``manage.py serve``: the site on Daphne, in production. In one process, or in several below a master."""
 
 import faulthandler
 import math
@@ -17,13 +17,13 @@ from chatsite.workers import process, systemd
 from chatsite.workers.listening import listen, url
 from chatsite.workers.supervisor import supervise
 
-# What has Twisted in it is imported where it is used: a master has no use for it.
+# Modules that import Twisted are imported where they are used: a master does not use it.
 
 
 class Command(BaseCommand):
     help = (
-        "Serve pages and sockets on Daphne. Stops on SIGTERM or Ctrl-C, after telling every client. "
-        "With --workers SIGHUP replaces the processes, one after another, and nobody is refused meanwhile."
+        "Serve pages and sockets on Daphne. Stops on SIGTERM or Ctrl-C, after telling every client to reconnect. "
+        "With --workers, SIGHUP replaces the processes one after another, and no connection is refused."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -38,32 +38,32 @@ class Command(BaseCommand):
             "--workers",
             metavar="N",
             type=_workers,
-            help="serve with so many processes, and replace one that ends or hangs; two or more need REDIS_URL "
-            "(default: serve with this one, which nobody replaces)",
+            help="serve with N processes, and replace one that ends or hangs; two or more need REDIS_URL "
+            "(default: serve with this process, without a master)",
         )
         parser.add_argument(
             "--hung",
             default=10.0,
             metavar="SECONDS",
-            type=partial(_seconds, least=2 * process.BEAT),
-            help="seconds without a sign of life after which a worker counts as hung (default: %(default)s)",
+            type=partial(_seconds, least=2 * process.HEARTBEAT),
+            help="seconds without a heartbeat after which a worker counts as hung (default: %(default)s)",
         )
         parser.add_argument(
             "--drain",
             metavar="SECONDS",
             type=partial(_seconds, least=0),
-            help="other servers take the clients: on SIGTERM let go of them one after another, in so many seconds "
-            f"at most (default: all at once; of a worker that is replaced, in {process.LET_GO:g} seconds)",
+            help="other servers take the clients: on SIGTERM close the sockets one after another, within SECONDS "
+            f"(default: all at once; for a worker that is replaced, within {process.DRAIN_SECONDS:g} seconds)",
         )
 
     def handle(
         self, *, host: str, port: int, workers: int | None, hung: float, drain: float | None, **_: Any
     ) -> None:
-        # systemd and the master end what hangs with SIGABRT: then the log has its stack.
+        # systemd and the master end a hung process with SIGABRT, on which it logs its stack.
         faulthandler.enable()
-        role = process.role()
-        if role:
-            self.work(*role, drain)
+        sockets = process.worker_sockets()
+        if sockets:
+            self.work(*sockets, drain)
             return
         if workers and workers > 1:
             _require_shared_layer()
@@ -82,37 +82,37 @@ class Command(BaseCommand):
             raise CommandError(f"can't listen on {host} port {port}: {error.strerror}") from None
 
     def serve(self, listener: socket.socket, drain: float | None) -> None:
-        """In this process."""
-        from chatsite.asgi import application  # noqa: PLC0415 it loads the apps: only now are they configured
-        from chatsite.server import ChatServer  # noqa: PLC0415 as said above
+        """Serve in this process."""
+        from chatsite.asgi import application  # noqa: PLC0415 it needs the apps to be loaded
+        from chatsite.server import ChatServer  # noqa: PLC0415 as above
 
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            # There is nobody in whose place another could be put.
+            # No master can replace this process: SIGHUP ends it, as SIGTERM does.
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         where = url(listener)
 
-        async def go_on(_: ChatServer) -> None:
+        async def report(_: ChatServer) -> None:
             self.greet(where)
-            await systemd.keep_informed()
+            await systemd.report()
 
         ChatServer(
-            application, listener=listener, beside=go_on, stopping=systemd.stopping, drain_within=drain
+            application, listener=listener, companion=report, on_stop=systemd.stopping, drain_seconds=drain
         ).run()
 
     def supervise(self, listener: socket.socket, workers: int, *, hung: float, drain: float | None) -> None:
-        """As the master of those who do."""
-        at_work = partial(self.greet, url(listener))
-        wrong = supervise(listener, workers, hung=hung, drain=drain, at_work=at_work)
-        if wrong:
-            raise CommandError(wrong)
+        """Run the master of several workers."""
+        on_ready = partial(self.greet, url(listener))
+        error = supervise(listener, workers, hung=hung, drain=drain, on_ready=on_ready)
+        if error:
+            raise CommandError(error)
 
-    def work(self, listener: socket.socket, line: socket.socket, drain: float | None) -> None:
-        """For a master, who alone says what comes of SIGHUP."""
+    def work(self, listener: socket.socket, control: socket.socket, drain: float | None) -> None:
+        """Serve as a worker. Only the master handles SIGHUP."""
         from chatsite.asgi import application  # noqa: PLC0415 as above
         from chatsite.workers.worker import work  # noqa: PLC0415 as above
 
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        work(application, listener, line, drain)
+        work(application, listener, control, drain)
 
     def greet(self, where: str) -> None:
         self.stdout.write(f"The chat is on {where} (Ctrl-C stops it)")

@@ -11,7 +11,7 @@ from chat import loops
 from chat.hub import Hub
 from chat.loops import of_this_loop
 from chat.protocol import CloseCode, Reconnect, decode_outgoing
-from chatsite.server.drain import AT_ONCE, RETURNS, Drain
+from chatsite.server.drain import RECONNECT_RATE, RECONNECT_SPREAD, Drain
 from chatsite.server.websocket import ChatProtocol
 
 
@@ -35,7 +35,7 @@ class Socket(ChatProtocol):
     def __repr__(self) -> str:
         return f"<Socket {id(self)}>"
 
-    def farewell(self, code: int, reason: str) -> None:
+    def start_close(self, code: int, reason: str) -> None:
         assert code == CloseCode.RESTART
         assert self.sent_off is None
         self.sent_off = asyncio.get_running_loop().time()
@@ -88,7 +88,7 @@ async def test_without_others_all_are_told_at_once(clock: Clock) -> None:
     assert max(moments) - min(moments) < 0.01
     afters = [socket.after for socket in server.sockets]
     assert len(set(afters)) > 500
-    assert 1_500 < max(afters) <= 1_000 * 1_000 / RETURNS
+    assert 1_500 < max(afters) <= 1_000 * 1_000 / RECONNECT_RATE
 
 
 async def test_with_others_one_after_another_is_let_go(clock: Clock) -> None:
@@ -97,10 +97,10 @@ async def test_with_others_one_after_another_is_let_go(clock: Clock) -> None:
     moments = await drained(server, 30, clock)
     assert moments == sorted(moments)
     assert len(moments) == 1_000
-    assert moments[-1] - moments[0] == pytest.approx(999 / RETURNS, abs=0.01)
+    assert moments[-1] - moments[0] == pytest.approx(999 / RECONNECT_RATE, abs=0.01)
     for part in range(0, 1_000, 100):
-        assert moments[part] - moments[0] == pytest.approx(part / RETURNS, abs=0.01)
-    assert max(socket.after for socket in server.sockets) <= AT_ONCE * 1_000
+        assert moments[part] - moments[0] == pytest.approx(part / RECONNECT_RATE, abs=0.01)
+    assert max(socket.after for socket in server.sockets) <= RECONNECT_SPREAD * 1_000
 
 
 async def test_many_are_let_go_faster(clock: Clock) -> None:

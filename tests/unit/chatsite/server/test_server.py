@@ -9,7 +9,7 @@ import pytest
 from doubles import until
 from websockets.frames import Frame, Opcode
 
-from chatsite.server.admission import LINES, MINUTE, Refusals
+from chatsite.server.admission import LOGGED_ADDRESSES, MINUTE, RefusalLog
 from chatsite.server.inbox import INBOX, Inbox
 from chatsite.server.server import loggable
 from chatsite.server.websocket import ChatProtocol
@@ -26,7 +26,7 @@ class Between:
 
 def short_text(data: bytes, connection: Between | None = None) -> str | None:
     stand_in: Any = connection or Between()
-    return ChatProtocol._short_text(stand_in, data)
+    return ChatProtocol._whole_text(stand_in, data)
 
 
 def client_frame(text: str, opcode: Opcode = Opcode.TEXT, *, fin: bool = True) -> bytes:
@@ -148,35 +148,35 @@ def test_a_path_in_the_log_has_no_query_and_no_control_characters(path: str, sho
 def test_who_is_refused_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """However often; an IPv6 network is one."""
     now = [100.0]
-    refusals = Refusals(lambda: now[0])
+    refusals = RefusalLog(lambda: now[0])
     for _ in range(1_000):
-        refusals.add("192.0.2.1")
-        refusals.add("2001:db8::1")
-        refusals.add("2001:db8::2")
+        refusals.address_refused("192.0.2.1")
+        refusals.address_refused("2001:db8::1")
+        refusals.address_refused("2001:db8::2")
     assert [record.args for record in caplog.records] == [("192.0.2.1",), ("2001:db8::/64",)]
     now[0] += MINUTE
     caplog.clear()
-    refusals.add("192.0.2.1")
+    refusals.address_refused("192.0.2.1")
     assert [record.args for record in caplog.records] == [(3_000,), ("192.0.2.1",)]
 
 
 def test_that_files_run_out_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """And those who are refused for it are counted with the others."""
     now = [100.0]
-    refusals = Refusals(lambda: now[0])
+    refusals = RefusalLog(lambda: now[0])
     for _ in range(100):
-        refusals.add_everybody()
+        refusals.files_ran_out()
     (record,) = caplog.records
     assert "too many open files" in record.message
     now[0] += MINUTE
     caplog.clear()
-    refusals.add("192.0.2.1")
+    refusals.address_refused("192.0.2.1")
     assert [record.args for record in caplog.records] == [(100,), ("192.0.2.1",)]
 
 
 def test_many_addresses_are_not_all_told(caplog: pytest.LogCaptureFixture) -> None:
     """A flood from everywhere fills no log, and what is kept of it is bounded."""
-    refusals = Refusals(lambda: 100.0)
+    refusals = RefusalLog(lambda: 100.0)
     for number in range(10_000):
-        refusals.add(f"192.0.{number // 250}.{number % 250}")
-    assert len(caplog.records) == LINES
+        refusals.address_refused(f"192.0.{number // 250}.{number % 250}")
+    assert len(caplog.records) == LOGGED_ADDRESSES

@@ -15,8 +15,8 @@ from doubles import Clock, until
 
 from chat.loops import close_this_loop, of_this_loop
 from chat.presence import Presence
-from chatsite.workers.process import LATE, STACK, START, Worker, role
-from chatsite.workers.supervisor import PATIENCE, PAUSES, YOUNG, Supervisor
+from chatsite.workers.process import ABORT_TIMEOUT, START_TIMEOUT, TIMER_SLACK, Worker, worker_sockets
+from chatsite.workers.supervisor import RESTART_BACKOFF, STOP_TIMEOUT, YOUNG, Supervisor
 from chatsite.workers.worker import follow
 
 DRAIN = 5.0
@@ -36,7 +36,7 @@ class Hand:
     def __str__(self) -> str:
         return f"hand {self.pid}"
 
-    fate = "ended with 1"
+    outcome = "ended with 1"
 
     async def is_ready(self) -> bool:
         return await asyncio.shield(self._ready)
@@ -44,16 +44,16 @@ class Hand:
     async def ended(self) -> None:
         await until(lambda: self.is_over)
 
-    def roll(self, patience: float) -> None:
-        self.told.append(("roll", patience))
+    def roll(self, timeout: float) -> None:
+        self.told.append(("roll", timeout))
 
-    def terminate(self, patience: float) -> None:
-        self.told.append(("terminate", patience))
+    def terminate(self, timeout: float) -> None:
+        self.told.append(("terminate", timeout))
 
     def kill(self) -> None:
         self.told.append("kill")
 
-    def tell_of_death(self, pid: int) -> None:
+    def report_death(self, pid: int) -> None:
         self.told.append(("died", pid))
 
     def reap(self) -> None:
@@ -74,11 +74,11 @@ class Hand:
 
     @property
     def is_let_go(self) -> bool:
-        return ("roll", DRAIN + PATIENCE) in self.told
+        return ("roll", DRAIN + STOP_TIMEOUT) in self.told
 
     @property
     def is_stopped(self) -> bool:
-        return ("terminate", DRAIN + PATIENCE) in self.told
+        return ("terminate", DRAIN + STOP_TIMEOUT) in self.told
 
 
 async def settled() -> None:
@@ -98,10 +98,8 @@ class Shop:
         # Set, nothing can be started.
         self.broken = False
         start: Any = self._start
-        self.supervisor = Supervisor(
-            size, start, drain=DRAIN, forget=self.forgotten.append, stopping=self._stopping
-        )
-        self.running = asyncio.create_task(self.supervisor.run(self._at_work))
+        self.supervisor = Supervisor(size, start, drain=DRAIN, forget=self.forgotten.append, on_stop=self._on_stop)
+        self.running = asyncio.create_task(self.supervisor.run(self._on_ready))
 
     def _start(self, number: int, on_end: Callable[[Any], None]) -> Hand:
         if self.broken:
@@ -109,10 +107,10 @@ class Shop:
         self.hands.append(Hand(number, 100 + len(self.hands), on_end))
         return self.hands[-1]
 
-    def _at_work(self) -> None:
+    def _on_ready(self) -> None:
         self.opened += 1
 
-    def _stopping(self) -> None:
+    def _on_stop(self) -> None:
         self.closed += 1
 
     async def open(self) -> None:
@@ -214,7 +212,7 @@ async def test_one_that_dies_again_and_again_waits_longer_and_longer(shop: Shop,
             # Whether it serves first or not.
             await last.serve()
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
-    assert (min(pauses), max(pauses)) == PAUSES
+    assert (min(pauses), max(pauses)) == RESTART_BACKOFF
     await last.serve()
     before = len(shop.hands)
     await last.die(age=YOUNG)
@@ -233,24 +231,24 @@ async def test_the_others_go_on_where_nothing_can_be_started(
     await settled()
     assert "worker 1 can't be started: no more processes" in caplog.text
     shop.broken = False
-    await clock.skip(PAUSES[0])
+    await clock.skip(RESTART_BACKOFF[0])
     await settled()
     assert len(shop.hands) == 3
-    assert shop.supervisor.is_well
+    assert shop.supervisor.is_healthy
 
 
 async def test_nobody_at_work_is_not_well(shop: Shop, clock: Clock) -> None:
     """One that starts is not at work yet."""
-    assert shop.supervisor.is_well
+    assert shop.supervisor.is_healthy
     await shop.hands[0].die(age=YOUNG)
-    assert shop.supervisor.is_well
+    assert shop.supervisor.is_healthy
     await shop.hands[1].die(age=YOUNG)
-    assert not shop.supervisor.is_well
+    assert not shop.supervisor.is_healthy
     await clock.skip(0)
     await settled()
-    assert not shop.supervisor.is_well
+    assert not shop.supervisor.is_healthy
     await shop.hands[2].serve()
-    assert shop.supervisor.is_well
+    assert shop.supervisor.is_healthy
 
 
 # --- To roll ---
@@ -464,7 +462,7 @@ async def test_a_worker_that_ends_is_heard_of_once(bench: Bench) -> None:
     assert not await waiting
     await bench.worker.ended()
     assert bench.ended == [bench.worker]
-    assert bench.worker.fate == "was ended by signal 9 (Killed)"
+    assert bench.worker.outcome == "was ended by signal 9 (Killed)"
 
 
 async def test_a_worker_that_says_nothing_hangs(bench: Bench, clock: Clock) -> None:
@@ -479,13 +477,13 @@ async def test_a_worker_that_says_nothing_hangs(bench: Bench, clock: Clock) -> N
     assert bench.process.signals == []
     await clock.skip(1)
     assert bench.process.signals == [signal.SIGABRT]
-    await clock.skip(STACK)
+    await clock.skip(ABORT_TIMEOUT)
     assert bench.process.signals == [signal.SIGABRT, signal.SIGKILL]
 
 
 async def test_a_worker_may_hang_at_once(bench: Bench, clock: Clock) -> None:
     """From when it is ready on it has no longer than later."""
-    await clock.skip(LATE)
+    await clock.skip(TIMER_SLACK)
     await bench.say(b"ready\n")
     for _ in range(int(HUNG)):
         assert bench.process.signals == []
@@ -495,9 +493,9 @@ async def test_a_worker_may_hang_at_once(bench: Bench, clock: Clock) -> None:
 
 async def test_a_worker_may_take_longer_to_start(bench: Bench, clock: Clock) -> None:
     """But not for ever."""
-    await clock.skip(HUNG + LATE / 2)
+    await clock.skip(HUNG + TIMER_SLACK / 2)
     assert bench.process.signals == []
-    for _ in range(int(START)):
+    for _ in range(int(START_TIMEOUT)):
         await clock.skip(1)
     assert bench.process.signals[0] == signal.SIGABRT
 
@@ -507,10 +505,10 @@ async def test_a_master_that_stood_still_kills_nobody(bench: Bench, clock: Clock
     await bench.say(b"ready\n")
     await clock.skip(100)
     assert bench.process.signals == []
-    await clock.skip(HUNG - LATE)
+    await clock.skip(HUNG - TIMER_SLACK)
     assert bench.process.signals == []
     for _ in range(5):
-        await clock.skip(LATE)
+        await clock.skip(TIMER_SLACK)
     assert bench.process.signals[0] == signal.SIGABRT
 
 
@@ -531,10 +529,10 @@ async def test_a_worker_that_does_not_end_in_time_is_killed(bench: Bench, clock:
 async def test_a_worker_that_reads_nothing_holds_nobody_up(bench: Bench) -> None:
     """It may hang, or be gone."""
     for pid in range(100_000):
-        bench.worker.tell_of_death(pid)
+        bench.worker.report_death(pid)
     assert bench.far.recv(12) == b"died 0\ndied "
     bench.far.close()
-    bench.worker.tell_of_death(1)
+    bench.worker.report_death(1)
 
 
 # --- A worker's end of the line ---
@@ -567,7 +565,7 @@ class Dead(list[int]):
 async def worker() -> AsyncIterator[tuple[socket.socket, Site, "asyncio.Task[None]"]]:
     """The master's end of the line, the worker's server, and what goes on between them."""
     master, line = socket.socketpair()
-    master.settimeout(PATIENCE)
+    master.settimeout(STOP_TIMEOUT)
     site: Any = Site()
     following = asyncio.create_task(follow(line, site))
     yield master, site, following
@@ -617,7 +615,7 @@ async def test_a_worker_without_a_master_ends(worker: Line, unread: bool) -> Non
 
 def test_a_process_without_a_master_is_no_worker() -> None:
     """An ordinary `serve`."""
-    assert role() is None
+    assert worker_sockets() is None
 
 
 def test_a_worker_gets_its_sockets_and_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -627,7 +625,7 @@ def test_a_worker_gets_its_sockets_and_tells_nobody(monkeypatch: pytest.MonkeyPa
         for each in (listener, line):
             each.set_inheritable(True)
         monkeypatch.setenv("SERVE_WORKER", f"{listener.fileno()}:{line.fileno()}")
-        found = role()
+        found = worker_sockets()
         assert found
         ours, theirs = found
         assert ours.getsockname() == listener.getsockname()

@@ -50,9 +50,9 @@ async def test_it_hears_that_we_live(ear: socket.socket, monkeypatch: pytest.Mon
     """Twice as often as it wants to, while all is well."""
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-    assert systemd.watchdog() == 0.01
+    assert systemd.watchdog_interval() == 0.01
     well = [True, False, True, False, False, True]
-    informing = asyncio.create_task(systemd.keep_informed(lambda: bool(well) and well.pop()))
+    informing = asyncio.create_task(systemd.report(lambda: bool(well) and well.pop()))
     await until(lambda: not well)
     assert [ear.recv(100) for _ in range(4)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"WATCHDOG=1"]
     ear.settimeout(0)
@@ -70,7 +70,7 @@ async def test_nobody_looks_for_signs_of_life(
     """Not at all, or not for ours: then it hears that we are ready, and nothing more."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    await systemd.keep_informed()
+    await systemd.report()
     assert ear.recv(100) == b"READY=1"
 
 
@@ -82,7 +82,7 @@ async def test_without_systemd_nothing_is_said(
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     opened: list[object] = []
     monkeypatch.setattr(socket, "socket", lambda *kind: opened.append(kind))
-    assert returns_at_once(systemd.keep_informed())
+    assert returns_at_once(systemd.report())
     systemd.reloading()
     systemd.stopping()
     assert (opened, caplog.text) == ([], "")
