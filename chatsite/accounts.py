@@ -1,6 +1,6 @@
-"""The pages of accounts: signing up, in and out, another password. Django's views and forms do the work.
+"""Account pages: sign-up, sign-in, change of password. They build on Django's views and forms.
 
-Tries of passwords are counted where every password is checked (chat.auth.tries). New accounts are counted here.
+Password attempts are counted where every password is checked (chat.auth.tries). New accounts are counted here.
 """
 
 import re
@@ -27,17 +27,17 @@ from chat.auth.names import account_named, taken
 from chat.auth.tries import Refused, current, know_account
 
 OWN_PAGES = ("/login/", "/sign-up/")
-"""Nobody is led back to them: who is signed in has nothing to do there."""
+"""Pages that ``next`` never leads to: a signed-in user has no use for them."""
 GOOD_PASSWORD = _("At least 10 characters: not your name, not a common password, not digits only.")
 """AUTH_PASSWORD_VALIDATORS in one line."""
 TAKEN = _("This name is taken, or looks like one that is. Choose another.")
 
 
 def account_name(name: str) -> str:
-    """An account's name as it is kept: one that the chat can show. Raises ``ValidationError``.
+    """The normalized name of an account, which the chat can show. Raises ``ValidationError``.
 
     Django's own rule takes letters and digits, but neither the vowel signs of Indian scripts nor the joiners of
-    Persian; so of other scripts whatever a name may have is taken.
+    Persian. So outside ASCII this takes any character that a name in the chat may have.
     """
     try:
         name = protocol.clean_name(name)
@@ -49,11 +49,11 @@ def account_name(name: str) -> str:
 
 
 _NOT_IN_ACCOUNTS = re.compile(r"[^\w.@+\-\x80-\U0010ffff]", re.ASCII)
-"""ASCII that Django's rule does not take."""
+"""ASCII characters that Django's rule refuses."""
 
 
 class SignUpForm(UserCreationForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """A name and a password. The name must be one that the chat can show, and look like nobody else's."""
+    """A name and a password. The chat can show the name, and no other account's looks the same."""
 
     username = UsernameField(
         label=_("Username"),
@@ -64,7 +64,7 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]  # generic in the 
     class Meta:
         model = get_user_model()
         fields = ()
-        # Else the model's own rule for names would be asked too.
+        # Otherwise the model's own rule for names would apply too.
         exclude = ("username",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -80,7 +80,7 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]  # generic in the 
         return name
 
     def create(self) -> Any:
-        """The new account; None, with an error in the form, where somebody took the name a moment ago."""
+        """The new account, or None with an error in the form if the name was taken a moment ago."""
         try:
             with transaction.atomic():
                 user: AbstractBaseUser = self.save()
@@ -91,7 +91,7 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]  # generic in the 
 
 
 class SignInForm(AuthenticationForm):
-    """The name as it is kept, whichever joiners somebody's keyboard puts into it."""
+    """Finds the account whichever joiners the user's keyboard puts into the name."""
 
     def clean_username(self) -> str:
         name: str = self.cleaned_data["username"]
@@ -106,7 +106,7 @@ class NewPasswordForm(PasswordChangeForm):
 
 
 class Returning(RedirectURLMixin):
-    """Leads on to ``next``, where that is a page of ours and not one of these."""
+    """Redirects to ``next`` if that is a page of the site, but not the sign-in or sign-up page."""
 
     def get_redirect_url(self, *args: Any) -> str:
         url = super().get_redirect_url(*args)
@@ -130,7 +130,7 @@ class SignUp(Returning, FormView):  # type: ignore[type-arg]  # as above
         return super().dispatch(request, *args, **kwargs)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Accounts are not made by the thousand: what is past that is answered without looking at it."""
+        """Limit the number of new accounts. Past the limit the form is not validated."""
         visit = current()
         try:
             if visit:
@@ -140,7 +140,7 @@ class SignUp(Returning, FormView):  # type: ignore[type-arg]  # as above
         return super().post(request, *args, **kwargs)
 
     def _too_many(self, refusal: Refused) -> HttpResponse:
-        """The form with nothing but the name; the middleware gives it its status."""
+        """The form with only the name. The middleware sets the status."""
         options = {k: v for k, v in self.get_form_kwargs().items() if k not in ("data", "files")}
         name = self.request.POST.get("username", "")
         form = self.get_form_class()(**{**options, "initial": {"username": name}})
@@ -158,7 +158,7 @@ class SignUp(Returning, FormView):  # type: ignore[type-arg]  # as above
 
 
 class ChangePassword(PasswordChangeView):
-    """Ends the account's sessions in other browsers; this one goes on, and stays known."""
+    """Ends the account's sessions in other browsers. This browser stays signed in, and known."""
 
     form_class = NewPasswordForm
     template_name = "registration/change_password.html"

@@ -1,4 +1,4 @@
-"""Accounts in the admin: their names follow the rule of the sign-up page, not Django's narrower one."""
+"""Accounts in the admin. Their names follow the rule of the sign-up page, not Django's narrower one."""
 
 from typing import Any
 
@@ -14,23 +14,23 @@ from chatsite.accounts import SignInForm, account_name
 
 
 class StaffSignInForm(SignInForm, AdminAuthenticationForm):
-    """Takes a name as the sign-in page does."""
+    """Accepts a name as the sign-in page does."""
 
 
 class AccountNameForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """An account's name as it was, or one that could be signed up with and that nobody has."""
+    """Keeps an account's name, or takes a new one that the sign-up page would take."""
 
     username = UsernameField(label=_("Username"), max_length=150)
 
     class Meta:
         model = User
         fields: Any = "__all__"
-        # Else the model's own rule for names would be asked too.
-        exclude = ("username",)  # noqa: DJ006 which is what this is for
+        # Otherwise the model's own rule for names would apply too.
+        exclude = ("username",)  # noqa: DJ006 the base forms have their own list
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # The form of those who may only look has no fields.
+        # With the view permission only, the form has no fields.
         if "username" in self.fields:
             self.initial.setdefault("username", self.instance.username)
 
@@ -59,7 +59,7 @@ class AccountAdmin(UserAdmin):  # type: ignore[type-arg]
     add_form = CreationForm
 
 
-# Django's registration comes with the import above.
+# The import above registers Django's own.
 admin.site.unregister(User)
 admin.site.register(User, AccountAdmin)
 admin.site.login_form = StaffSignInForm

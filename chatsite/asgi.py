@@ -1,4 +1,4 @@
-"""The ASGI application: HTTP to Django, /ws to the chat, every other socket turned away."""
+"""The ASGI application: HTTP goes to Django, /ws to the chat, and any other socket is refused."""
 
 import os
 
@@ -6,7 +6,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django import setup
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
-# Before the imports below: it loads the apps that they need.
+# The imports below need the apps to be loaded.
 setup(set_prefix=False)
 
 from chat.auth import OriginCheck  # noqa: E402
@@ -16,7 +16,7 @@ from chatsite.handlers.pages import PageHandler  # noqa: E402
 from chatsite.handlers.probes import ProbeHandler  # noqa: E402
 from chatsite.handlers.static_files import StaticFilesHandler  # noqa: E402
 
-# The cheap ones first: neither knows of sessions or of the database.
+# Cheap requests first: static files and probes use neither sessions nor the queue of the pages.
 http = StaticFilesHandler(ProbeHandler(PageHandler()))
 
 application = ProtocolTypeRouter(

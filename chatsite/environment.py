@@ -1,4 +1,4 @@
-"""The environment's variables, read with their type. A bad one stops the start with its name and what is right."""
+"""Typed readers of environment variables. A bad value raises an error that names the variable and valid values."""
 
 import contextlib
 import os
@@ -39,7 +39,7 @@ def log_level(name: str, default: str) -> str:
 
 
 def choice(name: str, default: str, known: tuple[str, ...]) -> str:
-    """One of some words, in small letters."""
+    """One of the known words, in lower case."""
     word = text(name, default).lower() or default
     if word not in known:
         raise ImproperlyConfigured(f"{name} must be one of {', '.join(known)}, not {word!r}.")
@@ -47,12 +47,12 @@ def choice(name: str, default: str, known: tuple[str, ...]) -> str:
 
 
 def listed(name: str, default: str = "") -> list[str]:
-    """Comma-separated."""
+    """A comma-separated list."""
     return [part.strip() for part in text(name, default).split(",") if part.strip()]
 
 
 def origins(name: str) -> list[str]:
-    """Comma-separated origins as browsers send them: scheme://host[:port], small letters and nothing after."""
+    """Comma-separated origins as browsers send them: scheme://host[:port], in lower case, without a path."""
     found = listed(name)
     for origin in found:
         parts = _split(name, origin)
@@ -78,8 +78,8 @@ def database(name: str, default: str) -> dict[str, Any]:
 
 
 SENTINEL_PORT = 26_379
-SENTINEL_PATIENCE = 5
-"""Seconds."""
+SENTINEL_TIMEOUT = 5
+"""Seconds that a Sentinel may take to answer."""
 SENTINELS = re.compile(
     r"(?P<tls>rediss?)\+sentinel://(?:(?P<user>[^:@/]*):(?P<password>[^@/]*)@)?"
     r"(?P<hosts>[^/@?]+)/(?P<master>[\w.-]+)(?:/(?P<db>\d+))?/?"
@@ -87,9 +87,9 @@ SENTINELS = re.compile(
 
 
 def redis(name: str) -> dict[str, Any]:
-    """A Redis, as channels-redis takes it; empty where there is none.
+    """A Redis host for channels-redis; empty if the variable is not set.
 
-    From redis://host:port/0, rediss://... or redis+sentinel://host:port,host:port/master/0.
+    The variable has the form redis://host:port/0, rediss://... or redis+sentinel://host:port,host:port/master/0.
     """
     url = text(name)
     if not url:
@@ -110,25 +110,25 @@ def _of_sentinels(name: str, url: str, found: re.Match[str]) -> dict[str, Any]:
         raise ImproperlyConfigured(f"{name} names a Sentinel without a host: {_shown(url)}.")
     user = {"username": unquote(found["user"] or ""), "password": unquote(found["password"] or "")}
     given = {key: value for key, value in user.items() if value}
-    # The pool's own word for TLS; the Sentinels themselves are asked with redis-py's.
+    # The pool has its own name for TLS. Connections to the Sentinels use redis-py's.
     tls = found["tls"] == "rediss"
     return {
         "sentinels": [(host.hostname, host.port or SENTINEL_PORT) for host in hosts],
         "master_name": found["master"],
         "db": int(found["db"] or 0),
         **given,
-        "sentinel_kwargs": {"socket_timeout": SENTINEL_PATIENCE, **({"ssl": True} if tls else {})},
+        "sentinel_kwargs": {"socket_timeout": SENTINEL_TIMEOUT, **({"ssl": True} if tls else {})},
         **({"ssl": True} if tls else {}),
     }
 
 
 def tcp_options(**options: int) -> dict[int, int]:
-    """Those that this system has, by its numbers for them."""
+    """The TCP options that this system has, by their numbers."""
     return {getattr(socket, name): value for name, value in options.items() if hasattr(socket, name)}
 
 
 def prefix(name: str, default: str) -> str:
-    """What names begin with."""
+    """A prefix of names."""
     found = text(name) or default
     if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,40}", found):
         raise ImproperlyConfigured(f"{name} must be 1-40 letters, digits, _ . : or -, not {found!r}.")
@@ -136,7 +136,7 @@ def prefix(name: str, default: str) -> str:
 
 
 def secret_key(name: str, kept_in: Path) -> str:
-    """The variable, or a key that is made once and kept in a file that only the owner reads."""
+    """The variable, or a key that is generated once and kept in a file that only its owner can read."""
     key = text(name)
     if key:
         least = 32
@@ -152,7 +152,7 @@ def secret_key(name: str, kept_in: Path) -> str:
 
 
 def _write_once(path: Path, content: str) -> None:
-    """Make a file that only the owner reads, whole or not at all. Of two processes, the first one's stays."""
+    """Create a file that only its owner can read, whole or not at all. An existing file stays."""
     descriptor, draft = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(descriptor, "w") as file:
@@ -164,7 +164,7 @@ def _write_once(path: Path, content: str) -> None:
 
 
 def command() -> str:
-    """The management command that runs, "pytest" under pytest, else "" (an ASGI server imported us)."""
+    """The running management command, "pytest" under pytest, or "" in another ASGI server."""
     if "pytest" in sys.modules:
         return "pytest"
     if Path(sys.argv[0]).name in {"manage.py", "django-admin"}:
@@ -173,12 +173,12 @@ def command() -> str:
 
 
 def _split(name: str, url: str) -> SplitResult:
-    """The URL's parts, its port a number."""
+    """The URL's parts. Its port must be a number."""
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        # Its own words may have a part of the password.
+        # urlsplit's message may have a part of the password.
         raise ImproperlyConfigured(f"{name} is not a URL: {_shown(url)}.") from None
     return parts
 
@@ -190,5 +190,5 @@ def _host_and_port(parts: SplitResult) -> str:
 
 
 def _shown(url: str) -> str:
-    """The URL without its password, or what a slip made of one: it goes to a terminal or a log."""
+    """The URL for a terminal or a log: without its password, even in a malformed URL."""
     return repr(re.sub(r"^(\w+://)?.*@", r"\1***@", url, flags=re.DOTALL).partition("?")[0])

@@ -1,4 +1,4 @@
-"""Keeps a site's files private: they hold session keys, private messages and the secret key."""
+"""Makes a site's files private: they hold session keys, private messages and the secret key."""
 
 import logging
 import os
@@ -11,23 +11,23 @@ logger = logging.getLogger("chatsite")
 
 PUBLIC = frozenset({"", "check", "collectstatic", "compilemessages", "help", "makemessages"})
 PUBLIC |= {"chat_protocol", "pytest", "startapp", "startproject", "test"}
-"""Commands that write what others read, static files or texts, or nothing; "" is a server that imported us.
-Not makemigrations: it asks the database what it has, and so makes one where there is none."""
+"""Commands that write public files (static files, source) or none; "" is a server that imported the settings.
+makemigrations is not one of them: it reads the database, and so creates an SQLite file if there is none."""
 FOLDER, FILE = 0o700, 0o600
-BESIDE = ("", "-wal", "-shm", "-journal")
-"""Suffixes of SQLite's files, after the database's name."""
+DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
+"""Endings of SQLite's files, after the database's name."""
 
 
 def umask_for(command: str) -> None:
-    """Let only the command's user read the files that it makes from here on: the database, exports, logs."""
+    """Make files that the command creates from here on private to its user: the database, exports, logs."""
     if command not in PUBLIC:
         os.umask(0o077)
 
 
 def tighten(folder: Path, database: str = "") -> None:
-    """Take from others what they may do with the site's folder and what is in it, and with an SQLite database.
+    """Remove other users' rights to the site's folder, to the files in it, and to an SQLite database.
 
-    The group keeps its rights to a database elsewhere: they are its operator's decision.
+    The group keeps its rights to a database in another folder: the operator decides about them.
     """
     changed = [path for path in _of_folder(folder.resolve()) if _narrow(path, FOLDER if path.is_dir() else FILE)]
     if database and Path(database).parent != folder:
@@ -37,20 +37,20 @@ def tighten(folder: Path, database: str = "") -> None:
 
 
 def _of_folder(folder: Path) -> Iterator[Path]:
-    # Another user's is shut to us, and nothing of ours is in it: root may have collected the static files.
+    # Another user's folder can't be read, and holds nothing of ours: root may have collected the static files.
     with suppress(OSError):
         if folder.is_dir():
             yield folder
-            # Deeper ones are shut in with it.
+            # The folder's own mode protects the levels below.
             yield from list(folder.iterdir())
 
 
 def _of_database(name: str) -> Iterator[Path]:
-    return (Path(name + end) for end in BESIDE)
+    return (Path(name + end) for end in DATABASE_SUFFIXES)
 
 
 def _narrow(path: Path, most: int) -> bool:
-    """Take away all rights beyond these. False where there were none, or where the file is not ours to change."""
+    """Remove all rights but ``most``. False if there were no others, or if the file is not ours to change."""
     try:
         status = path.lstat()
         mode = S_IMODE(status.st_mode)
@@ -58,7 +58,7 @@ def _narrow(path: Path, most: int) -> bool:
             return False
         path.chmod(mode & most)
     except OSError:
-        # It is gone meanwhile, another user's, or on a disk that is only read.
+        # It was deleted meanwhile, belongs to another user, or is on a read-only disk.
         return False
     return True
 

@@ -1,32 +1,33 @@
-"""``python -m chatsite.healthcheck [PATH [PORT]]`` asks the server of this machine: an image has no curl.
+"""``python -m chatsite.healthcheck [PATH [PORT]]`` requests a page of the local server: an image has no curl.
 
-Exits with 0 where the answer is 200, else with 1 and what was said. Without more it asks /healthz on port 8000.
+The exit code is 0 if the response is 200. Otherwise it is 1, and the response is printed. The defaults are
+/healthz and port 8000.
 """
 
 import os
 import sys
 from http.client import HTTPConnection, HTTPException
 
-PATIENCE = 4.0
-"""Seconds; the image gives it five."""
+TIMEOUT = 4.0
+"""Seconds. The image allows five for the whole check."""
 
 
 def ask(path: str = "/healthz", port: str = "8000") -> str:
-    """What is wrong; empty: nothing is."""
-    connection = HTTPConnection("127.0.0.1", int(port), timeout=PATIENCE)
+    """Request the path. Returns an error, or ""."""
+    connection = HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT)
     try:
         connection.request("GET", path, headers={"Host": host()})
         response = connection.getresponse()
-        said = response.read().decode(errors="replace")
+        body = response.read().decode(errors="replace")
     except (OSError, HTTPException) as error:
         return f"no answer: {error}"
     finally:
         connection.close()
-    return "" if response.status == 200 else f"{response.status} {said}"  # noqa: PLR2004 the status
+    return "" if response.status == 200 else f"{response.status} {body}"  # noqa: PLR2004 HTTP's OK
 
 
 def host() -> str:
-    """A name that the site answers to."""
+    """A host name that the site accepts."""
     first = os.environ.get("ALLOWED_HOSTS", "").split(",")[0].strip()
     return first.lstrip(".*") or "localhost"
 

@@ -1,34 +1,34 @@
-"""Log lines: bounded, whatever was sent to us, and one line each; for programs a JSON object each."""
+"""Log formats: each record is one line of bounded length, as text or as a JSON object."""
 
 import json
 import logging
 import time
 from typing import Any
 
-KNOWN = ("connection", "room")
-"""What a line is about, where the code that wrote it said so with ``extra``."""
+EXTRA_FIELDS = ("connection", "room")
+"""Fields that the code may pass with ``extra``."""
 MESSAGE = 1_000
-"""Characters of a message. A path, which clients choose, may have 16,000."""
+"""Characters of a message. Clients choose paths, which may have 16,000."""
 TRACEBACK = 20_000
-"""Characters of a traceback. The message of an exception may have clients' text too."""
+"""Characters of a traceback. An exception's message may hold text from clients."""
 
 
 class LineFormatter(logging.Formatter):
-    """A line of text, in which nobody can make another line or steer a terminal."""
+    """One line of text. Control characters are escaped, so that clients can't add lines or steer a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 its name in logging
         record.message = _printable(shortened(record.message, MESSAGE))
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 its name in logging
-        # Its line breaks are ours.
+        # The line breaks of a traceback stay.
         return "\n".join(map(_printable, shortened(super().formatException(ei), TRACEBACK).split("\n")))
 
 
 class JSONFormatter(logging.Formatter):
-    """{"time", "level", "logger", "message", "process"}, and where they are known KNOWN, "exception" and "stack".
+    """{"time", "level", "logger", "message", "process"}; also EXTRA_FIELDS, "exception" and "stack" if present.
 
-    The time is RFC 3339's, in UTC, to the millisecond. ASCII only, so that whatever was said it is one line.
+    The time is RFC 3339's, in UTC, to the millisecond. The line is ASCII, so no character in it can break it.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -39,7 +39,7 @@ class JSONFormatter(logging.Formatter):
             "message": shortened(record.getMessage(), MESSAGE),
             "process": record.process,
         }
-        line |= {name: getattr(record, name) for name in KNOWN if hasattr(record, name)}
+        line |= {name: getattr(record, name) for name in EXTRA_FIELDS if hasattr(record, name)}
         if record.exc_info:
             line["exception"] = shortened(self.formatException(record.exc_info), TRACEBACK)
         if record.stack_info:
@@ -48,7 +48,7 @@ class JSONFormatter(logging.Formatter):
 
 
 def shortened(text: str, most: int) -> str:
-    """The text, or where it is longer its begin and its end, and how much is missing between them."""
+    """The text; if it is longer, its beginning and end with the number of missing characters between."""
     if len(text) <= most:
         return text
     end = most // 3

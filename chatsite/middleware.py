@@ -1,4 +1,4 @@
-"""Middlewares for what Django has no setting for; pages while the database is away."""
+"""Middlewares: security headers, Clear-Site-Data, allowed methods, and 503 while the database is away."""
 
 import logging
 from collections.abc import Callable
@@ -15,10 +15,8 @@ from django.utils.log import log_response
 logger = logging.getLogger("chatsite")
 
 RETRY_AFTER = 5
-"""Seconds."""
-
-
-USUAL = frozenset({"GET", "HEAD", "POST"})
+"""Seconds after which a client may try again while the database is away."""
+METHODS = frozenset({"GET", "HEAD", "POST"})
 """The methods that the site's pages take."""
 
 
@@ -31,7 +29,7 @@ def security_headers(
         response = get_response(request)
         response.headers.setdefault("Content-Security-Policy", settings.CONTENT_SECURITY_POLICY)
         response.headers.setdefault("Permissions-Policy", settings.PERMISSIONS_POLICY)
-        # No page of another site may use ours as an image, a script or whatever else.
+        # No page of another site may embed ours as an image, a script or anything else.
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         return response
 
@@ -41,9 +39,9 @@ def security_headers(
 def end_of_sign_in(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Whichever page signs somebody out, the browser forgets what it kept of them (W3C Clear Site Data).
+    """Have the browser delete its stored data after any response that signs the user out (W3C Clear Site Data).
 
-    Browsers do that on https pages only. Elsewhere the next page's script does it (sweep.js).
+    Browsers do that on https pages only. On http the next page's script does it (sweep.js).
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -58,13 +56,13 @@ def end_of_sign_in(
 @receiver(user_logged_out)
 def _note_end(request: HttpRequest | None, **_: object) -> None:
     if request is not None:
-        request.signed_out = True  # type: ignore[attr-defined]  # for the middleware above
+        request.signed_out = True  # type: ignore[attr-defined]  # read by the middleware above
 
 
 class UsualMethods:
-    """Answers other methods with 405, before a form's token is looked for.
+    """Answers other methods with 405, before a form's token is checked.
 
-    The chat's own pages do so themselves (chat.views.methods); Django's do not all.
+    The chat's own pages do so themselves (chat.views.methods), but not all of Django's do.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -74,13 +72,13 @@ class UsualMethods:
         return self._get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, *_: Any) -> HttpResponse | None:
-        if request.method in USUAL or getattr(view, "csrf_exempt", False):
+        if request.method in METHODS or getattr(view, "csrf_exempt", False):
             return None
-        return HttpResponseNotAllowed(sorted(USUAL))
+        return HttpResponseNotAllowed(sorted(METHODS))
 
 
 class DatabaseAway:
-    """Without the database a page is answered with 503, and when to come again; one line in the log."""
+    """Answers with 503 and Retry-After while the database is away, and logs one line."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -94,7 +92,7 @@ class DatabaseAway:
         response = HttpResponse(
             render_to_string("503.html"), status=503, headers={"Retry-After": str(RETRY_AFTER)}
         )
-        # Or Django would say it once more, without the reason.
-        what = "the database does not answer for %s: %s"
-        log_response(what, request.path, str(exception), response=response, request=request, logger=logger)
+        # Without this, Django would log the response once more, without the reason.
+        line = "the database does not answer for %s: %s"
+        log_response(line, request.path, str(exception), response=response, request=request, logger=logger)
         return response

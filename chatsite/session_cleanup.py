@@ -1,4 +1,4 @@
-"""Removes expired sessions in the background. Django leaves that to a command that somebody must run."""
+"""Removes expired sessions in the background. Django leaves that to a command, `clearsessions`."""
 
 import asyncio
 import logging
@@ -13,22 +13,22 @@ from chat.database import writing
 
 logger = logging.getLogger("chatsite.sessions")
 
-EVERY = 3_600.0
-"""Seconds between two rounds, more or less: several processes must not start at one moment. A round costs little
-where another process has just made one: it finds nothing."""
-AT_ONCE = 500
-"""Rows of one transaction: messages wait behind it."""
-ROUND = 100_000
-"""Rows of one round at most."""
+INTERVAL = 3_600.0
+"""Mean seconds between two rounds. Pauses are random, so that several processes don't start at one moment. A round
+right after that of another process finds nothing, and costs little."""
+BATCH = 500
+"""Rows of one transaction. Messages wait behind it."""
+ROUND_LIMIT = 100_000
+"""Rows of one round."""
 ENGINES = frozenset({"django.contrib.sessions.backends.db", "django.contrib.sessions.backends.cached_db"})
-"""Session engines that keep rows."""
+"""Session engines that keep sessions in the database."""
 
 
 class SessionCleanup:
-    """The event loop's removal of sessions, from the first page that is asked for until the loop's end."""
+    """One event loop's cleanup, from the first page request until the loop closes."""
 
     def __init__(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run()) if _has_rows() else None
+        self._task = asyncio.get_running_loop().create_task(self._run()) if _is_in_database() else None
 
     async def close(self) -> None:
         if self._task:
@@ -36,8 +36,8 @@ class SessionCleanup:
 
     async def _run(self) -> None:
         while True:
-            # Also before the first: many processes start at one moment.
-            await asyncio.sleep(EVERY * random.uniform(0.5, 1.5))  # noqa: S311 it spreads a crowd
+            # Pause before the first round too: many processes start at one moment.
+            await asyncio.sleep(INTERVAL * random.uniform(0.5, 1.5))  # noqa: S311 a delay, not a secret
             try:
                 await remove_expired()
             except Error as error:
@@ -45,20 +45,20 @@ class SessionCleanup:
 
 
 async def remove_expired() -> int:
-    """How many were."""
+    """Remove up to ROUND_LIMIT expired sessions. Returns their number."""
     removed = 0
-    while removed < ROUND and (found := await writing(_remove_some)):
+    while removed < ROUND_LIMIT and (found := await writing(_remove_some)):
         removed += found
     return removed
 
 
 def _remove_some() -> int:
     expired = Session.objects.filter(expire_date__lt=timezone.now())
-    keys = list(expired.order_by("expire_date").values_list("pk", flat=True)[:AT_ONCE])
-    # Once more by the date: one that came to life again meanwhile stays.
+    keys = list(expired.order_by("expire_date").values_list("pk", flat=True)[:BATCH])
+    # The date is checked again: a session that was renewed meanwhile stays.
     found, _ = expired.filter(pk__in=keys).delete()
     return found
 
 
-def _has_rows() -> bool:
+def _is_in_database() -> bool:
     return settings.SESSION_ENGINE in ENGINES

@@ -1,4 +1,4 @@
-"""The site's settings, from the environment. The README lists the variables; a bad value stops the start."""
+"""The site's settings, from the environment. The README lists the variables. A bad value stops the start."""
 
 import os
 from pathlib import Path
@@ -8,33 +8,33 @@ from chatsite import environment, file_permissions
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# Everything that a running site writes and that is not in version control: the database, the secret key.
+# Files that a running site writes: the database, the secret key. They are not in version control.
 LOCAL_DIR = BASE_DIR / ".local"
 file_permissions.umask_for(environment.command())
 
-# --- Who may ask, and how much we say ---
+# --- Hosts, cookies and headers ---
 
 DEBUG = environment.boolean("DEBUG", default=False)
 SECRET_KEY = environment.secret_key("SECRET_KEY", kept_in=LOCAL_DIR / "secret_key")
 ALLOWED_HOSTS = environment.listed("ALLOWED_HOSTS", default="localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = environment.origins("TRUSTED_ORIGINS")
 
-# HTTPS=1 says that browsers reach us by https: cookies, HSTS and redirects follow from it.
+# HTTPS=1 means that browsers use https. Cookies, HSTS and redirects follow from it.
 HTTPS = environment.boolean("HTTPS", default=False)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-# Whether HSTS binds other hosts of the domain too, and browsers' preload lists, is for its owner to decide.
+# The domain's owner decides whether HSTS covers other hosts of the domain, and browsers' preload lists.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 # The proxy in front must set this header itself and drop the client's.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
-# What programs ask from beside us, past the proxy.
+# Programs on the same machine request these without the proxy.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_REFERRER_POLICY = "same-origin"
-# No script needs either cookie: forms bring their own token.
+# No script needs either cookie: forms have their own token.
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 if HTTPS:
-    # Browsers let no other host of the domain, and no page without TLS, set cookies of these names.
+    # Only a page of this host, over TLS, can set cookies of these names.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = (
@@ -63,7 +63,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 
 # --- Accounts ---
 
-# May people make accounts themselves? If not, the staff makes them.
+# Whether users can create accounts. If not, the staff creates them.
 SIGN_UP = environment.boolean("SIGN_UP", default=True)
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -71,7 +71,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-# The first makes new ones; what the others made is read, and made anew when somebody signs in.
+# The first makes new hashes. Hashes of the others are read, and replaced when their user signs in.
 PASSWORD_HASHERS = [
     "chat.auth.hashers.Argon2",
     "chat.auth.hashers.PBKDF2",
@@ -79,14 +79,14 @@ PASSWORD_HASHERS = [
     "chat.auth.hashers.BCryptSHA256",
     "chat.auth.hashers.Scrypt",
 ]
-# The first counts tries, whichever page takes the password, and lets nobody in.
+# The first counts attempts, whichever page takes the password, and authenticates no user.
 AUTHENTICATION_BACKENDS = ["chat.auth.tries.CountedTries", "django.contrib.auth.backends.ModelBackend"]
 
-# --- What runs ---
+# --- Apps and middlewares ---
 
 INSTALLED_APPS = [
-    # Before staticfiles: our runserver, built on Daphne's, takes the place of its own. (Daphne as an app would
-    # only add that same command, and install a Twisted reactor in every process, a uvicorn's too.)
+    # Before staticfiles: our runserver, built on Daphne's, replaces its own. (Daphne as an app would only add that
+    # command, and install a Twisted reactor in every process, also in one that uvicorn runs.)
     "chatsite",
     "channels",
     "chat",
@@ -101,9 +101,9 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "chatsite.middleware.security_headers",
     "chatsite.middleware.end_of_sign_in",
-    # Before the one that asks for forms' tokens.
+    # Before the middleware that checks forms' tokens.
     "chatsite.middleware.UsualMethods",
-    # Before the sessions: when it sets the browser's cookie, a new session must have its key.
+    # Before the sessions: a new session must have its key when this sets the browser's cookie.
     "chat.middleware.SignIns",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -111,7 +111,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    # The innermost: it hears of a view's errors first.
+    # The innermost: it gets a view's errors first.
     "chatsite.middleware.DatabaseAway",
 ]
 ASGI_APPLICATION = "chatsite.asgi.application"
@@ -131,52 +131,52 @@ TEMPLATES = [
     }
 ]
 
-# --- Where things are kept ---
+# --- Database, Redis and the chat ---
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {"default": environment.database("DATABASE_URL", default=f"sqlite:///{LOCAL_DIR / 'db.sqlite3'}")}
 IS_FILE = DATABASES["default"]["ENGINE"].endswith("sqlite3")
 if IS_FILE:
-    # A folder of somebody else's is not made: what should be mounted there may be missing.
+    # Only the site's own folder is created. Any other may be a mount that is missing.
     if Path(DATABASES["default"]["NAME"]).parent == LOCAL_DIR:
         LOCAL_DIR.mkdir(mode=file_permissions.FOLDER, exist_ok=True)
     DATABASES["default"]["OPTIONS"] = {
-        # Take the write lock at the start: upgrading a read lock later fails at once, whatever the timeout.
+        # Take the write lock at the start: a later upgrade of a read lock fails at once, whatever the timeout.
         "transaction_mode": "IMMEDIATE",
         "timeout": 5,
-        # In memory is also what a statement of many rows keeps to undo itself: a fifth of a commit's time.
+        # temp_store=MEMORY also keeps a statement's undo data in memory, which saves a fifth of a commit's time.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY; "
-        # What was deleted is overwritten in the file.
+        # secure_delete overwrites deleted data in the file.
         "PRAGMA secure_delete=ON;",
     }
 else:
-    # `migrate` locks whole tables: behind one that waits for its lock, everybody waits.
+    # `migrate` locks whole tables: all other transactions wait behind one that waits for its lock.
     LOCK_TIMEOUT = "2s" if environment.command() == "migrate" else "5s"
     DATABASES["default"]["OPTIONS"] = {
         "options": f"-c lock_timeout={LOCK_TIMEOUT}",
         "connect_timeout": 5,
-        # Without these a connection to a machine that is gone is waited for up to two hours.
+        # Without these, a connection to a machine that is gone hangs for up to two hours.
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,
-        # What the URL says after its question mark.
+        # Options from the URL's query.
         **DATABASES["default"].get("OPTIONS", {}),
     }
 
 file_permissions.tighten(LOCAL_DIR, database=str(DATABASES["default"]["NAME"]) if IS_FILE else "")
 
 REDIS = environment.redis("REDIS_URL")
-# What its channels and keys begin with. Sites that share a Redis each need their own: its channels, unlike its
-# keys, are the same in all of its databases.
+# Prefix of the site's channels and keys. Sites that share a Redis need different ones: all databases of a Redis
+# share its channels, unlike its keys.
 REDIS_PREFIX = environment.prefix("REDIS_PREFIX", "chat")
 REDIS_CONNECTION = {
-    # A frozen Redis must end in an error, not hang the publisher for ever.
+    # A frozen Redis must cause an error, not hang the publisher for ever.
     "socket_timeout": 15,
     "socket_connect_timeout": 5,
     "max_connections": 100,
-    # A connection of which the other end is gone without a word is found by its silence: what is sent on it every
-    # few seconds is not acknowledged.
+    # These find a connection whose other end is gone without a FIN: the checks that are sent every few seconds are
+    # not acknowledged.
     "health_check_interval": 5,
     "socket_keepalive": True,
     "socket_keepalive_options": environment.tcp_options(
@@ -207,7 +207,8 @@ LOGOUT_REDIRECT_URL = "chat:index"
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-# While developing, files are served from where they are written; otherwise by hashed names, for ever.
+# During development, files are served from their source folders. Otherwise they have hashed names, which never
+# expire.
 DEVELOPING = DEBUG or environment.command() in {"runserver", "pytest"}
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEVELOPING
 STORAGES = {
@@ -219,7 +220,7 @@ STORAGES = {
     },
 }
 
-# --- What it tells its operator ---
+# --- Logging ---
 
 LOG_LEVEL = environment.log_level("LOG_LEVEL", "INFO")
 LOG_FORMAT = environment.choice("LOG_FORMAT", "line", ("line", "json"))
@@ -237,11 +238,11 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
-        # It tells of HTTP/2 and of endpoints what `serve` says in one line.
+        # It logs HTTP/2 support and endpoints, which `serve` prints in one line.
         "daphne.server": {"level": "WARNING"},
-        # A traceback each second while Redis is away, of which chat.hub tells in one line.
+        # It logs a traceback each second while Redis is away. chat.hub logs one line.
         "channels_redis.pubsub": {"level": "CRITICAL"},
-        # A traceback for each request that names another host: anybody could fill the log.
+        # It logs a traceback for each request with another Host header: any client could fill the log.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }

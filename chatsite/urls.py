@@ -20,5 +20,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 if settings.SIGN_UP:
-    # Where it is not, pages show no link to it.
+    # Without this URL, pages show no link to it.
     urlpatterns.append(path("sign-up/", accounts.SignUp.as_view(), name="sign_up"))

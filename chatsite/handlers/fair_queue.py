@@ -1,52 +1,51 @@
-"""Turns: a few run at once, and the others wait in a queue in which each address is one."""
+"""A queue that is fair to addresses: a few callers run at once, and the others wait by address, round robin."""
 
 import asyncio
 from collections import deque
 
 
-class QueueFull(Exception):  # noqa: N818 it says how the queue is
-    """There are as many in the queue as it takes."""
+class QueueFull(Exception):  # noqa: N818 as asyncio.QueueFull
+    """The queue has as many waiting callers as it takes."""
 
 
 class FairQueue:
-    """So many at once; who has to wait gets their turn as those before them end, one address after another.
+    """Lets ``at_once`` callers run. The others wait, at most ``waiting`` of them, one address after another.
 
-    However many wait of one address, another's first is behind one of it at most.
+    However many callers of one address wait, the first of another address is behind one of them at most.
     """
 
     def __init__(self, at_once: int, waiting: int) -> None:
         self._free = at_once
-        # How many may wait, and how many do.
-        self._most = waiting
-        self._count = 0
-        # Waiting turns, by address; the address whose turn is next is first.
+        self._limit = waiting
+        self._waiting = 0
+        # Waiting callers by address. The first address is next.
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
 
-    def ask(self, address: str) -> "asyncio.Future[None]":
-        """Done when it is the turn, of which the end must be told (``end``). Raises QueueFull.
+    def enter(self, address: str) -> "asyncio.Future[None]":
+        """A future that is done when the caller may run. Raises QueueFull.
 
-        A caller that waits no more cancels it.
+        The caller calls ``end`` after it has run, or cancels the future to leave the queue.
         """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._free:
             self._free -= 1
             turn.set_result(None)
             return turn
-        if self._count >= self._most:
+        if self._waiting >= self._limit:
             raise QueueFull
-        self._count += 1
+        self._waiting += 1
         self._queues.setdefault(address, deque()).append(turn)
         return turn
 
     def end(self) -> None:
-        """A turn has ended: the next one's begins."""
+        """A caller has run: let the next one run."""
         while self._queues:
             address = next(iter(self._queues))
             queue = self._queues.pop(address)
             turn = queue.popleft()
-            self._count -= 1
+            self._waiting -= 1
             if queue:
-                # Behind all others.
+                # The address goes behind all others.
                 self._queues[address] = queue
             if not turn.done():
                 turn.set_result(None)

@@ -1,9 +1,9 @@
 """Django's pages, on a few threads of their own.
 
-Django's own ASGI handler (5.2) starts a thread for each request, with a connection to the database of its own,
-and goes from thread to loop and back several times where the middlewares are synchronous. Threads take turns of
-5 ms at the interpreter: beside 20 of them the loop, and with it every socket, waits for 20 turns. Here a request
-is one call on one of few threads.
+Django's own ASGI handler (5.2) starts a thread for each request, with its own database connection. It switches
+between thread and loop several times if middlewares are synchronous. Threads take turns of 5 ms at the interpreter.
+Beside 20 threads the loop, and with it every socket, waits for 20 turns. Here a request is one call on one of few
+threads.
 """
 
 import asyncio
@@ -22,29 +22,29 @@ from django.urls import set_script_prefix
 from chat.limits import address_in
 from chat.loops import of_this_loop
 from chatsite.handlers.fair_queue import FairQueue, QueueFull
-from chatsite.handlers.responses import reply
+from chatsite.handlers.responses import respond
 from chatsite.session_cleanup import SessionCleanup
 
-AT_ONCE = 3
-"""Pages at once. They are CPU, of which the interpreter gives one thread at a time; more than one, for some wait
-for the database or hash a password."""
+THREADS = 3
+"""Threads for pages. Pages need CPU, and the interpreter runs one thread at a time. It is more than one because some
+threads wait for the database or hash a password."""
 WAITING = 500
-"""Requests that wait for their turn. Past that one is told to come again."""
+"""Requests that may wait for a thread. Any further one is answered with 503."""
 RETRY_AFTER = 2
-"""Seconds."""
+"""Seconds after which a client may send a refused request again."""
 
 Scope = dict[str, Any]
 
 
 class PageHandler(ASGIHandler):
-    """The ASGI application of Django's views and middlewares, which are synchronous all."""
+    """The ASGI application of Django's views and middlewares, all of them synchronous."""
 
     def __init__(self) -> None:
-        # Not ASGIHandler's, which would load the middlewares for the loop.
+        # ASGIHandler's own would load the middlewares for use on the loop.
         BaseHandler.__init__(self)
         self.load_middleware(is_async=False)
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="chat-page")
-        self._turns = FairQueue(AT_ONCE, WAITING)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="chat-page")
+        self._queue = FairQueue(THREADS, WAITING)
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         of_this_loop(SessionCleanup)
@@ -54,63 +54,63 @@ class PageHandler(ASGIHandler):
             return
         with body:
             try:
-                turn = self._turns.ask(address_in(scope))
+                turn = self._queue.enter(address_in(scope))
             except QueueFull:
-                await reply(send, 503, b"Too many requests wait.\n", (b"Retry-After", b"%d" % RETRY_AFTER))
+                await respond(send, 503, b"Too many requests wait.\n", (b"Retry-After", b"%d" % RETRY_AFTER))
                 return
-            if await self._comes(turn, receive):
+            if await self._may_run(turn, receive):
                 await self._answer(scope, body, send)
 
-    async def _comes(self, turn: "asyncio.Future[None]", receive: Any) -> bool:
-        """Wait for a turn; False: who asked is gone first."""
+    async def _may_run(self, turn: "asyncio.Future[None]", receive: Any) -> bool:
+        """Wait for a thread. False if the client disconnects first."""
         if turn.done():
             return True
-        gone = asyncio.ensure_future(receive())
+        disconnected = asyncio.ensure_future(receive())
         try:
-            await asyncio.wait((turn, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((turn, disconnected), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             if not turn.cancel():
-                self._turns.end()
+                self._queue.end()
             raise
         finally:
-            gone.cancel()
+            disconnected.cancel()
         return not turn.cancel()
 
     async def _answer(self, scope: Scope, body: IO[bytes], send: Any) -> None:
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, self._respond, scope, body, partial(_say, loop, self, send))
-        # The thread is not free before it is done, whatever becomes of the client.
-        work.add_done_callback(lambda _: self._turns.end())
+        work = loop.run_in_executor(self._threads, self._respond, scope, body, partial(_stream, loop, self, send))
+        # The thread is busy until the work is done, even if the client disconnects.
+        work.add_done_callback(lambda _: self._queue.end())
         response = await asyncio.shield(work)
         if response is not None:
             await self.send_response(response, send)
 
-    def _respond(self, scope: Scope, body: IO[bytes], say: Callable[[HttpResponseBase], None]) -> Any:
-        """The whole response, on this thread; None where it came in parts, and went out so."""
+    def _respond(self, scope: Scope, body: IO[bytes], stream: Callable[[HttpResponseBase], None]) -> Any:
+        """Make the response, on this thread. None if it was a streaming one, which is sent already."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=type(self), scope=scope)
         request, refusal = self.create_request(scope, body)
         response: Any = refusal if request is None else self.get_response(request)
         try:
             if response.streaming:
-                say(response)
+                stream(response)
                 return None
             return response
         finally:
-            # With it the database's connection is let go of, which is this thread's.
+            # This also releases the thread's database connection.
             response.close()
 
 
-def _say(loop: asyncio.AbstractEventLoop, pages: PageHandler, send: Any, response: Any) -> None:
-    """Send a response that comes in parts, from the thread that makes them."""
+def _stream(loop: asyncio.AbstractEventLoop, pages: PageHandler, send: Any, response: Any) -> None:
+    """Send a streaming response from the thread that makes its parts."""
 
-    def on_the_loop(work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, loop).result()
+    def send_on_loop(sending: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(sending, loop).result()
 
-    on_the_loop(pages.send_response(_head_of(response), _only_start(send)))
+    send_on_loop(pages.send_response(_head_of(response), _only_start(send)))
     for part in response:
-        on_the_loop(send({"type": "http.response.body", "body": bytes(part), "more_body": True}))
-    on_the_loop(send({"type": "http.response.body"}))
+        send_on_loop(send({"type": "http.response.body", "body": bytes(part), "more_body": True}))
+    send_on_loop(send({"type": "http.response.body"}))
 
 
 def _head_of(response: HttpResponseBase) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Probes of load balancers and monitors, past Django's middlewares: no host is asked for, and none is refused."""
+"""Probes of load balancers and monitors, without Django's middlewares: any Host header is accepted."""
 
 from asyncio import to_thread
 from inspect import iscoroutinefunction
@@ -18,7 +18,10 @@ Scope = dict[str, Any]
 
 
 class ProbeHandler:
-    """An ASGI application before the pages. Their queue is not its own: it answers while they are busy."""
+    """An ASGI application that answers probes, and passes other requests to the pages.
+
+    It does not use the queue of the pages, so it answers while they are busy.
+    """
 
     def __init__(self, pages: PageHandler) -> None:
         self._pages = pages
@@ -26,6 +29,7 @@ class ProbeHandler:
         self._views = {reverse(f"chat:{name}"): view for name, view in probes.items()}
 
     def is_cheap(self, scope: Scope) -> bool:
+        """True if the request is a probe."""
         return scope["path"] in self._views
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -39,7 +43,7 @@ class ProbeHandler:
 
 
 async def _answer(view: Any, request: ASGIRequest) -> HttpResponse | None:
-    """None if there is no such page; it is answered as any other missing page."""
+    """The view's response, or None if it raised Http404: then Django's own page answers."""
     try:
         response: HttpResponse
         if iscoroutinefunction(view):
@@ -47,9 +51,9 @@ async def _answer(view: Any, request: ASGIRequest) -> HttpResponse | None:
         elif view is views.healthz:
             response = view(request)
         else:
-            # It tells of the layer, which nobody has asked where there was no socket yet.
+            # The views report on the channel layer, to which the hub may not be connected yet.
             of_this_loop(Hub).follow()
-            # It waits for the database, which may be away.
+            # The views wait for the database, which may be away.
             response = await to_thread(view, request)
     except Http404:
         return None

@@ -81,7 +81,7 @@ USED = (
     # Daphne: what it keeps about a connection.
     Internal("application_instance", (f"{SERVER}.create_application",), "waiting for applications in a drain"),
 )
-"""What the server reads, sets, calls, or defines in a base class's place, under a name that is not documented."""
+"""Undocumented names that the server reads, sets, calls or overrides."""
 
 OVERRIDDEN = {
     SERVER: "run create_application listen_success log_action stop kill_all_applications",

@@ -1,4 +1,4 @@
-"""``manage.py migrate``: Django's, which gives up before people have to wait for it, and says so."""
+"""``manage.py migrate``: Django's, with an explanation when it gives up waiting for a lock."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class Command(Migrate):
             if getattr(error.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
             raise CommandError(
-                "Another transaction holds a table that a migration needs, and everybody would wait behind it. "
-                "So this gave up: migrations that were done stay, the one that waited changed nothing. "
+                "Another transaction holds a table that a migration needs, and all clients would wait behind it. "
+                "So this gave up: finished migrations stay, and the one that waited changed nothing. "
                 "Run it again when that transaction has ended: pg_stat_activity shows which it is."
             ) from error

@@ -194,7 +194,7 @@ def test_a_form_can_always_be_paid(settings: Settings) -> None:
 async def test_so_many_have_a_turn_at_once() -> None:
     """The next when one ends, in the order of their coming."""
     turns = FairQueue(2, waiting=10)
-    first, second, third, fourth = (turns.ask("a") for _ in range(4))
+    first, second, third, fourth = (turns.enter("a") for _ in range(4))
     assert (first.done(), second.done(), third.done(), fourth.done()) == (True, True, False, False)
     turns.end()
     assert (third.done(), fourth.done()) == (True, False)
@@ -202,15 +202,15 @@ async def test_so_many_have_a_turn_at_once() -> None:
     assert fourth.done()
     turns.end()
     turns.end()
-    assert turns.ask("a").done()
+    assert turns.enter("a").done()
 
 
 async def test_a_crowd_of_one_address_does_not_stand_before_another() -> None:
     """Addresses take turns: who comes first of theirs waits for one of each other address at most."""
     turns = FairQueue(1, waiting=1_000)
-    turns.ask("flood")
-    flood = [turns.ask("flood") for _ in range(100)]
-    mine, other = turns.ask("mine"), turns.ask("other")
+    turns.enter("flood")
+    flood = [turns.enter("flood") for _ in range(100)]
+    mine, other = turns.enter("mine"), turns.enter("other")
     turns.end()
     assert flood[0].done()
     turns.end()
@@ -222,8 +222,8 @@ async def test_a_crowd_of_one_address_does_not_stand_before_another() -> None:
 
 async def test_who_has_left_the_queue_gets_no_turn() -> None:
     turns = FairQueue(1, waiting=10)
-    turns.ask("a")
-    gone, here = turns.ask("a"), turns.ask("b")
+    turns.enter("a")
+    gone, here = turns.enter("a"), turns.enter("b")
     gone.cancel()
     turns.end()
     assert here.done()
@@ -233,11 +233,11 @@ async def test_the_queue_has_an_end() -> None:
     """A request outside the queue costs nothing; there is space again when somebody had their turn."""
     turns = FairQueue(1, waiting=2)
     for _ in range(3):
-        turns.ask("a")
+        turns.enter("a")
     with pytest.raises(QueueFull):
-        turns.ask("b")
+        turns.enter("b")
     turns.end()
-    turns.ask("b")
+    turns.enter("b")
 
 
 # --- Pages ---
@@ -283,7 +283,7 @@ def views(settings: Settings) -> Views:
 
 async def test_few_pages_are_made_at_once(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others wait; who is gone by then has none made; past the queue's end they are told to come again."""
-    monkeypatch.setattr("chatsite.handlers.pages.AT_ONCE", 2)
+    monkeypatch.setattr("chatsite.handlers.pages.THREADS", 2)
     monkeypatch.setattr("chatsite.handlers.pages.WAITING", 2)
     pages = PageHandler()
     crowd = [Asking(pages, path="/slow") for _ in range(4)]
@@ -312,7 +312,7 @@ async def test_a_page_that_comes_in_parts_is_sent_in_parts(views: Views) -> None
 async def test_a_page_that_fails_is_an_error_and_the_next_is_made(
     views: Views, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatsite.handlers.pages.AT_ONCE", 1)
+    monkeypatch.setattr("chatsite.handlers.pages.THREADS", 1)
     pages = PageHandler()
     for _ in range(3):
         assert (await Asking(pages, path="/fails").answer())[0] == 500
@@ -461,7 +461,7 @@ async def test_expired_sessions_are_removed_a_few_at_a_time(
     rooms: None, monkeypatch: pytest.MonkeyPatch, transactions: list[str]
 ) -> None:
     """All of them, and nobody else's; other writes come in between."""
-    monkeypatch.setattr(session_cleanup, "AT_ONCE", 4)
+    monkeypatch.setattr(session_cleanup, "BATCH", 4)
 
     def make() -> None:
         for number in range(10):
@@ -479,8 +479,8 @@ async def test_expired_sessions_are_removed_a_few_at_a_time(
 
 async def test_a_round_has_an_end(rooms: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A million rows are removed in parts, one each hour."""
-    monkeypatch.setattr(session_cleanup, "AT_ONCE", 2)
-    monkeypatch.setattr(session_cleanup, "ROUND", 4)
+    monkeypatch.setattr(session_cleanup, "BATCH", 2)
+    monkeypatch.setattr(session_cleanup, "ROUND_LIMIT", 4)
     await writing(lambda: [session(f"expired{number}", -1) for number in range(7)])
     assert await session_cleanup.remove_expired() == 4
 
@@ -501,9 +501,9 @@ async def test_they_are_removed_now_and_then_as_long_as_pages_are_asked_for(
     of_this_loop(session_cleanup.SessionCleanup)
     for _ in range(3):
         heard = len(rounds)
-        await clock.skip(1.5 * session_cleanup.EVERY)
+        await clock.skip(1.5 * session_cleanup.INTERVAL)
         await until(partial(_grew, rounds, heard))
-    assert rounds[0] - start >= 0.5 * session_cleanup.EVERY
+    assert rounds[0] - start >= 0.5 * session_cleanup.INTERVAL
     await close_this_loop()
 
 
