@@ -60,7 +60,7 @@ class StaticFilesHandler(WhiteNoiseMiddleware):  # type: ignore[misc]  # whiteno
         return known or self.find_file(path)
 
     async def _send(self, file: StaticFile, scope: Scope, send: Any) -> None:
-        received = {
+        wanted = {
             REQUEST_HEADERS[name]: value.decode("latin-1")
             for name, value in scope["headers"]
             if name in REQUEST_HEADERS
