@@ -2,8 +2,8 @@
 
 Django's own ASGI handler (5.2) starts a thread for each request, with its own database connection. It switches
 between thread and loop several times if middlewares are synchronous. Threads take turns of 5 ms at the
-interpreter. Beside 20 threads the loop, and with it every socket, waits for 20 turns. Here a request is one call on
-one of few threads.
+interpreter. Beside 20 threads the loop, and with it every socket, waits for 20 turns. Here a request is one call
+on one of few threads.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from chatsite.handlers.responses import respond
 from chatsite.session_cleanup import SessionCleanup
 
 THREADS = 3
-"""Threads for pages. Pages need CPU, and the interpreter runs one thread at a time. There are several because some wait
-for the database or hash a password."""
+"""Threads for pages. Pages need CPU, and the interpreter runs one thread at a time. There are several because some
+wait for the database or hash a password."""
 WAITING = 500
 """Requests that may wait for a thread. Any further one is answered with 503."""
 RETRY_AFTER = 2
