@@ -24,7 +24,7 @@ run: setup  ## migrate and serve the chat on http://127.0.0.1:8000 [HOST=... POR
 	@exec $(BIN)/python manage.py serve --host $(HOST) --port $(PORT)
 
 test: setup-dev tools  ## run all tests: Python, JavaScript, real servers, a real browser; on SQLite, and on PostgreSQL and Redis
-	@cd tests/js && node --test *.test.js
+	@cd tests/js && node --test
 	@$(PYTEST) -m pytest -n $(WORKERS) --dist worksteal
 	@$(PYTEST) tests/support/on_services.py -n $(WORKERS) --dist worksteal
 

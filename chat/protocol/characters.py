@@ -1,7 +1,7 @@
 """Classes of characters, each the inside of a regular expression's ``[...]``.
 
 The classes are written down, of Unicode 17, and not asked of Python: a text that one server takes must not be
-refused by another whose Python knows an older Unicode. chat/static/chat/text.js has those of texts as JavaScript,
+refused by another whose Python knows an older Unicode. chat/static/chat/client/text.js has those of texts as JavaScript,
 and tests/support/texts.json holds the two equal.
 """
 

@@ -1,6 +1,6 @@
 """Mends texts: removes characters that nobody sees or needs, or that would turn or break the text around them.
 
-chat/static/chat/text.js does the same before it sends; tests/support/texts.json holds the two equal.
+chat/static/chat/client/text.js does the same before it sends; tests/support/texts.json holds the two equal.
 """
 
 import re

@@ -2,7 +2,7 @@
 
 It keeps what is not acknowledged and sends it again, one command at a time and in order; it comes back with a
 growing, random delay and goes on where it was; where a frame shows that something is missing it asks for it.
-Compare chat/static/chat/client.js and membership.js.
+Compare chat/static/chat/client/client.js and membership.js.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Keeps a client connected, as chat/static/chat/connection.js does: another link when one is lost."""
+"""Keeps a client connected, as chat/static/chat/client/connection.js does: another link when one is lost."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Carries a client's commands to the server, as chat/static/chat/courier.js does."""
+"""Carries a client's commands to the server, as chat/static/chat/client/sender.js does."""
 
 import asyncio
 import random

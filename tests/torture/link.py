@@ -1,4 +1,4 @@
-"""One WebSocket and the watch over it, as chat/static/chat/link.js: silence after a ping ends it.
+"""One WebSocket and the watch over it, as chat/static/chat/client/socket.js: silence after a ping ends it.
 
 It can be told to stop reading, and to cut the connection: that is the torture.
 """

@@ -100,7 +100,7 @@ def _changed(known: State, frame: Edited | Deleted | Reacted) -> State:
 
 
 class Place:
-    """How far a room's log has been seen, as chat/static/chat/membership.js keeps it."""
+    """How far a room's log has been seen, as chat/static/chat/client/subscription.js keeps it."""
 
     def __init__(self, since: int | None = None, epoch: str | None = None) -> None:
         self.last = since

@@ -282,20 +282,20 @@ def _references(node: Any) -> Iterator[str]:
 
 def constants(name: str) -> dict[str, int | str]:
     """An exported object of numbers and strings in protocol.js."""
-    found = re.search(rf"export const {name} = \{{(.*?)\}}", text("chat/static/chat/protocol.js"), re.DOTALL)
+    found = re.search(rf"export const {name} = \{{(.*?)\}}", text("chat/static/chat/client/protocol.js"), re.DOTALL)
     assert found, name
     pairs = re.findall(r"(\w+): (\d+|\"[^\"]*\")", found[1])
     return {key: msgspec.json.decode(value) for key, value in pairs}
 
 
 def test_the_clients_constants_are_the_servers() -> None:
-    """chat/static/chat/protocol.js has the codes, limits and version of chat/protocol/."""
+    """chat/static/chat/client/protocol.js has the codes, limits and version of chat/protocol/."""
     assert constants("CLOSE") == {code.name: code.value for code in CloseCode}
     assert constants("ERROR") == {code.name: code.value for code in ErrorCode}
     limits = constants("LIMIT")
     assert {"NAME", "CONTENT", "HISTORY"} <= limits.keys()
     assert limits == {name: getattr(protocol, f"{name}_LIMIT") for name in limits}
-    assert f"export const VERSION = {protocol.VERSION};" in text("chat/static/chat/protocol.js")
+    assert f"export const VERSION = {protocol.VERSION};" in text("chat/static/chat/client/protocol.js")
 
 
 def characters(ranges: str) -> set[str]:
@@ -306,8 +306,8 @@ def characters(ranges: str) -> set[str]:
 
 @pytest.mark.parametrize("name", ["UNSPACED", "SYMBOLS"])
 def test_the_page_cuts_texts_where_the_server_does(name: str) -> None:
-    """chat/static/chat/folding.js has the ranges of chat/log/words.py."""
-    found = re.search(rf"export const {name} = String\.raw`(.*?)`", text("chat/static/chat/folding.js"))
+    """chat/static/chat/page/search/folding.js has the ranges of chat/log/words.py."""
+    found = re.search(rf"export const {name} = String\.raw`(.*?)`", text("chat/static/chat/page/search/folding.js"))
     assert found
     assert characters(found[1]) == characters(getattr(words, name))
 

@@ -1,0 +1,168 @@
+/**
+ * Keeps a link to the server: opens one, and another when it is lost, until it is told to stop or the server
+ * says so by a close code. Knows nothing of chat but the close codes.
+ */
+
+import {Backoff} from "./backoff.js";
+import {Socket} from "./socket.js";
+import {CLOSE} from "./protocol.js";
+import {Network} from "./network.js";
+
+/**
+ * Milliseconds that a link must hold before the next loss counts as the first. A `welcome` is no proof: a
+ * server that greets and falls over would be asked several times a second, by everybody.
+ */
+const STABLE = 5_000;
+/** The shortest wait, in milliseconds, after the server said that it was too much. */
+const TOO_MANY_PAUSE = 5_000;
+/** The longest wait, in milliseconds, that the server may ask for. */
+const SLOT_LIMIT = 300_000;
+
+export class Connection {
+  #url;
+  #WebSocket;
+  #clock;
+  #comesBack;
+  #on;
+  #backoff;
+  #network;
+  #state = "idle";
+  #socket = null;
+  #retry = null; // timer of the next try
+  #stable = null; // timer after which the back-off starts over
+  #slot = null; // the clock time at which the server wants us back
+
+  /**
+   * @param {string} url
+   * @param {{WebSocket, clock, random, environment}} options as ChatClient has them
+   * @param {(code: number) => boolean} options.comesBack after the server has closed with this code?
+   * @param {object} on
+   * @param {(detail: {state, retryIn?, code?, reason?}) => void} on.state
+   * @param {() => void} on.open a link is there
+   * @param {(frame: object) => void} on.frame
+   * @param {() => void} on.loss the link is gone; called before the state changes
+   */
+  constructor(url, {WebSocket, clock, random, environment, comesBack}, on) {
+    this.#url = url;
+    this.#WebSocket = WebSocket;
+    this.#clock = clock;
+    this.#comesBack = comesBack;
+    this.#on = on;
+    this.#backoff = new Backoff({random});
+    this.#network = new Network(environment, {away: () => this.#away(), back: () => this.#back()});
+  }
+
+  /** "idle", "connecting", "open", "waiting", "offline" or "closed". */
+  get state() {
+    return this.#state;
+  }
+
+  /** Connect; or, when the next try is due later, try now. */
+  connect() {
+    if (this.#socket) return;
+    this.#network.watch();
+    this.#open();
+  }
+
+  close() {
+    this.#letGo(CLOSE.NORMAL);
+    this.#backoff.reset();
+    this.#end(CLOSE.NORMAL, "");
+  }
+
+  /** Hand a command to the link, if one is open. Whoever needs it over a loss repeats it. */
+  send(command) {
+    if (this.#state === "open") this.#socket.send(command);
+  }
+
+  /** The server asks to reconnect in `after` milliseconds, and not before: others have the other slots. */
+  reconnectIn(after) {
+    const delay = Math.min(Math.max(after, 0), SLOT_LIMIT);
+    this.#slot = this.#clock.now() + delay;
+    this.#cancelRetry();
+    // As a rule the server closes the socket meanwhile. If it does not, we leave when our time has come.
+    this.#retry = this.#clock.setTimeout(() => {
+      this.#letGo();
+      this.#open();
+    }, delay);
+  }
+
+  #open() {
+    this.#cancelRetry();
+    this.#slot = null;
+    try {
+      this.#socket = new Socket(this.#url, {
+        WebSocket: this.#WebSocket,
+        clock: this.#clock,
+        onOpen: () => this.#opened(),
+        onFrame: this.#on.frame,
+        onLost: (code, reason) => this.#lost(code, reason),
+      });
+      this.#become("connecting");
+    } catch (error) {
+      this.#end(CLOSE.NORMAL, error.message); // a wrong address stays wrong
+    }
+  }
+
+  #opened() {
+    this.#stable = this.#clock.setTimeout(() => this.#backoff.reset(), STABLE);
+    this.#become("open");
+    if (this.#state === "open") this.#on.open(); // unless a listener closed it just now
+  }
+
+  #lost(code, reason) {
+    this.#letGo();
+    if (this.#comesBack(code)) this.#plan(code, reason);
+    else this.#end(code, reason);
+  }
+
+  /** Drop the link, if there is one, and everything that hangs on it. */
+  #letGo(code) {
+    this.#cancelRetry();
+    this.#clock.clearTimeout(this.#stable);
+    if (!this.#socket) return;
+    this.#socket.drop(code);
+    this.#socket = null;
+    this.#on.loss();
+  }
+
+  #plan(code, reason) {
+    const online = this.#network.online;
+    const retryIn = this.#delay(online, code);
+    this.#retry = this.#clock.setTimeout(() => this.#open(), retryIn);
+    this.#become(online ? "waiting" : "offline", {retryIn, code, reason});
+  }
+
+  #delay(online, code) {
+    if (this.#slot !== null) return Math.max(0, this.#slot - this.#clock.now());
+    if (code === CLOSE.TOO_MANY) return this.#backoff.after(TOO_MANY_PAUSE);
+    // "Offline" is sometimes a browser's mistake, so even then a try is made now and again.
+    return online ? this.#backoff.next() : this.#backoff.slow();
+  }
+
+  #cancelRetry() {
+    this.#clock.clearTimeout(this.#retry);
+    this.#retry = null;
+  }
+
+  #end(code, reason) {
+    this.#network.unwatch();
+    this.#slot = null;
+    this.#become("closed", {code, reason});
+  }
+
+  #away() {
+    this.#letGo();
+    this.#plan();
+  }
+
+  #back() {
+    if (this.#socket) this.#socket.probe();
+    else if (this.#slot === null) this.#open(); // a slot that the server gave is kept
+  }
+
+  #become(state, detail = {}) {
+    this.#state = state;
+    this.#on.state({state, ...detail});
+  }
+}

@@ -1,0 +1,193 @@
+import {Sender} from "./sender.js";
+import {ChatError} from "./errors.js";
+import {Outbox} from "./outbox.js";
+import {ERROR, isForLater} from "./protocol.js";
+
+/**
+ * What the user says and changes, on its way: kept in the outbox, carried by a courier for each room, settled by the
+ * server's answer, which whoever asked for it gets as a promise.
+ */
+export class Publisher {
+  #outbox;
+  #emit;
+  #tools;
+  #senders = new Map(); // room → Courier
+  #deliveries = new Map(); // ref → {promise, resolve, reject}
+
+  /**
+   * @param {object} options
+   * @param {object} [options.store] as ChatClient has it
+   * @param {import("./person.js").Person} options.person
+   * @param {number} [options.limit]
+   * @param {(type: string, detail: object) => void} options.emit
+   * @param {{transmit: (command) => void, clock, random}} options.tools
+   */
+  constructor({store, person, limit, emit, tools}) {
+    this.#emit = emit;
+    this.#tools = tools;
+    this.#outbox = new Outbox({
+      store,
+      person,
+      limit,
+      clock: tools.clock,
+      onArrival: (entries) => this.#arrived(entries),
+    });
+  }
+
+  get restored() {
+    return this.#outbox.restored;
+  }
+
+  pending(room) {
+    return this.#outbox.of(room).filter(({change}) => !change);
+  }
+
+  failed(room) {
+    return this.#outbox.failed(room);
+  }
+
+  /** Forget a failed message. */
+  discard(ref) {
+    if (!this.#outbox.waiting(ref)) this.#outbox.remove(ref);
+  }
+
+  /** The server has told who the person is. Messages that another wrote are given up. */
+  identified(error) {
+    for (const entry of this.#outbox.identified()) this.#refused(entry, error);
+  }
+
+  /** The sign-in has ended: nothing of it is kept. */
+  forget() {
+    this.#outbox.clear();
+  }
+
+  /** The user wants to be in the room. */
+  open(room) {
+    if (!this.#senders.has(room)) this.#senders.set(room, new Sender({room, outbox: this.#outbox, ...this.#tools}));
+  }
+
+  /** The server takes commands for the room now. */
+  start(room, epoch) {
+    for (const entry of this.#outbox.of(room)) {
+      const gone = entry.change && (entry.epoch ?? epoch) !== epoch;
+      if (gone) this.#giveUp(entry, new ChatError(ERROR.NOT_FOUND, "The message is gone."));
+    }
+    this.#senders.get(room)?.start(epoch);
+  }
+
+  /** The user is out of the room, and may come back: what waits there waits on. */
+  pause(room) {
+    this.#senders.get(room)?.stop();
+  }
+
+  /** The link is gone. */
+  stop() {
+    for (const sender of this.#senders.values()) sender.stop();
+  }
+
+  /** The user leaves the room: nothing will be sent there any more. */
+  leave(room, error) {
+    this.#senders.get(room)?.stop();
+    this.#senders.delete(room);
+    for (const entry of this.#outbox.of(room)) this.#giveUp(entry, error);
+    for (const {ref} of this.#outbox.failed(room)) this.#outbox.remove(ref);
+  }
+
+  /** Messages stay in the outbox: who joins again sends them. */
+  close(error) {
+    this.stop();
+    this.#senders.clear();
+    this.#outbox.dropChanges();
+    for (const delivery of this.#deliveries.values()) delivery.reject(error);
+    this.#deliveries.clear();
+  }
+
+  /**
+   * Take an entry of the outbox on the way, unless one with its ref is.
+   * @param {ChatError | null} objection why it can't even be tried
+   * @returns {Promise<object>} what the ack says
+   */
+  put(entry, objection) {
+    const underWay = this.#deliveries.get(entry.ref);
+    if (underWay) return underWay.promise;
+    const {promise} = this.#newDelivery(entry.ref);
+    if (!this.#outbox.waiting(entry.ref)) {
+      const reason = objection ?? this.#full();
+      if (reason) this.#refused(entry, reason);
+      else this.#outbox.add(entry);
+    }
+    this.#senders.get(entry.room)?.wake();
+    return promise;
+  }
+
+  acked({ref, id, seq, timestamp}) {
+    const entry = this.#outbox.remove(ref);
+    if (!entry) return;
+    const delivery = this.#take(ref);
+    const {room, content, replyTo, change} = entry;
+    if (!change) this.#emit("sent", {ref, room, content, replyTo, id, seq, timestamp});
+    delivery?.resolve(change ? {id, seq} : {id, seq, timestamp});
+    this.#senders.get(room)?.answered(ref);
+  }
+
+  /** Whether the error was an answer to something on its way. */
+  errored(frame) {
+    const entry = this.#outbox.waiting(frame.ref);
+    if (!entry) return false;
+    if (isForLater(frame.code)) this.#later(entry, frame);
+    else this.#refusedByServer(entry, frame);
+    return true;
+  }
+
+  #later({ref, room, change}, frame) {
+    const retryIn = this.#senders.get(room)?.later(ref, frame) ?? null;
+    if (retryIn !== null && !change) this.#emit("later", {ref, room, retryIn, error: ChatError.of(frame)});
+  }
+
+  #refusedByServer(entry, frame) {
+    const error = ChatError.of(frame);
+    if (entry.change) {
+      this.#emit("error", {...frame, room: entry.room, command: entry.change.type});
+      this.#giveUp(entry, error);
+    } else {
+      this.#outbox.fail(entry.ref, error);
+      this.#refused(entry, error);
+    }
+  }
+
+  #giveUp(entry, error) {
+    this.#outbox.remove(entry.ref);
+    this.#refused(entry, error);
+  }
+
+  #refused({ref, room, content, replyTo, change}, error) {
+    // Taken first, so that a listener that sends it again starts anew.
+    const delivery = this.#take(ref);
+    if (!change) this.#emit("refused", {ref, room, content, replyTo, error});
+    delivery?.reject(error);
+    this.#senders.get(room)?.answered(ref);
+  }
+
+  #full() {
+    return this.#outbox.full ? new ChatError("outbox_full", "Too many messages wait for the connection.") : null;
+  }
+
+  #arrived(entries) {
+    for (const entry of entries) if (!entry.failed) this.#emit("pending", entry);
+    for (const sender of this.#senders.values()) sender.wake();
+  }
+
+  #newDelivery(ref) {
+    const delivery = {};
+    delivery.promise = new Promise((resolve, reject) => Object.assign(delivery, {resolve, reject}));
+    delivery.promise.catch(() => {}); // who does not look at the promise still gets the event
+    this.#deliveries.set(ref, delivery);
+    return delivery;
+  }
+
+  #take(ref) {
+    const delivery = this.#deliveries.get(ref);
+    this.#deliveries.delete(ref);
+    return delivery;
+  }
+}

@@ -1,0 +1,135 @@
+import {Backoff} from "./backoff.js";
+import {ERROR} from "./protocol.js";
+
+/** Milliseconds until an unanswered command is sent again over a link that is alive. Doubled each time. */
+const ACK_TIMEOUT = 10_000;
+const ACK_TIMEOUT_CAP = 60_000;
+/** Milliseconds, at most, that are added to the time which the server asks for: not all shall come in that instant. */
+const SPREAD = 500;
+
+/**
+ * Carries one room's outbox to the server, in order.
+ *
+ * One command is under way at a time: were the next one sent before this one's answer, a `busy` for this one
+ * would let the next overtake it. Every delivery of a message has the same ref, and the server answers a ref
+ * that it knows with the first answer; a change that holds already is no change. So sending again is always safe.
+ * In slow mode messages wait, and changes don't.
+ */
+export class Sender {
+  #outbox;
+  #room;
+  #transmit;
+  #clock;
+  #random;
+  #backoff;
+  #timer = null;
+  #running = false;
+  #epoch = null;
+  #underWay = null; // the ref that waits for its answer
+  #slow = null; // timer of the next message, in slow mode
+  #patience = ACK_TIMEOUT;
+
+  /** @param {{outbox, room: string, transmit: (command) => void, clock, random: () => number}} options */
+  constructor({outbox, room, transmit, clock, random}) {
+    this.#outbox = outbox;
+    this.#room = room;
+    this.#transmit = transmit;
+    this.#clock = clock;
+    this.#random = random;
+    this.#backoff = new Backoff({random});
+  }
+
+  /** The server takes commands for the room now, in this life of the room. */
+  start(epoch) {
+    this.#epoch = epoch;
+    if (this.#running) return;
+    this.#running = true;
+    this.#settle();
+  }
+
+  /** The link is gone: what was under way will be sent again. */
+  stop() {
+    this.#running = false;
+    this.#stopWaiting();
+    this.#endSlow();
+  }
+
+  /** There is something new in the outbox. */
+  wake() {
+    if (this.#running && this.#underWay === null && this.#timer === null) this.#deliver();
+  }
+
+  /** An entry has its answer, whatever it was, and waits no more. */
+  answered(ref) {
+    if (ref === this.#underWay) this.#settle();
+  }
+
+  /**
+   * The server wants it later. `retryAfter` is in milliseconds.
+   * @returns {number | null} when it is sent again; null: it isn't under way
+   */
+  later(ref, {code, retryAfter}) {
+    if (ref !== this.#underWay) return null;
+    const delay = this.#backoff.next(retryAfter) + (code === ERROR.BUSY ? 0 : Math.floor(SPREAD * this.#random()));
+    if (code === ERROR.SLOW_MODE) this.#slowDown(delay);
+    else this.#wait(delay);
+    return delay;
+  }
+
+  #slowDown(delay) {
+    this.#endSlow();
+    this.#slow = this.#clock.setTimeout(() => {
+      this.#slow = null;
+      this.wake();
+    }, delay);
+    this.#next();
+  }
+
+  #endSlow() {
+    if (this.#slow !== null) this.#clock.clearTimeout(this.#slow);
+    this.#slow = null;
+  }
+
+  #settle() {
+    this.#backoff.reset();
+    this.#next();
+  }
+
+  #next() {
+    this.#stopWaiting();
+    this.#patience = ACK_TIMEOUT;
+    this.#underWay = null;
+    if (this.#running) this.#deliver();
+  }
+
+  #deliver() {
+    const entry = this.#outbox.first(this.#room, {changesOnly: this.#slow !== null});
+    if (!entry) return;
+    this.#underWay = entry.ref;
+    this.#outbox.tried(entry.ref);
+    this.#wait(this.#patience);
+    this.#patience = Math.min(2 * this.#patience, ACK_TIMEOUT_CAP);
+    this.#transmit(commandOf(entry, this.#epoch));
+  }
+
+  #wait(delay) {
+    this.#stopWaiting();
+    this.#timer = this.#clock.setTimeout(() => {
+      this.#timer = null;
+      this.#deliver();
+    }, delay);
+  }
+
+  #stopWaiting() {
+    if (this.#timer !== null) this.#clock.clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}
+
+function commandOf({ref, room, content, replyTo, change, epoch}, now) {
+  if (change) return {...change, room, ref};
+  const command = {type: "message", room, content, ref};
+  // In another life of the room the id would name another message.
+  if (replyTo !== undefined && (epoch ?? now) === now) command.replyTo = replyTo;
+  return command;
+}

@@ -1,0 +1,149 @@
+import {Backoff} from "./backoff.js";
+import {newRef} from "./refs.js";
+
+/** Milliseconds after which a join without an answer is asked for again, over a link that is alive. */
+const JOIN_TIMEOUT = 10_000;
+/** Milliseconds: a busy server that doesn't say when is asked again within so many. */
+const JOIN_BUSY = {base: 2_000, cap: 2_000};
+
+/**
+ * One room that the user wants to be in, and how far its log has been seen.
+ *
+ * `lastSeq` follows what came through the log (`message` and changes), never an ack: others' messages with lower
+ * numbers may still be on their way to us when ours is acknowledged. A number that is missing is asked for by
+ * another join; until its welcome nothing counts, for all of it comes again.
+ */
+export class Subscription {
+  lastSeq = null; // null until the first welcome, unless the page knows
+  epoch = null;
+  name = null; // under which the reader is there, by the latest welcome
+  joined = false; // on the present link
+  refused = false; // the server said no for good; only another `join` asks again
+  ref = newRef(); // of its join commands
+  #hearing = false; // the welcome that follows the latest join has come
+  #gapAt = null; // lastSeq at the latest gap
+  #startOver = false; // asking from lastSeq brought nothing on
+  #username;
+  #token;
+  #transmit;
+  #clock;
+  #busy;
+  #again = null; // timer of the next join, until the welcome
+  #resolve;
+  #reject;
+
+  /**
+   * @param {string} room
+   * @param {{username?: string, since?: number, epoch?: string | null}} place where the page stands in the log
+   * @param {{transmit: (command) => void, clock, random, token: () => string | undefined}} tools
+   * @param {Subscription} [former] the refused one that this follows: the log is read on from there
+   */
+  constructor(room, {username, since = null, epoch = null}, {transmit, clock, random, token}, former) {
+    this.room = room;
+    this.#username = username;
+    this.#token = token;
+    this.#transmit = transmit;
+    this.#clock = clock;
+    this.#busy = new Backoff({random, ...JOIN_BUSY});
+    const known = former?.lastSeq != null;
+    this.lastSeq = known ? former.lastSeq : since;
+    this.epoch = known ? former.epoch : epoch;
+    this.welcome = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.welcome.catch(() => {}); // who does not look at the promise still gets the "error" event
+  }
+
+  /** Enter over the open link, or enter again where the log was left. */
+  ask() {
+    this.#hearing = false;
+    this.#askIn(JOIN_TIMEOUT);
+    this.#transmit(this.#command);
+  }
+
+  /** The server wants the join later. `retryAfter` is in milliseconds. */
+  askLater(retryAfter) {
+    this.#askIn(this.#busy.next(retryAfter));
+  }
+
+  /** The link is gone. */
+  lost() {
+    this.joined = this.#hearing = false;
+    this.#clock.clearTimeout(this.#again);
+  }
+
+  /**
+   * Take a `welcome` in. Returns "first", "resumed" (what was missed follows) or "reset" (start over).
+   *
+   * After "resumed" lastSeq stays: the changes up to the welcome's seq have yet to come. Whichever join it answers,
+   * the frames behind it go on from there, so it need not be the latest's; and a server whose client reads too slowly
+   * sends one that nobody asked for.
+   */
+  welcomed(frame) {
+    this.#clock.clearTimeout(this.#again);
+    const how = this.#judged(frame);
+    if (how !== "resumed") this.lastSeq = frame.seq;
+    this.epoch = frame.epoch;
+    this.name = frame.username;
+    this.joined = this.#hearing = true;
+    this.#startOver = false;
+    this.#resolve(frame);
+    return how;
+  }
+
+  refuse(error) {
+    this.refused = true;
+    this.#clock.clearTimeout(this.#again);
+    this.#reject(error);
+  }
+
+  /** The server took the user out. */
+  removed(error) {
+    this.lost();
+    this.refuse(error);
+  }
+
+  /**
+   * Whether a numbered frame of the room is the next. It counts as seen from then on. On a gap all is asked for anew,
+   * once: what comes before the welcome is dropped.
+   */
+  takes({seq, follows}) {
+    if (!this.#hearing || seq <= this.lastSeq) return false;
+    if ((follows ?? seq - 1) > this.lastSeq) {
+      this.#missed();
+      return false;
+    }
+    this.lastSeq = seq;
+    return true;
+  }
+
+  get #command() {
+    const command = {type: "join", room: this.room, ref: this.ref};
+    if (this.#username !== undefined) command.username = this.#username;
+    const token = this.#token();
+    if (token !== undefined) command.token = token;
+    const known = this.lastSeq !== null && this.epoch !== null && !this.#startOver;
+    if (known) Object.assign(command, {since: this.lastSeq, epoch: this.epoch});
+    return command;
+  }
+
+  /** A gap right after the gap before was asked for: the server can't fill it, and would be asked for ever. */
+  #missed() {
+    this.#startOver = this.#gapAt === this.lastSeq;
+    this.#gapAt = this.lastSeq;
+    this.ask();
+  }
+
+  #judged({resumed, seq, epoch}) {
+    if (this.lastSeq === null) return "first";
+    // At the very place where we stand nothing was missed, though who gave no epoch can't be told so.
+    const here = seq === this.lastSeq && (this.epoch === null || this.epoch === epoch);
+    return resumed || here ? "resumed" : "reset";
+  }
+
+  #askIn(delay) {
+    this.#clock.clearTimeout(this.#again);
+    this.#again = this.#clock.setTimeout(() => this.ask(), delay);
+  }
+}

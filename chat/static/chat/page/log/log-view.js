@@ -1,0 +1,176 @@
+import {carryFocus} from "./row-focus.js";
+import {drawRow} from "./row-view.js";
+
+/** Pixels from the end within which the reader counts as being there. */
+const NEAR = 48;
+/** Kinds of rows that stand between others and have no place of their own. */
+const LINES = ["day", "unread"];
+/** Milliseconds that a row is lit that was jumped to. */
+const LIT = 2_500;
+
+/**
+ * The scrolling list of rows. It draws differences only, keeps the reader's place and the focus, and follows the
+ * newest row while the reader is at the live end.
+ */
+export class LogView {
+  #pane; // scrolls
+  #list;
+  #drawn = new Map(); // key → {node, version, kind}
+  #rows = new WeakMap(); // node → row
+  #following = true;
+  #live = true; // the last row is the live end
+  #onFollow;
+
+  /** @param {{pane: HTMLElement, list: HTMLElement, onFollow: (following: boolean) => void}} options */
+  constructor({pane, list, onFollow}) {
+    this.#pane = pane;
+    this.#list = list;
+    this.#onFollow = onFollow;
+    pane.addEventListener("scroll", () => this.#scrolled(), {passive: true});
+    // The pane changes size with the keyboard of a phone, the list with late layout and with fonts.
+    const resized = new ResizeObserver(() => this.#following && this.#toEnd());
+    resized.observe(pane);
+    resized.observe(list);
+  }
+
+  /** Whether the reader is at the newest row of the room. */
+  get following() {
+    return this.#following;
+  }
+
+  /** Pixels that are left above and below what is in sight. */
+  get margins() {
+    const {scrollHeight, scrollTop, clientHeight} = this.#pane;
+    return {above: scrollTop, below: scrollHeight - scrollTop - clientHeight};
+  }
+
+  follow() {
+    this.#live = true;
+    this.#follow(true);
+    this.#toEnd();
+  }
+
+  /**
+   * Make the list show these rows.
+   * @param {boolean} live whether the last one is the live end
+   */
+  draw(rows, {live = true, ...context}) {
+    this.#live = live;
+    if (!live) this.#follow(false);
+    this.keepPlace(() => {
+      this.#drop(rows);
+      this.#place(rows, context);
+    });
+    if (this.#following) this.#toEnd();
+  }
+
+  /** Change what is in the pane, and leave the reader where they are. */
+  keepPlace(change) {
+    const anchor = this.#following ? null : this.#anchor();
+    change();
+    if (anchor) this.#return(anchor);
+  }
+
+  /** The row that an element is, or is in. */
+  rowOf(element) {
+    let node = element;
+    while (node && node.parentElement !== this.#list) node = node.parentElement;
+    return this.#rows.get(node);
+  }
+
+  nodeOf(id) {
+    return this.#list.querySelector(`:scope > [data-id="${id}"]`);
+  }
+
+  /** Where a kind of row begins, seen from the reader's place: "above", "here", "below"; or null. */
+  whereIs(className) {
+    const box = this.#list.querySelector(`:scope > .${className}`)?.getBoundingClientRect();
+    const pane = this.#pane.getBoundingClientRect();
+    if (!box) return null;
+    if (box.bottom < pane.top) return "above";
+    return box.top > pane.bottom ? "below" : "here";
+  }
+
+  /** Put a row in sight, light it, and give it the focus. */
+  reveal(node) {
+    this.#follow(false);
+    node.scrollIntoView({block: "center"});
+    node.focus({preventScroll: true});
+    node.classList.add("lit");
+    setTimeout(() => node.classList.remove("lit"), LIT);
+  }
+
+  #drop(rows) {
+    const keys = new Set(rows.map(({key}) => key));
+    for (const [key, {node}] of this.#drawn) {
+      if (keys.has(key)) continue;
+      if (node.contains(document.activeElement)) this.#pane.focus({preventScroll: true});
+      node.remove();
+      this.#drawn.delete(key);
+    }
+  }
+
+  #place(rows, context) {
+    let next = this.#list.firstChild;
+    for (const row of rows) {
+      const before = this.#drawn.get(row.key)?.node;
+      const node = this.#node(row, context);
+      if (before === next) next = node; // it was drawn anew in its place
+      if (node === next) next = node.nextSibling;
+      else this.#list.insertBefore(node, next);
+    }
+  }
+
+  /** The row's element: the one that stands, or a new one in its place. */
+  #node(row, context) {
+    const drawn = this.#drawn.get(row.key);
+    if (drawn?.version === row.version && drawn.kind === row.kind) return drawn.node;
+    const node = drawRow(row, context);
+    if (drawn) this.#exchange(drawn, node, row);
+    this.#drawn.set(row.key, {node, version: row.version, kind: row.kind});
+    this.#rows.set(node, row);
+    return node;
+  }
+
+  #exchange(drawn, node, {kind}) {
+    // What was read out once is not read out again because of an emoji.
+    if (drawn.kind === kind) node.ariaLive = "off";
+    carryFocus(drawn.node, node, () => drawn.node.replaceWith(node));
+  }
+
+  /** The first row in sight, and where it stands: the reader's place. */
+  #anchor() {
+    const top = this.#pane.getBoundingClientRect().top;
+    const rows = this.#list.children;
+    let low = 0;
+    let high = rows.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (rows[middle].getBoundingClientRect().bottom > top) high = middle;
+      else low = middle + 1;
+    }
+    // A line of a day or of what is new goes elsewhere when older messages come above it.
+    while (LINES.includes(this.#rows.get(rows[low])?.kind)) low += 1;
+    if (low === rows.length) return null;
+    return {key: this.#rows.get(rows[low]).key, at: rows[low].getBoundingClientRect().top};
+  }
+
+  #return({key, at}) {
+    const node = this.#drawn.get(key)?.node; // not the element from before: it may have been drawn anew
+    if (node) this.#pane.scrollTop += node.getBoundingClientRect().top - at;
+  }
+
+  #toEnd() {
+    this.#pane.scrollTop = this.#pane.scrollHeight;
+  }
+
+  #scrolled() {
+    this.#follow(this.#live && this.margins.below < NEAR);
+  }
+
+  #follow(following) {
+    if (following === this.#following) return;
+    this.#following = following;
+    this.#onFollow(following);
+  }
+}

@@ -1,0 +1,153 @@
+/** One message as a row. What can be pressed has data-act (room.js acts) and data-focus (row-focus.js finds it again). */
+
+import {classes, icon, make} from "../shell/dom.js";
+import {ICONS} from "../shell/icons.js";
+import {isLong} from "./folded.js";
+import {linkify} from "./linkify.js";
+import {hueOf} from "../people/presence.js";
+import {clockTime, wholeTime} from "../shell/times.js";
+import {beginning, reactors, words} from "../shell/words.js";
+
+/** How many author colours chat.css has. */
+export const HUES = 8;
+
+/** @param {object} row of the kind "message" */
+export function drawMessage({key, message, quote, own, continued, marked}, {lasting, unfolded}) {
+  const {id, username, deleted = false, changing = []} = message;
+  const changes = changing.some(({kind}) => kind !== "react");
+  return make(
+    "li",
+    {
+      className: classes("message", {own, continued, marked, deleted, changes}),
+      dataset: {id, hue: hueOf(username, HUES)},
+      tabIndex: -1,
+      ariaLive: own ? "off" : null, // who wrote it knows it
+    },
+    author(username),
+    make(
+      "div",
+      {className: "said"},
+      quote && quotation(quote),
+      ...(deleted ? [make("p", {className: "text tombstone"}, words.deleted)] : text(message, unfolded.has(key))),
+      changes ? fate(changing.some(({kind}) => kind === "delete") ? words.deleting : words.saving) : null,
+      message.reactions?.length ? reactions(message, lasting) : null,
+    ),
+    time(message.timestamp),
+    deleted ? null : actions(username),
+  );
+}
+
+/** @param {object} row of the kind "pending" */
+export function drawPending({key, entry, quote, continued}, {me, unfolded}) {
+  return make(
+    "li",
+    {className: classes("message own pending", {continued, failed: entry.failed !== null}), ariaLive: "off"},
+    author(me),
+    make(
+      "div",
+      {className: "said"},
+      quote && quotation(quote),
+      ...text(entry, unfolded.has(key)),
+      entry.failed === null ? fate(HELD[entry.held] ?? words.sending) : failure(entry),
+    ),
+    time(entry.at),
+  );
+}
+
+/** What a message waits for, by the server's code. */
+const HELD = {slow_mode: words.slow, too_many: words.held};
+
+function author(name) {
+  return make("span", {className: "author", title: name}, make("bdi", {}, name));
+}
+
+/** The text; and, where it is long, the button that unfolds it. */
+function text({content, edited}, unfolded) {
+  const parts = linkify(content).map((part) => (part.href ? link(part) : part.text));
+  const note = edited && make("small", {className: "edited", title: wholeTime(edited)}, words.edited);
+  const long = isLong(content);
+  const className = classes("text", {folded: long && !unfolded});
+  const shown = make("div", {className, dir: "auto"}, ...parts, ...(note ? [" ", note] : []));
+  if (!long) return [shown];
+  const dataset = {act: "unfold", focus: "unfold"};
+  const state = {type: "button", className: "small unfold", tabIndex: -1, ariaExpanded: String(unfolded)};
+  return [shown, make("button", {...state, dataset}, unfolded ? words.fold : words.unfold)];
+}
+
+function link({text: shown, href}) {
+  // From left to right in any text: else the host may not stand where an address has it.
+  const safety = {rel: "noopener noreferrer nofollow ugc", target: "_blank", dir: "ltr"};
+  const properties = {href, title: href, tabIndex: -1, ...safety};
+  return make("a", properties, shown);
+}
+
+function time(timestamp) {
+  const date = new Date(timestamp);
+  return make("time", {dateTime: date.toISOString(), title: wholeTime(date)}, clockTime(date));
+}
+
+/** The button that opens the actions where nothing hovers; elsewhere it is for screen readers. */
+function actions(name) {
+  return make(
+    "button",
+    {type: "button", className: "more", tabIndex: -1, dataset: {act: "more", focus: "more"}},
+    icon(ICONS.more, 20),
+    make("span", {className: "visually-hidden"}, words.actionsFor(name)),
+  );
+}
+
+/** What is answered: its author and its first words, and the way to it. */
+function quotation({id, message, gone}) {
+  if (!message) return make("p", {className: "quote"}, gone ? words.quoteGone : words.quoteWanted);
+  const dataset = {act: "jump", to: id, focus: "quote", hue: hueOf(message.username, HUES)};
+  return make(
+    "button",
+    {type: "button", className: "quote", tabIndex: -1, dataset},
+    make("span", {className: "visually-hidden"}, words.inReplyTo),
+    make("bdi", {className: "quote-author", title: message.username}, message.username),
+    " ",
+    make("span", {className: "quote-text", dir: "auto"}, beginning(message)),
+  );
+}
+
+function reactions(message, lasting) {
+  const chips = message.reactions.map((reaction) => make("li", {}, chip(reaction, message, lasting)));
+  return make("ul", {className: "reactions"}, ...chips);
+}
+
+/** One emoji: how many put it there, who (shown by chat.css and said to screen readers), and whether I did. */
+function chip(reaction, {changing = []}, lasting) {
+  const {emoji, count, own} = reaction;
+  const names = reactors(reaction);
+  const shown = [make("span", {className: "emoji"}, emoji), make("span", {}, String(count))];
+  const content = [
+    make("span", {className: "chip-face", ariaHidden: "true"}, ...shown),
+    make("span", {className: "visually-hidden"}, `${emoji} ${names}`),
+  ];
+  if (!lasting) return make("span", {className: "chip", dataset: {names}}, ...content);
+  const properties = {
+    type: "button",
+    className: classes("chip", {changing: changing.some((change) => change.emoji === emoji)}),
+    ariaPressed: String(own),
+    tabIndex: -1,
+    dataset: {act: "react", emoji, focus: `react ${emoji}`, names},
+  };
+  return make("button", properties, ...content);
+}
+
+/** What becomes of a message on its way. Both sentences are there; the log's state shows one (chat.css). */
+function fate(doing) {
+  return make(
+    "p",
+    {className: "fate"},
+    make("span", {className: "when-connected"}, doing),
+    make("span", {className: "when-not"}, words.waiting),
+  );
+}
+
+function failure({ref, failed}) {
+  const button = (act) =>
+    make("button", {type: "button", className: "small", dataset: {act, ref, focus: act}}, words[act]);
+  const buttons = ["retry", "reword", "discard"].flatMap((act) => [" ", button(act)]);
+  return make("p", {className: "fate"}, words.notSent(failed), ...buttons);
+}

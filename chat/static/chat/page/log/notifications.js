@@ -1,0 +1,109 @@
+import {AnnouncementLimit} from "./announcing.js";
+import {words} from "../shell/words.js";
+
+/** Milliseconds that the log stays hushed after the last thing that should not be read out. */
+const HUSH = 1_000;
+/** Milliseconds that a sentence stays in sight, besides the time to read it. */
+const TOLD = 4_000;
+
+/**
+ * What the reader has not seen yet, and how the page says so: the count in the title while the tab is hidden,
+ * the button while the reader is further up, and the live log.
+ */
+export class Notifications {
+  #log;
+  #announcement;
+  #toast;
+  #announcements = new AnnouncementLimit();
+  #title = document.title;
+  #unread = []; // ids of what came while the tab was hidden
+  #below = []; // ids of what came below the reader's place
+  #hushed = null;
+  #told = null;
+
+  /**
+   * @param {{log, announcement, toast: HTMLElement}} elements the live log, a live region for sentences, and one that
+   *   is seen too
+   */
+  constructor({log, announcement, toast}) {
+    this.#log = log;
+    this.#announcement = announcement;
+    this.#toast = toast;
+  }
+
+  /** The room is called otherwise now. */
+  rename(title) {
+    const [, rest = ""] = this.#title.match(/( · [^·]*)$/u) ?? [];
+    this.#title = `${title}${rest}`;
+    this.#draw();
+  }
+
+  /** How many messages came below the reader's place. */
+  get below() {
+    return this.#below.length;
+  }
+
+  /** A message of somebody else came. */
+  came({id, following}) {
+    if (document.hidden) this.#unread.push(id);
+    if (!following) this.#below.push(id);
+    if (!this.#announcements.readsOut(1, performance.now())) this.hush();
+    this.#draw();
+  }
+
+  atEnd() {
+    this.#below = [];
+  }
+
+  looked() {
+    this.#unread = [];
+    this.#draw();
+  }
+
+  /** A message is deleted or hidden: there is nothing to read any more. */
+  gone(id) {
+    this.#unread = this.#unread.filter((each) => each !== id);
+    this.#below = this.#below.filter((each) => each !== id);
+    this.#draw();
+  }
+
+  /** Everything up to here was read, on this page or on another. */
+  read(seq) {
+    this.#unread = this.#unread.filter((id) => id > seq);
+    this.#below = this.#below.filter((id) => id > seq);
+    this.#draw();
+  }
+
+  reset() {
+    this.atEnd();
+    this.looked();
+  }
+
+  /** For screen readers. */
+  say(sentence) {
+    this.#announcement.textContent = sentence;
+  }
+
+  /** For everybody, for a while. */
+  tell(sentence) {
+    clearTimeout(this.#told);
+    this.#toast.textContent = sentence;
+    this.#told = setTimeout(() => (this.#toast.textContent = ""), TOLD + 50 * sentence.length);
+  }
+
+  /** Silence the live log while much is put into it; then say how many messages were new. */
+  hush() {
+    clearTimeout(this.#hushed);
+    this.#log.setAttribute("aria-live", "off");
+    this.#hushed = setTimeout(() => {
+      const count = this.#announcements.summary();
+      if (count) this.say(words.newMessages(count));
+      this.#log.setAttribute("aria-live", "polite");
+    }, HUSH);
+  }
+
+  #draw() {
+    const {length} = this.#unread;
+    document.title = length ? `(${length}) ${this.#title}` : this.#title;
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * What has been said in one room, as far as this page knows: messages, those on their way, comings and goings.
+ * Pure: no DOM, no clock. rows.js says how it is laid out.
+ *
+ * `live` is the end of the room, which what is said now extends. Whoever jumps far back looks through a `window`
+ * at another stretch of the room; when that has been read as far as the live end, the two become one again.
+ */
+
+import {MembershipNotices} from "./membership-notices.js";
+import {OptimisticChanges} from "./optimistic-changes.js";
+import {MessageWindow} from "./message-window.js";
+import {PendingMessages} from "./pending-messages.js";
+
+/** Messages kept while the reader follows the newest, how many stay then, and how many there are at most. */
+export const KEEP = {FOLLOWING: 1_000, AFTER_TRIM: 800, MOST: 1_500, TAIL: 100};
+
+export class Timeline {
+  me; // the reader's name, for what is on its way
+  #you; // their key: all else that is theirs the client has marked (person.js)
+  live = new MessageWindow();
+  window = null;
+  pendingMessages = new PendingMessages();
+  optimistic = new OptimisticChanges();
+  #membershipNotices = new MembershipNotices();
+  #start = 0; // the log's position when the room was entered: what happens now is after it
+
+  /** @param {string} [you] the reader's key, as the server gave it */
+  constructor(me, you) {
+    this.me = me;
+    this.#you = you;
+  }
+
+  /** The stretch of the room that the reader sees. */
+  get shown() {
+    return this.window ?? this.live;
+  }
+
+  get messages() {
+    return this.shown.messages;
+  }
+
+  get newest() {
+    return this.live.newest;
+  }
+
+  /** Author of the messages on their way, in the form that messages have. */
+  get author() {
+    return {username: this.me, by: this.#you};
+  }
+
+  /** What is on its way is said at the live end, and shown there. */
+  get pending() {
+    return this.window ? [] : this.pendingMessages.entries;
+  }
+
+  get notices() {
+    return this.#membershipNotices.notices;
+  }
+
+  /** A message that is here, as the log has it. */
+  find(id) {
+    return this.live.get(id) ?? this.window?.get(id);
+  }
+
+  /** The message as the reader shall see it, with our changes that are on their way. */
+  state(message) {
+    return this.optimistic.over(message);
+  }
+
+  /** The last message of ours at the live end that can be edited. */
+  get lastOwn() {
+    const own = this.live.messages.findLast((message) => message.own && !this.state(message).deleted);
+    return own && this.state(own);
+  }
+
+  /** The room was entered at this position of its log. */
+  startAt(seq) {
+    this.#start = seq;
+  }
+
+  // --- What comes ---
+
+  /** A numbered frame came. Returns whether it is a message that was not known. */
+  heard(frame) {
+    const last = this.newest;
+    const known = [this.live, this.window].filter((messageWindow) => messageWindow?.change(frame));
+    if (known.includes(this.live) || frame.type !== "message" || !this.#belongs(frame.id)) return false;
+    this.live.put(frame);
+    if (frame.own && frame.id > last) this.pendingMessages.claim(frame);
+    return true;
+  }
+
+  /** Whether a message would follow on what is live, or stand in it; one from before would leave a gap. */
+  #belongs(id) {
+    return !this.live.before || id > (this.live.oldest ?? 0);
+  }
+
+  // --- Pages of history: {messages: oldest first, more} ---
+
+  /** The latest page. */
+  latest({messages, more}) {
+    this.live.before = more;
+    this.#fill(this.live, messages);
+  }
+
+  /** What comes before the oldest message that is shown. */
+  older({messages, more}) {
+    this.shown.before = more;
+    this.#fill(this.shown, messages);
+    if (this.shown.length > KEEP.MOST) this.#letNewestGo();
+  }
+
+  /** What comes after the newest message of the window. */
+  newer({messages, more}) {
+    this.#fill(this.window, messages);
+    this.window.after = more;
+    if (!more || this.window.newest >= this.live.oldest) this.#join();
+    else this.window.dropOldest(KEEP.MOST);
+  }
+
+  /** Look at another stretch of the room. */
+  lookAt({messages, before, after}) {
+    this.window = new MessageWindow({before, after});
+    this.#fill(this.window, messages);
+    if (!after || this.window.newest >= this.live.oldest) this.#join();
+  }
+
+  /** Look at the live end again. */
+  lookAtLive() {
+    this.window = null;
+  }
+
+  #fill(messageWindow, messages) {
+    for (const message of messages) messageWindow.put(message);
+  }
+
+  /** The window has reached what is live: from here on it is one stretch. */
+  #join() {
+    this.live.before = this.window.before;
+    for (const message of this.window.messages) this.live.put(message);
+    this.window = null;
+    this.#dropOldest(KEEP.MOST);
+  }
+
+  /** Whoever reads far back looks through a window, and the live end is kept short. */
+  #letNewestGo() {
+    if (!this.window) {
+      const {messages, before} = this.live;
+      this.window = new MessageWindow({messages, before, after: true});
+      this.#dropOldest(KEEP.TAIL);
+    }
+    this.window.dropNewest(KEEP.MOST - KEEP.TAIL);
+  }
+
+  // --- Messages of ours ---
+
+  /** The server has it: it becomes a message, unless that came before. */
+  confirm(ref, {id, seq, timestamp}) {
+    const entry = this.pendingMessages.take(ref);
+    if (!entry || !this.#belongs(id)) return;
+    // `ref` stays as the row's name, so that the row on the screen is the same one, at peace.
+    const {content, replyTo} = entry;
+    this.live.put({type: "message", id, seq, timestamp, ...this.author, own: true, content, replyTo, ref});
+  }
+
+  // --- Comings and goings ---
+
+  joined(name) {
+    this.#membershipNotices.joined(name, Math.max(this.newest, this.#start));
+  }
+
+  left(name) {
+    this.#membershipNotices.left(name, Math.max(this.newest, this.#start));
+  }
+
+  // --- Keeping it small ---
+
+  /**
+   * Let messages go when there are too many. History brings them back.
+   * @param {boolean} following the reader is at the newest message and will not miss the oldest
+   */
+  trim(following) {
+    if (following || this.window) {
+      if (this.live.length > KEEP.FOLLOWING) this.#dropOldest(KEEP.AFTER_TRIM);
+    } else if (this.live.length > KEEP.MOST) {
+      this.#letNewestGo();
+    }
+  }
+
+  #dropOldest(keep) {
+    this.live.dropOldest(keep);
+    this.#membershipNotices.forgetBefore(this.live.oldest);
+  }
+
+  /** The log is of another life: start over. What is on its way stays. */
+  reset() {
+    this.live = new MessageWindow();
+    this.window = null;
+    this.optimistic.clear();
+    this.#membershipNotices.clear();
+    this.pendingMessages.unclaim();
+  }
+}

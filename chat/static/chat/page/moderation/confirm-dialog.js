@@ -1,0 +1,69 @@
+import {make} from "../shell/dom.js";
+import {LENGTHS} from "../shell/room-words.js";
+
+/** The dialog that asks before something is done that others feel. */
+export class ConfirmDialog {
+  #dialog;
+  #parts;
+  #answer = () => {};
+  #offered = null;
+
+  /** @param {{decide: HTMLDialogElement} & Record<string, HTMLElement>} parts of the dialog, by their names in the page */
+  constructor({decide, ...parts}) {
+    this.#dialog = decide;
+    this.#parts = parts;
+    const options = LENGTHS.map(([seconds, words]) => make("option", {value: seconds ?? ""}, words));
+    parts.decideLong.replaceChildren(...options);
+    parts.decideForm.addEventListener("submit", () => this.#settle(this.#given));
+    parts.decideCancel.addEventListener("click", () => decide.close());
+    decide.addEventListener("close", () => this.#settle(null));
+  }
+
+  /**
+   * @param {object} question
+   * @param {boolean} [question.length] for how long is asked too
+   * @param {boolean} [question.reason] why is asked too
+   * @param {Promise<string | null>} [question.address] the words of a box to tick, once they are known; null: there is
+   *   nothing to tick
+   * @returns {Promise<{reason: string, seconds?: number, address?: boolean} | null>} null: rather not
+   */
+  ask({title, hint, confirm, length = false, reason = false, address = null}) {
+    const {decideTitle, decideHint, decideDo, decideLongBox, decideLong, decideReasonBox, decideReason} = this.#parts;
+    decideTitle.textContent = title;
+    decideHint.textContent = hint;
+    decideDo.textContent = confirm;
+    decideLongBox.hidden = !length;
+    decideReasonBox.hidden = !reason;
+    decideReason.value = "";
+    decideLong.selectedIndex = 0;
+    this.#offer(address);
+    this.#dialog.showModal();
+    return new Promise((resolve) => (this.#answer = resolve));
+  }
+
+  /** The dialog does not wait for the words: the box comes when they do, if the same question is still open. */
+  async #offer(address) {
+    const {decideAddressBox, decideAddress, decideAddressWords} = this.#parts;
+    decideAddressBox.hidden = true;
+    decideAddress.checked = false;
+    this.#offered = address;
+    const words = await address;
+    if (!words || this.#offered !== address) return;
+    decideAddressWords.textContent = words;
+    decideAddressBox.hidden = false;
+  }
+
+  get #given() {
+    const {decideLong, decideReason, decideAddress} = this.#parts;
+    return {
+      reason: decideReason.value.trim(),
+      seconds: decideLong.value ? Number(decideLong.value) : undefined,
+      address: decideAddress.checked || undefined,
+    };
+  }
+
+  #settle(answer) {
+    this.#answer(answer);
+    this.#answer = () => {};
+  }
+}

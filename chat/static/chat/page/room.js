@@ -1,0 +1,391 @@
+/** The room's page: a ChatClient and a Timeline, the views that show them, and what connects them. */
+
+import {MessageActions} from "./log/message-actions.js";
+import {Notifications} from "./log/notifications.js";
+import {ChatClient} from "../client/client.js";
+import {People} from "./people/people.js";
+import {Composer} from "./composer/composer.js";
+import {copyAsSaid} from "./log/copying.js";
+import {elements, onFrame, write} from "./shell/dom.js";
+import {DraftSync} from "./composer/drafting.js";
+import {Entrance} from "./entrance/entrance.js";
+import {SessionEnd} from "./entrance/session-end.js";
+import {RowFocus} from "./log/row-focus.js";
+import {turn} from "./log/folded.js";
+import {ModerationTools} from "./moderation/moderation.js";
+import {HistoryPages} from "./log/history.js";
+import {ComposerMode} from "./composer/composer-mode.js";
+import {Navigation} from "./log/navigation.js";
+import {BrowserData} from "./entrance/browser-data.js";
+import {fitAboveKeyboard, keepDialogs, onSlash} from "./shell/keyboard.js";
+import {LogEdges} from "./log/log-edges.js";
+import {LogView} from "./log/log-view.js";
+import {Quotes} from "./log/quotes.js";
+import {ReadPosition} from "./log/reading.js";
+import {rowsOf} from "./log/rows.js";
+import {MessageSender} from "./log/message-sender.js";
+import {SearchPanel} from "./search/search-panel.js";
+import {Search} from "./search/search.js";
+import {openStore} from "../client/store.js";
+import {Timeline} from "./log/timeline.js";
+import {Toolbar} from "./log/toolbar.js";
+import {errorWords, words} from "./shell/words.js";
+
+const $ = (id) => document.getElementById(id);
+const config = JSON.parse($("chat-config").textContent);
+const {room, username, you, path, lasting, page} = config;
+
+// --- What is known ---
+
+let {epoch} = page; // which life of the room the ids are of
+const store = openStore({owner: you, room});
+const client = new ChatClient(socketUrl(), {you, store});
+const browserData = new BrowserData({you});
+const timeline = new Timeline(username, you);
+const quotes = new Quotes({client, room, timeline, onChange: () => drawLog()});
+const search = new Search({client, room, onChange: () => searchPanel.draw()});
+const actions = new MessageActions({client, room, timeline, onChange: () => drawLog(), onRefused: takeBack});
+const history = new HistoryPages({
+  client,
+  room,
+  timeline,
+  begun: true, // what the page brought
+  onChange() {
+    notifications.hush(); // what was said before is no news
+    drawLog();
+  },
+});
+
+// --- What is shown ---
+
+const notifications = new Notifications({log: $("log"), announcement: $("announcement"), toast: $("toast")});
+
+const log = new LogView({
+  pane: $("log"),
+  list: $("rows"),
+  onFollow(following) {
+    if (following) notifications.atEnd();
+    drawLog();
+  },
+});
+
+const messageSender = new MessageSender({client, room, timeline, notifications, onChange: () => drawLog()});
+
+const readPosition = new ReadPosition({
+  read: page.read || null, // 0: was never here
+  timeline,
+  log,
+  notifications,
+  tell: (seq) => lasting && client.read(room, seq),
+});
+
+const navigation = new Navigation({history, timeline, log, notifications, draw: () => drawNow()});
+
+const ends = elements("older", "olderFailed", "newer", "newerBox", "newerFailed", "empty");
+const pills = elements("jump", "jumpCount", "firstNew", "firstNewCount");
+const edges = new LogEdges({
+  log,
+  elements: {pane: $("log"), ...ends, ...pills},
+  on: {
+    older: () => (history.begun ? history.older() : history.begin()),
+    newer: () => history.newer(),
+    firstNew: () => navigation.toFirstAfter(readPosition.line),
+    jump() {
+      navigation.toLive();
+      composer.focus();
+    },
+  },
+});
+
+const rowFocus = new RowFocus({list: $("rows"), onLeave: () => composer.focus(), onTop: () => history.older()});
+
+const toolbar = new Toolbar({
+  list: $("rows"),
+  rowOf: (node) => log.rowOf(node),
+  context: () => ({lasting, moderates: moderationTools.moderates}),
+  on: {
+    reply: (message) => mode.reply(message),
+    edit: (message) => mode.edit(message),
+    remove: (message) => actions.remove(message),
+    report: (message) => moderationTools.report(message),
+    react: (message, emoji, on) => actions.react(message, emoji, on),
+  },
+});
+
+const composer = new Composer({
+  form: $("composer"),
+  field: $("composer-text"),
+  count: $("composer-count"),
+  button: $("composer-send"),
+  hint: $("composer-hint"),
+  on: {
+    send,
+    changed: () => draftSync.changed(),
+    typing: () => mode.kind !== "edit" && client.typing(room),
+    up: editLast,
+    escape: () => mode.end(),
+  },
+});
+
+const mode = new ComposerMode({
+  composer,
+  ...elements("intentBox", "intentLabel", "intentText", "intentCancel", "sendWord"),
+  onChange() {
+    draftSync.changed();
+    drawLog();
+  },
+});
+
+const draftSync = new DraftSync({
+  drafts: browserData.drafts,
+  room,
+  mode,
+  find: quotes.of,
+  epoch: () => epoch,
+  tell: () => notifications.tell(words.draftIsNew),
+});
+
+const moderationTools = new ModerationTools({
+  client,
+  config,
+  composer,
+  me: () => timeline.me,
+  tell: (sentence) => notifications.tell(sentence),
+  titled: (title) => notifications.rename(title),
+  onChange() {
+    people.draw();
+    drawLog();
+  },
+});
+
+const searchPanel = new SearchPanel({
+  search,
+  elements: elements(
+    ...["search", "searchToggle", "searchClose", "searchForm"],
+    ...["searchText", "searchStatus", "searchResults", "searchMore"],
+  ),
+  onChoose(id) {
+    searchPanel.stepAside();
+    navigation.to(id);
+  },
+});
+
+const people = new People({
+  client,
+  timeline,
+  elements: {
+    ...elements("people", "peopleList", "peopleToggle", "peopleClose", "typing"),
+    counts: document.querySelectorAll("[data-people-count]"),
+  },
+  actions: () => moderationTools.actions,
+  act: (act, name) => moderationTools.act(act, name),
+  onChange: () => drawLog(),
+});
+
+const entrance = new Entrance({
+  client,
+  room,
+  page,
+  elements: elements(
+    ...["connection", "connectionSaid", "connectionShown", "connectionTry"],
+    ...["rename", "renameReason"],
+  ),
+});
+
+const sessionEnd = new SessionEnd({client, config, entrance, moderationTools, left: () => people.forget(), conceal, forget: endSignIn});
+browserData.watch(() => sessionEnd.doubt());
+
+const drawLog = onFrame(drawNow);
+/** Keys of long messages that the reader unfolded. */
+const unfolded = new Set();
+
+function drawNow() {
+  const marked = mode.message?.id ?? null;
+  const rows = rowsOf(timeline, {quoteOf: quotes.of, line: readPosition.line, marked});
+  log.draw(rows, {live: timeline.window === null, me: timeline.me, lasting, unfolded});
+  $("log").ariaBusy = String(history.loading === "around");
+  toolbar.refresh();
+  rowFocus.refresh();
+  draftSync.settle();
+  readPosition.see();
+  lookAround();
+}
+
+/** What depends on the reader's place. */
+function lookAround() {
+  log.keepPlace(() => edges.draw({timeline, history, notifications, line: readPosition.line}));
+  if (!entrance.entered) return;
+  navigation.extend();
+  quotes.fetch();
+}
+
+// --- Saying something ---
+
+function send(text) {
+  const {kind, message} = mode.take();
+  draftSync.save(); // not to be sent again after a crash
+  if (kind === "edit") {
+    actions.edit(message, text);
+    return;
+  }
+  readPosition.answered();
+  messageSender.say(text, message?.id);
+  navigation.toLive();
+}
+
+function editLast() {
+  const last = lasting ? timeline.lastOwn : undefined;
+  if (!last) return;
+  mode.edit(last);
+  log.nodeOf(last.id)?.scrollIntoView({block: "nearest"});
+}
+
+/** The server refused a change: its reason is told, and a text is not lost. */
+function takeBack({kind, message, content, reason}) {
+  notifications.tell(reason);
+  if (kind === "edit" && !draftSync.ended && composer.text === "" && mode.kind === "say") mode.edit(message, content);
+}
+
+const PRESSED = {
+  more: (node) => toolbar.toggle(node),
+  jump: (node, {to}) => navigation.to(Number(to)),
+  unfold(node, _, button) {
+    const {key} = log.rowOf(node);
+    if (turn(node, button)) unfolded.add(key);
+    else unfolded.delete(key);
+  },
+  react(node, {emoji}, button) {
+    actions.react(log.rowOf(node).message, emoji, button.ariaPressed !== "true");
+  },
+  retry(node, {ref}) {
+    messageSender.retry(ref);
+    composer.focus(); // the button that had the focus is going
+  },
+  reword(node, {ref}) {
+    const refused = messageSender.discard(ref);
+    composer.text = [refused.content, composer.text].filter(Boolean).join("\n");
+    composer.focus();
+  },
+  discard(node, {ref}) {
+    messageSender.discard(ref);
+    composer.focus();
+  },
+};
+
+$("rows").addEventListener("click", ({target}) => {
+  const button = target.closest("[data-act]");
+  const act = PRESSED[button?.dataset.act];
+  act?.(button.closest(".rows > li"), button.dataset, button);
+});
+
+// --- Hearing something ---
+
+for (const type of ["message", "edit", "delete", "react"]) {
+  client.addEventListener(type, ({detail}) => heard(detail));
+}
+
+function heard(frame) {
+  const fresh = timeline.heard(frame);
+  for (const part of [history, quotes, search]) part.heard(frame);
+  if (fresh) came(frame);
+  if (frame.type === "delete" || frame.deleted) {
+    notifications.gone(frame.id);
+    draftSync.forget(frame.id);
+  }
+  drawLog();
+}
+
+function came({id, username: author, own, deleted}) {
+  if (!own && !deleted) notifications.came({id, following: log.following});
+  timeline.trim(log.following);
+  people.spoke(author);
+}
+
+// --- Looking and looking away ---
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    readPosition.lookAway();
+    client.tellNow(); // it may never be looked at again
+  } else notifications.looked();
+  drawLog();
+});
+
+// The first is before the next page is asked for, which may show how much is unread; not all browsers have it.
+for (const type of ["beforeunload", "pagehide"]) window.addEventListener(type, () => client.tellNow());
+
+client.addEventListener("read", ({detail}) => {
+  readPosition.readElsewhere(detail.seq);
+  drawLog();
+});
+
+$("log").addEventListener("scroll", onFrame(lookAround), {passive: true});
+
+// --- The connection ---
+
+client.addEventListener("state", ({detail}) => {
+  $("log").dataset.connected = detail.state === "open";
+});
+
+client.addEventListener("welcome", ({detail}) => {
+  timeline.me = detail.username; // an account may have been renamed meanwhile
+  write($("my-name"), detail.username);
+  $("my-name").parentElement.title = detail.username;
+  timeline.startAt(detail.seq);
+  epoch = detail.epoch;
+  if (detail.read) readPosition.readElsewhere(detail.read);
+  history.begin();
+  search.again();
+  people.draw();
+  drawLog();
+});
+
+client.addEventListener("reset", () => {
+  forget();
+  navigation.toLive();
+  history.begin();
+});
+
+/** The log is of another life, or not for these eyes any more. */
+function forget() {
+  for (const part of [quotes, readPosition, search, history]) part.reset();
+  draftSync.forget(mode.message?.id);
+}
+
+/** Nothing of what the reader wrote stays in this browser. */
+function endSignIn() {
+  client.forget();
+  draftSync.end();
+  messageSender.forget();
+}
+
+/** The reader may not see the room any more. Who comes back starts over. */
+function conceal() {
+  document.querySelector(".room").dataset.concealed = "";
+  searchPanel.stepAside();
+  forget();
+  drawNow();
+}
+
+client.addEventListener("error", ({detail}) => {
+  if (detail.command === undefined) notifications.tell(errorWords(detail)); // the others have somebody who tells
+});
+
+function socketUrl() {
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  return `${scheme}//${location.host}${path}`;
+}
+
+// --- The beginning: what the page brought is there before the socket is ---
+
+timeline.latest({messages: client.marked(page.messages), more: page.more});
+notifications.hush();
+draftSync.restore();
+drawNow();
+entrance.enter();
+messageSender.restore();
+fitAboveKeyboard();
+keepDialogs();
+copyAsSaid($("rows"));
+onSlash(() => searchPanel.open());
+if (matchMedia("(pointer: fine)").matches) composer.focus();

@@ -1,9 +1,0 @@
-/** On pages without a chat: what the browser keeps of others than the page's person is removed. */
-
-import {Keeping} from "./keeping.js";
-import {openStore} from "./store.js";
-
-const {you} = document.querySelector("script[data-you]").dataset;
-// A page that one goes back to may come from the browser's cache, and be of somebody who is gone.
-const [{type}] = performance.getEntriesByType("navigation");
-if (type !== "back_forward") new Keeping({you, store: openStore({owner: you})});

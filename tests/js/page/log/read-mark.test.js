@@ -1,0 +1,46 @@
+/** What was read, and where the line "new" stands. */
+
+import assert from "node:assert/strict";
+import {test} from "node:test";
+
+import {ReadMark} from "../../../../chat/static/chat/page/log/read-mark.js";
+
+test("The line stands where this person had read, and stays while they read on.", () => {
+  const mark = new ReadMark(40);
+  assert.equal(mark.line, 40);
+  assert.deepEqual([mark.saw(50), mark.saw(50), mark.saw(45)], [true, false, false]);
+  assert.deepEqual([mark.line, mark.read], [40, 50]);
+});
+
+test("Who looks away finds the line after what they had seen.", () => {
+  const mark = new ReadMark(40);
+  mark.saw(50);
+  mark.lookedAway();
+  assert.equal(mark.line, 50);
+});
+
+test("Who never was here has no line; what comes while they look away is new.", () => {
+  const mark = new ReadMark(null);
+  assert.equal(mark.line, null);
+  mark.lookedAway();
+  assert.equal(mark.line, 0);
+});
+
+test("What is read elsewhere is read here; the line moves only where nobody looks.", () => {
+  const mark = new ReadMark(40);
+  mark.readElsewhere(45, {away: false});
+  assert.deepEqual([mark.line, mark.read], [40, 45]);
+  mark.readElsewhere(50, {away: true});
+  assert.deepEqual([mark.line, mark.read], [50, 50]);
+  mark.readElsewhere(30, {away: true});
+  assert.equal(mark.line, 50);
+});
+
+test("Who answers has read; another life of the log is all unread.", () => {
+  const mark = new ReadMark(40);
+  mark.clearLine();
+  assert.equal(mark.line, null);
+  mark.saw(60);
+  mark.reset();
+  assert.deepEqual([mark.read, mark.line, mark.saw(2)], [null, null, true]);
+});
