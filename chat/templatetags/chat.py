@@ -4,7 +4,11 @@ from typing import Any
 
 from django import template
 from django.http import HttpRequest
+from django.templatetags.static import static
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
+from chat.views.modules import imported_by
 from chat.views.visitor import identity_of
 
 register = template.Library()
@@ -18,3 +22,10 @@ def chat_you(context: dict[str, Any]) -> str | None:
         return None
     identity = identity_of(request)
     return identity.public if identity else ""
+
+
+@register.simple_tag
+def chat_module_preloads(script: str) -> SafeString:
+    """Preload links for all modules that a script imports: ``{% chat_module_preloads "chat/page/room.js" %}``."""
+    links = ((static(module),) for module in imported_by(script))
+    return format_html_join("\n  ", '<link rel="modulepreload" href="{}">', links)
