@@ -1,8 +1,8 @@
 """Classes of characters, each the inside of a regular expression's ``[...]``.
 
 The classes are written down, of Unicode 17, and not asked of Python: a text that one server takes must not be
-refused by another whose Python knows an older Unicode. chat/static/chat/client/text.js has those of texts as JavaScript,
-and tests/support/texts.json holds the two equal.
+refused by another whose Python knows an older Unicode. chat/static/chat/client/text.js has those of texts as
+JavaScript, and tests/support/texts.json holds the two equal.
 """
 
 SPACES = "\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"

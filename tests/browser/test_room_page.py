@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -84,6 +85,22 @@ async def test_the_messages_are_there_before_the_socket(start: Start, visit: Vis
     assert said[0]["since"] > 0
     assert said[0]["epoch"]
     assert "history" not in [command["type"] for command in said]
+
+
+async def test_it_preloads_the_modules_that_it_loads(start: Start, visit: Visit) -> None:
+    """Each module that the script imports has its link, so that all come at once; no link is for another file."""
+    server = start("daphne")
+    page = await visit(server, "Ann", "preloads")
+    links = set(await page.eval_on_selector_all("link[rel=modulepreload]", "all => all.map(({href}) => href)"))
+    entry = await page.eval_on_selector("script[type=module]", "({src}) => src")
+    html = await (await page.request.get(page.url)).text()
+    without = re.sub(r'<link rel="modulepreload"[^>]*>', "", html)
+    await page.route(page.url, lambda route: route.fulfill(body=without, content_type="text/html"))
+    loaded: set[str] = set()
+    page.on("request", lambda request: loaded.add(request.url) if request.resource_type == "script" else None)
+    await page.reload()
+    await connected(page)
+    assert loaded == links | {entry}
 
 
 async def test_what_was_written_offline_survives_a_reload(start: Start, visit: Visit) -> None:

@@ -9,7 +9,7 @@ import {LIMIT} from "../../../chat/static/chat/client/protocol.js";
 import {isBlank, mended} from "../../../chat/static/chat/client/text.js";
 import {joined} from "../support/helpers.js";
 
-const cases = JSON.parse(readFileSync(new URL("../../texts.json", import.meta.url), "utf8"));
+const cases = JSON.parse(readFileSync(new URL("../../support/texts.json", import.meta.url), "utf8"));
 
 test("What can't be seen is dropped, converted or closed, once and for all.", () => {
   for (const [text, right] of cases.mended) {

@@ -282,7 +282,9 @@ def _references(node: Any) -> Iterator[str]:
 
 def constants(name: str) -> dict[str, int | str]:
     """An exported object of numbers and strings in protocol.js."""
-    found = re.search(rf"export const {name} = \{{(.*?)\}}", text("chat/static/chat/client/protocol.js"), re.DOTALL)
+    found = re.search(
+        rf"export const {name} = \{{(.*?)\}}", text("chat/static/chat/client/protocol.js"), re.DOTALL
+    )
     assert found, name
     pairs = re.findall(r"(\w+): (\d+|\"[^\"]*\")", found[1])
     return {key: msgspec.json.decode(value) for key, value in pairs}
@@ -307,7 +309,9 @@ def characters(ranges: str) -> set[str]:
 @pytest.mark.parametrize("name", ["UNSPACED", "SYMBOLS"])
 def test_the_page_cuts_texts_where_the_server_does(name: str) -> None:
     """chat/static/chat/page/search/folding.js has the ranges of chat/log/words.py."""
-    found = re.search(rf"export const {name} = String\.raw`(.*?)`", text("chat/static/chat/page/search/folding.js"))
+    found = re.search(
+        rf"export const {name} = String\.raw`(.*?)`", text("chat/static/chat/page/search/folding.js")
+    )
     assert found
     assert characters(found[1]) == characters(getattr(words, name))
 

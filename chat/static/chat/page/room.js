@@ -159,7 +159,7 @@ const moderationTools = new ModerationTools({
 });
 
 const searchPanel = new SearchPanel({
-  search,
+  model: search,
   elements: elements(
     ...["search", "searchToggle", "searchClose", "searchForm"],
     ...["searchText", "searchStatus", "searchResults", "searchMore"],

@@ -156,7 +156,7 @@ for (const [text, query, expected] of [
   });
 }
 
-const cases = JSON.parse(readFileSync(new URL("../../../words.json", import.meta.url)));
+const cases = JSON.parse(readFileSync(new URL("../../../support/words.json", import.meta.url)));
 
 for (const [text, query, expected] of cases.found) {
   test(`${JSON.stringify(query)} is marked in ${JSON.stringify(text)} as the server finds it`, () => {

@@ -15,7 +15,7 @@ const PLAIN = /^[\0-\x7f]*$/;
 
 /** The search in the room: a field, and what was found as a list from which one goes to the message. */
 export class SearchPanel {
-  #search;
+  #model;
   #elements;
   #sheet;
   #onChoose;
@@ -23,14 +23,14 @@ export class SearchPanel {
 
   /**
    * @param {object} options
-   * @param {import("./search.js").Search} options.searching
+   * @param {import("./search.js").Search} options.model
    * @param {object} options.elements search (the panel), searchToggle, searchClose, searchForm, searchText,
    *   searchStatus, searchResults, searchMore
    * @param {(id: number) => void} options.onChoose
    */
-  constructor({search, elements, onChoose}) {
+  constructor({model, elements, onChoose}) {
     const {search, searchToggle, searchClose, searchForm, searchText, searchResults, searchMore} = elements;
-    this.#search = search;
+    this.#model = model;
     this.#elements = elements;
     this.#onChoose = onChoose;
     const modest = false; // who goes to what was found goes on to the next
@@ -42,7 +42,7 @@ export class SearchPanel {
     searchText.addEventListener("input", () => this.#wait());
     searchResults.addEventListener("click", ({target}) => this.#chosen(target.closest("button")));
     search.addEventListener("keydown", (event) => this.#key(event));
-    searchMore.addEventListener("click", () => search.next());
+    searchMore.addEventListener("click", () => model.next());
   }
 
   open() {
@@ -57,7 +57,7 @@ export class SearchPanel {
   }
 
   draw() {
-    const {results, query, more} = this.#search;
+    const {results, query, more} = this.#model;
     const {searchResults: list, searchStatus: status} = this.#elements;
     const place = list.contains(document.activeElement) ? document.activeElement.dataset.id : null;
     list.replaceChildren(...results.map((message) => result(message, query)));
@@ -73,7 +73,7 @@ export class SearchPanel {
   }
 
   #status() {
-    const {error, loading, answered, results, more, indexing} = this.#search;
+    const {error, loading, answered, results, more, indexing} = this.#model;
     if (error) return error.code === "disconnected" ? words.noConnection : errorWords(error);
     if (loading) return words.searching;
     if (!answered) return "";
@@ -90,7 +90,7 @@ export class SearchPanel {
 
   #ask() {
     clearTimeout(this.#typed);
-    this.#search.ask(this.#elements.searchText.value);
+    this.#model.ask(this.#elements.searchText.value);
   }
 
   #chosen(button) {
