@@ -1,0 +1,48 @@
+"""The methods and form tokens of the chat's pages, in any project."""
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from chat.limits import newcomers
+
+
+@pytest.fixture(autouse=True)
+def _limits(settings: Settings) -> None:
+    settings.CHAT = {**settings.CHAT, "LIMITS": True}
+    newcomers.clear()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "FOO"])
+@pytest.mark.parametrize(
+    ("page", "takes"),
+    [
+        ("/", "GET, HEAD, POST"),
+        ("/invite/x/", "GET, HEAD, POST"),
+        ("/rooms/", "POST"),
+        ("/direct/", "POST"),
+        ("/room/tea/", "GET, HEAD"),
+        ("/whoami", "GET, HEAD"),
+        ("/readyz", "GET, HEAD"),
+    ],
+)
+def test_a_page_knows_its_methods_in_any_project(settings: Settings, method: str, page: str, takes: str) -> None:
+    """Before the token, without a middleware of ours."""
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if not name.startswith("chatsite.")]
+    response = Client(enforce_csrf_checks=True).generic(method, page)
+    assert (response.status_code, response["Allow"]) == (405, takes)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("with_middleware", [True, False])
+def test_a_form_needs_its_token_in_any_project(settings: Settings, with_middleware: bool) -> None:
+    """The page asks for it, whoever else does."""
+    if not with_middleware:
+        settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "csrf" not in name]
+    for page in ("/", "/rooms/", "/direct/", "/invite/x/"):
+        assert Client(enforce_csrf_checks=True).post(page).status_code == 403
+    client = Client(enforce_csrf_checks=True)
+    token = client.get("/").context["csrf_token"]
+    given = {"username": "Alice", "room": "tea", "csrfmiddlewaretoken": str(token)}
+    assert client.post("/", given).status_code == 302
