@@ -1,4 +1,4 @@
-# The site as an image: `docker build --tag chat .`; docs/deployment.md says what a container is told.
+# The site as an image: `docker build --tag chat .`; docs/deployment.md lists a container's settings.
 
 # The tests run on 3.11; 3.12 and 3.13 work too.
 ARG PYTHON=3.11
@@ -7,7 +7,7 @@ FROM python:${PYTHON}-slim AS build
 WORKDIR /srv/chat
 RUN python -m venv .venv
 COPY requirements-production.txt ./
-# Wheels only: nothing is compiled, so no compiler is needed. What pip and the packages' tests need stays behind.
+# Wheels only, so no compiler is needed. The files of pip and of the packages' tests stay behind.
 RUN .venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --only-binary :all: \
         --require-hashes --requirement requirements-production.txt \
     && .venv/bin/python -m pip uninstall --yes setuptools pip \
@@ -16,9 +16,9 @@ COPY manage.py ./
 COPY chat chat
 COPY chatsite chatsite
 COPY templates templates
-# The container's file system may be read-only: what Python compiles is compiled here.
+# The container's file system may be read-only, so Python's bytecode is compiled here.
 RUN .venv/bin/python -m compileall -q chat chatsite
-# Nothing is signed with this key: Django wants one for every command.
+# This key signs nothing: Django needs one for every command.
 RUN SECRET_KEY=of-this-command-alone-and-no-secret .venv/bin/python manage.py collectstatic --noinput --verbosity 0
 
 FROM python:${PYTHON}-slim
@@ -26,7 +26,7 @@ LABEL org.opencontainers.image.title="chat" org.opencontainers.image.licenses="M
 WORKDIR /srv/chat
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin chat
 COPY --from=build /srv/chat ./
-# SQLite's file, and the secret key that is made where none is given: mount a volume here if they are to last.
+# SQLite's file, and a generated secret key if none is given: mount a volume here to keep them.
 RUN install --directory --owner=chat --group=chat .local
 ENV PATH=/srv/chat/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001

@@ -12,7 +12,7 @@ TIMEOUT = 4.0
 """Seconds. The image allows five for the whole check."""
 
 
-def ask(path: str = "/healthz", port: str = "8000") -> str:
+def check(path: str = "/healthz", port: str = "8000") -> str:
     """Request the path. Returns an error, or ""."""
     connection = HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT)
     try:
@@ -33,4 +33,4 @@ def host() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(ask(*sys.argv[1:]) or 0)
+    sys.exit(check(*sys.argv[1:]) or 0)

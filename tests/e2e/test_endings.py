@@ -42,7 +42,7 @@ def rest(connection: socket.socket) -> bytes:
 
 
 def is_taken(server: Server) -> None:
-    """Who came before this is taken, and what they sent is read: they are served in their order."""
+    """Earlier connections are accepted and read first: clients are served in their order."""
     for _ in range(3):
         assert get(server, "/healthz").status == 200
 

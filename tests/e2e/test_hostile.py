@@ -1,4 +1,4 @@
-"""Who means harm, or writes a client badly: bounded in time, memory and log, and nobody else notices."""
+"""Attackers and broken clients: bounded in time, memory and log, and no other client notices."""
 
 import os
 import re
@@ -242,7 +242,7 @@ def test_a_client_does_not_say_where_the_site_is(site: Server) -> None:
 
 
 def refused(server: Server, source: str, count: int, *lines: str) -> int:
-    """Of so many connections one after another, how many are closed without an answer."""
+    """The number of connections, opened one after another, that are closed without an answer."""
     request = head(server, "Connection: close", *lines)
     return sum(not ask(server, request, source) for _ in range(count))
 
@@ -263,7 +263,7 @@ def test_who_connects_too_often_is_refused_and_nobody_else(start: Start) -> None
 
 
 def handshake(server: Server, client: str) -> bytes:
-    """What a proxy's handshake for a client is answered."""
+    """The response to a proxy's handshake for a client."""
     request = head(server, *UPGRADE, KEY, f"X-Forwarded-For: 203.0.113.66, {client}", path="/nowhere")
     with connected(server, "127.0.0.8") as connection:
         connection.sendall(request)
@@ -271,7 +271,7 @@ def handshake(server: Server, client: str) -> bytes:
 
 
 def test_a_proxy_s_clients_are_told_apart(start: Start) -> None:
-    """One that opens too many sockets is told when to come back; the proxy's others, and its pages, go on."""
+    """A client that opens too many sockets is told when to retry; the proxy's other clients, and its pages, go on."""
     server = start("daphne", CHAT_PROXIES="127.0.0.8", **SLOW)
     assert refused(server, "127.0.0.8", 100) == 0
     answers = [handshake(server, "192.0.2.1") for _ in range(60)]

@@ -1,4 +1,4 @@
-"""What only a real server shows: upgrades, refusals, restarts, static files; on Daphne and on a stock uvicorn."""
+"""Behaviour that only a real server shows: upgrades, refusals, restarts, static files; on Daphne and stock uvicorn."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ async def refused_with(server: Server, path: str = "/ws", **headers: str) -> int
 
 
 async def test_two_people_talk(server: Server) -> None:
-    """What one says the other hears, in order, and a message's ack comes before the message."""
+    """Each user gets the other's messages in order, and a message's ack comes before the message."""
     async with over_socket(server.ws, "Alice") as alice, over_socket(server.ws, "Bob") as bob:
         await alice.join("talk")
         await bob.join("talk")
@@ -38,7 +38,7 @@ async def test_two_people_talk(server: Server) -> None:
 
 
 async def test_who_was_cut_off_gets_what_was_missed(server: Server) -> None:
-    """Who comes back with a position gets each missed message once, and nobody saw them leave."""
+    """A client that reconnects with a position gets each missed message once, and was not announced as gone."""
     async with AsyncExitStack() as stack:
         alice = await stack.enter_async_context(over_socket(server.ws, "Alice"))
         bob = await stack.enter_async_context(over_socket(server.ws, "Bob"))

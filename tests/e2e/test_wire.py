@@ -132,7 +132,7 @@ def test_no_frame_is_cut_into(start: Start, tmp_path: Path, tls: bool) -> None:
         assert [int(text.split(b" ")[0]) for text in texts] == list(range(FRAMES))
         assert all(set(text.split(b" ", 1)[1]) <= set(b"x ") for text in texts)
         pongs = [int(frame.data) for frame in reader.frames if frame.opcode is Opcode.PONG]
-        # Who reads slowly gets not every pong, but those that come are in order.
+        # A slow reader does not get every pong, but those that arrive are in order.
         assert pongs == sorted(set(pongs))
         assert pongs[0] == 0
         close = reader.frames[-1]
@@ -140,7 +140,7 @@ def test_no_frame_is_cut_into(start: Start, tmp_path: Path, tls: bool) -> None:
 
 
 def test_a_client_that_sends_ahead_is_held_back(start: Start) -> None:
-    """What a consumer does not take is not taken into memory: TCP holds the sender back."""
+    """Frames that a consumer does not take stay out of memory: TCP slows the sender down."""
     server = start("wired", ARGUMENTS="1 1")
     with peer(server.address, "/deaf") as sender:
         before = server.memory()
@@ -221,7 +221,7 @@ async def test_who_closes_and_reads_no_more_is_gone(start: Start) -> None:
 
 
 def test_pings_do_not_fill_the_memory(start: Start) -> None:
-    """One that pings without end and reads nothing gets no more pongs than fit the connection."""
+    """A client that pings without end and reads nothing gets no more pongs than fit the connection."""
     server = start("wired", ARGUMENTS="1 1")
     with peer(server.address, "/deaf") as pinger:
         before = server.memory()

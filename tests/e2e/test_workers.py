@@ -22,7 +22,7 @@ from chat.protocol import CloseCode, Message
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 CLIENTS = int(os.environ.get("ROLL_CLIENTS", "100"))
-"""Of the test of a roll; the long form has 1,000."""
+"""Clients in the test of a roll; the long form has 1,000."""
 ROLLS = 2
 """One after the other."""
 AT_ONCE = 200
@@ -228,7 +228,7 @@ async def test_a_roll_loses_nothing(site: Site) -> None:
     # On a busy machine somebody may come back late, but not as late as that.
     server = site(CHAT_GRACE="60")
     before = workers(server)
-    # Whoever sends the signal to all processes means the master.
+    # A signal that is sent to all processes is for the master.
     os.kill(before[1], signal.SIGHUP)
     async with roaming(server.address, CLIENTS) as roamers, probing(server.address) as probe:
         await all_speak(roamers)
@@ -256,7 +256,7 @@ async def test_a_roll_loses_nothing(site: Site) -> None:
 
 
 def tell(roamers: list[Roamer]) -> None:
-    """What was measured."""
+    """The measured numbers."""
     away = sorted(seconds for roamer in roamers for seconds in roamer.absences)
     said = sum(len(roamer.acked) for roamer in roamers)
     print(

@@ -50,7 +50,7 @@ def sign_in(client: Client, name: str, password: str = PASSWORD, **fields: str) 
 
 
 def name_of(client: Client) -> str:
-    """Who is signed in, as the pages see it; empty for nobody."""
+    """The signed-in user's name, as the pages see it, or empty."""
     return str(client.get("/nowhere/").context["user"].get_username())
 
 
@@ -200,7 +200,7 @@ def test_the_passwords_must_be_the_same(client: Client) -> None:
 
 
 def test_a_form_shows_no_password(client: Client) -> None:
-    """What comes back with an error has the name in it, and the password nowhere."""
+    """A form with an error keeps the name, and never the password."""
     for response in (sign_up(client, "Al ice"), sign_in(client, "Alice")):
         assert PASSWORD not in response.content.decode()
 
@@ -296,7 +296,7 @@ def test_next_is_kept_from_form_to_form(client: Client) -> None:
 
 
 def test_wrong_name_and_wrong_password_are_told_alike(client: Client, alice: User) -> None:
-    """Who tries names learns nothing; an account that is not active is none."""
+    """A client that tries names learns nothing; an inactive account looks like a missing one."""
     User.objects.create_user("Bob", password=PASSWORD, is_active=False)
     told = {
         str(errors(sign_in(client, *tried)))
@@ -307,7 +307,7 @@ def test_wrong_name_and_wrong_password_are_told_alike(client: Client, alice: Use
 
 
 def test_signing_in_makes_the_session_anew(client: Client, alice: User) -> None:
-    """Who knew the session before does not know it after."""
+    """An attacker who knew the session before does not know it after."""
     session = client.session
     session[GUEST_NAME] = "Mallory"
     session.save()
@@ -384,7 +384,7 @@ def test_a_password_is_not_changed_for_less(client: Client, alice: User, old: st
 
 @pytest.mark.parametrize("path", ["/password/", "/password/changed/"])
 def test_nobody_has_no_password(client: Client, path: str) -> None:
-    """Who isn't signed in is led to it, and back."""
+    """A visitor without a sign-in is redirected to it, and back."""
     assert client.get(path)["Location"] == f"/login/?next={path}"
 
 
@@ -459,7 +459,7 @@ def test_signing_up_is_counted_too(client: Client, settings: Settings) -> None:
 
 
 def test_changing_the_password_is_counted_too(client: Client, alice: User, settings: Settings) -> None:
-    """Who found a browser open does not get to guess."""
+    """A stranger at an open browser can't guess passwords."""
     settings.CHAT = SMALL
     client.force_login(alice)
     assert [change(client, "wrong").status_code for _ in range(4)] == [200, 200, 200, 429]
@@ -496,7 +496,7 @@ def test_the_menu_is_the_account_s(client: Client, alice: User) -> None:
 
 @pytest.mark.parametrize("path", ["/login/", "/sign-up/", "/password/", "/password/changed/", "/nowhere/"])
 def test_headers(client: Client, alice: User, path: str) -> None:
-    """What a page may do, and what may be done with it, is said in its headers; nothing inline needs leave."""
+    """Headers say what a page may do, and how others may embed it; nothing inline is allowed."""
     if path.startswith("/password/"):
         client.force_login(alice)
     response = client.get(path)

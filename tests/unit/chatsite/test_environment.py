@@ -30,7 +30,7 @@ Set = Callable[[str], None]
 
 
 def complaint(read: Callable[[], object]) -> str:
-    """What is said against a bad value, with everything that a traceback would show of it."""
+    """The error for a bad value, with everything that a traceback would show of it."""
     with pytest.raises(ImproperlyConfigured) as caught:
         read()
     assert caught.value.__cause__ is None
@@ -132,7 +132,7 @@ def test_origins_are_read(variable: Set, value: str) -> None:
     ],
 )
 def test_a_bad_origin_is_named(variable: Set, value: str) -> None:
-    """What no browser would send as an Origin could never match, so it stops the start."""
+    """A value that no browser sends as an Origin could never match, so it stops the start."""
     variable(value)
     said = complaint(lambda: origins("X"))
     assert said.startswith("X ")
@@ -273,7 +273,7 @@ def test_a_prefix_is_read(variable: Set, value: str, meant: str) -> None:
 
 @pytest.mark.parametrize("value", ["a b", "a*", "[a]", "a?", "\N{SNOWMAN}", "a" * 41])
 def test_a_bad_prefix_is_named(variable: Set, value: str) -> None:
-    """What Redis would take for a pattern would reach another site's keys."""
+    """A prefix that Redis takes for a pattern would match another site's keys."""
     variable(value)
     assert complaint(lambda: prefix("X", "chat")).startswith("X must be 1-40 letters")
 
@@ -332,7 +332,7 @@ def test_a_secret_key_is_made_once(variable: Set, tmp_path: Path) -> None:
 
 
 def test_processes_that_start_together_have_one_key(variable: Set, tmp_path: Path) -> None:
-    """Whoever is first, all go on with the same key, and nobody reads half of it."""
+    """All processes use the same key, whichever is first, and none reads half of it."""
     variable("")
     ready = threading.Barrier(8)
     keys: list[str] = []
@@ -438,7 +438,7 @@ def test_nobody_waits_for_ever_on_postgresql(
 
 
 def complaint_of_the_settings() -> str:
-    """What importing the settings anew says; the module that the tests run with stays."""
+    """The output of a new import of the settings; the module that the tests run with stays."""
     spec_of = "import runpy; runpy.run_module('chatsite.settings')"
     done = subprocess.run([sys.executable, "-c", spec_of], capture_output=True, text=True, check=False)
     assert done.returncode != 0

@@ -114,7 +114,7 @@ def test_nginx_outwaits_the_servers_pings() -> None:
 
 
 def test_nginx_has_the_servers_bounds() -> None:
-    """What the server refuses nginx refuses before it; idle connections it closes before the server does."""
+    """nginx refuses what the server would refuse, and closes idle connections before the server does."""
     assert "client_max_body_size 1m;" in text("deploy/nginx.conf")
     assert BODY_LIMIT == 1 << 20
     assert seconds("client_header_timeout") <= Deadlines().head
@@ -140,7 +140,7 @@ def test_caddy_has_the_servers_bounds(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_the_files_own_lines() -> None:
-    """What docs/deployment.md has of nginx stands so in the file, but for the nodes' addresses."""
+    """The nginx part of docs/deployment.md is in the file, except for the nodes' addresses."""
     (shown,) = re.findall(r"^```nginx\n(.+?)^```$", text("docs/deployment.md"), re.MULTILINE | re.DOTALL)
     lines = set(text("deploy/nginx.conf").splitlines())
     assert {re.sub(r"10\.0\.0\.\d+", "127.0.0.1", line) for line in shown.splitlines()} <= lines
@@ -203,7 +203,7 @@ def test_files_that_are_mounted_exist() -> None:
 
 
 def test_variables_of_the_site_exist() -> None:
-    """What the files tell the site, it reads."""
+    """The site reads each variable that the files set."""
     told = set(re.findall(r"^      ([A-Z_]+): ", services()["web"], re.MULTILINE))
     assert {"SECRET_KEY", "DATABASE_URL", "REDIS_URL"} <= told
     for name in told | (assigned("deploy/chat.env") - {"SERVE"}):
@@ -226,14 +226,14 @@ def test_variables_of_caddy_are_given() -> None:
 
 @pytest.mark.parametrize("path", ["deploy/compose.env", "deploy/chat.env"])
 def test_no_secret_is_in_the_files(path: str) -> None:
-    """Whoever copies them has to make their own."""
+    """Each operator has to make their own."""
     for name in ("SECRET_KEY", "POSTGRES_PASSWORD"):
         assert name not in assigned(path) or f"\n{name}=\n" in text(path)
     assert "SECRET_KEY" in assigned(path)
 
 
 def test_options_of_serve_exist() -> None:
-    """What the image, compose.yaml and chat.env start, `serve` understands."""
+    """`serve` accepts the commands of the image, compose.yaml and chat.env."""
     parser = load_command_class("chatsite", "serve").create_parser("manage.py", "serve")
     (listed,) = re.findall(r"command: \[serve, (.+)\]", text("deploy/compose.yaml"))
     started = [words.split() for words in re.findall(r"^#?SERVE=(.*)$", text("deploy/chat.env"), re.MULTILINE)]

@@ -1,4 +1,4 @@
-"""Whose turn it is."""
+"""The queue that is fair to addresses."""
 
 import pytest
 

@@ -104,7 +104,7 @@ async def test_with_others_one_after_another_is_let_go(clock: Clock) -> None:
 
 
 async def test_many_are_let_go_faster(clock: Clock) -> None:
-    """Who is still there when the time is over would be cut off."""
+    """A client that is left when the time is over would be cut off."""
     moments = await drained(Server(1_000), 0.5, clock)
     assert moments[-1] - moments[0] == pytest.approx(0.5, abs=0.01)
 

@@ -52,7 +52,7 @@ def renamed(code: CodeType, name: str) -> CodeType:
 
 
 def refusal() -> str:
-    """What importing the server's main module says; it is imported as another one, under the same package."""
+    """The error of an import of the server's main module, under another name in the same package."""
     spec = importlib.util.spec_from_file_location("chatsite.server.again", server.__file__)
     assert spec is not None
     assert spec.loader is not None
@@ -136,7 +136,7 @@ def known_to(bases: list[type]) -> set[str]:
 
 
 def test_every_private_name_that_is_used_is_on_the_list() -> None:
-    """One that no class or module of the site defines is a library's."""
+    """A private name that no class or module of the site defines belongs to a library."""
     used, ours = set(), set()
     for tree in sources():
         for node in ast.walk(tree):

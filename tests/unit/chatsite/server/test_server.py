@@ -35,7 +35,7 @@ def client_frame(text: str, opcode: Opcode = Opcode.TEXT, *, fin: bool = True) -
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 1_000, 65_534, 65_535])
 def test_a_whole_text_frame_is_read_at_once(size: int) -> None:
-    """What an independent client sends is read as it was meant, whatever its length and mask."""
+    """An independent client's frame is read correctly, whatever its length and mask."""
     text = "".join(random.choices("aä€😀 \n", k=size // 4)).encode()[:size].decode(errors="ignore").ljust(0)
     text += "x" * (size - len(text.encode()))
     for _ in range(5):

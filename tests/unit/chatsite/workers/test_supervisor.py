@@ -1,4 +1,4 @@
-"""What the master does when workers come, die, hang and are replaced; with workers that are told what to do."""
+"""The master, when workers start, die, hang and are replaced; with workers that the test controls."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ class Hand:
     def __init__(self, number: int, pid: int, on_end: Callable[[Any], None]) -> None:
         self.number, self.pid, self._on_end = number, pid, on_end
         self.age = 0.0
-        # What it was told, in order.
+        # Commands that it got, in order.
         self.told: list[object] = []
         self.is_over = False
         self._ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -238,7 +238,7 @@ async def test_the_others_go_on_where_nothing_can_be_started(
 
 
 async def test_nobody_at_work_is_not_well(shop: Shop, clock: Clock) -> None:
-    """One that starts is not at work yet."""
+    """A worker that is starting does not serve yet."""
     assert shop.supervisor.is_healthy
     await shop.hands[0].die(age=YOUNG)
     assert shop.supervisor.is_healthy
@@ -311,7 +311,7 @@ async def test_a_second_roll_comes_after_the_first(shop: Shop) -> None:
 
 
 async def test_a_roll_fills_a_seat_that_waits(shop: Shop, clock: Clock) -> None:
-    """Who mended what killed the worker need not wait until it is tried again."""
+    """An operator who fixed the cause of a death need not wait for the next attempt."""
     await shop.hands[0].die()
     shop.supervisor.roll()
     await settled()
@@ -325,7 +325,7 @@ async def test_a_roll_fills_a_seat_that_waits(shop: Shop, clock: Clock) -> None:
 
 
 async def test_one_that_dies_while_its_successor_comes_is_not_replaced_twice(shop: Shop, clock: Clock) -> None:
-    """Of two that come for one seat the later is sent away."""
+    """If two workers start for one slot, the later is ended."""
     shop.supervisor.roll()
     await settled()
     await shop.hands[0].die(age=YOUNG)
@@ -390,7 +390,7 @@ async def test_a_stop_while_a_seat_waits_does_not_wait(shop: Shop) -> None:
 
 
 class Process:
-    """What a worker needs of ``Popen``."""
+    """The parts of ``Popen`` that a worker uses."""
 
     pid = 4_711
     returncode: int | None = None
@@ -452,7 +452,7 @@ async def test_a_worker_is_ready_when_it_says_so(bench: Bench) -> None:
 
 
 async def test_a_worker_that_ends_is_heard_of_once(bench: Bench) -> None:
-    """Who waits for it to be ready hears that it won't be."""
+    """A caller that waits for the worker to be ready learns that it won't be."""
     waiting = asyncio.create_task(bench.worker.is_ready())
     await settled()
     bench.worker.reap()
@@ -501,7 +501,7 @@ async def test_a_worker_may_take_longer_to_start(bench: Bench, clock: Clock) -> 
 
 
 async def test_a_master_that_stood_still_kills_nobody(bench: Bench, clock: Clock) -> None:
-    """What was said meanwhile may come only now, and the worker may have stood still too."""
+    """Heartbeats of the meantime may arrive only now, and the worker may have been stopped too."""
     await bench.say(b"ready\n")
     await clock.skip(100)
     assert bench.process.signals == []
@@ -619,7 +619,7 @@ def test_a_process_without_a_master_is_no_worker() -> None:
 
 
 def test_a_worker_gets_its_sockets_and_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it starts itself inherits neither the sockets nor the role."""
+    """Processes that it starts inherit neither the sockets nor the role."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         far, line = socket.socketpair()
         for each in (listener, line):
@@ -641,7 +641,7 @@ def test_a_worker_gets_its_sockets_and_tells_nobody(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_master_has_no_twisted() -> None:
-    """What serves clients is not where the workers are kept going."""
+    """The process that keeps the workers going has no code that serves clients."""
     code = (
         "import django, sys; django.setup(); import chatsite.management.commands.serve; "
         "sys.exit(any(name in sys.modules for name in ('twisted', 'daphne', 'autobahn')))"

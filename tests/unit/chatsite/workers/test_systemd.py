@@ -1,4 +1,4 @@
-"""What systemd hears, at a socket like its own."""
+"""The notifications to systemd, at a socket like its own."""
 
 import asyncio
 import os
