@@ -271,7 +271,7 @@ def handshake(server: Server, client: str) -> bytes:
 
 
 def test_a_proxy_s_clients_are_told_apart(start: Start) -> None:
-    """A client that opens too many sockets is told when to retry; the proxy's other clients, and its pages, go on."""
+    """A client with too many sockets is told when to retry; the proxy's other clients and pages go on."""
     server = start("daphne", CHAT_PROXIES="127.0.0.8", **SLOW)
     assert refused(server, "127.0.0.8", 100) == 0
     answers = [handshake(server, "192.0.2.1") for _ in range(60)]

@@ -1,4 +1,4 @@
-"""Behaviour that only a real server shows: upgrades, refusals, restarts, static files; on Daphne and stock uvicorn."""
+"""Upgrades, refusals, restarts, static files: things that only a real server shows; on Daphne and uvicorn."""
 
 import asyncio
 import re
