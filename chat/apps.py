@@ -13,20 +13,19 @@ class ChatAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Registers the system checks.
-        from chat import checks  # noqa: F401, PLC0415 importing it before the apps are ready would be too early
-        from chat.auth import names, tries  # noqa: PLC0415 as above
-        from chat.rooms import signals  # noqa: PLC0415 as above
+        # Models can be imported only when the apps are ready. The import of `checks` registers the system checks.
+        from chat import checks, signals  # noqa: F401, PLC0415 as the comment says
+        from chat.auth import password_attempts, usernames  # noqa: PLC0415 as above
 
         signals.connect()
-        names.connect()
-        tries.connect()
+        usernames.connect()
+        password_attempts.connect()
         post_migrate.connect(_fill_names, sender=self, dispatch_uid="chat.names")
         post_migrate.connect(_prepare_search, sender=self, dispatch_uid="chat.search")
 
 
 def _fill_names(using: str, **_: Any) -> None:
-    from chat.auth.names import fill  # noqa: PLC0415 as above
+    from chat.auth.usernames import fill  # noqa: PLC0415 as above
 
     tables = connections[using].introspection.table_names()
     if "chat_accountname" in tables and router.db_for_write(get_user_model()) == using:

@@ -18,7 +18,7 @@ OURS = "chat.layers.ProcessChannelLayer"
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 CORE = "channels_redis.core.RedisChannelLayer"
-BACKEND = "chat.auth.tries.CountedTries"
+BACKEND = "chat.auth.password_attempts.CountedTries"
 MIDDLEWARE = "chat.middleware.SignIns"
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 # The capacity of each in-memory layer where none is set.

@@ -14,7 +14,7 @@ T = TypeVar("T")
 _kept: dict[asyncio.AbstractEventLoop, dict[type, Any]] = {}
 
 
-def of_this_loop(kind: type[T], make: Callable[[], T] | None = None) -> T:
+def current(kind: type[T], make: Callable[[], T] | None = None) -> T:
     """The running loop's one ``kind``. Call it with ``make`` where ``kind()`` is not how one is made."""
     loop = asyncio.get_running_loop()
     if loop not in _kept:
@@ -28,12 +28,12 @@ def of_this_loop(kind: type[T], make: Callable[[], T] | None = None) -> T:
     return found
 
 
-def everywhere(kind: type[T]) -> list[tuple[asyncio.AbstractEventLoop, T]]:
+def all_loops(kind: type[T]) -> list[tuple[asyncio.AbstractEventLoop, T]]:
     """Every living loop's ``kind``: for a thread that looks in from outside (the admin)."""
     return [(loop, mine[kind]) for loop, mine in list(_kept.items()) if kind in mine and not loop.is_closed()]
 
 
-async def close_this_loop() -> None:
+async def close_current() -> None:
     """Close what the running loop keeps, the youngest first. One that fails does not keep the others open."""
     async with AsyncExitStack() as stack:
         for thing in _kept.pop(asyncio.get_running_loop(), {}).values():

@@ -7,7 +7,7 @@ from django.template import TemplateDoesNotExist
 from django.template.loader import render_to_string
 
 from chat.auth import GUEST_NAME, browsers, session_digest
-from chat.auth.tries import Refused, Visit, visiting
+from chat.auth.password_attempts import Refused, Visit, visiting
 
 SHOWN = {2, 4}
 """The hundreds of the statuses whose pages show what a form said. A redirect shows nothing, nor does a page for an

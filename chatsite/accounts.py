@@ -1,6 +1,6 @@
 """Account pages: sign-up, sign-in, change of password. They build on Django's views and forms.
 
-Password attempts are counted where every password is checked (chat.auth.tries). New accounts are counted here.
+Password attempts are counted where a password is checked (chat.auth.password_attempts), sign-ups here.
 """
 
 import re
@@ -23,8 +23,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView
 
 from chat import protocol
-from chat.auth.names import account_named, taken
-from chat.auth.tries import Refused, current, know_account
+from chat.auth.password_attempts import Refused, current, know_account
+from chat.auth.usernames import account_named, taken
 
 OWN_PAGES = ("/login/", "/sign-up/")
 """Pages that ``next`` never leads to: a signed-in user has no use for them."""

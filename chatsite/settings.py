@@ -80,7 +80,7 @@ PASSWORD_HASHERS = [
     "chat.auth.hashers.Scrypt",
 ]
 # The first counts attempts, whichever page takes the password, and authenticates no user.
-AUTHENTICATION_BACKENDS = ["chat.auth.tries.CountedTries", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["chat.auth.password_attempts.CountedTries", "django.contrib.auth.backends.ModelBackend"]
 
 # --- Apps and middlewares ---
 

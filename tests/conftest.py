@@ -156,7 +156,7 @@ async def person(rooms: None) -> AsyncIterator[Enter]:
             return await stack.enter_async_context(context)
 
         yield enter
-    await loops.close_this_loop()
+    await loops.close_current()
 
 
 @pytest.fixture

@@ -6,20 +6,20 @@ The page is made on a worker thread beside the loop that owns the hub, so it ask
 import asyncio
 from typing import Any
 
-from chat.hub import Hub, surveys
+from chat.hub import Hub, cluster_query
 from chat.limits import limited_as
-from chat.loops import everywhere
+from chat.loops import all_loops
 
 GUESTS = "guests"
 
 
 def ask(topic: str, question: Any) -> list[Any]:
     """The answer of every process. Without a running loop of ours there is no other process to ask."""
-    for loop, hub in everywhere(Hub):
+    for loop, hub in all_loops(Hub):
         if loop.is_running() and loop is not asyncio._get_running_loop():  # noqa: SLF001 the documented one raises
             asking = asyncio.run_coroutine_threadsafe(hub.ask_all(topic, question), loop)
-            return asking.result(2 * surveys.PATIENCE)
-    return [surveys.answers[topic](question)]
+            return asking.result(2 * cluster_query.PATIENCE)
+    return [cluster_query.answers[topic](question)]
 
 
 def guests_at(address: str, other_than: str = "") -> int:
@@ -31,9 +31,9 @@ def guests_at(address: str, other_than: str = "") -> int:
 def _guests_here(address: str) -> list[str]:
     """The guests of this process, as ``Identity.person`` has them."""
     key = limited_as(address)
-    sockets = [socket for _, hub in everywhere(Hub) for socket in list(hub.sockets.values())]
+    sockets = [socket for _, hub in all_loops(Hub) for socket in list(hub.sockets.values())]
     guests = [socket for socket in sockets if socket.identity.account is None]
     return [socket.identity.person for socket in guests if limited_as(socket.address) == key]
 
 
-surveys.answers[GUESTS] = _guests_here
+cluster_query.answers[GUESTS] = _guests_here

@@ -1,6 +1,6 @@
 """The view of the live system: who is connected, in which rooms, and how far behind; in every process.
 
-Each process answers for itself (chat.admin.here).
+Each process answers for itself (chat.admin.live).
 """
 
 from collections import defaultdict
@@ -15,11 +15,11 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from chat.admin import cluster, here
-from chat.admin.here import ROWS, Answer, RoomRow, Row
+from chat.admin import cluster, live
+from chat.admin.live import ROWS, Answer, RoomRow, Row
 from chat.hub import Hub
 from chat.limits import Standing
-from chat.loops import everywhere
+from chat.loops import all_loops
 from chat.models import Connection
 
 NEAR = 20
@@ -73,7 +73,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
             raise PermissionDenied
         chosen = set(request.POST.getlist("socket"))
         there = [row for answer in _ask({"ids": sorted(chosen)}) for row in answer.rows]
-        for loop, hub in everywhere(Hub):
+        for loop, hub in all_loops(Hub):
             loop.call_soon_threadsafe(hub.disconnect_everywhere, [row.id for row in there])
         for row in there:
             self.log_change(request, Connection(id=row.id), f"disconnected {row.name!r} at {row.address}")
@@ -86,7 +86,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
 
 def _ask(question: Mapping[str, Any]) -> list[Answer]:
     """The answers of all processes."""
-    return [Answer.of(said) for said in cluster.ask(here.TOPIC, dict(question))]
+    return [Answer.of(said) for said in cluster.ask(live.TOPIC, dict(question))]
 
 
 def _rows(answers: Iterable[Answer]) -> list[dict[str, Any]]:
@@ -116,5 +116,5 @@ def _rooms(answers: Iterable[Answer]) -> list[RoomRow]:
 
 def _nearest(answers: Iterable[Answer]) -> list[Standing]:
     """Who has the least left, of all processes."""
-    nearest = here.strictest(standing for answer in answers for standing in answer.standings)
+    nearest = live.strictest(standing for answer in answers for standing in answer.standings)
     return list(nearest.values())[:NEAR]

@@ -19,7 +19,7 @@ from chat.admin.history import Entry, audit, remember
 from chat.admin.inspection import PRIVATE
 from chat.database import reading
 from chat.log.changes import reactions_on
-from chat.log.upkeep import in_pieces
+from chat.log.maintenance import in_pieces
 
 Row = dict[str, Any]
 

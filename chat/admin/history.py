@@ -11,7 +11,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from chat import auth, models
-from chat.rooms.records import keep
+from chat.actions.audit import keep
 
 
 @dataclass(frozen=True, slots=True)

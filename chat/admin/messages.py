@@ -17,10 +17,10 @@ from chat.admin import exports
 from chat.admin.filters import Calendar, Found, RoomFilter, StateFilter
 from chat.admin.history import Entry, remember, staff
 from chat.admin.inspection import InspectedAdmin, InspectedList
-from chat.log import upkeep
+from chat.log import maintenance
 from chat.log.changes import reactions_on
 from chat.log.search import with_words
-from chat.log.words import asked
+from chat.log.search_words import asked
 
 SHOWN = 120
 """Characters of a message in the list."""
@@ -131,11 +131,11 @@ class MessageAdmin(InspectedAdmin):
     def _set_hidden(self, request: HttpRequest, chosen: QuerySet[models.Message], *, hidden: bool) -> int:
         """Hide or show what is not deleted. How many were not so already."""
         identity, number = auth.account(staff(request)), 0
-        pieces = upkeep.in_pieces(chosen.filter(deleted=None).select_related("room"))
+        pieces = maintenance.in_pieces(chosen.filter(deleted=None).select_related("room"))
         for piece in pieces:
             # The history and the change, or neither.
             with transaction.atomic(using=router.db_for_write(models.Message)):
-                changed = upkeep.hide(piece, author=identity.key, username=identity.name or "", hidden=hidden)
+                changed = maintenance.hide(piece, author=identity.key, username=identity.name or "", hidden=hidden)
                 remember(request, models.Message, list(_entries(changed, "hidden" if hidden else "shown again")))
             number += len(changed)
         return number

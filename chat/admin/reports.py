@@ -22,7 +22,7 @@ from chat.admin.history import Entry, audit, remember, staff
 from chat.admin.inspection import InspectedAdmin
 from chat.admin.messages import SHOWN
 from chat.admin.restrictions import ban_url
-from chat.log import upkeep
+from chat.log import maintenance
 
 SAID = ("pk", "author", "username", "content", "deleted", "hidden", "withdrawn")
 """Fields of the message as it is now, which a report shows as ``said_…``."""
@@ -163,7 +163,7 @@ class ReportAdmin(InspectedAdmin):
         there = models.Message.objects.filter(room=report.room, number=report.number, deleted=None, hidden=False)
         for message in there.select_related("room"):
             identity = auth.account(staff(request))
-            upkeep.hide([message], author=identity.key, username=identity.name or "", hidden=True)
+            maintenance.hide([message], author=identity.key, username=identity.name or "", hidden=True)
             name = f"{message.room.slug} {message.number}"
             remember(request, models.Message, [Entry(message.pk, name, "hidden")])
             by = {"target": message.author, "target_name": message.username}

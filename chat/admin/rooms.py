@@ -23,7 +23,7 @@ from chat.admin.forms import RoomForm
 from chat.admin.history import audit
 from chat.admin.inspection import is_private
 from chat.admin.memberships import MembershipInline, remember_members
-from chat.log import upkeep
+from chat.log import maintenance
 
 Kind = models.Room.Kind
 
@@ -207,12 +207,12 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
     def delete_model(self, request: HttpRequest, obj: models.Room) -> None:
         using = router.db_for_write(models.Room)
         with transaction.atomic(using=using):
-            upkeep.lock(obj.pk, using)
+            maintenance.lock(obj.pk, using)
             super().delete_model(request, obj)
             audit(request, "delete", obj, detail="the room")
 
     def _empty(self, room: models.Room) -> None:
-        for _gone in upkeep.prune(models.Message.objects.filter(room=room)):
+        for _gone in maintenance.prune(models.Message.objects.filter(room=room)):
             pass
 
     # --- Exports ---

@@ -2,7 +2,7 @@
 
 from chat.auth.identity import GUEST_NAME, Identity, Proof, account, guest, identify, in_browser, session_digest
 from chat.auth.origin import OriginCheck, refuse
-from chat.auth.renewal import renewed
+from chat.auth.revalidation import renewed
 
 __all__ = [
     "GUEST_NAME",

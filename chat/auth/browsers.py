@@ -19,7 +19,7 @@ from django.core import signing
 from django.http import HttpResponseBase
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from chat.auth.names import account_named
+from chat.auth.usernames import account_named
 from chat.models import account_key
 
 SALT = "chat.auth.browsers"

@@ -1,4 +1,4 @@
-"""Django's password hashers, of which only so many run at once, and which count tries (chat.auth.tries).
+"""Django's password hashers, bounded in how many run at once; they count attempts (chat.auth.password_attempts).
 
 Hashing is made to cost memory and time, and each request may ask for it. With Django's parameters for Argon2,
 twelve at once took 1.1 GB. So hashes run on CHAT["HASHES"] threads of their own, first come, first served. A
@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 from django.contrib.auth import hashers
 from django.utils.translation import gettext
 
-from chat.auth.tries import Refused, current
+from chat.auth.password_attempts import Refused, current
 from chat.conf import chat_settings
-from chat.limits.seldom import Seldom
+from chat.limits.rare_warning import RareWarning
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Turns:
     """So many at once, on threads of their own; the others wait."""
 
     def __init__(self) -> None:
-        self._seldom = Seldom(logger)
+        self._seldom = RareWarning(logger)
         self._forget()
         # A process that is forked off has none of the threads.
         os.register_at_fork(after_in_child=self._forget)

@@ -9,14 +9,14 @@ from msgspec import UNSET
 from msgspec.structs import asdict
 
 from chat import protocol
-from chat.hub.early import Early
-from chat.hub.ring import Ring
+from chat.access.policy import Policy
+from chat.hub.recent_changes import RecentChanges
+from chat.hub.reorder_buffer import ReorderBuffer
 from chat.hub.sockets import PLAIN, Socket
-from chat.lanes import Batch
 from chat.log import Change, Log, RoomLog, Stretch
-from chat.policy import Policy
+from chat.metrics.counters import counters
 from chat.protocol import Invalid, Message, Ref, Welcome
-from chat.tally import tally
+from chat.transport import Batch
 
 logger = logging.getLogger("chat.hub")
 
@@ -65,7 +65,7 @@ class OpenRoom:
         self.subscribed: bool | None = None
         # Held while the group is joined or left, so that the two never cross.
         self.turn = asyncio.Lock()
-        self._ring = Ring(room.slug, room.seq)
+        self._ring = RecentChanges(room.slug, room.seq)
         self._source = log
         self._loop = asyncio.get_running_loop()
         # Frames that wait for the next tick, and the messages that are deleted with them.
@@ -88,7 +88,7 @@ class OpenRoom:
         self.returned = 0
         self._sure = 0
         # Changes that came before one that is missing.
-        self._early = Early(self.catch_up)
+        self._early = ReorderBuffer(self.catch_up)
         # Does the log have more than was delivered, as far as is known?
         self._more = False
         # Reads from the log what is missing here, and for those who catch up; None while neither does.
@@ -160,7 +160,7 @@ class OpenRoom:
             read=UNSET if read is None else read,
             ref=ref or UNSET,
         )
-        socket.lane.say(protocol.encode(welcome))
+        socket.transport.say(protocol.encode(welcome))
 
     def has(self, socket: Socket) -> bool:
         return socket in self.sockets or socket in self.behind
@@ -177,7 +177,7 @@ class OpenRoom:
         if position > self.position:
             # Another process told it more than came here yet: a page that was read before may be too old for it.
             self._latest_page = None
-        if not socket.lane.full:
+        if not socket.transport.full:
             self.go_on(socket, late=False)
 
     def exit(self, socket: Socket) -> bool:
@@ -202,7 +202,7 @@ class OpenRoom:
         One that comes ``late`` also gets what it may have missed of the kinds of which only the newest counts.
         """
         position = self.behind.get(socket)
-        if position is None or socket.lane.full:
+        if position is None or socket.transport.full:
             return
         if position < self._ring.floor:
             self._feed = self._feed or self._loop.create_task(self._read_for_those_behind())
@@ -229,13 +229,13 @@ class OpenRoom:
         for number, batch in pieces:
             self.behind[socket] = number
             self._tell_again(socket, batch)
-            if socket.lane.full:
+            if socket.transport.full:
                 return False
         return True
 
     def _tell_again(self, socket: Socket, batch: Batch) -> None:
-        socket.lane.write(batch)
-        tally.caught_up += len(batch.texts)
+        socket.transport.write(batch)
+        counters.caught_up += len(batch.texts)
 
     async def _read_for_those_behind(self) -> None:
         """Read from the log what the ring no longer has: once for all who need it, from the furthest behind on."""
@@ -248,11 +248,11 @@ class OpenRoom:
     def _needed(self) -> set[int]:
         """The positions from which somebody needs the log now."""
         floor = self._ring.floor
-        return {at for socket, at in self.behind.items() if at < floor and not socket.lane.full}
+        return {at for socket, at in self.behind.items() if at < floor and not socket.transport.full}
 
     async def _read_once_for_all(self, low: int) -> None:
         room, stretch = self.log, await self._patiently(low)
-        tally.stretches_read += 1
+        counters.stretches_read += 1
         if room is not self.log:
             return
         if stretch.end <= low:
@@ -263,7 +263,7 @@ class OpenRoom:
         changes = stretch.to_the_end()
         pieces: dict[int, list[Piece]] = {}
         for socket, position in list(self.behind.items()):
-            if low <= position < stretch.end and not socket.lane.full:
+            if low <= position < stretch.end and not socket.transport.full:
                 if position not in pieces:
                     pieces[position] = _pieces([change for change in changes if change.seq > position])
                 self._tell(socket, pieces[position])
@@ -314,7 +314,7 @@ class OpenRoom:
                 self._more = False
                 before, room = self.position, self.log
                 stretch = await self._patiently(before)
-                tally.gaps_read += 1
+                counters.gaps_read += 1
                 if self.position == before and self.log is room:
                     self._deliver_read(stretch)
                     self._more |= not stretch.whole
@@ -378,7 +378,7 @@ class OpenRoom:
         """Send a frame to one person's sockets (by their identity's key), except the one with the id ``but``."""
         for socket in [*self.sockets, *self.behind]:
             if socket.identity.key == person and socket.id != but:
-                socket.lane.say(frame)
+                socket.transport.say(frame)
 
     def flush(self) -> None:
         """Write what is ready."""
@@ -391,7 +391,7 @@ class OpenRoom:
             # A copy: a socket whose lane becomes full leaves the set.
             sockets = tuple(self.sockets)
             for socket in sockets:
-                socket.lane.write(batch)
+                socket.transport.write(batch)
             self._count(len(batch.texts), len(sockets))
         for message in self._gone:
             self._ring.forget(message)
@@ -406,9 +406,9 @@ class OpenRoom:
 
     def _count(self, frames: int, sockets: int) -> None:
         """For the metrics: once for all frames and sockets, for a delivery costs less than to time it would."""
-        tally.delivered(frames, sockets)
+        counters.delivered(frames, sockets)
         if kept := protocol.kept_at(self._first_new):
-            tally.delivery_seconds.add(max(0, protocol.now() - kept) / 1_000, self._new * sockets)
+            counters.delivery_seconds.add(max(0, protocol.now() - kept) / 1_000, self._new * sockets)
         self._new, self._first_new = 0, ""
 
 

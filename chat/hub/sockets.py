@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chat.auth import Identity
-from chat.lanes import Lane
 from chat.limits import Allowance
 from chat.protocol import AboutRoom
+from chat.transport import Transport
 
 
 def _nothing() -> None:
@@ -23,7 +23,7 @@ PLAIN = AboutRoom()
 class Socket:
     """One open socket, as others see it."""
 
-    lane: Lane
+    transport: Transport
     # The client's address; "" where the server doesn't tell it (a Unix socket, a test).
     address: str
     identity: Identity = field(default_factory=lambda: Identity(key=f"socket:{secrets.token_hex(8)}"))

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any
 
 from chat.conf import chat_settings
-from chat.limits.seldom import Seldom
+from chat.limits.rare_warning import RareWarning
 
 logger = logging.getLogger("chat.limits")
 
@@ -135,7 +135,7 @@ class Unnamed:
     """Peers that forward for others, as far as their headers tell, and that are not named in PROXIES."""
 
     def __init__(self) -> None:
-        self._seldom = Seldom(logger)
+        self._seldom = RareWarning(logger)
         self._told: set[str] = set()
         # Peers in networks that the internet does not reach. Any other client may send such a header itself, and
         # would escape restrictions of its address by it.
@@ -162,7 +162,7 @@ class Unnamed:
 
 
 unnamed = Unnamed()
-_unreadable = Seldom(logger)
+_unreadable = RareWarning(logger)
 _IN_META = [f"HTTP_{name.decode().upper().replace('-', '_')}" for name in FORWARDING]
 
 

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 from chat.limits import Limits, address_in
 from chat.limits.costs import request_cost
-from chat.loops import of_this_loop
-from chat.tally import Reason, tally
+from chat.loops import current
+from chat.metrics.counters import Reason, counters
 
 Scope: TypeAlias = dict[str, Any]
 Application: TypeAlias = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -26,9 +26,9 @@ class RequestLimit:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         cost = request_cost(scope["method"], cheap=self._cheap(scope))
-        wait = of_this_loop(Limits).request(address_in(scope), cost)
+        wait = current(Limits).request(address_in(scope), cost)
         if wait:
-            tally.connects_refused[Reason.REQUESTS] += 1
+            counters.connects_refused[Reason.REQUESTS] += 1
             await _refuse(send, math.ceil(wait))
         else:
             await self._application(scope, receive, send)

@@ -9,7 +9,7 @@ from django.db.models import F, QuerySet
 
 from chat import models
 from chat.log.changes import Stretch, of_messages, with_reactions
-from chat.log.healing import has_rows_ahead, heal
+from chat.log.repair import has_rows_ahead, heal
 from chat.protocol import ErrorCode, Invalid, Message
 
 PAGE = 131_072

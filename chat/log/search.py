@@ -1,12 +1,12 @@
 """Words in a room's messages: full-text search by the database's own index, newest first.
 
-The tokens of a text are made in Python (chat.log.words) and stand in the message's row. The first one is the
+The tokens of a text are made in Python (chat.log.search_words) and stand in the message's row. The first is the
 room's, so that a search in one room never walks through another's messages. Each database indexes these tokens and
 nothing else: SQLite in an FTS5 table that triggers keep, PostgreSQL in a GIN index.
 
 A row without tokens (``words`` is NULL) is not indexed yet: it was written before there was this index, by a
 process of the version before, or past the log. A trigger removes the tokens of a text that changes, so that the
-index has no words that were edited away. chat.log.indexing gives such rows their tokens.
+index has no words that were edited away. chat.log.search_indexing gives such rows their tokens.
 
 All this is made after each ``migrate``, where it is missing: Django drops a table's triggers when it makes the
 table anew.
@@ -23,7 +23,7 @@ from django.db.models.expressions import RawSQL
 
 from chat import models
 from chat.log.changes import with_reactions
-from chat.log.words import BEGINNING, Query, asked, indexed
+from chat.log.search_words import BEGINNING, Query, asked, indexed
 from chat.protocol import Message
 
 INDEX = "chat_message_search"

@@ -9,9 +9,10 @@ Who is connected lives in the processes that hold the sockets, not in rows that 
 ``Connection`` has no table.
 """
 
+from chat.models.direct_rooms import Closed, Pair, pair_key, pairs_of
 from chat.models.fields import AUTHOR_LENGTH, account_key, author_key
 from chat.models.messages import Message, Reaction, ReadPosition, digest
-from chat.models.pairs import Closed, Pair, pair_key, pairs_of
+from chat.models.moderation import AccountName, AuditEntry, Connection, Report
 from chat.models.rooms import (
     LIVELY,
     MOMENT,
@@ -22,7 +23,6 @@ from chat.models.rooms import (
     new_epoch,
     new_hidden_slug,
 )
-from chat.models.watch import AccountName, AuditEntry, Connection, Report
 
 __all__ = [
     "AUTHOR_LENGTH",

@@ -22,7 +22,7 @@ ASKED = 32
 NUMBERED = frozenset({"room", "room_id", "number", "seq", "changes"})
 WRITTEN = (
     "chat.log writes messages, so that each gets its room's next number and is told to everybody. To say "
-    "something call chat.log.upkeep.post(), to hide or prune chat.log.upkeep.hide() or prune()."
+    "something call chat.log.maintenance.post(), to hide or prune chat.log.maintenance.hide() or prune()."
 )
 """The error for code that writes a row by itself: its number would be in the way of later messages."""
 

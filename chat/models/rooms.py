@@ -26,8 +26,8 @@ MOMENT = 60
 
 NUMBERS = ("seq", "pruned")
 COUNTED = (
-    "can't be set: chat.log counts with every message. To say something call chat.log.upkeep.post(); to mend a "
-    "room that counts wrongly, manage.py chat_check --fix."
+    "can't be set: chat.log counts with every message. To say something call chat.log.maintenance.post(); to mend "
+    "a room that counts wrongly, manage.py chat_check --fix."
 )
 """The error for code that sets a counter."""
 

@@ -19,7 +19,7 @@ import msgspec
 from channels.layers import channel_layers
 
 from chat.presence import scripts
-from chat.presence.people import Entry
+from chat.presence.state import Entry
 
 BEAT = 1.0
 """Seconds between two signs of life of a process, and between two comparisons."""
@@ -37,7 +37,7 @@ logger = logging.getLogger("chat.presence")
 _entry = msgspec.json.Decoder(Entry)
 
 
-class Away(Exception):  # noqa: N818 it names what is the case
+class RegistryUnavailable(Exception):  # noqa: N818 it names what is the case
     """Redis does not answer."""
 
 
@@ -106,10 +106,10 @@ class Registry:
                     logger.warning("there is something in Redis that no process of this site wrote: %s", error)
                 self._told_of_strange = True
 
-    async def restate(self, slug: str, people: Iterable[tuple[str, Entry]]) -> tuple[int, list[str]]:
+    async def resync(self, slug: str, people: Iterable[tuple[str, Entry]]) -> tuple[int, list[str]]:
         """Say who of this process is in the room: exactly these. The version, and the keys that others have."""
         said = [part for key, entry in people for part in (key, msgspec.json.encode(entry))]
-        version, *refused = await self._ask(scripts.RESTATE, self.node, slug, *said)
+        version, *refused = await self._ask(scripts.RESYNC, self.node, slug, *said)
         return version, [_text(key) for key in refused]
 
     # --- Processes ---
@@ -120,7 +120,7 @@ class Registry:
             pulse = await self._beat_twice(rooms)
         except Exception as error:
             self._lost()
-            raise Away from error
+            raise RegistryUnavailable from error
         if self.is_away:
             logger.warning("Redis answers again")
         self.is_away = False
@@ -155,11 +155,11 @@ class Registry:
             found = await pipe.execute(raise_on_error=False)
             if not self._forgot(found):
                 return _raised(found[0]), found[1] if rooms else [], found[2]
-        raise Away
+        raise RegistryUnavailable
 
-    async def bury(self, node: str) -> dict[str, int]:
+    async def evict(self, node: str) -> dict[str, int]:
         """Take the people of a dead process out: in which rooms, and their versions. Empty where another did."""
-        changed = await self._ask(scripts.BURY, node, _ms(DEAD))
+        changed = await self._ask(scripts.EVICT, node, _ms(DEAD))
         return {_text(slug): int(version) for slug, version in _pairs(changed)}
 
     async def stopped(self, node: str, grace: float) -> None:
@@ -173,7 +173,7 @@ class Registry:
                 found = [_text(node) for node in await self._redis.zrange(f"{self._prefix}nodes", 0, -1)]
         except Exception as error:
             self._lost()
-            raise Away from error
+            raise RegistryUnavailable from error
         return [node for node in found if node.startswith(start)]
 
     async def close(self) -> None:
@@ -192,7 +192,7 @@ class Registry:
         # Not everybody waits for theirs.
         answer.add_done_callback(_looked_at)
         if self.is_away:
-            answer.set_exception(Away())
+            answer.set_exception(RegistryUnavailable())
             return answer
         self._waiting.append((script, arguments, answer))
         if self._asking is None:
@@ -218,7 +218,7 @@ class Registry:
         for (_, _, answer), one in zip(together, found, strict=True):
             if not answer.done():
                 if isinstance(one, Exception):
-                    answer.set_exception(Away(repr(one)))
+                    answer.set_exception(RegistryUnavailable(repr(one)))
                 else:
                     answer.set_result(one)
 
@@ -230,7 +230,7 @@ class Registry:
             found: list[Any] = await pipe.execute(raise_on_error=False)
             if not self._forgot(found):
                 return found
-        raise Away
+        raise RegistryUnavailable
 
     async def _digest(self, script: str) -> str:
         if script not in self._digests:
@@ -255,7 +255,7 @@ class Registry:
         while self._waiting:
             _, _, answer = self._waiting.popleft()
             if not answer.done():
-                answer.set_exception(Away())
+                answer.set_exception(RegistryUnavailable())
 
 
 def _looked_at(answer: asyncio.Future[Any]) -> None:

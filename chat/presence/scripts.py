@@ -6,7 +6,7 @@ The keys, all with the prefix that the first argument is:
                      ms more one that had been forgotten, and entered somebody before its next beat
     stopped          set: processes that said goodbye, or are known to have died, and are kept for a grace
     rooms:<node>     set: the rooms in which a process has somebody
-    here:<room>      hash: "<node> <key>" to the entry, a JSON list (chat.presence.people.Entry)
+    here:<room>      hash: "<node> <key>" to the entry, a JSON list (chat.presence.state.Entry)
     holders:<room>   hash: each key, and in how many processes
     versions         hash: how often each room's ``here`` was changed, beginning at the time in microseconds
     counts           sorted set: the rooms by how many people
@@ -106,7 +106,7 @@ return {redis.call('GET', P .. 'life') or '', redis.call('HGET', P .. 'versions'
 """
 """(prefix, room) -> [life, version, [name, entry, name, entry ...]]"""
 
-RESTATE = """
+RESYNC = """
 local node, slug = ARGV[2], ARGV[3]
 local wanted, refused = {}, {}
 for i = 4, #ARGV, 2 do wanted[ARGV[i]] = true end
@@ -138,7 +138,7 @@ return {known, redis.call('GET', P .. 'life'), unpack(dead)}
 """
 """(prefix, node, ms after which one is dead, a random word) -> [1 if it was known, life, the dead ...]"""
 
-BURY = """
+EVICT = """
 local node = ARGV[2]
 local score = redis.call('ZSCORE', P .. 'nodes', node)
 if not score or tonumber(score) > now() - ARGV[3] then return {} end

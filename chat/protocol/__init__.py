@@ -14,7 +14,7 @@ since 1970. docs/protocol.md, its JSON Schema and the AsyncAPI document are gene
 
 import time
 
-from chat.protocol.codes import CloseCode, ErrorCode, Invalid
+from chat.protocol.codec import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, kept_at
 from chat.protocol.commands import (
     AnyCommand,
     Appoint,
@@ -43,27 +43,8 @@ from chat.protocol.commands import (
     ShowToken,
     Typing,
 )
-from chat.protocol.fields import Epoch, Number, Ref, Role, Room, RoomKind, Timestamp
-from chat.protocol.limits import (
-    BIGGEST,
-    CONTENT_LIMIT,
-    EMOJI_LIMIT,
-    EMOJIS_LIMIT,
-    FRAME_LIMIT,
-    HIDDEN,
-    HISTORY_LIMIT,
-    LOBBY,
-    NAME_LIMIT,
-    PUBLIC_PATTERN,
-    QUERY_LIMIT,
-    REACTORS_LIMIT,
-    REASON_LIMIT,
-    ROOM_PATTERN,
-    SLOW_LIMIT,
-    TITLE_LIMIT,
-    VERSION,
-)
-from chat.protocol.outgoing import (
+from chat.protocol.errors import CloseCode, ErrorCode, Invalid
+from chat.protocol.events import (
     AboutRoom,
     Ack,
     AnyOutgoing,
@@ -96,9 +77,28 @@ from chat.protocol.outgoing import (
     UserList,
     Welcome,
 )
-from chat.protocol.reading import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, kept_at
+from chat.protocol.limits import (
+    BIGGEST,
+    CONTENT_LIMIT,
+    EMOJI_LIMIT,
+    EMOJIS_LIMIT,
+    FRAME_LIMIT,
+    HIDDEN,
+    HISTORY_LIMIT,
+    LOBBY,
+    NAME_LIMIT,
+    PUBLIC_PATTERN,
+    QUERY_LIMIT,
+    REACTORS_LIMIT,
+    REASON_LIMIT,
+    ROOM_PATTERN,
+    SLOW_LIMIT,
+    TITLE_LIMIT,
+    VERSION,
+)
 from chat.protocol.slugs import slug_of
 from chat.protocol.text import clean_name, clean_reason, clean_title, is_emoji, name_key, quoted, shown, visible
+from chat.protocol.types import Epoch, Number, Ref, Role, Room, RoomKind, Timestamp
 
 
 def is_hidden(room: str) -> bool:

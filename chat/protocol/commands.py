@@ -4,7 +4,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from chat.protocol.fields import (
+from chat.protocol.limits import LOBBY
+from chat.protocol.types import (
     Content,
     Emoji,
     Epoch,
@@ -22,7 +23,6 @@ from chat.protocol.fields import (
     Username,
     WithAddress,
 )
-from chat.protocol.limits import LOBBY
 
 
 class Command(Struct, tag_field="type", rename="camel", kw_only=True):

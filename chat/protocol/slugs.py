@@ -11,7 +11,7 @@ from hashlib import blake2b
 from chat.protocol.characters import HIDDEN, MARKS, PICTURES
 from chat.protocol.limits import HIDDEN as HIDDEN_ROOM
 from chat.protocol.limits import PUBLIC_PATTERN
-from chat.protocol.mending import mended
+from chat.protocol.sanitize import mended
 from chat.protocol.text import name_key
 
 _LONGEST = 50

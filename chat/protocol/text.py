@@ -1,7 +1,7 @@
 """Rules for text that a schema cannot say: what is visible, what impersonates, what breaks a terminal or a page.
 
 Invisible characters in a message are mended, not refused, for people paste them without knowing: see
-chat/protocol/mending.py.
+chat/protocol/sanitize.py.
 """
 
 import re
@@ -25,7 +25,7 @@ from chat.protocol.characters import (
 )
 from chat.protocol.confusables import SEPARATOR, TABLE
 from chat.protocol.limits import CONTENT_LIMIT, NAME_LIMIT, QUERY_LIMIT, REASON_LIMIT, TITLE_LIMIT
-from chat.protocol.mending import BIDI_CONTROL, FLAG_OF_REGION, is_sound, mended
+from chat.protocol.sanitize import BIDI_CONTROL, FLAG_OF_REGION, is_sound, mended
 
 CONTROL = re.compile(f"[{CONTROLS}{SURROGATES}]")
 _HIDDEN = re.compile(f"[{HIDDEN}]")

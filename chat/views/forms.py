@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from chat import models, protocol
-from chat.auth.names import taken
+from chat.auth.usernames import taken
 
 Kind = models.Room.Kind
 

@@ -157,7 +157,7 @@ class Readiness:
 
 def readiness() -> Readiness:
     """How it is now. A layer that nobody has asked yet is not known."""
-    hubs = [hub for _, hub in loops.everywhere(Hub)]
+    hubs = [hub for _, hub in loops.all_loops(Hub)]
     return Readiness(
         database=_database.answer(),
         layer=_worst([hub.layer for hub in hubs]),

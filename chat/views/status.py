@@ -6,10 +6,10 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 
-from chat import metrics
-from chat.collector import Collector
 from chat.conf import chat_settings
-from chat.loops import of_this_loop
+from chat.loops import current
+from chat.metrics import prometheus
+from chat.metrics.collector import Collector
 from chat.views.methods import takes
 from chat.views.readiness import readiness
 from chat.views.visitor import identity_of
@@ -50,8 +50,8 @@ async def show_metrics(request: HttpRequest) -> HttpResponse:
         raise Http404
     if not constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {token}"):
         return HttpResponse("The token is missing or wrong.\n", status=401, headers={"WWW-Authenticate": "Bearer"})
-    of_this_loop(Collector).collect()
-    return HttpResponse(await to_thread(metrics.exposition), content_type=metrics.CONTENT_TYPE)
+    current(Collector).collect()
+    return HttpResponse(await to_thread(prometheus.exposition), content_type=prometheus.CONTENT_TYPE)
 
 
 @takes("GET", "HEAD")

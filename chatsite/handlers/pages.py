@@ -20,7 +20,7 @@ from django.http import HttpResponse, HttpResponseBase
 from django.urls import set_script_prefix
 
 from chat.limits import address_in
-from chat.loops import of_this_loop
+from chat.loops import current
 from chatsite.handlers.fair_queue import FairQueue, QueueFull
 from chatsite.handlers.responses import respond
 from chatsite.session_cleanup import SessionCleanup
@@ -47,7 +47,7 @@ class PageHandler(ASGIHandler):
         self._queue = FairQueue(THREADS, WAITING)
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        of_this_loop(SessionCleanup)
+        current(SessionCleanup)
         try:
             body = await self.read_body(receive)
         except RequestAborted:

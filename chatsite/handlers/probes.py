@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from chat import views
 from chat.hub import Hub
-from chat.loops import of_this_loop
+from chat.loops import current
 from chatsite.handlers.pages import PageHandler
 
 Scope = dict[str, Any]
@@ -52,7 +52,7 @@ async def _answer(view: Any, request: ASGIRequest) -> HttpResponse | None:
             response = view(request)
         else:
             # The views report on the channel layer, to which the hub may not be connected yet.
-            of_this_loop(Hub).follow()
+            current(Hub).follow()
             # The views wait for the database, which may be away.
             response = await to_thread(view, request)
     except Http404:

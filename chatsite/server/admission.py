@@ -11,8 +11,8 @@ from twisted.internet.protocol import Factory
 
 from chat.conf import chat_settings
 from chat.limits import Limits, is_proxy, limited_as
-from chat.loops import of_this_loop
-from chat.tally import Reason, tally
+from chat.loops import current
+from chat.metrics.counters import Reason, counters
 
 logger = logging.getLogger("chatsite.server")
 
@@ -43,7 +43,7 @@ class AdmissionFactory(Factory):  # type: ignore[misc]  # twisted ships no types
             return None
         if seconds_to_wait(address):
             self._refusals.address_refused(address)
-            tally.connects_refused[Reason.RATE] += 1
+            counters.connects_refused[Reason.RATE] += 1
             return None
         return self._inner.buildProtocol(addr)
 
@@ -60,7 +60,7 @@ def seconds_to_wait(address: str) -> float:
     A trusted proxy is always admitted: ``chatsite.server.http`` limits the clients behind it.
     """
     proxies = chat_settings().PROXIES
-    return 0.0 if proxies and is_proxy(address, proxies) else of_this_loop(Limits).connect(address)
+    return 0.0 if proxies and is_proxy(address, proxies) else current(Limits).connect(address)
 
 
 def is_out_of_files() -> bool:

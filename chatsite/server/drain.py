@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from chat.hub import TICK, Hub
-from chat.loops import of_this_loop
+from chat.loops import current
 from chat.protocol import CloseCode, Reconnect, encode, frame, now
 from chatsite.server.http import ChatHTTPFactory
 from chatsite.server.websocket import CLOSE_TIMEOUT, ChatProtocol
@@ -47,7 +47,7 @@ class Drain:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        of_this_loop(Hub).draining = True
+        current(Hub).draining = True
         first_byte_due = asyncio.get_running_loop().time() + FIRST_BYTE_TIMEOUT
         # Acknowledged changes leave before the close: two ticks of the hub.
         await asyncio.sleep(2 * TICK)

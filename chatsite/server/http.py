@@ -16,8 +16,8 @@ from twisted.web import http
 
 from chat.conf import chat_settings
 from chat.limits import Limits, address_of, is_proxy
-from chat.loops import of_this_loop
-from chat.tally import Reason, tally
+from chat.loops import current
+from chat.metrics.counters import Reason, counters
 from chatsite.server.wire import AFTER_CLOSE_LIMIT, close_now, half_close, unsent
 
 BODY_LIMIT = 1 << 20
@@ -196,7 +196,7 @@ class ChatRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
         upgrade = self.requestHeaders.hasHeader(b"Upgrade")
         wait = self._seconds_to_wait() if upgrade else 0.0
         if wait:
-            tally.connects_refused[Reason.RATE] += 1
+            counters.connects_refused[Reason.RATE] += 1
             self.setHeader(b"Retry-After", str(math.ceil(wait)).encode())
             return self._refuse(429, "Too many connections from your address.")
         if upgrade and not self._is_valid_handshake():
@@ -246,7 +246,7 @@ class ChatRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
             return 0.0
         named = [value.decode("latin-1") for value in self.requestHeaders.getRawHeaders(b"X-Forwarded-For", ())]
         address = address_of(peer, named, proxies)
-        return 0.0 if address == peer else of_this_loop(Limits).connect(address)
+        return 0.0 if address == peer else current(Limits).connect(address)
 
 
 class ChatHTTPFactory(HTTPFactory):  # type: ignore[misc]  # daphne ships no types

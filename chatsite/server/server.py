@@ -14,10 +14,10 @@ from twisted.internet import defer, reactor
 from twisted.internet.error import ReactorNotRunning
 
 from chat.hub import Hub
-from chat.lanes import WIRE
-from chat.loops import close_this_loop, of_this_loop
+from chat.loops import close_current, current
 from chat.presence import Presence
 from chat.protocol import FRAME_LIMIT
+from chat.transport import WIRE
 from chatsite.logs import shortened
 from chatsite.server import internals
 from chatsite.server.admission import AdmissionFactory
@@ -203,15 +203,15 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
 
 
 def _follow_others() -> None:
-    of_this_loop(Hub).follow()
-    of_this_loop(Presence).follow()
+    current(Hub).follow()
+    current(Presence).follow()
 
 
 async def _close_loop() -> None:
     """Close the chat's objects of this loop: pending writes are kept, and other processes learn that we end."""
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT):
-            await close_this_loop()
+            await close_current()
     except Exception:
         # The process ends all the same.
         logger.exception("what belongs to the event loop did not end")

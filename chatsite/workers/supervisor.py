@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from chat.metrics import forget
+from chat.metrics.prometheus import forget
 from chatsite.workers import process, systemd
 from chatsite.workers.process import Worker
 

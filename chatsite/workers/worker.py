@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-from chat.loops import of_this_loop
+from chat.loops import current
 from chat.presence import Presence
 from chatsite.server import ChatServer
 from chatsite.workers.process import ALIVE, DIED, DRAIN_SECONDS, HEARTBEAT, READY, ROLL
@@ -53,4 +53,4 @@ def _carry_out(line: bytes, server: ChatServer) -> None:
         case [command] if command == ROLL:
             server.roll(DRAIN_SECONDS)
         case [command, pid] if command == DIED:
-            of_this_loop(Presence).process_died(int(pid))
+            current(Presence).process_died(int(pid))

@@ -19,7 +19,7 @@ from servers import PATIENCE, Server, Start, free_port, redis
 from torture.engines import plugged
 
 from chat.hub import group_name
-from chat.hub.standstill import LONGEST
+from chat.hub.stall_detector import LONGEST
 from chat.protocol import (
     LOBBY,
     Ack,

@@ -14,11 +14,11 @@ from helpers import PATIENCE
 
 from chat import loops
 from chat.hub import Hub, Socket
-from chat.hub.relay import PEOPLE
-from chat.lanes import PortableLane
+from chat.hub.bus import ALL_HUBS
 from chat.log import Log, RoomLog, Standing, Stretch
 from chat.log.writes import unavailable
 from chat.protocol import AnyOutgoing, decode_outgoing
+from chat.transport import AsgiTransport
 
 TURNS = 300
 """Turns of the loop that most waits of tests need."""
@@ -155,7 +155,7 @@ class Ear:
 def ear_and_socket() -> tuple[Ear, Socket]:
     """A socket as the hub knows it, and who listens at its far end."""
     ear = Ear()
-    return ear, Socket(PortableLane(ear.send), address="192.0.2.1")
+    return ear, Socket(AsgiTransport(ear.send), address="192.0.2.1")
 
 
 class SlowLog(Log):
@@ -227,11 +227,11 @@ class FakeLayer:
 
     async def group_add(self, group: str, channel: str) -> None:
         await self._suffer("add", group)
-        (self.hubs if group == PEOPLE else self.groups[group]).add(channel)
+        (self.hubs if group == ALL_HUBS else self.groups[group]).add(channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
         await self._suffer("discard", group)
-        if group == PEOPLE:
+        if group == ALL_HUBS:
             self.hubs.discard(channel)
             return
         self.groups[group].discard(channel)
@@ -252,7 +252,7 @@ class FakeLayer:
 
     def carry(self, group: str, message: Wire) -> None:
         """Bring a message to the group's members, as another process's copy of it comes too."""
-        for channel in sorted(self.hubs if group == PEOPLE else self.groups.get(group, ())):
+        for channel in sorted(self.hubs if group == ALL_HUBS else self.groups.get(group, ())):
             self.queues[channel].put_nowait(message)
 
     def release_held(self) -> None:
@@ -261,7 +261,7 @@ class FakeLayer:
             self.carry(*self._held.pop())
 
     async def _suffer(self, what: str, group: str) -> None:
-        if group != PEOPLE:
+        if group != ALL_HUBS:
             self.calls.append((what, group))
         await self.open.wait()
         for _ in range(self.random.randint(0, self.slowness)):
@@ -277,7 +277,7 @@ def another_process(kind: type[Log] = Log) -> Hub:
     """The hub of another process on the same layer and the same database, with a log of its own."""
     kept = loops._kept[asyncio.get_running_loop()]
     ours: dict[type, Any] = {each: kept.pop(each) for each in (Log, Hub)}
-    loops.of_this_loop(Log, kind)
+    loops.current(Log, kind)
     other = Hub()
     del kept[Log]
     kept.update(ours)

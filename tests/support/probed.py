@@ -20,7 +20,7 @@ import msgspec
 django.setup()
 
 from chat.hub import Hub  # noqa: E402
-from chat.loops import of_this_loop  # noqa: E402
+from chat.loops import current  # noqa: E402
 from chat.presence import Presence  # noqa: E402
 from chatsite.asgi import application  # noqa: E402
 from chatsite.server import ChatServer  # noqa: E402
@@ -39,7 +39,7 @@ async def probed(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await application(scope, receive, send)
         return
     gc.collect()
-    hub, presence = of_this_loop(Hub), of_this_loop(Presence)
+    hub, presence = current(Hub), current(Presence)
     held = {
         "tasks": len(asyncio.all_tasks()),
         "sockets": len(hub.sockets),

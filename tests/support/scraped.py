@@ -3,9 +3,9 @@
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from chat import metrics
-from chat.collector import Collector
-from chat.loops import of_this_loop
+from chat.loops import current
+from chat.metrics import prometheus
+from chat.metrics.collector import Collector
 
 
 class Numbers:
@@ -31,8 +31,8 @@ class Numbers:
 
 def now() -> Numbers:
     """What this process would tell now, from its event loop."""
-    of_this_loop(Collector).collect()
-    return Numbers(metrics.exposition().decode())
+    current(Collector).collect()
+    return Numbers(prometheus.exposition().decode())
 
 
 class Since:

@@ -15,8 +15,8 @@ import django
 # Before the imports below: the chat's modules need the apps.
 django.setup()
 
-from chat.lanes import WIRE  # noqa: E402
 from chat.protocol import frame  # noqa: E402
+from chat.transport import WIRE  # noqa: E402
 from chatsite.server import ChatServer  # noqa: E402
 from chatsite.workers.listening import listen  # noqa: E402
 

@@ -8,7 +8,7 @@ from django.test import override_settings
 from pytest_django import Settings
 
 from chat.conf import FIELDS, ChatSettings, chat_settings, from_environment, kind_of
-from chat.conf.kinds import Number
+from chat.conf.options import Number
 
 NUMBERS = {name: kind for name in FIELDS if isinstance(kind := kind_of(name), Number)}
 NAMES = sorted(NUMBERS)

@@ -7,9 +7,9 @@ import pytest
 from doubles import Ear, returns_at_once, until
 from pytest_django import Settings
 
-from chat import lanes
-from chat.lanes import TURNS, WIRE, Batch, FastLane, PortableLane, lane_for
+from chat import transport as transport_module
 from chat.protocol import CloseCode
+from chat.transport import TURNS, WIRE, AsgiTransport, Batch, WireTransport, transport_for
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def ear(settings: Settings) -> Ear:
 
 
 @pytest.fixture
-def lane(ear: Ear) -> PortableLane:
-    return PortableLane(ear.send)
+def transport(ear: Ear) -> AsgiTransport:
+    return AsgiTransport(ear.send)
 
 
 def others() -> set[asyncio.Task[object]]:
@@ -28,229 +28,229 @@ def others() -> set[asyncio.Task[object]]:
     return asyncio.all_tasks() - {asyncio.current_task()}
 
 
-async def test_frames_leave_in_order(ear: Ear, lane: PortableLane) -> None:
+async def test_frames_leave_in_order(ear: Ear, transport: AsgiTransport) -> None:
     """Nothing overtakes: what is written first is sent first, also what is written while a send is under way."""
     ear.open.clear()
     for number in range(10):
-        lane.say(str(number))
+        transport.say(str(number))
     await until(lambda: ear.sends)
     for number in range(10, 20):
-        lane.say(str(number))
+        transport.say(str(number))
     ear.open.set()
-    await lane.flushed()
+    await transport.flushed()
     assert ear.frames == [str(number) for number in range(20)]
 
 
-async def test_writing_returns_at_once(ear: Ear, lane: PortableLane) -> None:
+async def test_writing_returns_at_once(ear: Ear, transport: AsgiTransport) -> None:
     """Nothing is sent before the caller has its turn back, and nothing waits for a peer that does not read."""
     ear.open.clear()
-    lane.say("a")
+    transport.say("a")
     assert ear.sends == 0
     await until(lambda: ear.sends)
-    lane.say("b")
-    assert (ear.sends, lane.waiting) == (1, 2)
+    transport.say("b")
+    assert (ear.sends, transport.waiting) == (1, 2)
     ear.open.set()
-    await lane.flushed()
-    assert (ear.sends, lane.waiting) == (2, 0)
+    await transport.flushed()
+    assert (ear.sends, transport.waiting) == (2, 0)
 
 
-async def test_an_idle_lane_has_no_task(ear: Ear, lane: PortableLane) -> None:
+async def test_an_idle_lane_has_no_task(ear: Ear, transport: AsgiTransport) -> None:
     """The writer lives only while something waits; the next frame has another."""
     before = others()
     for frame in ("a", "b"):
-        lane.say(frame)
+        transport.say(frame)
         assert len(others() - before) == 1
-        await lane.flushed()
+        await transport.flushed()
         await until(lambda: others() == before)
     assert ear.frames == ["a", "b"]
 
 
-async def test_many_frames_have_one_writer(lane: PortableLane) -> None:
+async def test_many_frames_have_one_writer(transport: AsgiTransport) -> None:
     """However much waits, one task sends it."""
     before = others()
     for _ in range(100):
-        lane.say("x")
+        transport.say("x")
     assert len(others() - before) == 1
-    await lane.flushed()
+    await transport.flushed()
 
 
-async def test_what_just_fits_may_wait(ear: Ear, lane: PortableLane) -> None:
+async def test_what_just_fits_may_wait(ear: Ear, transport: AsgiTransport) -> None:
     """The bound is what may wait: 1,024 bytes do, in one frame or in many."""
     ear.open.clear()
     for _ in range(4):
-        lane.say("x" * 256)
-    assert lane.closed_with is None
+        transport.say("x" * 256)
+    assert transport.closed_with is None
     ear.open.set()
-    await lane.flushed()
+    await transport.flushed()
     assert len(ear.frames) == 4
 
 
-async def test_one_byte_more_makes_it_full(ear: Ear, lane: PortableLane) -> None:
+async def test_one_byte_more_makes_it_full(ear: Ear, transport: AsgiTransport) -> None:
     """Past the bound the lane says once that it is full, and once that it has drained; nothing is lost."""
     said: list[str] = []
-    lane.on_full = lambda: said.append("full")
-    lane.on_drained = lambda: said.append("drained")
+    transport.on_full = lambda: said.append("full")
+    transport.on_drained = lambda: said.append("drained")
     ear.open.clear()
-    lane.say("x" * 1_024)
-    assert (lane.full, said) == (False, [])
-    lane.say("y")
-    lane.say("z")
-    assert (lane.full, said) == (True, ["full"])
+    transport.say("x" * 1_024)
+    assert (transport.full, said) == (False, [])
+    transport.say("y")
+    transport.say("z")
+    assert (transport.full, said) == (True, ["full"])
     ear.open.set()
-    await lane.flushed()
-    assert (lane.full, said) == (False, ["full", "drained"])
+    await transport.flushed()
+    assert (transport.full, said) == (False, ["full", "drained"])
     assert ear.frames == ["x" * 1_024, "y", "z"]
 
 
-async def test_answers_that_pile_up_close_the_socket(ear: Ear, lane: PortableLane) -> None:
+async def test_answers_that_pile_up_close_the_socket(ear: Ear, transport: AsgiTransport) -> None:
     """Four times the bound, what waits is let go, and the socket is closed with 4008 instead."""
     ear.open.clear()
-    lane.say("under way")
+    transport.say("under way")
     await until(lambda: ear.sends)
     for _ in range(8):
-        lane.say("x" * 510)
-    assert lane.closed_with is None
-    lane.say("x" * 10)
-    assert lane.closed_with is CloseCode.TOO_SLOW
-    assert lane.waiting == 0
+        transport.say("x" * 510)
+    assert transport.closed_with is None
+    transport.say("x" * 10)
+    assert transport.closed_with is CloseCode.TOO_SLOW
+    assert transport.waiting == 0
     ear.open.set()
-    await lane.flushed()
+    await transport.flushed()
     assert (ear.frames, ear.code) == (["under way"], CloseCode.TOO_SLOW)
 
 
-async def test_who_waits_for_a_full_lane_waits_until_it_has_drained(ear: Ear, lane: PortableLane) -> None:
+async def test_who_waits_for_a_full_lane_waits_until_it_has_drained(ear: Ear, transport: AsgiTransport) -> None:
     """``drained`` returns at once while there is room, and otherwise when there is none waiting, or no peer."""
-    await lane.drained()
-    for end in (ear.open.set, lane.abandon):
+    await transport.drained()
+    for end in (ear.open.set, transport.detach):
         ear.open.clear()
-        lane.say("x" * 2_000)
-        waiting = asyncio.create_task(lane.drained())
+        transport.say("x" * 2_000)
+        waiting = asyncio.create_task(transport.drained())
         await until(lambda: ear.sends)
         assert not waiting.done()
         end()
         await waiting
 
 
-async def test_the_bound_counts_bytes(ear: Ear, lane: PortableLane) -> None:
+async def test_the_bound_counts_bytes(ear: Ear, transport: AsgiTransport) -> None:
     """A frame in another script has more bytes than characters, and its bytes count."""
     ear.open.clear()
-    lane.say("\N{PILE OF POO}" * 256)
-    assert (lane.waiting, lane.full) == (1_024, False)
-    lane.say("\N{PILE OF POO}")
-    assert lane.full
+    transport.say("\N{PILE OF POO}" * 256)
+    assert (transport.waiting, transport.full) == (1_024, False)
+    transport.say("\N{PILE OF POO}")
+    assert transport.full
     ear.open.set()
-    await lane.flushed()
+    await transport.flushed()
 
 
-async def test_what_was_sent_no_longer_counts(ear: Ear, lane: PortableLane) -> None:
+async def test_what_was_sent_no_longer_counts(ear: Ear, transport: AsgiTransport) -> None:
     """A peer that reads may get any amount, one bound after another."""
     for _ in range(20):
-        lane.say("\u20ac" * 300)
-        await lane.flushed()
-        assert lane.waiting == 0
+        transport.say("\u20ac" * 300)
+        await transport.flushed()
+        assert transport.waiting == 0
     assert len(ear.frames) == 20
-    assert lane.closed_with is None
+    assert transport.closed_with is None
 
 
-async def test_close_comes_after_what_waits(ear: Ear, lane: PortableLane) -> None:
+async def test_close_comes_after_what_waits(ear: Ear, transport: AsgiTransport) -> None:
     """What was written before the close is sent before it; what comes after is not sent."""
-    lane.say("last words")
-    lane.close(CloseCode.FORBIDDEN)
-    lane.say("too late")
-    await lane.flushed()
+    transport.say("last words")
+    transport.close(CloseCode.FORBIDDEN)
+    transport.say("too late")
+    await transport.flushed()
     assert ear.frames == ["last words"]
     assert ear.closed == {"type": "websocket.close", "code": 4403, "reason": CloseCode.FORBIDDEN.meaning}
 
 
-async def test_only_the_first_close_counts(ear: Ear, lane: PortableLane) -> None:
+async def test_only_the_first_close_counts(ear: Ear, transport: AsgiTransport) -> None:
     """A second close, with whatever code, does nothing."""
-    lane.close(CloseCode.BAD_INPUT, "enough")
-    lane.close(CloseCode.NORMAL)
-    await lane.flushed()
-    lane.close(CloseCode.NORMAL)
-    await lane.flushed()
+    transport.close(CloseCode.BAD_INPUT, "enough")
+    transport.close(CloseCode.NORMAL)
+    await transport.flushed()
+    transport.close(CloseCode.NORMAL)
+    await transport.flushed()
     assert (ear.code, ear.sends) == (CloseCode.BAD_INPUT, 1)
-    assert lane.closed_with is CloseCode.BAD_INPUT
+    assert transport.closed_with is CloseCode.BAD_INPUT
     assert ear.closed
     assert ear.closed["reason"] == "enough"
 
 
-async def test_an_abandoned_lane_sends_nothing(ear: Ear, lane: PortableLane) -> None:
+async def test_an_abandoned_lane_sends_nothing(ear: Ear, transport: AsgiTransport) -> None:
     """Once the peer is gone what waits is let go, and no task stays for a send that will never end."""
     before = others()
     ear.open.clear()
-    lane.say("a")
-    lane.say("b")
+    transport.say("a")
+    transport.say("b")
     await until(lambda: ear.sends)
-    lane.abandon()
-    lane.say("c")
-    lane.close(CloseCode.NORMAL)
+    transport.detach()
+    transport.say("c")
+    transport.close(CloseCode.NORMAL)
     await until(lambda: others() == before)
-    assert (ear.frames, ear.closed, lane.waiting) == ([], None, 0)
+    assert (ear.frames, ear.closed, transport.waiting) == ([], None, 0)
 
 
-async def test_a_lane_may_be_abandoned_before_it_began(ear: Ear, lane: PortableLane) -> None:
+async def test_a_lane_may_be_abandoned_before_it_began(ear: Ear, transport: AsgiTransport) -> None:
     """Abandoning twice, unused, or before the writer's first turn leaves no task either."""
     before = others()
-    lane.say("a")
-    lane.abandon()
-    lane.abandon()
+    transport.say("a")
+    transport.detach()
+    transport.detach()
     await until(lambda: others() == before)
-    PortableLane(ear.send).abandon()
+    AsgiTransport(ear.send).detach()
     assert ear.sends == 0
 
 
-async def test_abandoning_keeps_the_first_code(lane: PortableLane) -> None:
+async def test_abandoning_keeps_the_first_code(transport: AsgiTransport) -> None:
     """Why the socket was closed stays known after its peer is gone."""
-    lane.close(CloseCode.TOO_SLOW)
-    lane.abandon()
-    assert lane.closed_with is CloseCode.TOO_SLOW
+    transport.close(CloseCode.TOO_SLOW)
+    transport.detach()
+    assert transport.closed_with is CloseCode.TOO_SLOW
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), ConnectionResetError(), RuntimeError("after close")])
-async def test_a_send_that_fails_is_the_last(ear: Ear, lane: PortableLane, error: Exception) -> None:
+async def test_a_send_that_fails_is_the_last(ear: Ear, transport: AsgiTransport, error: Exception) -> None:
     """When a server says that the peer is gone, nothing more is tried and nothing is raised."""
     ear.error = error
-    lane.say("a")
-    lane.say("b")
-    await lane.flushed()
-    lane.say("c")
-    lane.close(CloseCode.NORMAL)
-    await lane.flushed()
-    assert (ear.sends, lane.waiting) == (1, 0)
-    assert lane.closed_with is not None
+    transport.say("a")
+    transport.say("b")
+    await transport.flushed()
+    transport.say("c")
+    transport.close(CloseCode.NORMAL)
+    await transport.flushed()
+    assert (ear.sends, transport.waiting) == (1, 0)
+    assert transport.closed_with is not None
 
 
-async def test_flushing_an_idle_lane_returns(lane: PortableLane) -> None:
+async def test_flushing_an_idle_lane_returns(transport: AsgiTransport) -> None:
     """Where nothing waits there is nothing to wait for."""
-    assert returns_at_once(lane.flushed())
+    assert returns_at_once(transport.flushed())
 
 
 async def test_flushing_does_not_wait_for_ever(
-    ear: Ear, lane: PortableLane, monkeypatch: pytest.MonkeyPatch
+    ear: Ear, transport: AsgiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A peer that does not read holds up a farewell only for so long, and the frames still wait for it."""
-    monkeypatch.setattr(lanes, "FAREWELL", 0.01)
+    monkeypatch.setattr(transport_module, "FAREWELL", 0.01)
     ear.open.clear()
-    lane.say("a")
-    lane.close(CloseCode.INTERNAL)
-    await lane.flushed()
+    transport.say("a")
+    transport.close(CloseCode.INTERNAL)
+    await transport.flushed()
     assert ear.frames == []
     ear.open.set()
-    await lane.flushed()
+    await transport.flushed()
     assert (ear.frames, ear.code) == (["a"], CloseCode.INTERNAL)
 
 
-async def test_one_that_does_not_read_delays_nobody(ear: Ear, lane: PortableLane) -> None:
+async def test_one_that_does_not_read_delays_nobody(ear: Ear, transport: AsgiTransport) -> None:
     """Each lane has its own queue and writer."""
     ear.open.clear()
-    lane.say("stuck")
+    transport.say("stuck")
     reader = Ear()
-    other = PortableLane(reader.send)
+    other = AsgiTransport(reader.send)
     other.say("a")
     await other.flushed()
     assert reader.frames == ["a"]
-    lane.abandon()
+    transport.detach()
 
 
 # --- The fast lane, over a server's wire ---
@@ -298,7 +298,7 @@ async def test_a_batch_is_one_write_of_whole_frames() -> None:
     wires = [FakeWire(), FakeWire()]
     batch = Batch(["a", "\u00e4" * 100, "x" * 70_000])
     for wire in wires:
-        FastLane(wire).write(batch)
+        WireTransport(wire).write(batch)
     texts = [text.encode() for text in batch.texts]
     heads = [b"\x81\x01", b"\x81\x7e\x00\xc8", b"\x81\x7f" + (70_000).to_bytes(8, "big")]
     assert wires[0].out == b"".join(head + text for head, text in zip(heads, texts, strict=True))
@@ -310,46 +310,46 @@ async def test_a_fast_lane_is_full_and_drains(settings: Settings) -> None:
     """It tells the hub as the portable one does; its bound is never under what the wire tells of."""
     settings.CHAT = {"OUTBOX": 1_024}
     wire = FakeWire()
-    lane = FastLane(wire)
+    transport = WireTransport(wire)
     said: list[str] = []
-    lane.on_full = lambda: said.append("full")
-    lane.on_drained = lambda: said.append("drained")
+    transport.on_full = lambda: said.append("full")
+    transport.on_drained = lambda: said.append("drained")
     wire.stuck = True
-    lane.say("x" * 65_000)
-    assert (lane.full, lane.waiting) == (False, 65_004)
-    lane.say("x" * 1_000)
-    assert (lane.full, said) == (True, ["full"])
+    transport.say("x" * 65_000)
+    assert (transport.full, transport.waiting) == (False, 65_004)
+    transport.say("x" * 1_000)
+    assert (transport.full, said) == (True, ["full"])
     wire.drain()
-    assert (lane.full, said) == (False, ["full", "drained"])
+    assert (transport.full, said) == (False, ["full", "drained"])
 
 
 async def test_a_closed_fast_lane_writes_nothing() -> None:
     """After a close, and after the peer is gone, nothing more is given to the wire."""
     wire = FakeWire()
-    lane = FastLane(wire)
-    lane.say("a")
-    lane.close(CloseCode.FORBIDDEN)
-    lane.say("b")
-    lane.close(CloseCode.NORMAL)
+    transport = WireTransport(wire)
+    transport.say("a")
+    transport.close(CloseCode.FORBIDDEN)
+    transport.say("b")
+    transport.close(CloseCode.NORMAL)
     assert wire.out == b"\x81\x01a"
     assert wire.closed == (4403, CloseCode.FORBIDDEN.meaning)
     gone = FakeWire()
-    lane = FastLane(gone)
-    lane.abandon()
-    lane.say("b")
-    lane.close(CloseCode.NORMAL)
+    transport = WireTransport(gone)
+    transport.detach()
+    transport.say("b")
+    transport.close(CloseCode.NORMAL)
     assert (gone.out, gone.closed) == (b"", None)
 
 
 async def test_an_announcement_leaves_with_what_follows() -> None:
     """An ack and the message that comes within the next turns of the loop are one write, in this order."""
     wire = FakeWire()
-    lane = FastLane(wire)
-    lane.announce("ack")
+    transport = WireTransport(wire)
+    transport.announce("ack")
     for _ in range(TURNS):
         await asyncio.sleep(0)
     assert wire.writes == 0
-    lane.write(Batch(["message"]))
+    transport.write(Batch(["message"]))
     assert (wire.writes, wire.out) == (1, b"\x81\x03ack\x81\x07message")
     for _ in range(5):
         await asyncio.sleep(0)
@@ -359,10 +359,10 @@ async def test_an_announcement_leaves_with_what_follows() -> None:
 async def test_a_crowd_s_announcements_wait_together() -> None:
     """Those of some, where nothing follows, leave while the message of another does."""
     wires = [FakeWire() for _ in range(3)]
-    lanes = [FastLane(wire) for wire in wires]
-    for lane in lanes:
-        lane.announce("ack")
-    lanes[1].write(Batch(["message"]))
+    transports = [WireTransport(wire) for wire in wires]
+    for transport in transports:
+        transport.announce("ack")
+    transports[1].write(Batch(["message"]))
     await until(lambda: wires[0].writes)
     assert [wire.out for wire in wires] == [b"\x81\x03ack", b"\x81\x03ack\x81\x07message", b"\x81\x03ack"]
     assert [wire.writes for wire in wires] == [1, 1, 1]
@@ -371,18 +371,18 @@ async def test_a_crowd_s_announcements_wait_together() -> None:
 async def test_an_announcement_does_not_wait_for_long() -> None:
     """Where nothing follows, it leaves by itself; a close sends it first; nothing is sent for who is gone."""
     wire = FakeWire()
-    lane = FastLane(wire)
-    lane.announce("a")
-    lane.announce("b")
+    transport = WireTransport(wire)
+    transport.announce("a")
+    transport.announce("b")
     await until(lambda: wire.writes)
     assert (wire.writes, wire.out) == (1, b"\x81\x01a\x81\x01b")
-    lane.announce("c")
-    lane.close(CloseCode.RESTART)
+    transport.announce("c")
+    transport.close(CloseCode.RESTART)
     assert wire.out.endswith(b"\x81\x01c")
     gone = FakeWire()
-    lane = FastLane(gone)
-    lane.announce("a")
-    lane.abandon()
+    transport = WireTransport(gone)
+    transport.announce("a")
+    transport.detach()
     for _ in range(5):
         await asyncio.sleep(0)
     assert gone.writes == 0
@@ -390,6 +390,6 @@ async def test_an_announcement_does_not_wait_for_long() -> None:
 
 async def test_the_server_s_wire_is_taken_where_it_is_offered(ear: Ear) -> None:
     """Any other server gets the portable lane."""
-    assert isinstance(lane_for({"extensions": {WIRE: FakeWire()}}, ear.send), FastLane)
-    assert isinstance(lane_for({"extensions": {"websocket.http.response": {}}}, ear.send), PortableLane)
-    assert isinstance(lane_for({}, ear.send), PortableLane)
+    assert isinstance(transport_for({"extensions": {WIRE: FakeWire()}}, ear.send), WireTransport)
+    assert isinstance(transport_for({"extensions": {"websocket.http.response": {}}}, ear.send), AsgiTransport)
+    assert isinstance(transport_for({}, ear.send), AsgiTransport)

@@ -7,7 +7,7 @@ from django.db import Error
 from django.db.models import QuerySet
 
 from chat import models
-from chat.log.upkeep import Fault, faults
+from chat.log.maintenance import Fault, faults
 
 
 class Command(BaseCommand):

@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chat.auth import keys, tokens
-from chat.auth.names import account_named
+from chat.auth.usernames import account_named
 from chat.protocol import Invalid
 
 HOURS_LIMIT = 24 * 366

@@ -11,8 +11,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from chat import models
-from chat.log.commits import BATCH
-from chat.log.upkeep import Gone, measure, prune
+from chat.log.maintenance import Gone, measure, prune
+from chat.log.writer import BATCH
 
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 MOST = 10_000

@@ -9,11 +9,11 @@ from helpers import CommunicatorPersona as Persona
 from helpers import Enter
 from members import member, olga
 
-from chat import models, rooms
+from chat import actions, models
+from chat.actions.rooms import make_link
 from chat.auth import account
 from chat.database import writing
 from chat.protocol import Ack, Error, ErrorCode, RoomChanged, Welcome
-from chat.rooms.making import make_link
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -70,7 +70,7 @@ ENDS = [
 @pytest.mark.parametrize(("ends", "title", "closed"), ENDS)
 def test_the_pages_name_who_is_gone(alice: User, bob: User, ends: Any, title: str, closed: str) -> None:
     """The first page, the room's page and its tab say who it was, never the room's secret name."""
-    slug = rooms.direct(account(alice), "Bob")
+    slug = actions.direct(account(alice), "Bob")
     ends(bob)
     client = browser(alice)
     assert [room["title"] for room in client.get("/").context["own"]] == [title]
@@ -87,7 +87,7 @@ def test_the_pages_name_who_is_gone(alice: User, bob: User, ends: Any, title: st
 
 def test_a_name_that_is_new_is_the_title(alice: User, bob: User) -> None:
     """And nothing is closed."""
-    slug = rooms.direct(account(alice), "Bob")
+    slug = actions.direct(account(alice), "Bob")
     rename(bob)
     page = browser(alice).get(f"/room/{slug}/")
     assert (page.context["title"], page.context["config"]["about"].get("closed")) == ("Robert", None)
@@ -95,7 +95,7 @@ def test_a_name_that_is_new_is_the_title(alice: User, bob: User) -> None:
 
 def test_who_went_before_names_were_kept_is_a_deleted_account(alice: User, bob: User) -> None:
     """Nor do others learn more, where both are gone."""
-    slug = rooms.direct(account(alice), "Bob")
+    slug = actions.direct(account(alice), "Bob")
     bob.delete()
     models.Room.objects.update(former="")
     assert browser(alice).get(f"/room/{slug}/").context["title"] == "Deleted account"
@@ -106,10 +106,10 @@ def test_who_went_before_names_were_kept_is_a_deleted_account(alice: User, bob: 
 
 def test_a_new_account_of_the_same_name_is_somebody_else(alice: User, bob: User) -> None:
     """It has another room, and the old one stays closed and named."""
-    old = rooms.direct(account(alice), "Bob")
+    old = actions.direct(account(alice), "Bob")
     bob.delete()
     User.objects.create_user("Bob")
-    assert rooms.direct(account(alice), "Bob") != old
+    assert actions.direct(account(alice), "Bob") != old
     titles = {room["title"] for room in browser(alice).get("/").context["own"]}
     assert titles == {"Bob", "Bob (deleted account)"}
 
@@ -187,7 +187,7 @@ def join(slug: str, user: User, role: str = "member") -> None:
 @pytest.mark.parametrize("deletes", [delete, delete_with_others])
 def test_a_room_whose_owner_is_deleted_has_another(alice: User, bob: User, deletes: Any) -> None:
     """The moderator who is there longest; it is written down why."""
-    slug = rooms.create(account(alice), title="Den", kind="private")
+    slug = actions.create(account(alice), title="Den", kind="private")
     join(slug, bob)
     join(slug, User.objects.create_user("Mia"), "moderator")
     join(slug, User.objects.create_user("Moe"), "moderator")
@@ -199,8 +199,8 @@ def test_a_room_whose_owner_is_deleted_has_another(alice: User, bob: User, delet
 
 def test_a_private_room_without_moderators_goes_to_a_member(alice: User, bob: User) -> None:
     """Nobody else could ever change it or invite into it; a public room the staff looks after."""
-    private = rooms.create(account(alice), title="Den", kind="private")
-    public = rooms.create(account(alice), title="Tea", kind="public", slug="tea")
+    private = actions.create(account(alice), title="Den", kind="private")
+    public = actions.create(account(alice), title="Tea", kind="public", slug="tea")
     join(private, bob)
     alice.delete()
     assert (roles(private), roles(public)) == ({"Bob": "owner"}, {})
@@ -210,7 +210,7 @@ def test_a_private_room_without_moderators_goes_to_a_member(alice: User, bob: Us
 
 def test_a_room_with_another_owner_stays_as_it_is(alice: User, bob: User) -> None:
     """Nobody is promoted who need not be."""
-    slug = rooms.create(account(alice), title="Den", kind="private")
+    slug = actions.create(account(alice), title="Den", kind="private")
     join(slug, bob, "owner")
     join(slug, User.objects.create_user("Mia"), "moderator")
     alice.delete()
@@ -219,7 +219,7 @@ def test_a_room_with_another_owner_stays_as_it_is(alice: User, bob: User) -> Non
 
 def test_accounts_that_are_deleted_together_leave_a_room_to_who_stays(alice: User, bob: User) -> None:
     """Not to one that goes in the same moment."""
-    slug = rooms.create(account(alice), title="Den", kind="private")
+    slug = actions.create(account(alice), title="Den", kind="private")
     join(slug, bob, "moderator")
     join(slug, User.objects.create_user("Mia"))
     User.objects.filter(pk__in=[alice.pk, bob.pk]).delete()
@@ -229,7 +229,7 @@ def test_accounts_that_are_deleted_together_leave_a_room_to_who_stays(alice: Use
 @pytest.mark.parametrize("ends", [delete, deactivate])
 def test_invitations_do_not_outlive_the_account_that_made_them(alice: User, bob: User, ends: Any) -> None:
     """The link is that of a room which is not there."""
-    slug = rooms.create(account(alice), title="Den", kind="private")
+    slug = actions.create(account(alice), title="Den", kind="private")
     code, _ = make_link(account(alice), slug)
     assert browser(bob).get(f"/invite/{code}/").status_code == 200
     ends(alice)
@@ -239,7 +239,7 @@ def test_invitations_do_not_outlive_the_account_that_made_them(alice: User, bob:
 
 def test_the_staff_sees_whose_room_it_was(client: Client, alice: User, bob: User) -> None:
     """In the list of rooms and on the room's page."""
-    rooms.direct(account(alice), "Bob")
+    actions.direct(account(alice), "Bob")
     bob.delete()
     olga(client, "view_room")
     room = models.Room.objects.get()

@@ -13,11 +13,11 @@ from django.utils import timezone
 from helpers import CommunicatorPersona as Persona
 from logs import post, posts, read
 
-from chat import models, rooms
+from chat import actions, models
+from chat.actions import directory
 from chat.auth import account, guest
 from chat.log import RoomLog, Writer, queries
 from chat.models import LIVELY
-from chat.rooms import directory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,7 +68,7 @@ def flood(kind: str, number: int, *, seq: int = 0) -> None:
 def test_one_s_own_rooms_are_all_there_whatever_strangers_make(alice: User) -> None:
     """790 rooms for members of other accounts push none of one's ten private rooms off its page."""
     for number in range(10):
-        rooms.create(account(alice), title=f"Den {number}", kind="private")
+        actions.create(account(alice), title=f"Den {number}", kind="private")
     flood(Kind.MEMBERS, 790)
     assert names(browser(alice), "own") == [f"Den {number}" for number in range(10)]
 
@@ -76,16 +76,16 @@ def test_one_s_own_rooms_are_all_there_whatever_strangers_make(alice: User) -> N
 def test_one_s_own_rooms_are_of_every_kind(alice: User) -> None:
     """Public ones and those for members that one made, moderates or has read, private ones, talks."""
     bob = User.objects.create_user("Bob")
-    rooms.create(account(alice), title="Mine", kind="public", slug="mine")
-    theirs = rooms.create(account(bob), title="Moderated", kind="public", slug="theirs")
+    actions.create(account(alice), title="Mine", kind="public", slug="mine")
+    theirs = actions.create(account(bob), title="Moderated", kind="public", slug="theirs")
     models.Membership.objects.create(room=models.Room.objects.get(slug=theirs), user=alice, role="moderator")
-    rooms.create(account(alice), title="All of us", kind="members")
-    visited = queries.open_room(rooms.create(account(bob), title="Visited", kind="members"))
-    rooms.create(account(bob), title="Never visited", kind="members")
+    actions.create(account(alice), title="All of us", kind="members")
+    visited = queries.open_room(actions.create(account(bob), title="Visited", kind="members"))
+    actions.create(account(bob), title="Never visited", kind="members")
     read_once = talk("read")
     Writer().write([read(read_once, 1, author=account(alice).key)])
-    rooms.create(account(bob), title="Not for her", kind="private")
-    rooms.direct(account(alice), "Bob")
+    actions.create(account(bob), title="Not for her", kind="private")
+    actions.direct(account(alice), "Bob")
     Writer().write([post(visited), read(visited, 1, author=account(alice).key)])
     assert names(browser(alice), "own") == ["read", "All of us", "Bob", "Mine", "Visited", "Moderated"]
     assert "None yet" not in browser(alice).get("/").content.decode()
@@ -107,9 +107,9 @@ def test_a_guest_has_the_rooms_that_it_has_read(rooms: None) -> None:
 
 def test_one_s_own_rooms_come_in_pages_and_none_is_missing(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rooms with unread messages come first; each page leads to the next one and back."""
-    monkeypatch.setattr("chat.views.entering.ROOMS_SHOWN", 4)
+    monkeypatch.setattr("chat.views.first_page.ROOMS_SHOWN", 4)
     for number in range(10):
-        slug = rooms.create(account(alice), title=f"Den {number}", kind="private")
+        slug = actions.create(account(alice), title=f"Den {number}", kind="private")
     talk(slug, 1)
     client, address, seen = browser(alice), "/", []
     while address:
@@ -125,20 +125,20 @@ def test_one_s_own_rooms_come_in_pages_and_none_is_missing(alice: User, monkeypa
 @pytest.mark.parametrize("kind", ["private", "members", "public"])
 def test_rooms_that_strangers_put_one_into_come_after_one_s_own(alice: User, kind: str, role: str) -> None:
     """An account can be given a role without being asked: that must not bury its rooms, however loud they are."""
-    rooms.create(account(alice), title="Zen", kind="private")
+    actions.create(account(alice), title="Zen", kind="private")
     bob = User.objects.create_user("Bob")
     for number in range(3):
         slug = f"ad-{number}" if kind == "public" else None
-        slug = rooms.create(account(bob), title=f"Ad {number}", kind=kind, slug=slug)
+        slug = actions.create(account(bob), title=f"Ad {number}", kind=kind, slug=slug)
         models.Membership.objects.create(room=models.Room.objects.get(slug=slug), user=alice, role=role)
         talk(slug)
-    rooms.direct(account(bob), "Alice")
+    actions.direct(account(bob), "Alice")
     assert names(browser(alice), "own") == ["Bob", "Zen", "Ad 0", "Ad 1", "Ad 2"]
 
 
 def test_unread_messages_are_counted_in_every_room_that_is_shown(alice: User) -> None:
     """Also where somebody has read hundreds of others."""
-    den = talk(rooms.create(account(alice), title="Zen", kind="private"), 3)
+    den = talk(actions.create(account(alice), title="Zen", kind="private"), 3)
     many = models.Room.objects.bulk_create(models.Room(slug=f"a{number}") for number in range(150))
     models.Room.objects.filter(slug__startswith="a").update(archived=timezone.now())
     models.ReadPosition.objects.bulk_create(
@@ -204,7 +204,7 @@ def test_a_flood_of_rooms_does_not_bury_those_that_people_talk_in(alice: User, k
 
 def test_the_list_comes_in_pages_without_gaps(rooms: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the lively ones over to those in which little was said, each room once."""
-    monkeypatch.setattr("chat.views.entering.ROOMS_SHOWN", 3)
+    monkeypatch.setattr("chat.views.first_page.ROOMS_SHOWN", 3)
     for number in range(5):
         talk(f"lively{number}")
     for number in range(6):
@@ -244,8 +244,8 @@ def test_rooms_are_found_by_a_part_of_their_name(rooms: None, wanted: str, found
 def test_one_s_own_rooms_are_found_by_name_too(alice: User) -> None:
     """By what they are called to that person."""
     User.objects.create_user("Bob")
-    rooms.direct(account(alice), "Bob")
-    rooms.create(account(alice), title="Été", kind="private")
+    actions.direct(account(alice), "Bob")
+    actions.create(account(alice), title="Été", kind="private")
     assert names(browser(alice), "own", "/?q=bo") == ["Bob"]
     assert names(browser(alice), "own", "/?q=ÉT") == ["Été"]
 
@@ -260,9 +260,9 @@ def test_a_page_that_is_none_is_the_first(rooms: None, page: str) -> None:
 def test_the_first_page_takes_few_questions(alice: User, django_assert_max_num_queries: Any) -> None:
     """A hundred rooms take as many queries as one."""
     User.objects.create_user("Bob")
-    rooms.direct(account(alice), "Bob")
+    actions.direct(account(alice), "Bob")
     for number in range(20):
-        rooms.create(account(alice), title=f"Den {number}", kind="private")
+        actions.create(account(alice), title=f"Den {number}", kind="private")
         talk(f"tea{number}")
     client = browser(alice)
     with django_assert_max_num_queries(12):

@@ -14,12 +14,12 @@ from django.utils import timezone
 from logs import anybody, changes_of, edit, erase, hide, post, react
 from members import olga
 
-from chat import models, rooms
+from chat import actions, models
+from chat.actions import moderation
 from chat.auth import Identity, account
 from chat.log import RoomLog, Writer, Written, queries
-from chat.log.upkeep import prune
+from chat.log.maintenance import prune
 from chat.protocol import ErrorCode, Invalid, Report
-from chat.rooms import moderating
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,7 +37,7 @@ def tea() -> RoomLog:
 
 
 def reported(room: RoomLog, number: int = 1, *, by: Identity = BOB) -> None:
-    moderating.report(by, Report(room=room.slug, id=number, reason="rude"))
+    moderation.report(by, Report(room=room.slug, id=number, reason="rude"))
 
 
 def page(client: Client, address: str) -> str:
@@ -149,7 +149,7 @@ def test_a_report_outlives_the_accounts_of_both(tea: RoomLog) -> None:
 def test_a_look_at_a_report_of_a_private_room_that_is_gone_is_written_down(client: Client) -> None:
     """The look is recorded as if the room were still there: once an hour, with its name."""
     alice = account(User.objects.create_user("Alice"))
-    slug = rooms.create(alice, title="Plans", kind="private")
+    slug = actions.create(alice, title="Plans", kind="private")
     room = queries.open_room(slug)
     Writer().write([post(room, "our secret")])
     reported(room, by=alice)

@@ -7,10 +7,10 @@ from doubles import Clock, until
 from helpers import CommunicatorPersona, Enter
 from members import member
 
-from chat import models, rooms
+from chat import actions, models
 from chat.auth import account
 from chat.hub import RECONCILE, Hub
-from chat.loops import of_this_loop
+from chat.loops import current
 from chat.protocol import ErrorCode, Message, Removed, Welcome
 
 Persona = CommunicatorPersona
@@ -20,8 +20,8 @@ def private(title: str) -> models.Room:
     """Alice's private room, with Bob."""
     alice, _ = User.objects.get_or_create(username="Alice")
     bob, _ = User.objects.get_or_create(username="Bob")
-    slug = rooms.create(account(alice), title=title, kind="private")
-    rooms.making.add(account(alice), slug, bob.get_username())
+    slug = actions.create(account(alice), title=title, kind="private")
+    actions.rooms.add(account(alice), slug, bob.get_username())
     return models.Room.objects.get(slug=slug)
 
 
@@ -72,7 +72,7 @@ async def test_a_ban_that_is_moved_holds_where_it_is(alice: Persona, bob: Person
     await bob.expect(Removed, room="tea")
     ban.room = tea
     await ban.asave()
-    hub = of_this_loop(Hub)
+    hub = current(Hub)
     await until(lambda: not hub.rooms()[plans.slug].policy.bans)
     await bob.join(plans.slug)
 
@@ -88,7 +88,7 @@ async def test_a_private_room_that_is_deleted_is_gone(
         await one.send("join", room=plans.slug)
         await one.refused(ErrorCode.NO_ROOM)
     assert not await models.Room.objects.filter(slug=plans.slug).aexists()
-    await until(lambda: plans.slug not in of_this_loop(Hub).rooms())
+    await until(lambda: plans.slug not in current(Hub).rooms())
     assert not caplog.records
 
 
@@ -107,7 +107,7 @@ async def test_a_room_that_is_made_anew_has_its_own_rules(person: Enter, clock: 
     await models.Room.objects.acreate(slug="tea", rules=rules)
     await clock.skip(RECONCILE)
     assert (await alice.expect(Welcome, room="tea", resumed=False)).seq == 0
-    hub = of_this_loop(Hub)
+    hub = current(Hub)
     await until(lambda: not hub.rooms()["tea"].policy.bans)
     assert (await bob.join("tea")).role == "member"
     await alice.send("ban", room="tea", username="Bob")

@@ -12,10 +12,11 @@ from members import guest, member
 from pytest_django import Settings
 
 from chat import models
+from chat.actions import AccessEnforcer, accept
 from chat.database import writing
 from chat.hub import Hub
-from chat.hub.standstill import LONGEST
-from chat.loops import of_this_loop
+from chat.hub.stall_detector import LONGEST
+from chat.loops import current
 from chat.protocol import (
     Ack,
     Deleted,
@@ -29,7 +30,6 @@ from chat.protocol import (
     RoomChanged,
     TypingNow,
 )
-from chat.rooms import Warden, accept
 
 Persona = CommunicatorPersona
 
@@ -109,7 +109,7 @@ async def test_a_ban_ends(alice: Persona, bob: Persona, monkeypatch: pytest.Monk
     await does(alice, "ban", username="Bob", seconds=60)
     await bob.expect(Removed)
     clock = time.time
-    monkeypatch.setattr("chat.rooms.permissions.time.time", lambda: clock() + 61)
+    monkeypatch.setattr("chat.access.permissions.time.time", lambda: clock() + 61)
     await bob.join(ROOM)
 
 
@@ -371,7 +371,7 @@ async def test_what_holds_everywhere_pushes_no_restriction_of_the_room_off_the_l
     alice: Persona, bob: Persona, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The room's own come first, the latest of them first."""
-    monkeypatch.setattr("chat.rooms.asking.SHOWN", 3)
+    monkeypatch.setattr("chat.actions.queries.SHOWN", 3)
     await does(alice, "mute", username="Bob", reason="loud")
     await writing(
         lambda: models.Restriction.objects.bulk_create(
@@ -433,11 +433,11 @@ async def test_who_was_banned_while_their_coming_stood_still_is_not_let_in(
         clock.work(LONGEST + 0.1)
         return 0
 
-    monkeypatch.setattr(of_this_loop(Hub).log, "read_position", stand_still)
+    monkeypatch.setattr(current(Hub).log, "read_position", stand_still)
     assert await refusal(bob, "join") == ErrorCode.BANNED
 
 
 def identity_of(name: str) -> Any:
     """Of the socket that speaks under this name."""
-    hub = of_this_loop(Warden)._hub
+    hub = current(AccessEnforcer)._hub
     return next(socket.identity for socket in hub.sockets.values() if socket.username == name)

@@ -22,11 +22,11 @@ from doubles import Clock
 from helpers import CommunicatorPersona, Enter
 from members import guest, member
 
-from chat import models, rooms
+from chat import actions, models
 from chat.auth import account
 from chat.database import on_each_thread
 from chat.hub import Hub
-from chat.loops import of_this_loop
+from chat.loops import current
 from chat.protocol import COMMANDS, Error, Message, UserList
 
 Persona = CommunicatorPersona
@@ -98,9 +98,9 @@ class Scene:
 async def scene(person: Enter) -> Scene:
     alice, bob = await member(person, "Alice"), await member(person, "Bob")
     owner = account(await User.objects.aget(username="Alice"))
-    private = await in_a_thread(rooms.create)(owner, title="Plans", kind="private")
-    await in_a_thread(rooms.making.add)(owner, private, "Bob")
-    slugs = {"private": private, "direct": await in_a_thread(rooms.direct)(owner, "Bob")}
+    private = await in_a_thread(actions.create)(owner, title="Plans", kind="private")
+    await in_a_thread(actions.rooms.add)(owner, private, "Bob")
+    slugs = {"private": private, "direct": await in_a_thread(actions.direct)(owner, "Bob")}
     for slug in slugs.values():
         for one in (alice, bob):
             await one.join(slug)
@@ -177,11 +177,11 @@ async def test_what_is_under_way_is_not_of_the_question(
         return plain(self, sql, params)
 
     monkeypatch.setattr(CursorWrapper, "execute", execute)
-    sockets = list(of_this_loop(Hub).sockets.values())
+    sockets = list(current(Hub).sockets.values())
 
     async def rounds() -> None:
         for _ in range(3):
-            await of_this_loop(rooms.Warden)._look_at([one for one in sockets if one.identity.lasting])
+            await current(actions.AccessEnforcer)._look_at([one for one in sockets if one.identity.lasting])
 
     under_way = asyncio.create_task(rounds())
     async with scene.stillness(statements):
@@ -226,15 +226,15 @@ def _micro(pair: list[float]) -> str:
 @pytest.fixture
 def plans(transactional_db: None) -> str:
     """Alice's private room."""
-    slug = rooms.create(account(User.objects.create(username="Alice")), title="Plans", kind="private")
-    rooms.making.add(account(User.objects.get()), slug, User.objects.create(username="Bob").get_username())
+    slug = actions.create(account(User.objects.create(username="Alice")), title="Plans", kind="private")
+    actions.rooms.add(account(User.objects.get()), slug, User.objects.create(username="Bob").get_username())
     return slug
 
 
 @pytest.fixture
 def two(plans: str) -> str:
     """The room of Alice and Bob."""
-    return rooms.direct(account(User.objects.get(username="Alice")), "Bob")
+    return actions.direct(account(User.objects.get(username="Alice")), "Bob")
 
 
 def browser_of(name: str) -> Client:
@@ -292,7 +292,7 @@ def test_a_link_that_holds_no_more_is_as_one_that_never_was(
     plans: str, statements: list[str], name: str, method: str, end: str
 ) -> None:
     """Who finds an old one learns nothing of the room, not even that it was one."""
-    code, invitation = rooms.making.make_link(account(User.objects.get(username="Alice")), plans)
+    code, invitation = actions.rooms.make_link(account(User.objects.get(username="Alice")), plans)
     room = models.Room.objects.get(slug=plans)
     match end:
         case "expired":
@@ -315,7 +315,7 @@ def test_a_link_that_holds_no_more_is_as_one_that_never_was(
 
 def test_who_is_banned_finds_no_use_in_a_link(plans: str) -> None:
     """Charlie has the code; it makes him no member, and he is told that there is nothing."""
-    code, _ = rooms.making.make_link(account(User.objects.get(username="Alice")), plans)
+    code, _ = actions.rooms.make_link(account(User.objects.get(username="Alice")), plans)
     charlie = browser_of("Charlie")
     room = models.Room.objects.get(slug=plans)
     room.restrictions.create(kind="ban", person=account(User.objects.get(username="Charlie")).key)
@@ -423,13 +423,13 @@ def make_room(kind: str) -> models.Room:
     for name in [*TARGETS, "Ivy"]:
         User.objects.create(username=name)
     if kind == "direct":
-        slug = rooms.direct(olivia, "Kim")
+        slug = actions.direct(olivia, "Kim")
     elif kind in {"members", "private"}:
-        slug = rooms.create(olivia, title="Room", kind=kind)
+        slug = actions.create(olivia, title="Room", kind=kind)
     else:
-        slug = rooms.create(olivia, title="Room", kind="public", slug="room")
+        slug = actions.create(olivia, title="Room", kind="public", slug="room")
     for name in TARGETS if kind == "private" else ():
-        rooms.making.add(olivia, slug, name)
+        actions.rooms.add(olivia, slug, name)
     return models.Room.objects.get(slug=slug)
 
 
@@ -493,6 +493,6 @@ async def test_who_may_do_what(person: Enter, kind: str, who: str) -> None:
     if not await outcome(una, room, "join", {}):
         await outcome(una, room, "message", {"content": "second"})
     await in_a_thread(change)(room, kind, who)
-    await of_this_loop(Hub).reload(room.slug)
+    await current(Hub).reload(room.slug)
     found = {act: await outcome(una, room, verb, fields) for act, verb, fields in ACTS}
     assert found == expected(kind, who)

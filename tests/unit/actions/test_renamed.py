@@ -9,7 +9,7 @@ from helpers import Enter
 from members import member
 from pytest_django import Settings
 
-from chat.loops import of_this_loop
+from chat.loops import current
 from chat.presence import Presence
 from chat.protocol import LOBBY, CloseCode, Joined, Left, TypingNow, UserList
 
@@ -72,7 +72,7 @@ async def test_an_account_that_is_renamed_while_its_connection_is_lost_is_one_pe
         # To which it did not come back: there it has the name that it had.
         assert bob.count(Left, username="Alice", room=room) == 1
         assert bob.count(Joined, username=last, room=room) == 0
-    assert of_this_loop(Presence).counts() == dict.fromkeys(places, 1)
+    assert current(Presence).counts() == dict.fromkeys(places, 1)
 
 
 async def deactivate() -> None:
@@ -97,4 +97,4 @@ async def test_an_account_that_ends_while_its_connection_is_lost_leaves_once(
     await end()
     await clock.skip(GRACE)
     await bob.expect(Left, username="Alice")
-    await until(lambda: of_this_loop(Presence).counts() == {LOBBY: 1})
+    await until(lambda: current(Presence).counts() == {LOBBY: 1})

@@ -27,12 +27,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from logs import examples
 
-from chat import database, loops, models, policy, rooms
+from chat import actions, database, loops, models
+from chat.access import policy
+from chat.access.permissions import check_entering
 from chat.auth import Identity, account
 from chat.consumers import ChatConsumer
 from chat.hub import RECONCILE, TICK
 from chat.protocol import Ack, AnyOutgoing, Error, Invalid, Late, Message, Removed, Welcome, decode_outgoing
-from chat.rooms.permissions import check_entering
 
 T = TypeVar("T")
 
@@ -256,7 +257,7 @@ class Story:
     def _make(self) -> str:
         alice = identity("Alice")
         kind, slug = ("private", None) if self.private else ("public", next(slugs))
-        slug = rooms.create(alice, title="Plans", kind=kind, slug=slug)
+        slug = actions.create(alice, title="Plans", kind=kind, slug=slug)
         room = models.Room.objects.get(slug=slug)
         room.memberships.create(user_id=identity("Carol").account, role="moderator")
         if self.private:
@@ -436,7 +437,7 @@ class Story:
             await client.communicator.disconnect()
         for process in PROCESSES:
             PROCESS.set(process)
-            await loops.close_this_loop()
+            await loops.close_current()
 
 
 def identity(name: str) -> Identity:
@@ -456,12 +457,12 @@ def conditions(turns: Turns, layer: FakeLayer) -> Iterator[None]:
     """Two processes in one, and nothing waits for a thread."""
     with override_settings(CHAT=SMALL), pytest.MonkeyPatch.context() as patched:
         patched.setattr(loops, "_kept", Kept())
-        patched.setattr("chat.log.threads.reading", turns.reading)
-        patched.setattr("chat.log.threads.writing", turns.writing)
-        patched.setattr("chat.log.writing", turns.writing)
-        patched.setattr("chat.auth.names.reading", turns.reading)
-        patched.setattr("chat.consumers.identify", identify)
-        patched.setattr("chat.hub.relay.get_channel_layer", lambda: layer)
+        patched.setattr("chat.log.calls.reading", turns.reading)
+        patched.setattr("chat.log.calls.writing", turns.writing)
+        patched.setattr("chat.log.log.writing", turns.writing)
+        patched.setattr("chat.auth.usernames.reading", turns.reading)
+        patched.setattr("chat.consumers.consumer.identify", identify)
+        patched.setattr("chat.hub.bus.get_channel_layer", lambda: layer)
         yield
 
 

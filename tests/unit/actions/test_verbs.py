@@ -13,7 +13,7 @@ from msgspec import UNSET
 from chat import models
 from chat.database import reading, writing
 from chat.log import Writer, queries
-from chat.log.indexing import index_some
+from chat.log.search_indexing import index_some
 from chat.protocol import (
     EMOJIS_LIMIT,
     LOBBY,

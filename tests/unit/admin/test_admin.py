@@ -9,7 +9,7 @@ from helpers import Enter
 from members import staff
 
 from chat.hub import Hub
-from chat.loops import everywhere
+from chat.loops import all_loops
 from chat.protocol import CloseCode, Message
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,7 +87,7 @@ async def test_without_the_permission_nothing_is_disconnected(
     await staff(async_client, *permissions)
     await alice.join()
     response = await async_client.post(
-        PAGE, {"socket": [socket.id for _, hub in everywhere(Hub) for socket in hub.sockets.values()]}
+        PAGE, {"socket": [socket.id for _, hub in all_loops(Hub) for socket in hub.sockets.values()]}
     )
     assert response.status_code == 403
     await alice.silence()

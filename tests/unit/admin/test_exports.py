@@ -15,7 +15,7 @@ from members import olga, staff
 from chat import models
 from chat.admin.exports import COLUMNS
 from chat.log import RoomLog, Writer, queries
-from chat.log.commits import BATCH
+from chat.log.writer import BATCH
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -19,7 +19,7 @@ from members import olga, staff
 from chat import models
 from chat.admin.filters import Calendar
 from chat.log import RoomLog, Writer, queries
-from chat.log.commits import BATCH
+from chat.log.writer import BATCH
 from chat.protocol import History, Message
 
 pytestmark = pytest.mark.django_db(transaction=True)

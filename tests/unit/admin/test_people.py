@@ -21,7 +21,7 @@ from chat.admin.filters import CountedPages
 from chat.admin.inspection import ONCE_IN
 from chat.admin.restrictions import ban_url
 from chat.log import RoomLog, Writer, queries
-from chat.loops import of_this_loop
+from chat.loops import current
 from chat.protocol import ErrorCode, Removed
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -960,7 +960,7 @@ async def take(alice: Persona) -> Callable[[str, float], None]:
     """Spend a person's tokens."""
     from chat.limits import Limits  # noqa: PLC0415
 
-    limits = of_this_loop(Limits)
+    limits = current(Limits)
 
     def spend(key: str, tokens: float) -> None:
         holder = limits.people.enter(key, limits.loop.time())

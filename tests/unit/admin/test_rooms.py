@@ -13,7 +13,7 @@ from members import olga, staff
 
 from chat import models
 from chat.log import RoomLog, Writer, queries
-from chat.log.commits import BATCH
+from chat.log.writer import BATCH
 from chat.protocol import Message, Welcome
 
 pytestmark = pytest.mark.django_db(transaction=True)

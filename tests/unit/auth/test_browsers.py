@@ -11,7 +11,7 @@ from helpers import CommunicatorPersona, Enter
 from members import guest, member, olga
 from pytest_django import Settings
 
-from chat import models, rooms
+from chat import actions, models
 from chat.auth import account as identity_of_account
 from chat.auth import tokens
 from chat.limits import addresses, sign_ins
@@ -240,8 +240,8 @@ async def test_an_invitation_does_not_let_a_banned_browser_in(person: Enter, bro
     """A link that is still known is of no use to a second account."""
     alice = await member(person, "Alice")
     owner = await User.objects.aget(username="Alice")
-    slug = await in_a_thread(rooms.create)(identity_of_account(owner), title="Plans", kind="private")
-    code, _ = await in_a_thread(rooms.making.make_link)(identity_of_account(owner), slug)
+    slug = await in_a_thread(actions.create)(identity_of_account(owner), title="Plans", kind="private")
+    code, _ = await in_a_thread(actions.rooms.make_link)(identity_of_account(owner), slug)
     await alice.join(slug)
     for name in ("Mallory", "Bob"):
         await account(name)

@@ -26,7 +26,7 @@ from hashing import CHEAP
 from pytest_django import Settings
 
 from chat.auth import browsers, hashers
-from chat.auth.tries import Refused, visiting
+from chat.auth.password_attempts import Refused, visiting
 from chat.limits import Try, addresses, sign_ins
 from chatsite import settings as site_settings
 from chatsite import urls as site_urls
@@ -267,7 +267,7 @@ def test_what_can_be_guessed_is_counted(credentials: dict[str, str], counted: bo
             {
                 "AUTHENTICATION_BACKENDS": [
                     "django.contrib.auth.backends.ModelBackend",
-                    "chat.auth.tries.CountedTries",
+                    "chat.auth.password_attempts.CountedTries",
                 ]
             },
             ["chat.W011"],

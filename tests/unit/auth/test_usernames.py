@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chat import database, loops
-from chat.auth import names as account_names
-from chat.auth.names import Names, fill, keep, taken
+from chat.auth import usernames as account_names
+from chat.auth.usernames import Names, fill, keep, taken
 from chat.models import AUTHOR_LENGTH, AccountName
 from chat.protocol import NAME_LIMIT, ErrorCode, Invalid, Join, clean_name, decode, name_key, shown, visible
 from chat.protocol.confusables import TABLE
@@ -595,8 +595,8 @@ async def accounts(*usernames: str) -> None:
 
 @pytest.fixture
 async def asked(rooms: None) -> AsyncIterator[Names]:
-    yield loops.of_this_loop(Names)
-    await loops.close_this_loop()
+    yield loops.current(Names)
+    await loops.close_current()
 
 
 async def test_who_asks_at_once_shares_queries(asked: Names, statements: list[str]) -> None:

@@ -11,7 +11,7 @@ from helpers import CommunicatorPersona, Enter
 
 from chat import models
 from chat.hub import Hub
-from chat.loops import of_this_loop
+from chat.loops import current
 from chatsite.logs import JSONFormatter
 
 Persona = CommunicatorPersona
@@ -72,8 +72,8 @@ async def test_an_error_of_a_connection_names_it(
 ) -> None:
     """The id that the admin shows too."""
     alice = await person("Alice")
-    (socket,) = of_this_loop(Hub).sockets.values()
-    monkeypatch.setattr("chat.rooms.join", None)
+    (socket,) = current(Hub).sockets.values()
+    monkeypatch.setattr("chat.actions.joining", None)
     await alice.send("join")
     await alice.closed()
     (said,) = [each for each in caplog.records if each.name == "chat.consumers"]
@@ -84,7 +84,7 @@ async def test_an_error_of_a_connection_names_it(
 async def test_a_room_whose_log_is_another_is_named(alice: Persona, caplog: pytest.LogCaptureFixture) -> None:
     """By its name in addresses."""
     await alice.join("tea")
-    hub = of_this_loop(Hub)
+    hub = current(Hub)
     room = hub.rooms()["tea"]
     await models.Room.objects.filter(slug="tea").adelete()
     await hub._comparison.start_over(room)

@@ -11,7 +11,7 @@ from doubles import Clock, until
 from pytest_django import Settings
 
 from chat.database import writing
-from chat.loops import close_this_loop, of_this_loop
+from chat.loops import close_current, current
 from chatsite import session_cleanup
 
 
@@ -63,13 +63,13 @@ async def test_they_are_removed_now_and_then_as_long_as_pages_are_asked_for(
 
     monkeypatch.setattr(session_cleanup, "remove_expired", remove)
     start = loop.time()
-    of_this_loop(session_cleanup.SessionCleanup)
+    current(session_cleanup.SessionCleanup)
     for _ in range(3):
         heard = len(rounds)
         await clock.skip(1.5 * session_cleanup.INTERVAL)
         await until(partial(_grew, rounds, heard))
     assert rounds[0] - start >= 0.5 * session_cleanup.INTERVAL
-    await close_this_loop()
+    await close_current()
 
 
 def _grew(what: list[float], before: int) -> bool:
@@ -78,5 +78,5 @@ def _grew(what: list[float], before: int) -> bool:
 
 async def test_sessions_that_are_no_rows_are_left_to_their_keeper(settings: Settings) -> None:
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
-    assert of_this_loop(session_cleanup.SessionCleanup)._task is None
-    await close_this_loop()
+    assert current(session_cleanup.SessionCleanup)._task is None
+    await close_current()

@@ -19,15 +19,15 @@ from logs import Follower, elsewhere, everything, post
 from members import member
 from pytest_django import Settings
 
-from chat import consumers, loops
+from chat import loops
+from chat.actions import AccessEnforcer
 from chat.auth import GUEST_NAME, Identity
-from chat.collector import Collector
-from chat.consumers import ChatConsumer
+from chat.consumers import ChatConsumer, consumer
 from chat.database import reading
 from chat.hub import Hub, Socket
-from chat.lanes import PortableLane
 from chat.log import Log, queries
-from chat.loops import of_this_loop
+from chat.loops import current
+from chat.metrics.collector import Collector
 from chat.presence import Presence
 from chat.protocol import (
     LOBBY,
@@ -49,13 +49,13 @@ from chat.protocol import (
     UserList,
     Welcome,
 )
-from chat.rooms import Warden
+from chat.transport import AsgiTransport
 from chatsite.asgi import application
 
 
 def socket_of(name: str) -> Socket:
     """The server's side of somebody's socket."""
-    return next(socket for socket in of_this_loop(Hub).sockets.values() if socket.username == name)
+    return next(socket for socket in current(Hub).sockets.values() if socket.username == name)
 
 
 async def binary(persona: Persona, data: bytes) -> None:
@@ -216,7 +216,7 @@ async def test_joining_again_is_a_fresh_welcome(alice: Persona, bob: Persona, cl
     for persona in (alice, bob):
         await persona.send("leave")
         await persona.expect(Ack, room=LOBBY)
-    await until(lambda: not of_this_loop(Hub).rooms())
+    await until(lambda: not current(Hub).rooms())
 
 
 # --- Typing ---
@@ -335,7 +335,7 @@ async def test_a_resume_does_not_hang_on_memory(
 async def test_a_resume_does_not_hang_on_the_process(alice: Persona, rooms: None) -> None:
     """After a restart the room goes on where it was, under the same epoch."""
     epoch = (await three_messages(alice)).epoch
-    await loops.close_this_loop()
+    await loops.close_current()
     again = await open_socket("Alice")
     welcome = await again.join(since=1, epoch=epoch)
     assert (welcome.resumed, welcome.seq, welcome.epoch) == (True, 3, epoch)
@@ -396,7 +396,7 @@ async def test_a_log_that_is_another_while_somebody_comes_is_told_anew(
     """They are not told that they have all that came before: it was of a database that is not there any more."""
     epoch = (await alice.join()).epoch
     await alice.say("one")
-    room = of_this_loop(Hub).room(LOBBY)
+    room = current(Hub).room(LOBBY)
     assert room
     could = room.can_resume
 
@@ -496,7 +496,7 @@ async def test_a_socket_speaks_under_one_name(charlie: Persona, alice: Persona) 
     await charlie.send("join", room="tea", username="Alice", ref="j2")
     error = await charlie.refused(ErrorCode.NAME_FIXED)
     assert (error.field, error.ref) == ("username", "j2")
-    assert of_this_loop(Presence).counts() == {LOBBY: 1}
+    assert current(Presence).counts() == {LOBBY: 1}
     await charlie.send("join", room="tea", username="CHARLIE")
     assert (await charlie.expect(Welcome, room="tea")).username == "Charlie"
 
@@ -509,11 +509,11 @@ async def test_a_name_that_is_taken_is_refused(alice: Persona, charlie: Persona,
     error = await charlie.refused(ErrorCode.NAME_TAKEN)
     assert (error.field, error.ref) == ("username", "j1")
     assert alice.count(Joined, username="Charlie") == 0
-    assert (of_this_loop(Hub).audience(LOBBY), of_this_loop(Presence).counts()) == (1, {LOBBY: 1})
+    assert (current(Hub).audience(LOBBY), current(Presence).counts()) == (1, {LOBBY: 1})
     await charlie.join()
     for persona in (alice, charlie):
         await persona.send("leave")
-    await until(lambda: not of_this_loop(Hub).rooms())
+    await until(lambda: not current(Hub).rooms())
 
 
 async def test_a_refused_name_is_free_elsewhere(alice: Persona, charlie: Persona) -> None:
@@ -690,7 +690,7 @@ async def test_an_account_is_one_person_in_all_tabs(
     await two.say("from two")
     await alice.expect(Message, content="from two")
     assert (alice.count(Joined, username="Bob"), alice.count(Left)) == (1, 0)
-    assert of_this_loop(Presence).user_list(LOBBY).count == 2
+    assert current(Presence).user_list(LOBBY).count == 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -739,9 +739,9 @@ async def test_an_unexpected_error_closes_that_socket_alone(
     def boom(*_: object) -> None:
         raise ZeroDivisionError
 
-    questions: dict[Any, Any] = {**consumers.QUESTIONS, GetHistory: boom}
+    questions: dict[Any, Any] = {**consumer.QUESTIONS, GetHistory: boom}
     with monkeypatch.context() as patched:
-        patched.setattr(consumers, "QUESTIONS", questions)
+        patched.setattr(consumer, "QUESTIONS", questions)
         await alice.send("history")
         assert await alice.closed() == CloseCode.INTERNAL
     await alice.communicator.wait(PATIENCE)
@@ -753,7 +753,7 @@ async def test_an_unexpected_error_closes_that_socket_alone(
     await bob.expect(Message, content="still here")
     await clock.skip(60)
     await bob.expect(Left, username="Alice")
-    assert identifier not in of_this_loop(Hub).sockets
+    assert identifier not in current(Hub).sockets
 
 
 async def test_an_error_before_the_open_turns_the_socket_away(
@@ -764,11 +764,11 @@ async def test_an_error_before_the_open_turns_the_socket_away(
     async def boom(_: object) -> None:
         raise ConnectionError("no database")
 
-    monkeypatch.setattr("chat.consumers.identify", boom)
+    monkeypatch.setattr("chat.consumers.consumer.identify", boom)
     with pytest.raises(Closed):
         await person("Alice")
     assert len(caplog.records) == 1
-    assert of_this_loop(Hub).sockets == {}
+    assert current(Hub).sockets == {}
 
 
 async def test_an_application_that_is_killed_leaves_its_rooms(bob: Persona, settings: Settings) -> None:
@@ -781,8 +781,8 @@ async def test_an_application_that_is_killed_leaves_its_rooms(bob: Persona, sett
     alice.communicator.future.cancel()
     await bob.expect(Left, username="Alice")
     await until(alice.communicator.future.done)
-    assert len(of_this_loop(Hub).sockets) == 1
-    assert of_this_loop(Presence).counts() == {LOBBY: 1}
+    assert len(current(Hub).sockets) == 1
+    assert current(Presence).counts() == {LOBBY: 1}
 
 
 async def test_a_socket_that_waits_holds_up_nobody(
@@ -790,7 +790,7 @@ async def test_a_socket_that_waits_holds_up_nobody(
 ) -> None:
     """While Alice's join waits for the channel layer, Bob talks; then she is in."""
     await bob.join()
-    layer = of_this_loop(Hub)._relay._layer
+    layer = current(Hub)._bus._layer
     group_add, opened = layer.group_add, asyncio.Event()
 
     async def slow(group: str, channel: str) -> None:
@@ -845,12 +845,12 @@ async def test_a_socket_that_does_not_read_gets_it_later(deaf: Persona, alice: P
     await bob.join()
     await deaf.send("join", username="Charlie")
     await alice.expect(Joined, username="Charlie")
-    lane = socket_of("Charlie").lane
+    transport = socket_of("Charlie").transport
     for number in range(60):
         await alice.say(f"{number} " + "x" * 300)
         await bob.expect(Message)
-    assert lane.full
-    assert lane.waiting < 8_192
+    assert transport.full
+    assert transport.waiting < 8_192
     last = await deaf.expect(Message, id=60)
     assert last.content.startswith("59 ")
     assert [said.id for said in deaf.heard if isinstance(said, Message)] == list(range(1, 61))
@@ -863,14 +863,14 @@ async def test_a_stuck_socket_is_closed(deaf: Persona, alice: Persona, clock: Cl
     await alice.join()
     await deaf.send("join", username="Charlie")
     await alice.expect(Joined, username="Charlie")
-    lane = socket_of("Charlie").lane
-    while not lane.full:
+    transport = socket_of("Charlie").transport
+    while not transport.full:
         await alice.say("x" * 300)
         await alice.expect(Message)
         await clock.skip(0.01)
-    assert lane.closed_with is None
+    assert transport.closed_with is None
     await clock.skip(31)
-    assert lane.closed_with is CloseCode.TOO_SLOW
+    assert transport.closed_with is CloseCode.TOO_SLOW
     assert await deaf.closed() == CloseCode.TOO_SLOW
     await deaf.vanish()
 
@@ -880,20 +880,20 @@ async def test_a_socket_that_does_not_read_can_go(deaf: Persona, alice: Persona)
     await alice.join()
     await deaf.send("join", username="Charlie")
     await alice.expect(Joined, username="Charlie")
-    lane = socket_of("Charlie").lane
-    assert isinstance(lane, PortableLane)
+    transport = socket_of("Charlie").transport
+    assert isinstance(transport, AsgiTransport)
     await alice.say("hi")
     await alice.expect(Message)
     await deaf.vanish()
-    assert (lane.waiting, len(of_this_loop(Hub).sockets)) == (0, 1)
-    await until(lambda: lane._writer is None)
+    assert (transport.waiting, len(current(Hub).sockets)) == (0, 1)
+    await until(lambda: transport._writer is None)
 
 
 async def test_the_staff_closes_a_socket(alice: Persona, bob: Persona) -> None:
     """A socket that the staff disconnected is closed with 4403, and what it still says is not heard."""
     await alice.join()
     await bob.join()
-    of_this_loop(Hub).disconnect(socket_of("Alice").id, CloseCode.FORBIDDEN)
+    current(Hub).disconnect(socket_of("Alice").id, CloseCode.FORBIDDEN)
     await alice.send("message", content="one more thing")
     assert await alice.closed() == CloseCode.FORBIDDEN
     await alice.vanish()
@@ -905,9 +905,9 @@ async def test_the_staff_closes_a_socket(alice: Persona, bob: Persona) -> None:
 async def test_nothing_is_left_of_sockets_that_came_and_went(person: Enter, settings: Settings) -> None:
     """After 100 sockets that joined, talked and left in all ways, everything is where it was."""
     settings.CHAT = {"GRACE": 0, "USER_LIST_INTERVAL": 0}
-    hub, presence, log = of_this_loop(Hub), of_this_loop(Presence), of_this_loop(Log)
-    of_this_loop(Warden)
-    of_this_loop(Collector)
+    hub, presence, log = current(Hub), current(Presence), current(Log)
+    current(AccessEnforcer)
+    current(Collector)
 
     async def visit(number: int) -> None:
         visitor = await person(f"u{number}")
@@ -925,13 +925,13 @@ async def test_nothing_is_left_of_sockets_that_came_and_went(person: Enter, sett
 
     # The first one starts what lasts, in the layer too.
     await visit(0)
-    await until(lambda: not hub.rooms() and not presence._rooms and not hub._openings._shutting)
+    await until(lambda: not hub.rooms() and not presence._rooms and not hub._open_rooms._shutting)
     before = asyncio.all_tasks() - set(hub._tasks)
     await asyncio.gather(*(visit(number) for number in range(100)))
     await until(lambda: not hub.rooms() and not presence._rooms)
-    await until(lambda: not hub._openings._shutting and asyncio.all_tasks() - set(hub._tasks) == before)
-    assert (hub.sockets, hub._rooms, hub._openings._opening) == ({}, {}, {})
-    assert (len(hub._relay._outgoing), len(log._waiting), log._task) == (0, 0, None)
+    await until(lambda: not hub._open_rooms._shutting and asyncio.all_tasks() - set(hub._tasks) == before)
+    assert (hub.sockets, hub._rooms, hub._open_rooms._opening) == ({}, {}, {})
+    assert (len(hub._bus._outgoing), len(log._waiting), log._task) == (0, 0, None)
     gc.collect()
     assert [thing for thing in gc.get_objects() if isinstance(thing, (ChatConsumer, Socket))] == []
 
@@ -961,9 +961,9 @@ async def test_an_error_before_the_accept_refuses_the_handshake_once(monkeypatch
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    monkeypatch.setattr("chat.consumers.identify", broken)
+    monkeypatch.setattr("chat.consumers.consumer.identify", broken)
     await ChatConsumer()({"type": "websocket"}, receive, send)
     for _ in range(5):
         await asyncio.sleep(0)
     assert sent == [{"type": "websocket.close"}]
-    await loops.close_this_loop()
+    await loops.close_current()

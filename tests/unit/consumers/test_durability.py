@@ -18,7 +18,7 @@ from pytest_django import Settings
 from chat import models
 from chat.database import writing
 from chat.hub import Hub
-from chat.loops import of_this_loop
+from chat.loops import current
 from chat.protocol import (
     LOBBY,
     Ack,
@@ -271,7 +271,7 @@ async def test_without_the_database_nobody_is_turned_away(
         assert await ann.closed() == CloseCode.INTERNAL
     (record,) = [record for record in caplog.records if record.name == "chat.consumers"]
     assert record.exc_info is None
-    assert of_this_loop(Hub).sockets == {}
+    assert current(Hub).sockets == {}
 
 
 async def test_too_much_to_keep_is_refused(alice: Persona, bob: Persona, settings: Settings) -> None:

@@ -26,9 +26,9 @@ from chat import database, loops, models
 from chat.conf import chat_settings
 from chat.hub import RECONCILE, RETRY, TICK, Hub, OpenRoom
 from chat.hub import room as room_module
-from chat.hub.relay import Relay
-from chat.hub.standstill import LONGEST
-from chat.log import RoomLog, Write, Writer, Written, queries, upkeep
+from chat.hub.bus import Bus
+from chat.hub.stall_detector import LONGEST
+from chat.log import RoomLog, Write, Writer, Written, maintenance, queries
 from chat.protocol import AnyOutgoing, Invalid, Welcome
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class Client(Visitor):
         room = await self.story.patiently(self.hub.open, self.story.slug)
         since, log = (self.seq if self.epoch is not None else None), room.log
         resumed = await self.story.patiently(room.can_resume, since, self.epoch, chat_settings().CATCH_UP)
-        await self.hub.standstill.end()
+        await self.hub.stalls.end()
         resumed = resumed and room.log is log
         room.welcome(self.socket, resumed=resumed)
         self.hub.enter(room, self.socket, since if resumed else None)
@@ -143,13 +143,13 @@ class Story:
         self.chance = random.Random(seed)
         self.turns, self.layer, self.clock = turns, layer, clock
         self.slug = next(slugs)
-        self.hubs = [loops.of_this_loop(Hub), another_process()]
+        self.hubs = [loops.current(Hub), another_process()]
         self.clients: list[Client] = []
         self.away: list[Client] = []
         self.tasks: set[asyncio.Task[None]] = set()
         # The third process.
         self.writer = Writer()
-        self.relay = Relay(lambda *_: None, lambda *_: None, lambda _: True, lambda: None)
+        self.bus = Bus(lambda *_: None, lambda *_: None, lambda _: True, lambda: None)
 
     def task(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
@@ -193,7 +193,7 @@ class Story:
         room = at_once(partial(queries.open_room, self.slug))
         outcomes = at_once(partial(self.writer.write, self.writes(room, room.seq, much)))
         changes = changes_of(outcome for outcome in outcomes if isinstance(outcome, Written))
-        self.relay.publish_changes(room.slug, room.epoch, changes)
+        self.bus.publish_changes(room.slug, room.epoch, changes)
 
     async def come(self, who: int, much: int) -> None:
         client = Client(self)
@@ -257,7 +257,7 @@ class Story:
         """Both processes; what was to be done meanwhile is done when they know what they missed."""
         self.clock.work(LONGEST + 0.1)
         for hub in self.hubs:
-            hub.standstill.waking()
+            hub.stalls.waking()
 
     async def weather(self, who: int, much: int) -> None:
         """The layer and the database are as bad as that."""
@@ -275,7 +275,7 @@ class Story:
     async def prune(self, who: int, much: int) -> None:
         """The oldest messages go."""
         oldest = models.Message.objects.filter(room__slug=self.slug, number__lte=2 * much)
-        at_once(lambda: list(upkeep.prune(oldest)))
+        at_once(lambda: list(maintenance.prune(oldest)))
 
     # --- The end ---
 
@@ -310,12 +310,12 @@ class Story:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.relay.close()
+        await self.bus.close()
         await self.hubs[1].close()
         await self.hubs[1].log.close()
         for client in self.clients:
-            client.socket.lane.abandon()
-        await loops.close_this_loop()
+            client.socket.transport.detach()
+        await loops.close_current()
 
 
 @contextmanager
@@ -325,9 +325,9 @@ def conditions(turns: Turns, layer: FakeLayer) -> Iterator[None]:
         override_settings(CHAT={"RING": 3, "CATCH_UP": 30, "OUTBOX": 1_024}),
         pytest.MonkeyPatch.context() as patched,
     ):
-        patched.setattr("chat.log.threads.reading", turns)
-        patched.setattr("chat.log.writing", turns)
-        patched.setattr("chat.hub.relay.get_channel_layer", lambda: layer)
+        patched.setattr("chat.log.calls.reading", turns)
+        patched.setattr("chat.log.log.writing", turns)
+        patched.setattr("chat.hub.bus.get_channel_layer", lambda: layer)
         patched.setattr(room_module, "STRETCH", 3)
         patched.setattr(room_module, "CHUNK", 400)
         yield

@@ -7,7 +7,7 @@ from members import guest, member
 from pytest_django import Settings
 
 from chat.limits import Limits
-from chat.loops import of_this_loop
+from chat.loops import current
 from chat.protocol import Ack, CloseCode, Error, ErrorCode, Message, Pong
 
 Persona = CommunicatorPersona
@@ -168,7 +168,7 @@ async def test_nothing_is_left_of_sockets_that_went(person: Enter) -> None:
         visitor = await guest(person, f"Gina {number}")
         await visitor.join()
         await visitor.vanish()
-    limits = of_this_loop(Limits)
+    limits = current(Limits)
     assert limits.sockets == 0
     assert not any(row.sockets for row in limits.snapshot())
 

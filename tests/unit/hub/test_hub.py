@@ -27,12 +27,12 @@ from pytest_django import Settings
 
 from chat import loops, models
 from chat.database import reading
-from chat.hub import RECONCILE, RENEW, REST, RETRY, TICK, Hub, OpenRoom, group_name, lateness, people_part
+from chat.hub import RECONCILE, REST, RETRY, TICK, Hub, OpenRoom, degraded_notice, group_name, people_part
 from chat.hub import room as room_module
-from chat.hub.early import CROSSING
-from chat.hub.relay import PATIENCE, PEOPLE, UNHEARD, Outside
-from chat.hub.standstill import LONGEST
-from chat.lanes import Batch
+from chat.hub.bus import ALL_HUBS, PATIENCE, UNHEARD, Outside
+from chat.hub.hub import RENEW
+from chat.hub.reorder_buffer import CROSSING
+from chat.hub.stall_detector import LONGEST
 from chat.log import Change, Log, RoomLog, Write, Written, queries
 from chat.protocol import (
     CloseCode,
@@ -46,6 +46,7 @@ from chat.protocol import (
     decode_outgoing,
     encode,
 )
+from chat.transport import Batch
 
 ROOM = "lobby"
 GROUP = group_name(ROOM)
@@ -54,23 +55,23 @@ GROUP = group_name(ROOM)
 @pytest.fixture
 def layer(monkeypatch: pytest.MonkeyPatch) -> FakeLayer:
     layer = FakeLayer()
-    monkeypatch.setattr("chat.hub.relay.get_channel_layer", lambda: layer)
+    monkeypatch.setattr("chat.hub.bus.get_channel_layer", lambda: layer)
     return layer
 
 
 @pytest.fixture
 async def log(rooms: None) -> SlowLog:
-    log = loops.of_this_loop(Log, SlowLog)
+    log = loops.current(Log, SlowLog)
     assert isinstance(log, SlowLog)
     return log
 
 
 @pytest.fixture
 async def hub(log: SlowLog, layer: FakeLayer) -> AsyncIterator[Hub]:
-    yield loops.of_this_loop(Hub)
+    yield loops.current(Hub)
     layer.open.set()
     log.telling.set()
-    await loops.close_this_loop()
+    await loops.close_current()
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ async def test_one_commit_is_one_message_to_the_layer(hub: Hub, layer: FakeLayer
     assert [
         (group, [len(changes) for _, _, changes in message["parts"]])
         for group, message in layer.sent
-        if group != PEOPLE
+        if group != ALL_HUBS
     ] == [(GROUP, [51]), (group_name("tea"), [50])]
 
 
@@ -280,7 +281,7 @@ async def test_after_a_standstill_the_log_is_read_first(hub: Hub, clock: Clock) 
     await here.reaches(1)
     await keep(hub, erase(log_of(hub), 1), post(log_of(hub)))
     clock.work(LONGEST + 0.1)
-    await hub.standstill.end()
+    await hub.stalls.end()
     late = await enter(hub, since=0)
     for visitor in (here, late):
         await visitor.reaches(3)
@@ -544,15 +545,15 @@ async def test_people_are_told_while_others_may_be_late(hub: Hub, layer: FakeLay
     await until(lambda: not hub.is_alone)
     assert told() == []
     layer.error = ConnectionError("no layer")
-    for _ in range(lateness.PATIENCE + 2):
+    for _ in range(degraded_notice.PATIENCE + 2):
         await clock.skip(RECONCILE)
     await until(lambda: told() == [True])
-    assert decode_outgoing(hub.lateness.frame()).late is True  # type: ignore[union-attr]
+    assert decode_outgoing(hub.degraded.frame()).late is True  # type: ignore[union-attr]
     layer.error = None
     for _ in range(3):
         await clock.skip(RECONCILE)
     await until(lambda: told() == [True, False])
-    assert not hub.lateness.told
+    assert not hub.degraded.told
 
 
 async def test_when_the_layer_is_back_all_is_compared_at_once(
@@ -575,7 +576,7 @@ async def test_when_the_layer_is_back_all_is_compared_at_once(
     await until(lambda: hub.log.compared > compared_before + 1)  # type: ignore[attr-defined]
     await clock.skip(RECONCILE)
     await visitor.reaches(1)
-    await until(lambda: hub._relay._channel in layer.groups[GROUP])
+    await until(lambda: hub._bus._channel in layer.groups[GROUP])
 
 
 async def test_numbers_that_cross_are_put_in_order(hub: Hub, layer: FakeLayer, log: SlowLog, clock: Clock) -> None:
@@ -621,8 +622,8 @@ async def test_what_waits_for_the_layer_travels_together(hub: Hub, layer: FakeLa
     hub.publish_soon("tea", note(9))
     layer.open.set()
     await until(lambda: notes(visitor) == [1, 2, 3, 4, 5])
-    await until(lambda: len([group for group, _ in layer.sent if group != PEOPLE]) == 3)
-    sent = [(group, len(message["parts"])) for group, message in layer.sent if group != PEOPLE]
+    await until(lambda: len([group for group, _ in layer.sent if group != ALL_HUBS]) == 3)
+    sent = [(group, len(message["parts"])) for group, message in layer.sent if group != ALL_HUBS]
     assert sent == [(GROUP, 1), (GROUP, 4), (group_name("tea"), 1)]
 
 
@@ -638,7 +639,7 @@ async def test_one_person_is_told_in_every_process(hub: Hub, another: Hub) -> No
 async def test_a_process_without_a_hub_tells_all(hub: Hub, layer: FakeLayer, clock: Clock) -> None:
     """A command that ends a sign-in; a layer that fails it asks no more for a while."""
     told: list[list[str]] = []
-    hub.gossip.on_people = lambda people, _: told.append(people)
+    hub.cluster.on_people = lambda people, _: told.append(people)
     await enter(hub)
     await until(lambda: layer.hubs)
     outside = Outside()
@@ -773,7 +774,7 @@ async def test_a_message_that_is_not_ours_ends_nothing(
     visitor = await enter(hub)
     layer.carry(GROUP, junk)
     await say(hub)
-    await until(lambda: layer.queues[hub._relay._channel].qsize() <= 1)
+    await until(lambda: layer.queues[hub._bus._channel].qsize() <= 1)
     await clock.skip(RETRY)
     await visitor.reaches(1)
     assert numbers(visitor) == [1]
@@ -792,7 +793,7 @@ async def test_a_message_for_a_room_that_is_not_open_goes_nowhere(
     await until(lambda: ROOM not in hub.rooms())
     layer.carry(group_name("other"), layer.sent[0][1])
     layer.carry(group_name("other"), {**layer.sent[0][1], "room": "never"})
-    await until(lambda: not layer.queues[hub._relay._channel].qsize())
+    await until(lambda: not layer.queues[hub._bus._channel].qsize())
     assert len(visitor.ear.frames) == 1
     assert audiences(hub) == {"other": 1}
 
@@ -862,7 +863,7 @@ async def test_a_room_does_not_open_without_the_database(hub: Hub, layer: FakeLa
     with outage.begin():
         refused = await asyncio.gather(*(enter(hub) for _ in range(5)), return_exceptions=True)
     assert [error.code for error in refused if isinstance(error, Invalid)] == [ErrorCode.BUSY] * 5
-    assert (hub.rooms(), hub._openings._opening, layer.calls) == ({}, {}, [])
+    assert (hub.rooms(), hub._open_rooms._opening, layer.calls) == ({}, {}, [])
     visitor = await enter(hub)
     await say(hub)
     await visitor.reaches(1)
@@ -871,7 +872,7 @@ async def test_a_room_does_not_open_without_the_database(hub: Hub, layer: FakeLa
 async def test_who_gives_up_takes_the_room_from_nobody(hub: Hub) -> None:
     """The first who asked for the room is cut off while it opens: the others come in."""
     coming = [asyncio.create_task(enter(hub)) for _ in range(3)]
-    await until(lambda: hub._openings._opening)
+    await until(lambda: hub._open_rooms._opening)
     coming[0].cancel()
     await asyncio.gather(*coming, return_exceptions=True)
     assert hub.audience(ROOM) == 2
@@ -880,7 +881,7 @@ async def test_who_gives_up_takes_the_room_from_nobody(hub: Hub) -> None:
 async def test_a_room_that_nobody_wants_any_more_is_closed(hub: Hub, clock: Clock, layer: FakeLayer) -> None:
     """All who asked for it gave up while it opened: it is not kept for ever."""
     coming = asyncio.create_task(enter(hub))
-    await until(lambda: hub._openings._opening)
+    await until(lambda: hub._open_rooms._opening)
     coming.cancel()
     await until(hub.rooms)
     await emptied(hub, clock)
@@ -937,7 +938,7 @@ async def test_no_race_loses_a_subscription(hub: Hub, layer: FakeLayer, clock: C
             slug = chance.choice(["a", "b", "c"])
             visitor = await enter(hub, slug)
             for _ in range(chance.randint(0, 4)):
-                assert hub._relay._channel in layer.groups[group_name(slug)], "in the room, and not subscribed"
+                assert hub._bus._channel in layer.groups[group_name(slug)], "in the room, and not subscribed"
                 await asyncio.sleep(0)
             hub.remove(visitor.socket)
 
@@ -962,7 +963,7 @@ async def test_a_room_that_is_joined_while_it_closes_stays_open(hub: Hub, layer:
     await say(hub)
     await visitor.reaches(1)
     assert layer.calls[:3] == [("add", GROUP), ("discard", GROUP), ("add", GROUP)]
-    await until(lambda: not hub._openings._shutting)
+    await until(lambda: not hub._open_rooms._shutting)
     assert audiences(hub) == {ROOM: 1}
 
 
@@ -1088,7 +1089,7 @@ async def test_the_staff_can_end_a_socket(hub: Hub) -> None:
 
 async def test_without_a_layer_the_hub_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """A project without CHANNEL_LAYERS is told what to set."""
-    monkeypatch.setattr("chat.hub.relay.get_channel_layer", lambda: None)
+    monkeypatch.setattr("chat.hub.bus.get_channel_layer", lambda: None)
     with pytest.raises(RuntimeError, match="CHANNEL_LAYERS"):
         Hub()
 
@@ -1096,25 +1097,25 @@ async def test_without_a_layer_the_hub_says_so(monkeypatch: pytest.MonkeyPatch) 
 async def test_an_unused_hub_has_no_task(log: SlowLog, layer: FakeLayer) -> None:
     """Nothing runs before the first room, and nothing after the close."""
     before = asyncio.all_tasks()
-    hub = loops.of_this_loop(Hub)
+    hub = loops.current(Hub)
     assert asyncio.all_tasks() == before
     await enter(hub)
     hub.publish_soon(ROOM, encode(Joined(room=ROOM, username="Alice", timestamp=1)))
     assert asyncio.all_tasks() > before
-    await loops.close_this_loop()
+    await loops.close_current()
     await until(lambda: asyncio.all_tasks() == before)
 
 
 async def test_closing_does_not_wait_for_a_layer_that_hangs(log: SlowLog, layer: FakeLayer, clock: Clock) -> None:
     """What is still to be published is let go; what was kept is kept."""
-    hub = loops.of_this_loop(Hub)
+    hub = loops.current(Hub)
     await enter(hub)
     layer.open.clear()
     hub.publish_soon(ROOM, note(1))
     room = log_of(hub)
     await say(hub)
     await until(lambda: ("send", GROUP) in layer.calls)
-    closing = asyncio.create_task(loops.close_this_loop())
+    closing = asyncio.create_task(loops.close_current())
     await clock.skip(RECONCILE)
     await closing
     assert list(await there(room)) == [1]
@@ -1123,22 +1124,22 @@ async def test_closing_does_not_wait_for_a_layer_that_hangs(log: SlowLog, layer:
 
 async def test_closing_keeps_what_waits_to_be_kept(log: SlowLog, layer: FakeLayer) -> None:
     """What was said in the last moment is written before the loop's things are closed."""
-    hub = loops.of_this_loop(Hub)
+    hub = loops.current(Hub)
     await enter(hub)
     room = log_of(hub)
     for write in posts(room, 20):
         hub.log.append(write)
-    await loops.close_this_loop()
+    await loops.close_current()
     assert len(await there(room)) == 20
 
 
 async def test_closing_finishes_what_is_quick(log: SlowLog, layer: FakeLayer) -> None:
     """Rooms that were just left are left in the layer too."""
     layer.slowness = 3
-    hub = loops.of_this_loop(Hub)
+    hub = loops.current(Hub)
     visitor = await enter(hub)
     hub.remove(visitor.socket)
-    await loops.close_this_loop()
+    await loops.close_current()
     assert dict(layer.groups) == {}
 
 
@@ -1179,7 +1180,7 @@ async def deliver(hub: Hub, content: str = "hi", slug: str = ROOM) -> int:
 
 async def fill(hub: Hub, visitor: Visitor, slug: str = ROOM) -> None:
     """Say so much that the socket is behind."""
-    while not visitor.socket.lane.full:
+    while not visitor.socket.transport.full:
         await deliver(hub, "x" * 300, slug)
 
 
@@ -1190,7 +1191,7 @@ async def test_who_is_behind_is_caught_up_once_and_in_order(narrow: None, hub: H
         await deliver(hub, "x" * 100)
     await quick.reaches(30)
     assert slow_one.socket in hub._rooms[ROOM].behind
-    assert slow_one.socket.lane.waiting < 2_048
+    assert slow_one.socket.transport.waiting < 2_048
     slow_one.ear.open.set()
     await slow_one.reaches(30)
     assert slow_one.socket in hub._rooms[ROOM].sockets
@@ -1237,10 +1238,10 @@ async def test_slow_is_not_stuck(narrow: None, hub: Hub, clock: Clock) -> None:
         visitor.ear.open.clear()
         await fill(hub, visitor)
         await clock.skip(29)
-    assert visitor.socket.lane.closed_with is None
+    assert visitor.socket.transport.closed_with is None
     await clock.skip(31)
     await clock.skip(31)
-    assert visitor.socket.lane.closed_with is CloseCode.TOO_SLOW
+    assert visitor.socket.transport.closed_with is CloseCode.TOO_SLOW
 
 
 async def test_who_is_behind_can_leave(narrow: None, hub: Hub, clock: Clock) -> None:
@@ -1251,7 +1252,7 @@ async def test_who_is_behind_can_leave(narrow: None, hub: Hub, clock: Clock) -> 
     await clock.skip(RECONCILE)
     await until(lambda: ROOM not in hub._rooms)
     visitor.ear.open.set()
-    await visitor.socket.lane.flushed()
+    await visitor.socket.transport.flushed()
 
 
 # --- Ticks ---
@@ -1260,14 +1261,14 @@ async def test_who_is_behind_can_leave(narrow: None, hub: Hub, clock: Clock) -> 
 def counted(visitor: Visitor, also: Callable[[], None] = lambda: None) -> list[int]:
     """How many frames each write to the visitor has, from here on; and what else happens with each."""
     writes: list[int] = []
-    plain = visitor.socket.lane.write
+    plain = visitor.socket.transport.write
 
     def write(batch: Batch) -> None:
         writes.append(len(batch.texts))
         also()
         plain(batch)
 
-    visitor.socket.lane.write = write  # type: ignore[method-assign]
+    visitor.socket.transport.write = write  # type: ignore[method-assign]
     return writes
 
 

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from pytest_django import Settings
 
 from chat import protocol
-from chat.hub import ring as ring_module
-from chat.hub.ring import Ring
+from chat.hub import recent_changes as ring_module
+from chat.hub.recent_changes import RecentChanges
 from chat.log import Change, Stretch
 from chat.log.changes import event_of, of_messages
 from chat.protocol import Message, Position, decode_outgoing
@@ -64,7 +64,7 @@ class Book:
         copies = [replace(message) for message in found[:limit]]
         return Stretch("lobby", position, of_messages(copies, position), len(found) <= limit, self.seq)
 
-    def caught_up(self, ring: Ring, position: int) -> Messages:
+    def caught_up(self, ring: RecentChanges, position: int) -> Messages:
         """What somebody holds who held all up to a position and then got what the ring has."""
         follower = Follower(position, self.states[position])
         follower.read(change.fresh for change in ring.since(position))
@@ -77,24 +77,24 @@ def small(settings: Settings) -> None:
     settings.CHAT = {"RING": RING}
 
 
-def fill(ring: Ring, book: Book, number: int) -> None:
+def fill(ring: RecentChanges, book: Book, number: int) -> None:
     for _ in range(number):
         ring.add(book.say(f"message {book.seq + 1}"))
 
 
-def numbers(ring: Ring) -> list[int]:
+def numbers(ring: RecentChanges) -> list[int]:
     return [change.seq for change in ring.since(ring.floor)]
 
 
 def test_a_new_ring_has_nothing_and_all(settings: Settings) -> None:
     """Whoever is at its position misses nothing."""
-    ring = Ring("lobby", 7)
+    ring = RecentChanges("lobby", 7)
     assert (ring.floor, ring.since(7)) == (7, [])
 
 
 def test_what_came_after_a_position_is_told() -> None:
     """From every position that it has, exactly what came later."""
-    ring, book = Ring("lobby", 0), Book()
+    ring, book = RecentChanges("lobby", 0), Book()
     fill(ring, book, 5)
     for position in range(6):
         assert [change.seq for change in ring.since(position)] == list(range(position + 1, 6))
@@ -102,7 +102,7 @@ def test_what_came_after_a_position_is_told() -> None:
 
 def test_it_keeps_the_latest() -> None:
     """It grows to twice RING, then it is cut to RING: its floor is where its oldest change begins."""
-    ring, book = Ring("lobby", 0), Book()
+    ring, book = RecentChanges("lobby", 0), Book()
     fill(ring, book, 2 * RING)
     assert (ring.floor, len(numbers(ring))) == (0, 2 * RING)
     fill(ring, book, 1)
@@ -115,7 +115,7 @@ def test_it_keeps_the_latest() -> None:
 def test_long_messages_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it keeps is bounded in characters too, whatever the number of changes; the last one it always has."""
     monkeypatch.setattr(ring_module, "CHARACTERS", 1_000)
-    ring, book = Ring("lobby", 0), Book()
+    ring, book = RecentChanges("lobby", 0), Book()
     for number in range(20):
         ring.add(book.say("x" * 600))
         kept = ring.since(ring.floor)
@@ -127,7 +127,7 @@ def test_long_messages_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_deleted_message_s_text_is_not_told_again() -> None:
     """What had it becomes a number without a change; the deletion itself, and everybody else's words, stay."""
-    ring, book = Ring("lobby", 0), Book()
+    ring, book = RecentChanges("lobby", 0), Book()
     ring.add(book.say("secret"))
     ring.add(book.say("harmless"))
     ring.add(book.edit(1, "secret too"))
@@ -146,7 +146,7 @@ def test_a_deleted_message_s_text_is_not_told_again() -> None:
 
 def test_what_is_shown_again_is_told() -> None:
     """A message that was hidden and came back stays, when what had its text before is forgotten."""
-    ring, book = Ring("lobby", 0), Book()
+    ring, book = RecentChanges("lobby", 0), Book()
     ring.add(book.say("rude?"))
     ring.add(book.hide(1))
     ring.add(book.show(1))
@@ -158,8 +158,8 @@ def test_what_is_shown_again_is_told() -> None:
 
 def test_it_is_extended_backwards() -> None:
     """What was read from the log for one who came from far is there for the next, and joins without a seam."""
-    ring, book = Ring("lobby", 6), Book()
-    fill(Ring("lobby", 0), book, 6)
+    ring, book = RecentChanges("lobby", 6), Book()
+    fill(RecentChanges("lobby", 0), book, 6)
     ring.add(book.edit(2, "x"))
     low = 1
     stretch = book.read(low)
@@ -171,8 +171,8 @@ def test_it_is_extended_backwards() -> None:
 
 def test_numbers_that_moved_away_leave_no_hole_where_it_is_extended() -> None:
     """Where the last changes before the floor were made void by later ones, a position bridges them."""
-    ring, book = Ring("lobby", 3), Book()
-    fill(Ring("lobby", 0), book, 3)
+    ring, book = RecentChanges("lobby", 3), Book()
+    fill(RecentChanges("lobby", 0), book, 3)
     ring.add(book.edit(3, "x"))
     ring.add(book.edit(2, "y"))
     ring.extend_back([change for change in book.read(0).changes if change.seq <= 3], 0)
@@ -183,8 +183,8 @@ def test_numbers_that_moved_away_leave_no_hole_where_it_is_extended() -> None:
 
 def test_an_extension_tells_no_deleted_text() -> None:
     """A stretch that was read before a deletion which the ring has by now does not bring the text back."""
-    ring, book = Ring("lobby", 2), Book()
-    fill(Ring("lobby", 0), book, 1)
+    ring, book = RecentChanges("lobby", 2), Book()
+    fill(RecentChanges("lobby", 0), book, 1)
     book.say("secret")
     old = book.read(0)
     ring.add(book.hide(2))
@@ -196,8 +196,8 @@ def test_an_extension_tells_no_deleted_text() -> None:
 
 def test_an_extension_keeps_what_is_shown_again() -> None:
     """A message that was hidden and came back is told as it is now, also to who comes from before the ring."""
-    ring, book = Ring("lobby", 1), Book()
-    fill(Ring("lobby", 0), book, 1)
+    ring, book = RecentChanges("lobby", 1), Book()
+    fill(RecentChanges("lobby", 0), book, 1)
     old = book.read(0)
     for change in (book.hide(1), book.show(1)):
         ring.add(change)
@@ -208,8 +208,8 @@ def test_an_extension_keeps_what_is_shown_again() -> None:
 
 def test_too_long_an_extension_is_left_out() -> None:
     """What would make it longer than it may be is not kept; what it has stays whole."""
-    ring, book = Ring("lobby", 6), Book()
-    fill(Ring("lobby", 0), book, 6)
+    ring, book = RecentChanges("lobby", 6), Book()
+    fill(RecentChanges("lobby", 0), book, 6)
     fill(ring, book, 3)
     ring.extend_back([change for change in book.read(0).to_the_end() if change.seq <= 6], 0)
     assert (ring.floor, numbers(ring)) == (6, [7, 8, 9])
@@ -217,7 +217,7 @@ def test_too_long_an_extension_is_left_out() -> None:
 
 def test_another_life_begins_empty() -> None:
     """Nothing of the former life is told to anybody."""
-    ring, book = Ring("lobby", 0), Book()
+    ring, book = RecentChanges("lobby", 0), Book()
     fill(ring, book, 5)
     ring.start_over(2)
     assert (ring.floor, ring.since(2)) == (2, [])
@@ -237,7 +237,7 @@ def test_every_position_leads_to_the_present(before: list[tuple[str, int]], afte
     book = Book()
     for what, number in before:
         act(book, what, number)
-    ring = Ring("lobby", book.seq)
+    ring = RecentChanges("lobby", book.seq)
     for what, number in after:
         low = max(0, ring.floor - number)
         if what == "extend":

@@ -15,18 +15,18 @@ from chat import loops, models
 from chat.database import reading
 from chat.hub import RETRY, TICK, OpenRoom
 from chat.hub import room as room_module
-from chat.lanes import Batch
-from chat.log import Change, Log, RoomLog, Write, queries, upkeep
+from chat.log import Change, Log, RoomLog, Write, maintenance, queries
 from chat.protocol import ErrorCode, Invalid, Message, Position, TypingNow, Welcome, encode
+from chat.transport import Batch
 
 
 @pytest.fixture
 async def log(rooms: None) -> AsyncIterator[SlowLog]:
-    log = loops.of_this_loop(Log, SlowLog)
+    log = loops.current(Log, SlowLog)
     assert isinstance(log, SlowLog)
     yield log
     log.telling.set()
-    await loops.close_this_loop()
+    await loops.close_current()
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def no_ring(settings: Settings) -> None:
 def come(room: OpenRoom, since: int | None = None, visitor: Visitor | None = None) -> Visitor:
     """Somebody comes in who holds all up to ``since``; or who begins here."""
     visitor = visitor or Visitor(room.written if since is None else since)
-    visitor.socket.lane.on_full = partial(room.fall_behind, visitor.socket)
-    visitor.socket.lane.on_drained = partial(room.go_on, visitor.socket)
+    visitor.socket.transport.on_full = partial(room.fall_behind, visitor.socket)
+    visitor.socket.transport.on_drained = partial(room.go_on, visitor.socket)
     room.enter(visitor.socket, since)
     return visitor
 
@@ -552,7 +552,7 @@ async def test_pruned_messages_are_told_to_nobody_who_comes_back(room: OpenRoom)
 
 
 def prune_first(room: RoomLog) -> None:
-    list(upkeep.prune(models.Message.objects.filter(room_id=room.pk, number=1)))
+    list(maintenance.prune(models.Message.objects.filter(room_id=room.pk, number=1)))
 
 
 async def test_what_is_hidden_and_shown_in_one_moment_is_there(room: OpenRoom) -> None:
@@ -593,7 +593,7 @@ async def test_a_slow_reader_is_caught_up(narrow: None, short: None, room: OpenR
     await talk(room, 30)
     await tell(room, edit(room.log, 2, "x"), edit(room.log, 29, "y"), erase(room.log, 12))
     assert room.behind.keys() == {slow.socket}
-    assert slow.socket.lane.waiting < 2_048
+    assert slow.socket.transport.waiting < 2_048
     slow.ear.open.set()
     await assert_knows_all(room, quick, slow)
     assert room.sockets == {quick.socket, slow.socket}
@@ -621,8 +621,8 @@ async def test_who_comes_with_a_full_lane_waits_for_it(narrow: None, room: OpenR
     await talk(room, 3)
     visitor = Visitor()
     visitor.ear.open.clear()
-    while not visitor.socket.lane.full:
-        visitor.socket.lane.write(Batch([encode(TypingNow(room="tea", username="Bob", timestamp=1))]))
+    while not visitor.socket.transport.full:
+        visitor.socket.transport.write(Batch([encode(TypingNow(room="tea", username="Bob", timestamp=1))]))
     come(room, 0, visitor)
     await talk(room, 1)
     assert room.behind == {visitor.socket: 0}
@@ -640,10 +640,10 @@ async def test_a_long_way_is_told_in_pieces(narrow: None, room: OpenRoom, monkey
 
     async def watched(message: dict[str, Any]) -> None:
         nonlocal most
-        most = max(most, visitor.socket.lane.waiting)
+        most = max(most, visitor.socket.transport.waiting)
         await plain(message)
 
-    visitor.socket.lane._send = watched  # type: ignore[attr-defined]
+    visitor.socket.transport._send = watched  # type: ignore[attr-defined]
     come(room, 0, visitor)
     await assert_knows_all(room, visitor)
     assert most < 4_096
@@ -676,7 +676,7 @@ async def test_who_leaves_hears_no_more(no_ring: None, room: OpenRoom, log: Slow
         room.fall_behind(visitor.socket)
     assert room.exit(visitor.socket)
     assert not room.exit(visitor.socket)
-    await visitor.socket.lane.flushed()
+    await visitor.socket.transport.flushed()
     heard = len(visitor.ear.frames)
     await tell(room, post(room.log))
     room.catch_up()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from doubles import Clock
 
-from chat.hub.standstill import LONGEST, LOOK, PATIENCE, Standstill
+from chat.hub.stall_detector import LONGEST, LOOK, PATIENCE, StallDetector
 from chat.protocol import ErrorCode, Invalid
 
 
@@ -34,38 +34,38 @@ async def lesson(clock: Clock) -> Lesson:
 
 
 @pytest.fixture
-async def standstill(lesson: Lesson, clock: Clock) -> AsyncIterator[Standstill]:
+async def stalls(lesson: Lesson, clock: Clock) -> AsyncIterator[StallDetector]:
     """It is watched."""
-    standstill = Standstill(lesson)
-    watching = asyncio.create_task(standstill.watch())
+    stalls = StallDetector(lesson)
+    watching = asyncio.create_task(stalls.watch())
     await clock.skip(0)
-    yield standstill
+    yield stalls
     watching.cancel()
 
 
 async def test_all_wait_for_one_lesson(
-    standstill: Standstill, lesson: Lesson, clock: Clock, caplog: pytest.LogCaptureFixture
+    stalls: StallDetector, lesson: Lesson, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Which the log says."""
     lesson.may_end.clear()
     clock.work(LONGEST + 0.1)
-    waiting = [asyncio.create_task(standstill.end()) for _ in range(10)]
+    waiting = [asyncio.create_task(stalls.end()) for _ in range(10)]
     await clock.skip(0)
     assert (lesson.begun, any(task.done() for task in waiting)) == (1, False)
     lesson.may_end.set()
     await asyncio.gather(*waiting)
-    assert not standstill.waking()
+    assert not stalls.waking()
     assert lesson.begun == 1
     assert caplog.record_tuples == [
         ("chat.hub", logging.WARNING, "this process stood still for 2.1 s: it compares itself with the log")
     ]
 
 
-async def test_who_gives_up_ends_it_for_nobody(standstill: Standstill, lesson: Lesson, clock: Clock) -> None:
+async def test_who_gives_up_ends_it_for_nobody(stalls: StallDetector, lesson: Lesson, clock: Clock) -> None:
     """A socket that is gone does not wait any more; the others do."""
     lesson.may_end.clear()
     clock.work(LONGEST + 0.1)
-    one, other = asyncio.create_task(standstill.end()), asyncio.create_task(standstill.end())
+    one, other = asyncio.create_task(stalls.end()), asyncio.create_task(stalls.end())
     await clock.skip(0)
     one.cancel()
     await clock.skip(0)
@@ -75,33 +75,31 @@ async def test_who_gives_up_ends_it_for_nobody(standstill: Standstill, lesson: L
     assert lesson.begun == 1
 
 
-async def test_a_standstill_while_one_ends_is_another(
-    standstill: Standstill, lesson: Lesson, clock: Clock
-) -> None:
+async def test_a_standstill_while_one_ends_is_another(stalls: StallDetector, lesson: Lesson, clock: Clock) -> None:
     """What is being learned may be from before it."""
     lesson.may_end.clear()
     clock.work(LONGEST + 0.1)
-    ended = asyncio.create_task(standstill.end())
+    ended = asyncio.create_task(stalls.end())
     await clock.skip(0)
     clock.work(LONGEST + 0.1)
-    assert standstill.waking()
+    assert stalls.waking()
     lesson.may_end.set()
     await ended
     assert lesson.begun == 2
 
 
-async def test_who_works_does_not_stand_still(standstill: Standstill, lesson: Lesson, clock: Clock) -> None:
+async def test_who_works_does_not_stand_still(stalls: StallDetector, lesson: Lesson, clock: Clock) -> None:
     """Nor one of whom nobody wants anything."""
     for _ in range(3):
         clock.work(LONGEST - 0.1)
-        assert not standstill.waking()
+        assert not stalls.waking()
     for _ in range(5):
         await clock.skip(LOOK)
-    assert not standstill.waking()
+    assert not stalls.waking()
     assert lesson.begun == 0
 
 
-async def test_one_that_nobody_asks_is_noticed(standstill: Standstill, lesson: Lesson, clock: Clock) -> None:
+async def test_one_that_nobody_asks_is_noticed(stalls: StallDetector, lesson: Lesson, clock: Clock) -> None:
     """Its watch sees it."""
     await clock.skip(LONGEST + 0.1)
     await clock.skip(0)
@@ -110,25 +108,25 @@ async def test_one_that_nobody_asks_is_noticed(standstill: Standstill, lesson: L
 
 async def test_who_is_not_watched_rests(lesson: Lesson, clock: Clock) -> None:
     """A process with no room has nothing that could be old; nor has one that ends."""
-    standstill = Standstill(lesson)
+    stalls = StallDetector(lesson)
     clock.work(LONGEST + 0.1)
-    assert not standstill.waking()
-    watching = asyncio.create_task(standstill.watch())
+    assert not stalls.waking()
+    watching = asyncio.create_task(stalls.watch())
     await clock.skip(0)
     watching.cancel()
     await clock.skip(LONGEST + 0.1)
-    assert not standstill.waking()
+    assert not stalls.waking()
     assert lesson.begun == 0
 
 
-async def test_without_the_database_all_goes_on(standstill: Standstill, lesson: Lesson, clock: Clock) -> None:
+async def test_without_the_database_all_goes_on(stalls: StallDetector, lesson: Lesson, clock: Clock) -> None:
     """At once where it fails, after a while where it hangs."""
     lesson.refuses = True
     clock.work(LONGEST + 0.1)
-    await standstill.end()
+    await stalls.end()
     lesson.may_end.clear()
     await clock.skip(LONGEST + 0.1)
-    ended = asyncio.create_task(standstill.end())
+    ended = asyncio.create_task(stalls.end())
     for _ in range(int(PATIENCE / LOOK)):
         assert not ended.done()
         await clock.skip(LOOK)
@@ -138,14 +136,14 @@ async def test_without_the_database_all_goes_on(standstill: Standstill, lesson: 
 
 async def test_its_end_ends_with_the_watch(lesson: Lesson, clock: Clock) -> None:
     """Nobody waits for it then."""
-    standstill = Standstill(lesson)
+    stalls = StallDetector(lesson)
     lesson.may_end.clear()
-    watching = asyncio.create_task(standstill.watch())
+    watching = asyncio.create_task(stalls.watch())
     await clock.skip(0)
     await clock.skip(LONGEST + 0.1)
-    ended = asyncio.create_task(standstill.end())
+    ended = asyncio.create_task(stalls.end())
     await clock.skip(0)
     assert not ended.done()
     watching.cancel()
     await ended
-    assert not standstill.waking()
+    assert not stalls.waking()

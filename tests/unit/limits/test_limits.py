@@ -37,7 +37,7 @@ from chat.limits import (
     sharing,
     stands_for_many,
 )
-from chat.limits.seldom import Seldom
+from chat.limits.rare_warning import RareWarning
 
 HOME, OFFICE = "192.0.2.1", "192.0.2.2"
 SMALL = {
@@ -640,7 +640,7 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time of what is logged at most once a minute; so far nothing was."""
     now = [0.0]
     for holder, name in ((addresses, "_unreadable"), (addresses.unnamed, "_seldom")):
-        monkeypatch.setattr(holder, name, Seldom(addresses.logger, lambda: now[0]))
+        monkeypatch.setattr(holder, name, RareWarning(addresses.logger, lambda: now[0]))
     return now
 
 

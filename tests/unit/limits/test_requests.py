@@ -10,17 +10,17 @@ from doubles import Clock
 from pytest_django import Settings
 
 from chat.conf import chat_settings
-from chat.limits import newcomers
+from chat.limits import creation_limits
 from chat.limits.costs import FILE, FORM, PAGE
 from chat.limits.requests import RequestLimit
-from chat.loops import close_this_loop
-from chat.tally import Reason, tally
+from chat.loops import close_current
+from chat.metrics.counters import Reason, counters
 
 
 @pytest.fixture(autouse=True)
 def _limits(settings: Settings) -> None:
     settings.CHAT = {**settings.CHAT, "LIMITS": True}
-    newcomers.clear()
+    creation_limits.clear()
 
 
 async def fine(_: Any, __: Any, send: Any) -> None:
@@ -48,16 +48,16 @@ async def test_who_asks_too_much_is_told_when_to_come_again(settings: Settings, 
     """With 429, on a connection that ends; others are let in, and so are they when the time has passed."""
     clock.stop()
     settings.CHAT = {**settings.CHAT, "REQUEST_RATE": 10, "REQUEST_BURST": 50}
-    before = tally.connects_refused[Reason.REQUESTS]
+    before = counters.connects_refused[Reason.REQUESTS]
     assert await allowed(door()) == 50 / PAGE
     code, headers, body = await Exchange(door()).response()
     assert (code, headers["retry-after"], headers["connection"]) == (429, "1", "close")
     assert b"1 s" in body
-    assert tally.connects_refused[Reason.REQUESTS] == before + 2
+    assert counters.connects_refused[Reason.REQUESTS] == before + 2
     assert await status(door(), address="192.0.2.2") == 200
     await clock.skip(1)
     assert await status(door()) == 200
-    await close_this_loop()
+    await close_current()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ async def test_a_request_costs_what_it_costs_the_server(
     clock.stop()
     settings.CHAT = {**settings.CHAT, "REQUEST_RATE": 1, "REQUEST_BURST": 100}
     assert await allowed(door(lambda _: cheap), method=method) == 100 / cost
-    await close_this_loop()
+    await close_current()
 
 
 async def test_an_office_behind_one_address_opens_the_chat_at_once(clock: Clock) -> None:
@@ -90,7 +90,7 @@ async def test_an_office_behind_one_address_opens_the_chat_at_once(clock: Clock)
         assert await status(application, path="/room/lobby/") == 200
         for number in range(90):
             assert await status(application, path=f"/static/{number}.js") == 200
-    await close_this_loop()
+    await close_current()
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ async def test_a_network_is_one_that_asks(settings: Settings, clock: Clock, addr
     for address in addresses:
         assert await status(door(), address=address) == 200
     assert await status(door(), address=addresses[0]) == 429
-    await close_this_loop()
+    await close_current()
 
 
 async def test_behind_a_proxy_its_clients_are_counted(settings: Settings, clock: Clock) -> None:
@@ -114,14 +114,14 @@ async def test_behind_a_proxy_its_clients_are_counted(settings: Settings, clock:
     assert await allowed(door(), address="10.0.0.1", x_forwarded_for="203.0.113.2") == 2
     for _ in range(10):
         assert await status(door(), address="10.0.0.1") == 200
-    await close_this_loop()
+    await close_current()
 
 
 async def test_without_limits_all_may_ask(settings: Settings) -> None:
     settings.CHAT = {**settings.CHAT, "LIMITS": False, "REQUEST_RATE": 0.01, "REQUEST_BURST": 20}
     for _ in range(20):
         assert await status(door()) == 200
-    await close_this_loop()
+    await close_current()
 
 
 def test_a_form_can_always_be_paid(settings: Settings) -> None:

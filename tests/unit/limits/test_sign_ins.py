@@ -22,13 +22,13 @@ from helpers import CommunicatorPersona, Enter
 from members import browser, guest
 from pytest_django import Settings
 
+from chat.actions import enforcement as warden_module
 from chat.auth import Identity, account, identify, identity, renewed
 from chat.auth.tokens import mint
 from chat.hub import Hub
 from chat.log import answered, done
-from chat.loops import of_this_loop
+from chat.loops import current
 from chat.protocol import CloseCode, ErrorCode, Expiring, Joined, Left, Message, RoomChanged, Welcome
-from chat.rooms import warden as warden_module
 
 Persona = CommunicatorPersona
 
@@ -274,9 +274,9 @@ async def test_what_nobody_tells_is_found(people: People, rounds: Rounds, name: 
     """Within CHAT["RECHECK"] seconds, also of sockets that have just come; and who lost nothing stays."""
     end, of_the_account = UNTOLD[name]
     await in_a_thread(end)(people.alice)
-    ended = [socket for socket in of_this_loop(Hub).sockets.values() if socket.username == "Alice"]
+    ended = [socket for socket in current(Hub).sockets.values() if socket.username == "Alice"]
     await rounds.skip(60)
-    codes = [socket.lane.closed_with for socket in ended]
+    codes = [socket.transport.closed_with for socket in ended]
     assert codes == [CloseCode.NOT_SIGNED_IN, CloseCode.NOT_SIGNED_IN if of_the_account else None]
     assert await people.alice.socket.closed() == CloseCode.NOT_SIGNED_IN
     await people.stay(people.bob.socket, people.gina)
@@ -292,15 +292,15 @@ async def test_a_rolled_back_change_changes_nothing(people: People) -> None:
             transaction.set_rollback(True)
 
     told: list[Any] = []
-    hub = of_this_loop(Hub)
-    hub.gossip.on_people, hear = lambda people, _: told.extend(people), hub.gossip.on_people
+    hub = current(Hub)
+    hub.cluster.on_people, hear = lambda people, _: told.extend(people), hub.cluster.on_people
     # Events of the sign-ins that were made before may be under way.
     hub.people_changed(["the last"])
     await until(lambda: "the last" in told)
     told.clear()
     await in_a_thread(change)()
     await people.stay(people.alice.socket, people.elsewhere.socket)
-    hub.gossip.on_people = hear
+    hub.cluster.on_people = hear
     assert told == []
 
 
@@ -315,9 +315,9 @@ async def test_another_process_hears_of_it(people: People) -> None:
     """Through the layer: what ended here ends there."""
     other = another_process()
     told: list[tuple[list[str], list[str]]] = []
-    other.gossip.on_people = lambda *people: told.append(people)
+    other.cluster.on_people = lambda *people: told.append(people)
     await other.open(ROOM)
-    await until(lambda: other._relay.is_with_people)
+    await until(lambda: other._bus.is_with_people)
     session = people.alice.session
     digest = identity.session_digest(session)
     await in_a_thread(sign_out)(people.alice)
@@ -343,7 +343,7 @@ async def test_who_signs_out_while_the_socket_opens(
         assert await people.alice.socket.closed() == CloseCode.NOT_SIGNED_IN
         return found
 
-    monkeypatch.setattr("chat.consumers.identify", slowly)
+    monkeypatch.setattr("chat.consumers.consumer.identify", slowly)
     # The rounds would find it too, some seconds later.
     monkeypatch.setattr(Hub, "next_sockets", lambda *_: [])
     late = await person("Alice", headers=browser(people.alice.session))
@@ -354,11 +354,11 @@ async def test_who_signs_out_while_joining_does_not_come_in(
     people: People, person: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody sees them come."""
-    from chat.rooms import coming  # noqa: PLC0415 its function is replaced
+    from chat.actions import joining  # noqa: PLC0415 its function is replaced
 
     bob, late = people.bob.socket, await person("Alice", headers=browser(people.alice.session))
     await bob.join("elsewhere")
-    read_position = coming._read_position
+    read_position = joining._read_position
 
     async def slowly(*arguments: Any) -> Any:
         found = await read_position(*arguments)
@@ -366,7 +366,7 @@ async def test_who_signs_out_while_joining_does_not_come_in(
         await people.alice.socket.closed()
         return found
 
-    monkeypatch.setattr(coming, "_read_position", slowly)
+    monkeypatch.setattr(joining, "_read_position", slowly)
     await late.send("join", room="elsewhere")
     assert await late.closed() == CloseCode.NOT_SIGNED_IN
     assert not late.count(Welcome)
@@ -443,7 +443,7 @@ async def test_a_token_expires(
     left = expiry_of("Tina") - time.time()
     await clock.skip(left - 61)
     assert not [heard for heard in await tina.silence() if isinstance(heard, Expiring)]
-    monkeypatch.setattr("chat.consumers.timers.time.time", partial(_later, left - 59, time.time))
+    monkeypatch.setattr("chat.consumers.timeouts.time.time", partial(_later, left - 59, time.time))
     await clock.skip(2)
     assert 57_000 <= (await tina.expect(Expiring)).after <= 60_000
     await clock.skip(60)
@@ -453,7 +453,7 @@ async def test_a_token_expires(
 
 def expiry_of(name: str) -> float:
     """When the token of this one's socket ends."""
-    sockets = of_this_loop(Hub).sockets.values()
+    sockets = current(Hub).sockets.values()
     (expires,) = [socket.identity.proof.expires for socket in sockets if socket.username == name]
     assert expires
     return expires

@@ -18,12 +18,11 @@ from helpers import PATIENCE
 from logs import assert_counted, commit, edit, everything, post, read, written
 from psycopg import errors
 
-from chat import loops, models
+from chat import actions, loops, models
+from chat.actions.audit import keep
 from chat.auth import account
 from chat.database import TRIES, again_where_lost, on_each_thread, reading, writing
 from chat.log import EditText, Log, Outcome, RoomLog, Write, Writer, queries
-from chat.rooms import making
-from chat.rooms.records import keep
 
 
 @pytest.fixture
@@ -76,9 +75,9 @@ def commit_of_the_log(*writes: Write) -> list[Outcome]:
 
     async def run() -> list[Outcome]:
         try:
-            return await commit(loops.of_this_loop(Log), *writes)
+            return await commit(loops.current(Log), *writes)
         finally:
-            await loops.close_this_loop()
+            await loops.close_current()
 
     return asyncio.run(run())
 
@@ -277,8 +276,8 @@ def test_a_page_s_change_that_loses_is_done_again(
 ) -> None:
     """Who makes a room, or comes into one, is led there; it is done once, and recorded once."""
     alice, bob = (User.objects.create_user(name) for name in ("Alice", "Bob"))
-    club = making.create(account(bob), title="Club", kind="private")
-    code, _ = making.make_link(account(bob), club)
+    club = actions.rooms.create(account(bob), title="Club", kind="private")
+    code, _ = actions.rooms.make_link(account(bob), club)
     before = models.AuditEntry.objects.count()
     tried: list[int] = []
 
@@ -288,7 +287,7 @@ def test_a_page_s_change_that_loses_is_done_again(
         if len(tried) == 1:
             raise lost()
 
-    monkeypatch.setattr("chat.rooms.making.keep", loses_once)
+    monkeypatch.setattr("chat.actions.rooms.keep", loses_once)
     client.force_login(alice)
     response = client.post(path.format(code=code), fields)
     assert response.status_code == 302

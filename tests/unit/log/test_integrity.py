@@ -11,8 +11,8 @@ from logs import edit, erase, hide, posts, react, read, written
 
 from chat import models
 from chat.log import RoomLog, Writer, queries
+from chat.log.maintenance import prune
 from chat.log.search import prepare
-from chat.log.upkeep import prune
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

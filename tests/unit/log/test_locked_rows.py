@@ -17,8 +17,8 @@ from members import member
 
 from chat import loops, models
 from chat.database import BRIEF, READERS, reading, writing
-from chat.log import Log, RoomLog, Writer, queries, upkeep
-from chat.log.healing import heal
+from chat.log import Log, RoomLog, Writer, maintenance, queries
+from chat.log.repair import heal
 from chat.log.writes import HELD
 from chat.protocol import Ack, Error, ErrorCode, History, Invalid, Message, Welcome
 
@@ -58,8 +58,8 @@ def club(tea: RoomLog) -> RoomLog:
 
 @pytest.fixture
 async def log(rooms: None) -> AsyncIterator[Log]:
-    yield loops.of_this_loop(Log)
-    await loops.close_this_loop()
+    yield loops.current(Log)
+    await loops.close_current()
 
 
 LOCKS: dict[str, str] = {
@@ -184,7 +184,7 @@ async def test_who_waits_too_long_is_told(
     tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After PATIENCE the room's changes are busy, all of them; those that come afterwards begin to wait anew."""
-    monkeypatch.setattr("chat.log.waiting.PATIENCE", 0.2)
+    monkeypatch.setattr("chat.log.write_queue.PATIENCE", 0.2)
     somebody.lock(club.pk)
     outcomes = await commit(log, post(club, "1"), post(club, "2"), post(tea), read(club, 1))
     assert refusals(outcomes) == [ErrorCode.BUSY, ErrorCode.BUSY, None, ErrorCode.BUSY]
@@ -198,7 +198,7 @@ async def test_a_locked_room_leaves_the_others_space(
     tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So much may wait for it; what is over is busy at once, and the queue is the others'."""
-    monkeypatch.setattr("chat.log.waiting.BATCH", 3)
+    monkeypatch.setattr("chat.log.write_queue.BATCH", 3)
     somebody.lock(club.pk)
     held = [asyncio.create_task(commit(log, post(club, f"{number}"))) for number in range(3)]
     written(await commit(log, post(tea)))
@@ -274,7 +274,9 @@ def test_the_staff_hides_what_it_can_have(tea: RoomLog, club: RoomLog, somebody:
     somebody.lock(club.pk)
     rows = list(models.Message.objects.filter(number=1).select_related("room"))
     with ThreadPoolExecutor() as pool:
-        hidden = pool.submit(of_another_process, partial(upkeep.hide, rows, author="x", username="X", hidden=True))
+        hidden = pool.submit(
+            of_another_process, partial(maintenance.hide, rows, author="x", username="X", hidden=True)
+        )
         while not everything(tea)[1].deleted:
             pass
         written(Writer().write([post(tea)]))

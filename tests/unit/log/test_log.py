@@ -57,11 +57,11 @@ from chat.log import (
     Write,
     Writer,
     Written,
-    commits,
     queries,
     writes,
 )
 from chat.log.changes import milliseconds
+from chat.log.writer import BATCH
 from chat.protocol import Deleted, Edited, ErrorCode, Invalid, Message, Position, Reacted, decode_outgoing
 
 
@@ -615,8 +615,8 @@ def test_what_was_committed_is_told_though_the_database_goes_away(
 
 @pytest.fixture
 async def log(rooms: None) -> AsyncIterator[Log]:
-    yield loops.of_this_loop(Log)
-    await loops.close_this_loop()
+    yield loops.current(Log)
+    await loops.close_current()
 
 
 @pytest.fixture
@@ -689,9 +689,9 @@ async def test_what_waits_is_committed_together(log: Log, lobby: RoomLog, transa
     assert [outcome.id for outcome in written(outcomes)] == list(range(1, 301))
     assert len(transactions) == 1
     transactions.clear()
-    await commit(log, *posts(lobby, 2 * commits.BATCH + 1))
+    await commit(log, *posts(lobby, 2 * BATCH + 1))
     assert len(transactions) == 3
-    assert list(await there(lobby)) == list(range(1, 302 + 2 * commits.BATCH))
+    assert list(await there(lobby)) == list(range(1, 302 + 2 * BATCH))
 
 
 async def test_who_comes_during_a_commit_is_in_the_next(
@@ -896,10 +896,10 @@ async def test_a_fault_of_ours_is_answered_too(log: Log, lobby: RoomLog, caplog:
 async def test_a_closed_log_has_written_everything(log: Log, lobby: RoomLog) -> None:
     """Closing waits for what waits."""
     diary = Diary(log)
-    diary.append(log, *posts(lobby, 3 * commits.BATCH))
+    diary.append(log, *posts(lobby, 3 * BATCH))
     await log.close()
-    assert len(await there(lobby)) == 3 * commits.BATCH
-    assert len(diary.lines) == 3 * commits.BATCH + 3
+    assert len(await there(lobby)) == 3 * BATCH
+    assert len(diary.lines) == 3 * BATCH + 3
 
 
 async def test_reading_without_a_database_is_busy(log: Log, lobby: RoomLog, outage: Outage) -> None:

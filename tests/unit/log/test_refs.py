@@ -184,7 +184,7 @@ async def test_what_a_filter_changed_is_known_by_what_was_sent(person: Enter, se
     alice = await member(person, "Alice")
     await alice.join()
     plain = await alice.say("one", ref="plain")
-    settings.CHAT = {"FILTERS": ["test_refs.shout"]}
+    settings.CHAT = {"FILTERS": [f"{__name__}.shout"]}
     loud = await alice.say("two", ref="loud")
     assert (await models.Message.objects.aget(number=2)).content == "TWO"
     assert [await alice.say("one", ref="plain"), await alice.say("two", ref="loud")] == [plain, loud]

@@ -14,9 +14,9 @@ from logs import assert_counted, commit, edit, everything, post, posts, react, w
 
 from chat import loops, models
 from chat.database import reading
-from chat.hub import comparison
-from chat.log import Log, RoomLog, Writer, queries, upkeep
-from chat.log.healing import ahead, heal
+from chat.hub import reconcile
+from chat.log import Log, RoomLog, Writer, maintenance, queries
+from chat.log.repair import ahead, heal
 from chat.protocol import Invalid, Message
 
 
@@ -92,7 +92,7 @@ def set_and_save(**fields: Any) -> None:
 def test_a_message_s_row_is_the_log_s(tea: RoomLog, write: Callable[[RoomLog], object]) -> None:
     """Code that writes one itself is told what to call instead, and nothing is written."""
     before = everything(tea)
-    with pytest.raises(ValueError, match=r"call chat\.log\.upkeep\.post\(\)"), transaction.atomic():
+    with pytest.raises(ValueError, match=r"call chat\.log\.maintenance\.post\(\)"), transaction.atomic():
         write(tea)
     assert everything(tea) == before
     assert not ahead([tea.pk])
@@ -127,14 +127,14 @@ def test_a_room_is_saved_beside_a_chat_that_goes_on(tea: RoomLog) -> None:
 
 def test_what_may_be_called_instead_says_it(tea: RoomLog) -> None:
     """It has the room's next number, once for a ref, and raises where it is refused."""
-    said = upkeep.post("tea", "hi", username="Bot", ref="r", reply_to=2)
-    assert upkeep.post("tea", "hi", username="Bot", ref="r", reply_to=2).id == said.id == 5
+    said = maintenance.post("tea", "hi", username="Bot", ref="r", reply_to=2)
+    assert maintenance.post("tea", "hi", username="Bot", ref="r", reply_to=2).id == said.id == 5
     with pytest.raises(Invalid, match="ref"):
-        upkeep.post("tea", "ho", username="Bot", ref="r")
+        maintenance.post("tea", "ho", username="Bot", ref="r")
     with pytest.raises(Invalid, match="no room"):
-        upkeep.post("nowhere", "hi", username="Bot")
+        maintenance.post("nowhere", "hi", username="Bot")
     with transaction.atomic():
-        upkeep.post("tea", "not said", username="Bot")
+        maintenance.post("tea", "not said", username="Bot")
         transaction.set_rollback(True)
     assert [message.content for message in everything(tea).values()][3:] == ["hi"]
     assert_counted(tea)
@@ -143,7 +143,7 @@ def test_what_may_be_called_instead_says_it(tea: RoomLog) -> None:
 async def test_it_reaches_open_pages(alice: Persona) -> None:
     """From a thread beside the chat."""
     await alice.join("tea")
-    await reading(partial(upkeep.post, "tea", "hi", username="Bot"))
+    await reading(partial(maintenance.post, "tea", "hi", username="Bot"))
     await alice.expect(Message, content="hi", username="Bot")
 
 
@@ -183,8 +183,8 @@ def test_a_room_goes_on_from_any_state(tea: RoomLog, breaks: Callable[[RoomLog],
 
 @pytest.fixture
 async def log(rooms: None) -> AsyncIterator[Log]:
-    yield loops.of_this_loop(Log)
-    await loops.close_this_loop()
+    yield loops.current(Log)
+    await loops.close_current()
 
 
 async def test_many_rooms_are_written_while_one_heals(tea: RoomLog, log: Log) -> None:
@@ -212,7 +212,7 @@ async def test_what_was_written_by_hand_is_heard(alice: Persona, bob: Persona) -
 
 async def test_it_is_heard_where_nobody_says_anything(alice: Persona, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hub looks for such rows now and then."""
-    monkeypatch.setattr(comparison, "HEAL", 1)
+    monkeypatch.setattr(reconcile, "HEAL", 1)
     await alice.join("tea")
     room = await models.Room.objects.aget(slug="tea")
     await reading(partial(by_hand, RoomLog(room.pk, "tea", room.epoch, 0), number=3, seq=3))

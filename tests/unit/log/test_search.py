@@ -21,10 +21,10 @@ from msgspec import UNSET
 from servers import ROOT
 
 from chat import models
-from chat.log import RoomLog, Writer, queries, words
-from chat.log.indexing import index_anew, index_some
+from chat.log import RoomLog, Writer, queries, search_words
 from chat.log.search import INDEX, POSTGRESQL_STANDS, TRIGGERS, is_unindexed, prepare, results, search, with_words
-from chat.log.words import fold
+from chat.log.search_indexing import index_anew, index_some
+from chat.log.search_words import fold
 from chat.protocol import QUERY_LIMIT
 
 CASES: dict[str, Any] = json.loads((ROOT / "tests/support/words.json").read_text())
@@ -123,9 +123,9 @@ def test_the_form_of_a_text_makes_no_difference(text: str) -> None:
 
 def test_what_is_remembered_of_characters_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts with all of Unicode do not grow the process; what is not remembered is folded all the same."""
-    places = words._Places()
-    monkeypatch.setattr(words, "_PLACES", places)
-    monkeypatch.setattr(words, "KEPT", 100)
+    places = search_words._Places()
+    monkeypatch.setattr(search_words, "_PLACES", places)
+    monkeypatch.setattr(search_words, "KEPT", 100)
     for start in range(0x4E00, 0x9E00, 0x100):
         text = "".join(map(chr, range(start, start + 0x100)))
         assert fold(text) == text
@@ -267,10 +267,14 @@ def test_what_is_found_is_what_has_the_words(
     assert found(room, " ".join(query), before=before) == expected
 
 
-def matches(words: Iterable[str], query: list[str]) -> bool:
+def matches(search_words: Iterable[str], query: list[str]) -> bool:
     *whole, last = [word.lower() for word in query]
-    begun = {word for word in words if word.startswith(last)} if len(last) >= 3 else {last}.intersection(words)
-    return set(whole) <= set(words) and bool(begun)
+    begun = (
+        {word for word in search_words if word.startswith(last)}
+        if len(last) >= 3
+        else {last}.intersection(search_words)
+    )
+    return set(whole) <= set(search_words) and bool(begun)
 
 
 # --- The index ---

@@ -10,15 +10,15 @@ from logs import posts
 
 from chat import models
 from chat.database import reading, writing
-from chat.log import Writer, indexing, queries
-from chat.log.indexing import Indexing
+from chat.log import Writer, queries, search_indexing
+from chat.log.search_indexing import Indexing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(indexing, "IDLE", 0.01)
+    monkeypatch.setattr(search_indexing, "IDLE", 0.01)
 
 
 async def said_before(number: int) -> None:
@@ -40,7 +40,7 @@ async def until_all_are_indexed() -> None:
 
 async def test_what_is_not_indexed_is_indexed(rooms: None) -> None:
     """In batches until nothing is left, and what comes later too; by two processes at once as by one."""
-    await said_before(indexing.BATCH + 5)
+    await said_before(search_indexing.BATCH + 5)
     two = [Indexing(), Indexing()]
     await until_all_are_indexed()
     await said_before(3)
@@ -52,9 +52,9 @@ async def test_what_is_not_indexed_is_indexed(rooms: None) -> None:
 async def test_where_all_is_indexed_nothing_is_locked(rooms: None, transactions: list[str]) -> None:
     """Each server looks every ten seconds: that is one question."""
     await said_before(2)
-    assert await writing(indexing.index_some) == 2
+    assert await writing(search_indexing.index_some) == 2
     transactions.clear()
-    assert await writing(indexing.index_some) == 0
+    assert await writing(search_indexing.index_some) == 0
     assert transactions == []
 
 
@@ -64,15 +64,15 @@ async def test_a_failure_is_told_and_does_not_end_it(
 ) -> None:
     """A database that is away, or a fault of ours: it is logged, and tried again later."""
     await said_before(1)
-    index_some, failed = indexing.index_some, asyncio.Event()
+    index_some, failed = search_indexing.index_some, asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def fails() -> int:
-        monkeypatch.setattr(indexing, "index_some", index_some)
+        monkeypatch.setattr(search_indexing, "index_some", index_some)
         loop.call_soon_threadsafe(failed.set)
         raise RuntimeError("no") if unforeseen else Error("away")
 
-    monkeypatch.setattr(indexing, "index_some", fails)
+    monkeypatch.setattr(search_indexing, "index_some", fails)
     one = Indexing()
     async with asyncio.timeout(PATIENCE):
         await failed.wait()

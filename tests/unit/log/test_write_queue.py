@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from logs import post, read
 
 from chat.log import RoomLog
-from chat.log.waiting import PAUSE_LIMIT, Waiting
+from chat.log.write_queue import PAUSE_LIMIT, WriteQueue
 from chat.log.writes import Write
 
 ROOMS = [RoomLog(pk, f"r{pk}", "e", 0) for pk in range(3)]
@@ -27,7 +27,7 @@ STEPS = st.lists(
 @given(STEPS)
 def test_a_line_stays_in_its_order(steps: list[tuple[str, object]]) -> None:
     """A room's written rows are the first of the appended ones, none twice; in the end they are all of them."""
-    waiting, now = Waiting(), 0.0
+    waiting, now = WriteQueue(), 0.0
     appended: dict[Hashable, list[Write]] = {room.pk: [] for room in ROOMS}
     done: dict[Hashable, list[Write]] = {room.pk: [] for room in ROOMS}
 
@@ -57,7 +57,7 @@ def test_a_line_stays_in_its_order(steps: list[tuple[str, object]]) -> None:
 
 def test_the_lock_of_one_is_waited_for_where_nothing_else_is_there() -> None:
     """Nor is it where others are held up too, or something can be written at once."""
-    waiting = Waiting()
+    waiting = WriteQueue()
     first, second = post(ROOMS[0]), post(ROOMS[1])
     waiting.append(first)
     assert waiting.take(0.0) == ([first], True)
@@ -72,7 +72,7 @@ def test_the_lock_of_one_is_waited_for_where_nothing_else_is_there() -> None:
 
 def test_tries_are_far_between_where_each_takes_long() -> None:
     """A try that blocks the thread is rare; one that costs nothing comes often."""
-    waiting = Waiting()
+    waiting = WriteQueue()
     write = post(ROOMS[0])
     waiting.append(write)
     waiting.take(0.0)
@@ -87,7 +87,7 @@ def test_tries_are_far_between_where_each_takes_long() -> None:
 
 def test_who_has_read_how_far_holds_up_no_message() -> None:
     """A reader's position is a line of its own."""
-    waiting = Waiting()
+    waiting = WriteQueue()
     position, message = read(ROOMS[0], 1), post(ROOMS[0])
     waiting.append(position)
     waiting.take(0.0)

@@ -19,7 +19,7 @@ from logs import assert_counted, edit, erase, everything, hide, posts, react, wr
 
 from chat import models
 from chat.log import RoomLog, Writer, queries
-from chat.log.upkeep import in_pieces, prune
+from chat.log.maintenance import in_pieces, prune
 from chat.management.commands.prune_messages import age
 from chat.protocol import History, Message
 

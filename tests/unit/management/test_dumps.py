@@ -13,13 +13,13 @@ from emptying import empty
 from logs import assert_counted, edit, erase, everything, hide, post, posts, react, read, written
 
 from chat import models
+from chat.actions import rooms
+from chat.actions.audit import keep
 from chat.auth import account
-from chat.auth.names import taken
+from chat.auth.usernames import taken
 from chat.log import RoomLog, Writer, queries
-from chat.log.indexing import index_some
 from chat.log.search import search
-from chat.rooms import making
-from chat.rooms.records import keep
+from chat.log.search_indexing import index_some
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,9 +35,9 @@ def tea() -> RoomLog:
     Writer().write([*posts(room, 6), post(room, TEXT, author=key, ref="r", reply_to=2)])
     changes = [edit(room, 1, "better", ref="e"), react(room, 2, ref="f"), erase(room, 3), hide(room, 4)]
     written(Writer().write([*changes, read(room, 5, author=key)]))
-    club = making.create(account(alice), title="Club", kind="private")
-    making.direct(account(bob), "Alice")
-    making.make_link(account(alice), club)
+    club = rooms.create(account(alice), title="Club", kind="private")
+    rooms.direct(account(bob), "Alice")
+    rooms.make_link(account(alice), club)
     row = models.Room.objects.get(slug="tea")
     models.Restriction.objects.create(room=row, kind="mute", person="guest:x", username="Eve")
     models.Restriction.objects.create(kind="ban", address="2001:db8::1")

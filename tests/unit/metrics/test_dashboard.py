@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from servers import ROOT
 
-from chat import metrics
+from chat.metrics import prometheus
 
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text())
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
-FAMILIES = {family.name: family for family in metrics.registry.collect()}
+FAMILIES = {family.name: family for family in prometheus.registry.collect()}
 SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
-LABELS = {f"chat_{name}_total": set(counter._labelnames) for name, (counter, _) in metrics.LABELLED.items()} | {
-    f"chat_{name}_bucket": {"le"} for name in metrics.SPREADS
+LABELS = {f"chat_{name}_total": set(counter._labelnames) for name, (counter, _) in prometheus.LABELLED.items()} | {
+    f"chat_{name}_bucket": {"le"} for name in prometheus.SPREADS
 }
 """Of the names that have some, beside those that Prometheus adds and the ``pid``."""
 ADDED = {"job", "instance", "pid"}

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Thread
 
+import prometheus_client
 import pytest
 from django.contrib.auth.models import User
 from django.test import AsyncClient
@@ -17,21 +18,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from logs import Visitor, commit, edit, elsewhere, post, posts
 from members import browser, member
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
 from pytest_django import Settings
 from scraped import Numbers, Since, now
 from servers import PATIENCE, ROOT
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Factory
 
-from chat import metrics, protocol
-from chat.collector import INTERVAL, Collector
+from chat import protocol
+from chat.actions import AccessEnforcer
 from chat.hub import Hub
 from chat.log import Change, Log
-from chat.loops import close_this_loop, of_this_loop
+from chat.loops import close_current, current
+from chat.metrics import prometheus
+from chat.metrics.collector import INTERVAL, Collector
+from chat.metrics.counters import SIZES, Counters, Histogram, Reason
 from chat.protocol import COMMANDS, CloseCode, ErrorCode, Message, Reaction, UserList
-from chat.rooms import Warden
-from chat.tally import SIZES, Reason, Spread, Tally
 from chatsite.server.admission import AdmissionFactory
 
 Persona = CommunicatorPersona
@@ -39,8 +41,8 @@ Persona = CommunicatorPersona
 
 @pytest.fixture
 async def hub(rooms: None) -> AsyncIterator[Hub]:
-    yield of_this_loop(Hub)
-    await close_this_loop()
+    yield current(Hub)
+    await close_current()
 
 
 # --- The numbers ---
@@ -49,9 +51,9 @@ async def hub(rooms: None) -> AsyncIterator[Hub]:
 @given(st.lists(st.tuples(st.sampled_from([0, 0.5, *SIZES, 500.5, 1e9]), st.integers(1, 100)), max_size=20))
 def test_a_spread_counts_as_a_histogram_does(values: list[tuple[float, int]]) -> None:
     """Value by value, each as often as it came: the same buckets and the same sum."""
-    spread, registry = Spread(SIZES), CollectorRegistry()
-    ours = metrics.Spreads("ours", "Ours.", buckets=SIZES, registry=registry)
-    theirs = Histogram("theirs", "Theirs.", buckets=SIZES, registry=registry)
+    spread, registry = Histogram(SIZES), CollectorRegistry()
+    ours = prometheus.ExportedHistogram("ours", "Ours.", buckets=SIZES, registry=registry)
+    theirs = prometheus_client.Histogram("theirs", "Theirs.", buckets=SIZES, registry=registry)
     for value, times in values:
         spread.add(value, times)
         for _ in range(times):
@@ -67,18 +69,18 @@ def test_a_spread_counts_as_a_histogram_does(values: list[tuple[float, int]]) ->
 
 def test_everything_that_is_counted_is_told() -> None:
     """Each number of the tally has its metric, and each of these metrics its number."""
-    counted = {field.name for field in dataclasses.fields(Tally)}
-    assert counted == {*metrics.COUNTERS, *metrics.LABELLED, *metrics.SPREADS}
+    counted = {field.name for field in dataclasses.fields(Counters)}
+    assert counted == {*prometheus.COUNTERS, *prometheus.LABELLED, *prometheus.SPREADS}
 
 
 def test_only_what_is_new_is_handed_over() -> None:
     """What is handed over twice is told once, and what came in between is added."""
-    counted = Tally()
-    ledger = metrics.Ledger(counted)
+    counted = Counters()
+    ledger = prometheus.Ledger(counted)
 
     def told() -> tuple[float, float, float]:
         ledger.hand_over()
-        numbers = Numbers(metrics.exposition().decode())
+        numbers = Numbers(prometheus.exposition().decode())
         return (
             numbers.of("chat_deliveries_total"),
             numbers.of("chat_closed_total", by="client", code="1015"),
@@ -193,10 +195,10 @@ async def test_who_reads_too_slowly_lags(hub: Hub, settings: Settings) -> None:
     since = Since()
     visitor.ear.open.clear()
     await commit(hub.log, post(hub.rooms()["tea"].log, "x" * 2_000))
-    await until(lambda: visitor.socket.lane.full)
+    await until(lambda: visitor.socket.transport.full)
     assert (since.of("chat_falls_total"), now().of("chat_lagging_sockets")) == (1, 1)
     visitor.ear.open.set()
-    await until(lambda: not visitor.socket.lane.full)
+    await until(lambda: not visitor.socket.transport.full)
     assert (since.of("chat_falls_total"), now().of("chat_lagging_sockets")) == (1, 0)
 
 
@@ -239,9 +241,9 @@ async def test_closes_of_ours_and_refusals_are_counted_by_their_code(alice: Pers
     assert since.of("chat_refused_total", code="bad_json") == 10
     assert since.of("chat_closed_total", by="server", code="4400") == since.of("chat_closed_total") == 1
 
-    (socket,) = of_this_loop(Hub).sockets.values()
+    (socket,) = current(Hub).sockets.values()
     for _ in range(2):
-        of_this_loop(Warden).end(socket)
+        current(AccessEnforcer).end(socket)
     await alice.closed()
     await alice.vanish()
     assert since.of("chat_sign_ins_ended_total") == 1
@@ -290,7 +292,7 @@ async def test_connections_that_come_too_fast_are_counted(hub: Hub, settings: Se
 async def test_a_layer_that_is_away_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed is counted, and nothing as published."""
     layer = FakeLayer()
-    monkeypatch.setattr(hub._relay, "_layer", layer)
+    monkeypatch.setattr(hub._bus, "_layer", layer)
     assert now().of("chat_layer_away") == 0
     layer.error = ConnectionError("away")
     since = Since()
@@ -310,7 +312,7 @@ async def test_what_waits_for_the_database_is_told(hub: Hub, outage: Outage) -> 
         for write in posts(log, 3):
             hub.log.append(write)
         assert now().of("chat_log_waiting") == 3
-        await of_this_loop(Log).close()
+        await current(Log).close()
     assert now().of("chat_log_waiting") == 0
     assert since.of("chat_commit_seconds_count") == 1
     assert since.of("chat_messages_total") == 0
@@ -318,7 +320,7 @@ async def test_what_waits_for_the_database_is_told(hub: Hub, outage: Outage) -> 
 
 async def test_a_busy_loop_lags(hub: Hub, clock: Clock) -> None:
     """A timer of each second that fires 0.4 s late says so."""
-    of_this_loop(Collector)
+    current(Collector)
     since = Since()
     clock.stop()
     await clock.skip(INTERVAL + 0.4)
@@ -328,11 +330,11 @@ async def test_a_busy_loop_lags(hub: Hub, clock: Clock) -> None:
 
 async def test_every_second_the_numbers_are_fresh(hub: Hub, clock: Clock) -> None:
     """Nobody has to ask this process: another may answer for it."""
-    of_this_loop(Collector)
+    current(Collector)
     await enter(hub)
     hub.draining = True
     await clock.skip(INTERVAL)
-    told = Numbers(metrics.exposition().decode())
+    told = Numbers(prometheus.exposition().decode())
     assert (told.of("chat_sockets"), told.of("chat_rooms"), told.of("chat_draining")) == (1, 1, 1)
     assert told.of("chat_resident_bytes") > 10_000_000
     assert told.of("chat_cpu_seconds_total") > 0
@@ -355,18 +357,18 @@ async def test_what_may_happen_is_there_before_it_does(hub: Hub) -> None:
 
 PROCESS = """
 import sys
-from chat import metrics
-from chat.tally import tally
+from chat.metrics import prometheus
+from chat.metrics.counters import counters
 
 for line in sys.stdin:
     if line == "tell\\n":
-        print(metrics.exposition().decode() + "# the end", flush=True)
+        print(prometheus.exposition().decode() + "# the end", flush=True)
     else:
-        tally.delivered(int(line), 1)
-        tally.closed["server", "4400"] += 1
-        tally.commit_size.add(3)
-        metrics.SOCKETS.set(int(line))
-        metrics.ledger.hand_over()
+        counters.delivered(int(line), 1)
+        counters.closed["server", "4400"] += 1
+        counters.commit_size.add(3)
+        prometheus.SOCKETS.set(int(line))
+        prometheus.ledger.hand_over()
         print("# the end", flush=True)
 """
 
@@ -450,7 +452,7 @@ def test_who_has_ended_is_forgotten_and_counts(tmp_path: Path) -> None:
         sizes = []
         for process in (one, two):
             process.kill()
-            metrics.forget(process.pid, tmp_path)
+            prometheus.forget(process.pid, tmp_path)
             told = three.tell()
             assert told.of("chat_deliveries_total") == 15
             assert told.of("chat_commit_size_count") == 3
@@ -458,7 +460,7 @@ def test_who_has_ended_is_forgotten_and_counts(tmp_path: Path) -> None:
             sizes.append(len(list(tmp_path.iterdir())))
         assert [sample.labels["pid"] for sample in told.each("chat_sockets")] == [str(three.pid)]
         assert sizes[0] > sizes[1] == 3 + 2
-        metrics.forget(one.pid, tmp_path)
+        prometheus.forget(one.pid, tmp_path)
         assert three.tell().of("chat_deliveries_total") == 15
 
 
@@ -466,7 +468,7 @@ def test_a_scrape_sees_nothing_twice_while_some_are_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whenever it is asked, it is the same sum."""
-    monkeypatch.setattr(metrics, "_SHARED", str(tmp_path))
+    monkeypatch.setattr(prometheus, "_SHARED", str(tmp_path))
     with processes(tmp_path, 1) as (one,):
         one.count(5)
         copies = range(1_000_000, 1_000_040)
@@ -477,12 +479,12 @@ def test_a_scrape_sees_nothing_twice_while_some_are_forgotten(
 
         def forget_all() -> None:
             for pid in copies:
-                metrics.forget(pid, tmp_path)
+                prometheus.forget(pid, tmp_path)
 
         thread = Thread(target=forget_all)
         thread.start()
         seen = set()
         while thread.is_alive():
-            seen.add(Numbers(metrics.exposition().decode()).of("chat_deliveries_total"))
+            seen.add(Numbers(prometheus.exposition().decode()).of("chat_deliveries_total"))
         thread.join()
-        assert seen | {Numbers(metrics.exposition().decode()).of("chat_deliveries_total")} == {right}
+        assert seen | {Numbers(prometheus.exposition().decode()).of("chat_deliveries_total")} == {right}

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from chat import loops
 from chat.auth import Identity
-from chat.presence import Comer, Presence, Seen
+from chat.presence import JoinRequest, Presence, Seen
 from chat.protocol import (
     AnyOutgoing,
     ErrorCode,
@@ -83,17 +83,17 @@ def hub(settings: Settings) -> Recorder:
 async def presence(hub: Recorder, clock: Clock) -> AsyncIterator[Presence]:
     """Presence in a loop in which time goes on by ``skip`` only, however slow the machine."""
     clock.stop()
-    presence = loops.of_this_loop(Presence)
+    presence = loops.current(Presence)
     presence._hub = hub  # type: ignore[assignment]  # what presence needs of it
     hub.on_presence = presence.hear
     yield presence
     clock.start()
-    await loops.close_this_loop()
+    await loops.close_current()
 
 
 async def come(presence: Presence, identity: Identity, name: str, tab: str = "tab", room: str = ROOM) -> bool:
     """Enter and announce, as joining does. Is it the person's first tab?"""
-    async with presence.coming(Comer(room, identity, name, tab)) as claim:
+    async with presence.coming(JoinRequest(room, identity, name, tab)) as claim:
         presence.enter(claim)
     presence.announce(claim)
     return claim.first
@@ -101,7 +101,7 @@ async def come(presence: Presence, identity: Identity, name: str, tab: str = "ta
 
 async def taken(presence: Presence, identity: Identity, name: str) -> bool:
     try:
-        async with presence.coming(Comer(ROOM, identity, name, "another tab")) as claim:
+        async with presence.coming(JoinRequest(ROOM, identity, name, "another tab")) as claim:
             presence.enter(claim)
     except Invalid as refused:
         assert (refused.code, refused.field) == (ErrorCode.NAME_TAKEN, "username")  # noqa: PT017 both ways are right

@@ -18,9 +18,9 @@ from servers import free_port, redis
 
 from chat import loops
 from chat.auth import Identity
-from chat.presence import Claim, Comer, Entry, Presence, registry
-from chat.presence.people import Known
+from chat.presence import Claim, Entry, JoinRequest, Presence, registry
 from chat.presence.registry import Registry
+from chat.presence.state import VersionSet
 from chat.protocol import AnyOutgoing, ErrorCode, Invalid, Joined, Left, UserList, decode_outgoing
 
 ROOM = "lobby"
@@ -113,7 +113,7 @@ class Node:
     async def come(self, identity: Identity, name: str, room: str = ROOM) -> str:
         """Somebody comes in; their socket's id. Raises Invalid (name_taken)."""
         tab = f"{self.presence._node}-{next(self._sockets)}"
-        async with self.presence.coming(Comer(room, identity, name, tab, "192.0.2.1")) as claim:
+        async with self.presence.coming(JoinRequest(room, identity, name, tab, "192.0.2.1")) as claim:
             self.presence.enter(claim)
         self.presence.announce(claim)
         return tab
@@ -208,7 +208,7 @@ async def start(
             return node
 
         yield start
-    await loops.close_this_loop()
+    await loops.close_current()
 
 
 async def all_see(nodes: Sequence[Node], *names: str) -> None:
@@ -221,9 +221,9 @@ async def all_see(nodes: Sequence[Node], *names: str) -> None:
         raise AssertionError(f"{expected} were to be seen, not {seen}") from None
 
 
-def known(node: Node) -> Known:
+def known(node: Node) -> VersionSet:
     """The process's view of the room elsewhere; empty if it has not been read."""
-    return node.presence._rooms[ROOM].known or Known()
+    return node.presence._rooms[ROOM].known or VersionSet()
 
 
 async def until_soon(condition: Callable[[], object]) -> None:
@@ -341,7 +341,7 @@ async def test_who_does_not_come_back_after_all_leaves(start: Start, slowly: Cal
     slowly(here)
     here.leave(tab, at_once=False)
     with pytest.raises(PermissionError):
-        async with here.presence.coming(Comer(ROOM, BOB, "Bob", "tab")):
+        async with here.presence.coming(JoinRequest(ROOM, BOB, "Bob", "tab")):
             raise PermissionError
     await all_see([there], "Alice")
     assert there.ear.told(Left) == ["Bob"]
@@ -383,7 +383,7 @@ async def test_who_does_not_come_in_after_all_lets_go_of_the_name(start: Start) 
     here, there = start(), start()
     await there.come(ALICE, "Alice")
     with pytest.raises(PermissionError):
-        async with here.presence.coming(Comer(ROOM, BOB, "Bob", "tab")):
+        async with here.presence.coming(JoinRequest(ROOM, BOB, "Bob", "tab")):
             raise PermissionError
     await until_soon(lambda: ROOM not in here.presence._rooms)
     assert not await there.taken(Identity("guest:0ther:Bob", "Bob", lasting=True), "Bob")
@@ -591,7 +591,7 @@ async def test_the_first_process_for_which_redis_is_back_announces_nobody(
 
 async def _looks(node: Node) -> bool:
     """The process looks at Redis. Does it answer?"""
-    with suppress(registry.Away):
+    with suppress(registry.RegistryUnavailable):
         await node.others._look_around()
     return not node.others.registry.is_away
 
@@ -772,7 +772,7 @@ async def test_who_comes_back_to_a_new_process_is_not_announced(  # noqa: PLR091
     gate, rooms = Gate(new, monkeypatch), count()
     back = [each if each.lasting else passer_by(f"back {each.key}") for each in who]
 
-    async def restate(room: str) -> None:
+    async def resync(room: str) -> None:
         await gate.reach()
         new.presence.hear(room, (witness.others.node, 0, "restated"))
 
@@ -794,7 +794,7 @@ async def test_who_comes_back_to_a_new_process_is_not_announced(  # noqa: PLR091
         for node in (witness, new):
             node.ear.said.clear()
         coming = [new.come(each, f"P{number}", room) for number, each in enumerate(back)]
-        work = asyncio.gather(*coming, new.others._look_around() if reads == "first" else restate(room))
+        work = asyncio.gather(*coming, new.others._look_around() if reads == "first" else resync(room))
         try:
             possible = await gate.let_through(choices)
         finally:
@@ -839,7 +839,7 @@ async def test_the_last_who_goes_takes_nothing_from_one_who_comes(start: Start) 
     """Events between their claim and their join are received, though nobody else is in the room here."""
     here, there = start(), start()
     tab = await here.come(ALICE, "Alice")
-    async with here.presence.coming(Comer(ROOM, BOB, "Bob", "tab")) as claim:
+    async with here.presence.coming(JoinRequest(ROOM, BOB, "Bob", "tab")) as claim:
         here.leave(tab)
         here.ear.is_open = lambda _: True
         await there.come(CHARLIE, "Charlie")
@@ -1002,5 +1002,5 @@ async def test_a_claim_is_of_one_room(start: Start) -> None:
     here, there = start(), start()
     await here.come(passer_by(1), "Eve")
     await there.come(passer_by(2), "Eve", "tea")
-    assert isinstance(Claim(Comer(ROOM, BOB, "Bob", "x"), "bob"), Claim)
+    assert isinstance(Claim(JoinRequest(ROOM, BOB, "Bob", "x"), "bob"), Claim)
     assert here.presence.user_list(ROOM).count == there.presence.user_list("tea").count == 1

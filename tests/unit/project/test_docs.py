@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command, get_commands
 from servers import ROOT
 
 from chat import conf, protocol
-from chat.log import words
+from chat.log import search_words
 from chat.protocol import CloseCode, ErrorCode
 from chat.routing import websocket_urlpatterns
 
@@ -308,12 +308,12 @@ def characters(ranges: str) -> set[str]:
 
 @pytest.mark.parametrize("name", ["UNSPACED", "SYMBOLS"])
 def test_the_page_cuts_texts_where_the_server_does(name: str) -> None:
-    """chat/static/chat/page/search/folding.js has the ranges of chat/log/words.py."""
+    """chat/static/chat/page/search/folding.js has the ranges of chat/log/search_words.py."""
     found = re.search(
         rf"export const {name} = String\.raw`(.*?)`", text("chat/static/chat/page/search/folding.js")
     )
     assert found
-    assert characters(found[1]) == characters(getattr(words, name))
+    assert characters(found[1]) == characters(getattr(search_words, name))
 
 
 # --- The pages ---

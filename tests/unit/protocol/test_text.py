@@ -25,7 +25,7 @@ from chat.protocol import (
     quoted,
     visible,
 )
-from chat.protocol.mending import mended
+from chat.protocol.sanitize import mended
 from chat.protocol.text import clean_text
 
 SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"

@@ -4,13 +4,13 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from chat.limits import newcomers
+from chat.limits import creation_limits
 
 
 @pytest.fixture(autouse=True)
 def _limits(settings: Settings) -> None:
     settings.CHAT = {**settings.CHAT, "LIMITS": True}
-    newcomers.clear()
+    creation_limits.clear()
 
 
 @pytest.mark.django_db

@@ -10,12 +10,12 @@ from django.contrib.auth.models import User
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from chat import models, protocol, rooms
+from chat import actions, models, protocol
+from chat.actions.moderation import restrict
+from chat.actions.rooms import make_link
 from chat.auth import account, session_digest
 from chat.models import author_key
 from chat.protocol import Ban
-from chat.rooms.making import make_link
-from chat.rooms.moderating import restrict
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,7 +45,7 @@ def charlie() -> tuple[User, Client]:
 @pytest.fixture
 def den(alice: tuple[User, Client]) -> str:
     """Alice's private room."""
-    return rooms.create(account(alice[0]), title="The den", kind="private")
+    return actions.create(account(alice[0]), title="The den", kind="private")
 
 
 def guest(name: str = "Ann") -> Client:
@@ -103,21 +103,21 @@ def test_looking_for_a_private_room_takes_one_query_more_than_for_none(
 
 def test_a_room_for_members_is_for_every_account(alice: tuple[User, Client], charlie: tuple[User, Client]) -> None:
     """A guest may not see it."""
-    slug = rooms.create(account(alice[0]), title="All hands", kind="members")
+    slug = actions.create(account(alice[0]), title="All hands", kind="members")
     assert charlie[1].get(f"/room/{slug}/").status_code == 200
     assert guest().get(f"/room/{slug}/").status_code == 404
 
 
 def test_the_page_of_two_has_the_other_s_name(alice: tuple[User, Client], bob: tuple[User, Client]) -> None:
     """To each the other one."""
-    slug = rooms.direct(account(alice[0]), "Bob")
+    slug = actions.direct(account(alice[0]), "Bob")
     assert alice[1].get(f"/room/{slug}/").context["title"] == "Bob"
     assert bob[1].get(f"/room/{slug}/").context["title"] == "Alice"
 
 
 def test_who_is_banned_sees_nothing_of_the_room(alice: tuple[User, Client], bob: tuple[User, Client]) -> None:
     """403, why, and none of its messages."""
-    slug = rooms.create(account(alice[0]), title="Tea", kind="public", slug="tea")
+    slug = actions.create(account(alice[0]), title="Tea", kind="public", slug="tea")
     restrict(account(alice[0]), Ban(room=slug, username="Bob"), None)
     response = bob[1].get("/room/tea/")
     assert response.status_code == 403
@@ -139,7 +139,7 @@ def test_one_s_own_rooms_are_listed(
     alice: tuple[User, Client], bob: tuple[User, Client], charlie: tuple[User, Client], den: str
 ) -> None:
     """Those that are not public, with their titles and, of two, the other's name; to nobody else."""
-    rooms.direct(account(alice[0]), "Bob")
+    actions.direct(account(alice[0]), "Bob")
     assert {(room["title"], room["kind"]) for room in alice[1].get("/").context["own"]} == {
         ("The den", "private"),
         ("Bob", "direct"),

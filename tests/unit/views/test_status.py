@@ -17,10 +17,10 @@ from pytest_django import Settings
 from scraped import Numbers
 
 from chat import database, models
-from chat.collector import Collector
 from chat.conf import chat_settings
 from chat.hub import Hub, LayerState
-from chat.loops import everywhere, of_this_loop
+from chat.loops import all_loops, current
+from chat.metrics.collector import Collector
 from chat.views import readiness
 from chat.views.readiness import Question
 
@@ -156,7 +156,7 @@ async def test_a_thread_that_hangs_at_the_log_is_told(
     async_client: AsyncClient, alice: Persona, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A driver may wait for ever, and with it all that anybody says."""
-    await heard(of_this_loop(Hub))
+    await heard(current(Hub))
     goes_on, begun = Event(), Event()
     monkeypatch.setattr(readiness, "STUCK", 0.0)
 
@@ -219,11 +219,11 @@ async def test_a_layer_counts_as_there_when_it_has_brought_something(
     async_client: AsyncClient, alice: Persona
 ) -> None:
     """Before that nobody knows, and who is strict waits for it."""
-    relay = of_this_loop(Hub)._relay
-    await heard(of_this_loop(Hub))
+    bus = current(Hub)._bus
+    await heard(current(Hub))
     for strict in ("", "?strict"):
         assert told(await async_client.get(f"/readyz{strict}")) == (200, ALL_WELL)
-    relay._heard = 0
+    bus._heard = 0
     unknown = {**ALL_WELL, "layer": "unknown"}
     assert told(await async_client.get("/readyz")) == (200, unknown)
     assert told(await async_client.get("/readyz?strict")) == (503, {**unknown, "ready": False})
@@ -231,7 +231,7 @@ async def test_a_layer_counts_as_there_when_it_has_brought_something(
 
 async def test_without_the_layer_it_is_ready(async_client: AsyncClient, alice: Persona) -> None:
     """The chat goes on within the process; who wants to know can be strict."""
-    of_this_loop(Hub)._relay.is_away = True
+    current(Hub)._bus.is_away = True
     away = {**ALL_WELL, "layer": "away"}
     assert told(await async_client.get("/readyz")) == (200, away)
     assert told(await async_client.get("/readyz?strict")) == (503, {**away, "ready": False})
@@ -239,8 +239,8 @@ async def test_without_the_layer_it_is_ready(async_client: AsyncClient, alice: P
 
 async def test_a_process_that_says_goodbye_is_not_ready(async_client: AsyncClient, alice: Persona) -> None:
     """Nobody should be sent to it any more."""
-    await heard(of_this_loop(Hub))
-    of_this_loop(Hub).draining = True
+    await heard(current(Hub))
+    current(Hub).draining = True
     assert told(await async_client.get("/readyz")) == (503, {**ALL_WELL, "ready": False, "draining": True})
 
 
@@ -308,4 +308,4 @@ async def test_without_a_token_there_is_no_such_page(async_client: AsyncClient, 
     assert chat_settings().METRICS_TOKEN == ""
     response = await async_client.get("/metrics", headers={"authorization": authorization})
     assert response.status_code == 404
-    assert not everywhere(Collector)
+    assert not all_loops(Collector)

@@ -9,15 +9,15 @@ from django.urls import path
 from doubles import until
 from pytest_django import Settings
 
-from chat.limits import newcomers
-from chat.loops import close_this_loop
+from chat.limits import creation_limits
+from chat.loops import close_current
 from chatsite.handlers.pages import PageHandler
 
 
 @pytest.fixture(autouse=True)
 def _limits(settings: Settings) -> None:
     settings.CHAT = {**settings.CHAT, "LIMITS": True}
-    newcomers.clear()
+    creation_limits.clear()
 
 
 class Views:
@@ -74,7 +74,7 @@ async def test_few_pages_are_made_at_once(views: Views, monkeypatch: pytest.Monk
         assert await each.response() == (200, {"content-type": "text/html; charset=utf-8"}, b"done")
     assert views.begun == 3
     assert not crowd[2].sent
-    await close_this_loop()
+    await close_current()
 
 
 async def test_a_page_that_comes_in_parts_is_sent_in_parts(views: Views) -> None:
@@ -83,7 +83,7 @@ async def test_a_page_that_comes_in_parts_is_sent_in_parts(views: Views) -> None
     code, headers, body = await asking.response()
     assert (code, headers["x-kind"], body) == (200, "parts", "abä".encode())
     assert len(asking.sent) == 5
-    await close_this_loop()
+    await close_current()
 
 
 async def test_a_page_that_fails_is_an_error_and_the_next_is_made(
@@ -98,4 +98,4 @@ async def test_a_page_that_fails_is_an_error_and_the_next_is_made(
     assert (code, body) == (200, b"yes")
     cookies = [value for name, value in asking.sent[0]["headers"] if name == b"Set-Cookie"]
     assert cookies == [b"one=1; Path=/", b"two=2; Path=/"]
-    await close_this_loop()
+    await close_current()

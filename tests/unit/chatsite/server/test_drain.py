@@ -9,7 +9,7 @@ from doubles import Clock, until
 
 from chat import loops
 from chat.hub import Hub
-from chat.loops import of_this_loop
+from chat.loops import current
 from chat.protocol import CloseCode, Reconnect, decode_outgoing
 from chatsite.server.drain import RECONNECT_RATE, RECONNECT_SPREAD, Drain
 from chatsite.server.websocket import ChatProtocol
@@ -65,7 +65,7 @@ async def clock(clock: Clock) -> AsyncIterator[Clock]:
     clock.stop()
     yield clock
     clock.start()
-    await loops.close_this_loop()
+    await loops.close_current()
 
 
 async def drained(server: Server, within: float | None, clock: Clock) -> list[float]:
@@ -76,7 +76,7 @@ async def drained(server: Server, within: float | None, clock: Clock) -> list[fl
     while not draining.done():
         await clock.skip(0.001)
     await draining
-    assert of_this_loop(Hub).draining
+    assert current(Hub).draining
     return [socket.sent_off - began for socket in server.sockets if socket.sent_off]
 
 

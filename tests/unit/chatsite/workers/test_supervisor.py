@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from doubles import Clock, until
 
-from chat.loops import close_this_loop, of_this_loop
+from chat.loops import close_current, current
 from chat.presence import Presence
 from chatsite.workers.process import ABORT_TIMEOUT, START_TIMEOUT, TIMER_SLACK, Worker, worker_sockets
 from chatsite.workers.supervisor import RESTART_BACKOFF, STOP_TIMEOUT, YOUNG, Supervisor
@@ -590,12 +590,12 @@ async def test_a_worker_does_what_it_is_told(worker: Line) -> None:
     """And passes over what it does not know: its master may be older."""
     master, site, _ = worker
     make: Any = Dead
-    dead: Any = of_this_loop(Presence, make)
+    dead: Any = current(Presence, make)
     master.send(b"died 12\nsing\n\nroll\ndied 3456\n")
     await until(lambda: len(dead) == 2)
     assert dead == [12, 3_456]
     assert site.told == ["roll within 30 s"]
-    await close_this_loop()
+    await close_current()
 
 
 @pytest.mark.parametrize("unread", [False, True], ids=["all read", "not all read"])

@@ -1,5 +1,5 @@
 /**
- * Texts folded as the server's search folds them (chat/log/words.py): case, accents, forms of characters and invisible
+ * Texts folded as the server's search folds them (chat/log/search_words.py): case, accents, forms of characters and invisible
  * characters make no difference. Pure. tests/support/words.json has cases that both sides must get right.
  */
 

@@ -1,0 +1,180 @@
+"""What one process says of itself to the staff: its sockets, its rooms, and who is near their limits.
+
+It comes straight from the hub: no row in the database that could be stale. What it says travels to the process in
+which somebody looks, so it is plain values.
+"""
+
+import os
+import socket as os_socket
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from chat.admin.restrictions import ban_url
+from chat.hub import Hub, Socket, cluster_query
+from chat.limits import Limits, Standing, limited_as
+from chat.loops import all_loops
+from chat.presence import Presence
+
+TOPIC = "connections"
+ROWS = 500
+"""Sockets on the page; a search finds the others."""
+LEADING = ("owner", "moderator")
+
+
+class Row(NamedTuple):
+    """One socket, as the page shows it."""
+
+    id: str
+    name: str
+    # Whom limits and restrictions are for: "account:…", "guest:…" or "socket:…".
+    person: str
+    # Do they moderate everywhere?
+    staff: bool
+    # Each room, how many tabs the person has there in this process, and their role if more than a member's.
+    rooms: list[tuple[str, int, str]]
+    # Seconds since 1970.
+    since: float
+    address: str
+    # Bytes that wait for it.
+    queue: int
+    # Tokens that their person and their address have left; None where that is not among the emptiest.
+    person_tokens: float | None
+    address_tokens: float | None
+    # The forms to ban them, filled in; "" where there is nothing to know them by.
+    ban_person: str
+    ban_address: str
+    process: str
+
+
+class RoomRow(NamedTuple):
+    """An open room: people of all processes, sockets of this one, and the log's position."""
+
+    name: str
+    people: int
+    sockets: int
+    seq: int
+
+
+class Answer(NamedTuple):
+    """What one process says."""
+
+    process: str
+    rows: list[Row]
+    # How many sockets were found, and not only shown.
+    found: int
+    rooms: list[RoomRow]
+    standings: list[Standing]
+
+    @classmethod
+    def of(cls, said: Any) -> "Answer":
+        """As it comes from another process."""
+        process, rows, found, rooms, standings = said
+        return cls(
+            process,
+            [Row(*row) for row in rows],
+            found,
+            [RoomRow(*room) for room in rooms],
+            [Standing(*standing) for standing in standings],
+        )
+
+
+Standings = dict[tuple[str, str], Standing]
+
+
+def answer(question: Any) -> Answer:
+    """To {"words": a search} or {"ids": sockets}."""
+    ids = question.get("ids")
+    found = _chosen(set(ids)) if ids is not None else _found(question["words"])
+    found.sort(key=lambda found: found.since, reverse=True)
+    standings = _standings()
+    near = [near for near in standings.values() if near.tokens < near.burst]
+    return Answer(process(), _rows(found[:ROWS], standings), len(found), _rooms(), near)
+
+
+cluster_query.answers[TOPIC] = answer
+
+
+def process() -> str:
+    return f"{os_socket.gethostname()}, pid {os.getpid()}"
+
+
+def _chosen(ids: set[str]) -> list[Socket]:
+    return [found for found in _sockets() if found.id in ids]
+
+
+def _sockets() -> Iterator[Socket]:
+    for _loop, hub in all_loops(Hub):
+        yield from list(hub.sockets.values())
+
+
+def _found(query: str) -> list[Socket]:
+    """The sockets whose name, room, address, person or id has ``query`` in it."""
+    return [found for found in _sockets() if query.casefold() in _words(found)]
+
+
+def _words(found: Socket) -> str:
+    known = [found.username or "", *found.rooms, found.address, found.identity.person, found.id]
+    return " ".join(known).casefold()
+
+
+def _rows(sockets: list[Socket], standings: Standings) -> list[Row]:
+    tabs = _tabs()
+    return [_row(found, tabs, standings) for found in sockets]
+
+
+def _row(found: Socket, tabs: dict[tuple[str, str], int], standings: Standings) -> Row:
+    name, person = found.username or "", found.identity.person
+    # A copy in one step: the loop goes on meanwhile.
+    rooms = sorted(dict(found.rooms).items())
+    return Row(
+        id=found.id,
+        name=name,
+        person=person,
+        staff=found.identity.staff,
+        rooms=[
+            (slug, tabs.get((slug, name), 0), about.role if about.role in LEADING else "") for slug, about in rooms
+        ],
+        since=found.since,
+        address=found.address,
+        queue=found.transport.waiting,
+        person_tokens=_tokens(standings, "person", person),
+        address_tokens=_tokens(standings, "address", limited_as(found.address)),
+        ban_person=ban_url(person, name=name),
+        ban_address=ban_url("", address=found.address, name=name) if found.identity.account is None else "",
+        process=process(),
+    )
+
+
+def _standings() -> Standings:
+    return strictest(standing for _loop, limits in all_loops(Limits) for standing in limits.snapshot(ROWS))
+
+
+def strictest(standings: Iterable[Standing]) -> Standings:
+    """Who has the least left of what they may ask for, first; of one who is told of twice, the stricter."""
+    found: Standings = {}
+    for standing in sorted(standings, key=lambda standing: standing.tokens / standing.burst):
+        found.setdefault((standing.kind, standing.key), standing)
+    return found
+
+
+def _tokens(standings: Standings, kind: str, key: str) -> float | None:
+    standing = standings.get((kind, key))
+    return standing.tokens if standing else None
+
+
+def _tabs() -> dict[tuple[str, str], int]:
+    """How many sockets each (room, name) has."""
+    return {
+        (slug, person.name): len(person.sockets)
+        for _loop, presence in all_loops(Presence)
+        for slug in presence.counts()
+        for person in presence.people(slug)
+    }
+
+
+def _rooms() -> list[RoomRow]:
+    """The open rooms, the fullest first."""
+    people = {slug: n for _loop, presence in all_loops(Presence) for slug, n in presence.counts().items()}
+    rooms = {slug: room for _loop, hub in all_loops(Hub) for slug, room in hub.rooms().items()}
+    fullest = sorted(rooms, key=lambda slug: (-people.get(slug, 0), slug))[:ROWS]
+    return [RoomRow(slug, people.get(slug, 0), rooms[slug].audience, rooms[slug].position) for slug in fullest]

@@ -1,0 +1,323 @@
+"""One socket's conversation: decode, limit, verb, reply. No rules, no SQL, no fan-out here.
+
+The consumer reads the socket in a loop of its own and has no channel in the layer: what it hears comes through
+the hub. Stock consumers hop to one shared thread for every message (Channels' ``dispatch``); this one never does.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from functools import partial
+from itertools import count
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+from django.db import Error as DatabaseError
+from msgspec import UNSET
+
+from chat import actions, protocol
+from chat.auth import identify
+from chat.conf import chat_settings
+from chat.consumers.throttle import Throttle
+from chat.consumers.timeouts import Timeouts
+from chat.hub import Hub, Socket
+from chat.limits import INVALID_FRAME, Limits, address_in, cost_of
+from chat.log import Outcome
+from chat.loops import current
+from chat.metrics.collector import Collector
+from chat.metrics.counters import Reason, counters
+from chat.protocol import (
+    Ack,
+    AnyCommand,
+    CloseCode,
+    Command,
+    Delete,
+    Edit,
+    Error,
+    ErrorCode,
+    GetHistory,
+    GetMembers,
+    GetSharing,
+    Invalid,
+    Join,
+    Leave,
+    Outgoing,
+    Ping,
+    Pong,
+    Post,
+    React,
+    Read,
+    Search,
+    ShowToken,
+    Typing,
+)
+from chat.transport import transport_for
+
+logger = logging.getLogger("chat.consumers")
+
+TURN = 8
+"""Frames after which a socket lets the others have a turn: reading one that already waits suspends nothing."""
+
+CODES = range(1000, 1016)
+"""Codes of clients that are counted each by itself (RFC 6455, section 7.4.1): they may send any of 64,000."""
+
+QUESTIONS: dict[type[Command], Callable[[Hub, Socket, Any], Awaitable[Outgoing]]] = {
+    GetHistory: actions.history,
+    Search: actions.search,
+    GetMembers: actions.members,
+    GetSharing: actions.sharing,
+}
+"""Commands that change nothing, and what answers each."""
+
+Message = dict[str, Any]
+
+
+class State(Enum):
+    """Where a socket is in its life; it only moves down this list."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    # We asked for the close; what still comes in is ignored.
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no types
+    """Speaks the protocol with one socket."""
+
+    state = State.CONNECTING
+    # They are there from the connect on.
+    hub: Hub
+    socket: Socket
+    throttle: Throttle
+    timeouts: Timeouts
+    # Invalid frames in a row.
+    invalid = 0
+    # Messages and other changes that wait for the database, and what waits until they are fewer.
+    unanswered = 0
+    slack: asyncio.Future[None] | None = None
+    # The code that the socket's end came with; 1006 where it was cut, or we were.
+    left_with = 1006
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+        self.typed_at: dict[str, float] = {}
+        await receive()
+        limits, address = current(Limits), address_in(scope)
+        refusal = limits.admit(address)
+        self.socket = Socket(transport_for(scope, send), address)
+        self.socket.allowance = allowance = limits.allowance(address)
+        self.throttle, self.timeouts = Throttle(allowance), Timeouts(self.socket)
+        log = logging.LoggerAdapter(logger, {"connection": self.socket.id})
+        self.hub = current(Hub)
+        current(Collector)
+        enforcer = current(actions.AccessEnforcer)
+        heard = enforcer.heard
+        try:
+            self.socket.on_put_out = self.timeouts.be_patient
+            identity = self.socket.identity if refusal else await identify(scope)
+            await self._accept(send)
+            self.state = State.OPEN
+            self.hub.add(self.socket)
+            if refusal:
+                self._turn_away(refusal, Reason[refusal.name])
+            elif not self.socket.claim(identity):
+                self._turn_away("You have as many sockets open as one person may have.", Reason.PERSON)
+            if enforcer.heard != heard:
+                # Somebody's sign-in ended while this one's was read.
+                enforcer.look([self.socket])
+            self.timeouts.be_patient()
+            await self._listen(receive)
+        except asyncio.CancelledError:
+            # The server stops and takes its applications down; it does not wait for farewells.
+            raise
+        except DatabaseError as error:
+            log.error("connection %s: the database does not answer: %s", self.socket.id, error)  # noqa: TRY400 its fault, not ours
+            if self.state is State.CONNECTING:
+                # Opened, to be closed with a code: a handshake that is refused says nothing, and not to come back.
+                await self._accept(send)
+            self.close(CloseCode.INTERNAL)
+            await self.socket.transport.flushed()
+        except Exception:
+            log.exception("connection %s: an unexpected error closes it", self.socket.id)
+            if self.state is State.CONNECTING:
+                # There is no socket yet to close with a code: the handshake is refused.
+                await send({"type": "websocket.close"})
+            else:
+                self.close(CloseCode.INTERNAL)
+                await self.socket.transport.flushed()
+        finally:
+            self._count_end()
+            self.state = State.CLOSED
+            self.timeouts.cancel()
+            self.socket.transport.detach()
+            self._leave_everything()
+            allowance.close()
+
+    async def _accept(self, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        counters.connects += 1
+
+    async def _listen(self, receive: Any) -> None:
+        for heard in count(1):
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                self.left_with = message.get("code", self.left_with)
+                return
+            # Who does not read what was said is not listened to either: answers would only pile up.
+            await self.socket.transport.drained()
+            await self.throttle.keep()
+            if self.state is State.OPEN and self.socket.transport.closed_with is None:
+                await self._hear(message)
+            if heard % TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _hear(self, message: Message) -> None:
+        try:
+            command = protocol.decode(_text(message))
+        except Invalid as refusal:
+            self._hear_nonsense(refusal)
+            return
+        self.invalid = 0
+        counters.commands[type(command)] += 1
+        try:
+            self.throttle.pay(cost_of(command))
+            # Meanwhile who asks may have been banned, and what they would be told may have been deleted.
+            await self.hub.stalls.end()
+            await self._handle(command)
+        except Invalid as refusal:
+            self._refuse(refusal, command.ref or None)
+            if self.throttle.is_hopeless:
+                self.close(CloseCode.TOO_MANY)
+
+    def _hear_nonsense(self, refusal: Invalid) -> None:
+        self.invalid += 1
+        try:
+            self.throttle.pay(INVALID_FRAME)
+        except Invalid as too_many:
+            refusal = too_many
+        self._refuse(refusal)
+        if self.invalid >= chat_settings().INVALID_FRAMES:
+            self.close(CloseCode.BAD_INPUT)
+
+    async def _handle(self, command: AnyCommand) -> None:
+        match command:
+            case Post() | Edit() | Delete() | React():
+                await self._write(command)
+            case Typing():
+                self._typing(command.room)
+            case Read():
+                actions.read(self.hub, self.socket, command)
+            case Join():
+                try:
+                    await actions.join(self.hub, self.socket, command)
+                finally:
+                    # The token may be right where the room is not.
+                    self.timeouts.follow_token()
+            case _:
+                self.reply(await self._answer(command))
+
+    async def _answer(self, command: AnyCommand) -> Outgoing:
+        if ask := QUESTIONS.get(type(command)):
+            return await ask(self.hub, self.socket, command)
+        match command:
+            case Ping():
+                return Pong(timestamp=protocol.now(), ref=command.ref)
+            case Leave():
+                actions.leave(self.hub, self.socket, command.room, at_once=True)
+                self.typed_at.pop(command.room, None)
+                self.timeouts.be_patient()
+            case ShowToken():
+                await actions.show(self.socket, command.token)
+                self.timeouts.follow_token()
+            case _:
+                return await actions.manage(self.hub, self.socket, command)  # type: ignore[arg-type]  # all others
+        return Ack(room=command.room, timestamp=protocol.now(), ref=command.ref)
+
+    async def _write(self, command: Post | Edit | Delete | React) -> None:
+        """Have something kept. The answer comes when it is; the socket may say more meanwhile, up to a bound."""
+        while self.unanswered >= chat_settings().PIPELINE and self.socket.transport.closed_with is None:
+            self.slack = asyncio.get_running_loop().create_future()
+            await self.slack
+        done = partial(self._written, command)
+        match command:
+            case Post():
+                actions.post(self.hub, self.socket, command, done)
+            case Edit():
+                actions.edit(self.hub, self.socket, command, done)
+            case Delete():
+                actions.delete(self.hub, self.socket, command, done)
+            case React():
+                actions.react(self.hub, self.socket, command, done)
+        self.unanswered += 1
+
+    def _written(self, command: Post | Edit | Delete | React, outcome: Outcome) -> None:
+        self.unanswered -= 1
+        if self.slack and not self.slack.done():
+            self.slack.set_result(None)
+        if isinstance(outcome, Invalid):
+            self._refuse(outcome, command.ref or None)
+            return
+        ack = Ack(
+            room=command.room,
+            id=outcome.id,
+            seq=outcome.seq,
+            timestamp=outcome.timestamp,
+            ref=command.ref,
+        )
+        self.socket.transport.announce(protocol.encode(ack))
+
+    def _typing(self, room: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self.typed_at.get(room, -1e9) >= chat_settings().TYPING_INTERVAL:
+            actions.typing(self.hub, self.socket, room)
+            self.typed_at[room] = now
+
+    def reply(self, outgoing: Outgoing) -> None:
+        self.socket.transport.say(protocol.encode(outgoing))
+
+    def _refuse(self, refusal: Invalid, ref: str | None = None) -> None:
+        counters.refused[refusal.code] += 1
+        self.reply(
+            Error(
+                code=refusal.code,
+                message=refusal.message,
+                field=refusal.field or UNSET,
+                ref=refusal.ref or ref or UNSET,
+                retry_after=UNSET if refusal.retry_after is None else refusal.retry_after,
+                timestamp=protocol.now(),
+            )
+        )
+
+    def close(self, code: CloseCode) -> None:
+        """Close the socket after what was said so far."""
+        self.state = State.CLOSING
+        self.socket.transport.close(code)
+
+    def _turn_away(self, why: str, reason: Reason) -> None:
+        counters.connects_refused[reason] += 1
+        self._refuse(Invalid(ErrorCode.TOO_MANY, why))
+        self.close(CloseCode.TOO_MANY)
+
+    def _leave_everything(self) -> None:
+        for slug in list(self.socket.rooms):
+            actions.leave(self.hub, self.socket, slug, at_once=False)
+        self.hub.remove(self.socket)
+
+    def _count_end(self) -> None:
+        if self.state is State.CONNECTING:
+            # It never opened.
+            return
+        ours = self.socket.transport.closed_with or (CloseCode.RESTART if self.hub.draining else None)
+        # We close none with 1000: by that a lane says that the peer is gone.
+        if ours and ours != CloseCode.NORMAL:
+            counters.closed["server", str(int(ours))] += 1
+        else:
+            counters.closed["client", str(self.left_with) if self.left_with in CODES else "other"] += 1
+
+
+def _text(message: Message) -> str:
+    text: str | None = message.get("text")
+    if text is None:
+        raise Invalid(ErrorCode.BAD_JSON, "The frame must be text, not binary.")
+    return text

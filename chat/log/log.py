@@ -1,0 +1,197 @@
+"""The room log: every change of a room gets the room's next number, durably, and can be read from a position.
+
+What waits to be written is committed together, and each is answered after its commit: what was acknowledged is in
+the database. A commit that fails refuses all that it had, with an error that says "try again", and nobody hears of
+any.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from django.db import Error
+
+from chat.conf import chat_settings
+from chat.database import writing
+from chat.log import queries, repair
+from chat.log.calls import answered, done
+from chat.log.changes import Change, Stretch
+from chat.log.queries import RoomLog, Standing
+from chat.log.search import Results, results
+from chat.log.search_indexing import Indexing
+from chat.log.write_queue import WriteQueue
+from chat.log.writer import Writer
+from chat.log.writes import (
+    HELD,
+    Held,
+    Outcome,
+    Write,
+    Written,
+    unavailable,
+)
+from chat.metrics.counters import counters
+from chat.protocol import Message
+
+logger = logging.getLogger("chat.log")
+
+_writer = Writer()
+
+
+class Log:
+    """All rooms' logs, for one event loop: ``of_this_loop(Log)``."""
+
+    def __init__(self) -> None:
+        # Called after each commit, before those who wait for it hear: the changes of each room, in their order.
+        self.on_committed: Callable[[RoomLog, list[Change]], None] = _nobody
+        self._waiting = WriteQueue()
+        # Writes what waits; None while nothing does.
+        self._task: asyncio.Task[None] | None = None
+        # From the first room on.
+        self._indexing: Indexing | None = None
+        # Set when there is something to write, while all that waits is held up; else None.
+        self._more: asyncio.Event | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many changes wait to be written."""
+        return len(self._waiting)
+
+    # --- Writing ---
+
+    def append(self, write: Write) -> None:
+        """Have something written; ``write.done`` hears what became of it.
+
+        Raises Invalid (busy) where too much waits.
+        """
+        if len(self._waiting) >= chat_settings().LOG_QUEUE or self._waiting.is_full(write):
+            raise unavailable("The server has more to keep than it can; try again.")
+        self._waiting.append(write)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._write_all())
+        elif self._more:
+            self._more.set()
+
+    async def _write_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                began = loop.time()
+                batch, wait = self._waiting.take(began)
+                if batch:
+                    self._settle(batch, await self._commit(batch, wait=wait), began)
+                else:
+                    await self._rest(self._waiting.next_due())
+        finally:
+            self._task = None
+
+    async def _rest(self, until: float) -> None:
+        """All that waits is held up."""
+        self._more = asyncio.Event()
+        try:
+            async with asyncio.timeout_at(until):
+                await self._more.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._more = None
+
+    async def _commit(self, batch: list[Write], *, wait: bool) -> Sequence[Outcome | Held]:
+        began = asyncio.get_running_loop().time()
+        try:
+            return await writing(partial(_writer.attempt, batch, wait=wait))
+        except Error as error:
+            logger.error("the database refuses %d changes: %s", len(batch), error)  # noqa: TRY400 no traceback: it is not ours
+        except Exception:
+            # A fault of ours must not leave those who wait without an answer, nor end the writing.
+            logger.exception("%d changes could not be written", len(batch))
+        finally:
+            counters.commit_size.add(len(batch))
+            counters.commit_seconds.add(asyncio.get_running_loop().time() - began)
+        return [unavailable() for _ in batch]
+
+    def _settle(self, batch: list[Write], outcomes: Sequence[Outcome | Held], began: float) -> None:
+        changes: dict[RoomLog, list[Change]] = {}
+        messages = 0
+        held: list[Write] = []
+        for write, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Written) and outcome.change:
+                changes.setdefault(write.room, []).append(outcome.change)
+                messages += outcome.change.is_new
+            elif outcome is HELD:
+                held.append(write)
+                continue
+            _answer(write, outcome)
+        if held or self._waiting.disturbed:
+            self._hold(batch, held, began)
+        counters.messages += messages
+        counters.changes += sum(map(len, changes.values()))
+        for room, of_room in changes.items():
+            self.on_committed(room, of_room)
+
+    def _hold(self, batch: list[Write], held: list[Write], began: float) -> None:
+        now = asyncio.get_running_loop().time()
+        given_up = self._waiting.settle(batch, held, began=began, now=now)
+        if given_up:
+            rooms = ", ".join(sorted({write.room.slug for write in given_up}))
+            logger.error("%d changes are refused: somebody else's transaction has locked %s", len(given_up), rooms)
+        for write in given_up:
+            _answer(write, unavailable())
+
+    # --- Reading ---
+
+    async def open(self, slug: str, *, make: bool = True, owner: int | str | None = None) -> RoomLog:
+        """The room, made where there is none and ``make``. Raises Invalid (no_room) where there is none.
+
+        This and what follows raise Invalid (busy) without the database.
+        """
+        if self._indexing is None:
+            self._indexing = Indexing()
+        return await answered(partial(queries.open_room, slug, make=make, owner=owner))
+
+    async def positions(self, rooms: list[RoomLog]) -> dict[int, Standing]:
+        """How each stands now, by its key. One that is gone is not there."""
+        return await answered(partial(queries.positions, [room.pk for room in rooms]))
+
+    async def heal(self, rooms: list[RoomLog]) -> None:
+        """Let rooms go on in which something else wrote messages (chat.log.repair)."""
+        found = await answered(partial(repair.ahead, [room.pk for room in rooms]))
+        if found:
+            await done(partial(repair.heal, found, skip=True))
+
+    async def since(self, room: RoomLog, position: int, limit: int) -> Stretch:
+        """What changed after ``position``, in order, up to ``limit`` changes."""
+        return await answered(partial(queries.changes_since, room, position, limit))
+
+    async def history(
+        self, room: RoomLog, *, before: int | None, after: int | None, limit: int
+    ) -> tuple[list[Message], bool]:
+        """Messages, oldest first, and whether there are more that way (chat.log.queries)."""
+        return await answered(
+            partial(queries.history, room.pk, room.slug, before=before, after=after, limit=limit)
+        )
+
+    async def search(self, room: RoomLog, query: str, *, before: int | None, limit: int) -> Results:
+        """The newest messages with these words."""
+        return await answered(partial(results, room.pk, room.slug, query, before=before, limit=limit))
+
+    async def read_position(self, room: RoomLog, reader: str) -> int:
+        return await answered(partial(queries.read_position, room.pk, reader))
+
+    async def close(self) -> None:
+        """Write what waits, then no more."""
+        if self._indexing:
+            await self._indexing.close()
+        if self._task:
+            await self._task
+
+
+def _answer(write: Write, outcome: Outcome) -> None:
+    try:
+        write.done(outcome)
+    except Exception:
+        logger.exception("an answer could not be given", extra={"room": write.room.slug})
+
+
+def _nobody(room: RoomLog, changes: list[Change]) -> None:
+    pass

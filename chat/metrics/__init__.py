@@ -1,0 +1,1 @@
+"""What happens in the process, counted, and handed to Prometheus."""

@@ -1,0 +1,71 @@
+"""Once a second: what was counted, and what there is, goes to chat.metrics; and how busy the event loop is."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from chat.hub import Hub
+from chat.limits import Limits
+from chat.loops import current
+from chat.metrics import prometheus
+from chat.metrics.counters import Reason, counters
+from chat.protocol import COMMANDS, CloseCode, ErrorCode
+
+INTERVAL = 1.0
+"""Seconds."""
+STATM = Path("/proc/self/statm")
+"""Where Linux tells of this process's memory, in pages."""
+
+
+class Collector:
+    """One per event loop: ``of_this_loop(Collector)``. The first socket makes it, or who asks for the numbers."""
+
+    def __init__(self) -> None:
+        self._hub = current(Hub)
+        self._limits = current(Limits)
+        self._loop = asyncio.get_running_loop()
+        _begin_with_zeros()
+        self._rounds = self._loop.create_task(self._collect_each_second())
+
+    async def _collect_each_second(self) -> None:
+        while True:
+            due = self._loop.time() + INTERVAL
+            await asyncio.sleep(INTERVAL)
+            counters.loop_lag_seconds.add(max(0.0, self._loop.time() - due))
+            self.collect()
+
+    def collect(self) -> None:
+        """Have chat.metrics tell how it is now."""
+        rooms = self._hub.rooms().values()
+        prometheus.SOCKETS.set(len(self._hub.sockets))
+        prometheus.LAGGING.set(len({socket for room in rooms for socket in room.behind}))
+        prometheus.ROOMS.set(len(rooms))
+        prometheus.PEOPLE.set(self._limits.people.here)
+        prometheus.LOG_WAITING.set(self._hub.log.waiting)
+        prometheus.LAYER_AWAY.set(self._hub.is_alone)
+        prometheus.DRAINING.set(self._hub.draining)
+        prometheus.RESIDENT.set(_resident())
+        counters.cpu_seconds = time.process_time()
+        prometheus.ledger.hand_over()
+
+    async def close(self) -> None:
+        self._rounds.cancel()
+        await asyncio.gather(self._rounds, return_exceptions=True)
+        self.collect()
+
+
+def _begin_with_zeros() -> None:
+    """What may be counted by something is there before the first one: its rate then shows that one too."""
+    counters.commands.update(dict.fromkeys(COMMANDS.values(), 0))
+    counters.refused.update(dict.fromkeys(ErrorCode, 0))
+    counters.connects_refused.update(dict.fromkeys(Reason, 0))
+    counters.closed.update({("server", str(int(code))): 0 for code in CloseCode if code != CloseCode.NORMAL})
+
+
+def _resident() -> int:
+    """Bytes; 0 where the system does not tell."""
+    try:
+        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except OSError:
+        return 0
