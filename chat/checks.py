@@ -8,9 +8,11 @@ from django.conf import settings
 from django.contrib.auth.hashers import get_hashers
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 Django's own name
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from chat.auth import trusted
 from chat.auth.hashers import Bounded
+from chat.auth.password_attempts import CountedTries
 from chat.conf import ChatSettings, chat_settings
 from chat.presence.registry import is_shared
 
@@ -119,7 +121,8 @@ def check_limits(**_: Any) -> list[CheckMessage]:
 def check_tries(**_: Any) -> list[CheckMessage]:
     """chat.W011, chat.W012, chat.W013: passwords may be tried without end at some door, or hashed all at once."""
     found: list[CheckMessage] = []
-    if next(iter(settings.AUTHENTICATION_BACKENDS), None) != BACKEND:
+    first = next(iter(settings.AUTHENTICATION_BACKENDS), None)
+    if first is None or import_string(first) is not CountedTries:
         said = "Passwords may be tried without end: the first of AUTHENTICATION_BACKENDS does not count tries."
         found.append(Warning(said, hint=f'Let the list begin with "{BACKEND}".', id="chat.W011"))
     middleware = list(settings.MIDDLEWARE)

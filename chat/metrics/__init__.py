@@ -1,1 +1,5 @@
-"""What happens in the process, counted, and handed to Prometheus."""
+"""The counters of one process, and their export to Prometheus."""
+
+from chat.metrics.prometheus import exposition, forget, registry
+
+__all__ = ["exposition", "forget", "registry"]

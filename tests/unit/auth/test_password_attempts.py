@@ -262,6 +262,8 @@ def test_what_can_be_guessed_is_counted(credentials: dict[str, str], counted: bo
     ("change", "expected"),
     [
         ({}, []),
+        # The class had another module before.
+        ({"AUTHENTICATION_BACKENDS": ["chat.auth.tries.CountedTries"]}, []),
         ({"AUTHENTICATION_BACKENDS": ["django.contrib.auth.backends.ModelBackend"]}, ["chat.W011"]),
         (
             {

@@ -73,7 +73,7 @@ async def test_an_error_of_a_connection_names_it(
     """The id that the admin shows too."""
     alice = await person("Alice")
     (socket,) = current(Hub).sockets.values()
-    monkeypatch.setattr("chat.actions.joining", None)
+    monkeypatch.setattr("chat.actions.join", None)
     await alice.send("join")
     await alice.closed()
     (said,) = [each for each in caplog.records if each.name == "chat.consumers"]
