@@ -130,7 +130,7 @@ class ChatHTTPChannel(http.HTTPChannel):  # type: ignore[misc]  # twisted ships 
     def requestDone(self, request: Any) -> None:
         self.is_idle = bool(self.persistent) and not self._dataBuffer
         self.unsent_at_timer = unsent(self.transport)
-        # Twisted sets the timer to it when it goes on with the connection.
+        # Twisted sets the timer to this value when it goes on with the connection.
         self._savedTimeOut = self.deadlines.idle if self.is_idle else self.deadlines.head
         if not self.persistent:
             self.setTimeout(self.deadlines.idle)
@@ -188,19 +188,12 @@ class ChatRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
 
     def process(self) -> Any:
         self.requestHeaders.removeHeader(ROOT_PATH)
-        if not self._has_one_host() or not self._take_target():
-            return self._refuse(400, "The request names no host, or no target, or two of them.")
-        if self.method == b"CONNECT" or self.uri == b"*":
-            self.setHeader(b"Allow", METHODS)
-            return self._refuse(405, "The server itself takes no requests.")
-        upgrade = self.requestHeaders.hasHeader(b"Upgrade")
-        wait = self._seconds_to_wait() if upgrade else 0.0
-        if wait:
-            counters.connects_refused[Reason.RATE] += 1
-            self.setHeader(b"Retry-After", str(math.ceil(wait)).encode())
-            return self._refuse(429, "Too many connections from your address.")
-        if upgrade and not self._is_valid_handshake():
-            return self._refuse(400, "Not a WebSocket handshake.")
+        refusal = self._refusal()
+        if refusal:
+            status, reason = refusal
+            # The limit on requests is the application's. Without it, the next request must cost a connection.
+            self.setHeader(b"Connection", b"close")
+            return self.basic_error(status, HTTPStatus(status).phrase.encode(), reason)
         channel = self.channel
         answered = super().process()
         if self.transport is None:
@@ -208,10 +201,22 @@ class ChatRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
             channel.leave_http()
         return answered
 
-    def _refuse(self, status: int, reason: str) -> Any:
-        """Respond without the application and close: the application counts requests, and here it can't."""
-        self.setHeader(b"Connection", b"close")
-        return self.basic_error(status, HTTPStatus(status).phrase.encode(), reason)
+    def _refusal(self) -> tuple[int, str] | None:
+        """The status and the reason if the server itself refuses the request, else None."""
+        if not self._has_one_host() or not self._take_target():
+            return 400, "The request names no host, or no target, or two of them."
+        if self.method == b"CONNECT" or self.uri == b"*":
+            self.setHeader(b"Allow", METHODS)
+            return 405, "The server itself takes no requests."
+        return self._handshake_refusal() if self.requestHeaders.hasHeader(b"Upgrade") else None
+
+    def _handshake_refusal(self) -> tuple[int, str] | None:
+        wait = self._seconds_to_wait()
+        if wait:
+            counters.connects_refused[Reason.RATE] += 1
+            self.setHeader(b"Retry-After", str(math.ceil(wait)).encode())
+            return 429, "Too many connections from your address."
+        return None if self._is_valid_handshake() else (400, "Not a WebSocket handshake.")
 
     def _has_one_host(self) -> bool:
         """True if the request names one host. HTTP/1.0 may name none (RFC 9112, section 3.2)."""

@@ -78,7 +78,9 @@ USED = (
     Internal("inside_message", (f"{WEBSOCKET}.processData",), "the short way of text frames"),
     Internal("message_data", (f"{WEBSOCKET}.onMessageFrame",), "messages in fragments"),
     Internal("message_is_binary", (f"{WEBSOCKET}.onMessageBegin",), "binary messages"),
-    # Daphne: what it keeps about a connection.
+    # Daphne: the factories that it makes, and what it keeps about a connection.
+    Internal("http_factory", (f"{SERVER}.run",), "every limit on HTTP"),
+    Internal("ws_factory", (f"{SERVER}.run",), "every limit on WebSockets"),
     Internal("application_instance", (f"{SERVER}.create_application",), "waiting for applications in a drain"),
 )
 """Undocumented names that the server reads, sets, calls or overrides."""
