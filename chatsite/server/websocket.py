@@ -87,7 +87,7 @@ class ChatProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne ships no 
         super().onClose(wasClean, code, reason)
         if self.abort_timer:
             self.abort_timer.cancel()
-        # Unsent bytes are gone with the connection: a lane that waits for them to drain has to go on.
+        # Unsent bytes are gone with the connection: chat.transport must not wait for them to drain.
         if hasattr(self, "wire"):
             self.wire.drained()
         if self.server.drain:

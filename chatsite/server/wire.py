@@ -42,7 +42,7 @@ class Wire:
         # With TLS the bytes must pass its layer; unsent bytes wait below it.
         self._tcp = _tcp_of(self._transport)
         self._socket = self._tcp.socket if self._tcp is self._transport else None
-        # Called when all unsent bytes are written, after there were more than ``high``. The lane sets it.
+        # Called when all unsent bytes are written, after there were more than ``high``. chat.transport sets it.
         self.drained: Callable[[], None] = _nothing
         # Twisted's high-water mark, in bytes.
         self.high = int(self._tcp.bufferSize)
@@ -92,7 +92,7 @@ class Wire:
         self.drained()
 
     def stopProducing(self) -> None:
-        """Called when the connection is lost. ``ChatProtocol.onClose`` tells the lane, after the last write."""
+        """Called when the connection is lost. ``ChatProtocol.onClose`` calls ``drained``, after the last write."""
 
 
 def _nothing() -> None:
