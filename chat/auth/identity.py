@@ -56,23 +56,21 @@ class Identity:
     proof: Proof = field(default=Proof(), compare=False)
     # Everybody whom the browser has been, as ``person`` has them: what they may not do this one may not either.
     browser: tuple[str, ...] = field(default=(), compare=False)
+    # The account's primary key as text; None for guests. Follows from ``key``.
+    account: Any = field(init=False, compare=False, repr=False)
+    # The key that limits and restrictions are for: a guest who takes another name keeps it. Follows from ``key``.
+    person: str = field(init=False, compare=False, repr=False)
 
-    @property
-    def account(self) -> Any:
-        """The account's primary key; None for guests."""
-        kind, _, pk = self.key.partition(":")
-        return pk if kind == "account" else None
+    def __post_init__(self) -> None:
+        # Parsed once: each command and each rule asks for both. A frozen dataclass is set in no other way.
+        kind, _, rest = self.key.partition(":")
+        object.__setattr__(self, "account", rest if kind == "account" else None)
+        object.__setattr__(self, "person", f"guest:{rest.partition(':')[0]}" if kind == "guest" else self.key)
 
     @property
     def public(self) -> str:
         """The key by which others know them, and they themselves what is theirs; "" where only a name is known."""
         return author_key(self.key)
-
-    @property
-    def person(self) -> str:
-        """Whom limits and restrictions are for: a guest who takes another name stays the same."""
-        kind, _, rest = self.key.partition(":")
-        return f"guest:{rest.partition(':')[0]}" if kind == "guest" else self.key
 
 
 async def identify(scope: Scope) -> Identity:
