@@ -12,8 +12,7 @@ turns a reply or an event into text. Field names are camelCase on the wire, time
 since 1970. docs/protocol.md, its JSON Schema and the AsyncAPI document are generated from this package.
 """
 
-import time
-
+from chat.protocol.clock import now
 from chat.protocol.codec import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, kept_at
 from chat.protocol.commands import (
     AnyCommand,
@@ -96,20 +95,9 @@ from chat.protocol.limits import (
     TITLE_LIMIT,
     VERSION,
 )
-from chat.protocol.slugs import slug_of
+from chat.protocol.slugs import is_hidden, slug_of
 from chat.protocol.text import clean_name, clean_reason, clean_title, is_emoji, name_key, quoted, shown, visible
 from chat.protocol.types import Epoch, Number, Ref, Role, Room, RoomKind, Timestamp
-
-
-def is_hidden(room: str) -> bool:
-    """Is it the name of a room that is not public? Nobody can guess one."""
-    return room.startswith(HIDDEN)
-
-
-def now() -> int:
-    """The wall clock in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
 
 __all__ = [
     "BIGGEST",

@@ -29,6 +29,11 @@ _SHARP = re.compile(r"(?<=\w)#")
 """The # of "C#"; "#general" is how other chats write a room's name."""
 
 
+def is_hidden(slug: str) -> bool:
+    """True for the slug of a room that is not public. The server made it, and nobody can guess it."""
+    return slug.startswith(HIDDEN_ROOM)
+
+
 def slug_of(name: str) -> str | None:
     """The slug of the public room of this name; None where it shows nothing, or begins as other rooms' slugs do.
 
@@ -37,7 +42,7 @@ def slug_of(name: str) -> str | None:
     """
     if re.match(PUBLIC_PATTERN, name):
         return name
-    if name.startswith(HIDDEN_ROOM):
+    if is_hidden(name):
         return None
     name = unicodedata.normalize("NFKC", mended(name, len(name)))
     plain = _without_marks(_SHARP.sub("-sharp-", name.casefold()).translate(_ASCII_OF))

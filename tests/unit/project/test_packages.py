@@ -1,0 +1,53 @@
+"""The packages' ``__init__.py`` files define nothing."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from servers import ROOT
+
+PACKAGES = [path for app in ("chat", "chatsite") for path in sorted((ROOT / app).rglob("__init__.py"))]
+
+
+def definitions(source: str) -> list[str]:
+    """Statements of a module that are not its docstring, an import or ``__all__``, each as its first line."""
+    return [ast.unparse(statement).splitlines()[0] for statement in ast.parse(source).body if _defines(statement)]
+
+
+def _defines(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Import() | ast.ImportFrom() | ast.Expr(ast.Constant(str())):
+            return False
+        case ast.Assign(targets=[ast.Name("__all__")]):
+            return False
+        case _:
+            return True
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_package_only_re_exports(path: Path) -> None:
+    """A reader finds a definition by its module's name, so no package holds one."""
+    assert definitions(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "def f(): pass",
+        "async def f(): pass",
+        "class C: pass",
+        "LIMIT = 1",
+        "LIMIT: int = 1",
+        "__all__ += ['f']",
+        "if True:\n    LIMIT = 1",
+        "f()",
+    ],
+)
+def test_a_definition_is_seen(line: str) -> None:
+    """Functions, classes, assignments of any form, and code that runs at import."""
+    assert definitions(f'"""Doc."""\n\nfrom chat import models\n\n__all__ = ["models"]\n{line}\n') != []
+
+
+def test_re_exports_are_no_definitions() -> None:
+    """The docstring, imports and ``__all__`` are what a package may hold."""
+    assert definitions('"""Doc."""\n\nimport os\nfrom chat import models\n\n__all__ = ["models"]\n') == []
