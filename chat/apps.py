@@ -25,11 +25,11 @@ class ChatAppConfig(AppConfig):
 
 
 def _fill_names(using: str, **_: Any) -> None:
-    from chat.auth.usernames import fill  # noqa: PLC0415 as above
+    from chat.auth.usernames import add_missing_names  # noqa: PLC0415 as above
 
     tables = connections[using].introspection.table_names()
     if "chat_accountname" in tables and router.db_for_write(get_user_model()) == using:
-        fill(stale=True)
+        add_missing_names(stale=True)
 
 
 def _prepare_search(using: str, **_: Any) -> None:

@@ -23,8 +23,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView
 
 from chat import protocol
-from chat.auth.password_attempts import Refused, current, know_account
-from chat.auth.usernames import account_named, taken
+from chat.auth.password_attempts import AttemptRefused, current_tracker, remember_account
+from chat.auth.usernames import account_named, name_is_taken
 
 OWN_PAGES = ("/login/", "/sign-up/")
 """Pages that ``next`` never leads to: a signed-in user has no use for them."""
@@ -74,7 +74,7 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]  # generic in the 
 
     def clean_username(self) -> str:
         name = account_name(self.cleaned_data["username"])
-        if taken(name):
+        if name_is_taken(name):
             raise forms.ValidationError(TAKEN, code="unique")
         self.instance.username = name
         return name
@@ -131,15 +131,15 @@ class SignUp(Returning, FormView):  # type: ignore[type-arg]  # as above
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Limit the number of new accounts. Past the limit the form is not validated."""
-        visit = current()
+        tracker = current_tracker()
         try:
-            if visit:
-                visit.count()
-        except Refused as refusal:
+            if tracker:
+                tracker.count()
+        except AttemptRefused as refusal:
             return self._too_many(refusal)
         return super().post(request, *args, **kwargs)
 
-    def _too_many(self, refusal: Refused) -> HttpResponse:
+    def _too_many(self, refusal: AttemptRefused) -> HttpResponse:
         """The form with only the name. The middleware sets the status."""
         options = {k: v for k, v in self.get_form_kwargs().items() if k not in ("data", "files")}
         name = self.request.POST.get("username", "")
@@ -166,5 +166,5 @@ class ChangePassword(PasswordChangeView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         response = super().form_valid(form)
-        know_account(form.user, proven=True)
+        remember_account(form.user, proven=True)
         return response

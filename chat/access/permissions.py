@@ -13,7 +13,7 @@ from msgspec import UNSET
 from chat.access.policy import Policy, Restricted
 from chat.auth import Identity
 from chat.conf import chat_settings
-from chat.limits import limited_as, stands_for_many
+from chat.limits import is_shared_address, limit_key
 from chat.models import Closed
 from chat.protocol import AboutRoom, ErrorCode, Invalid, Role
 
@@ -159,8 +159,8 @@ def _restricted_as(policy: Policy, who: Identity, address: str) -> Iterator[str]
     yield who.person
     if who.key not in policy.roles and not who.staff:
         yield from who.browser
-    if who.account is None and not stands_for_many(address):
-        yield limited_as(address)
+    if who.account is None and not is_shared_address(address):
+        yield limit_key(address)
 
 
 def _for_so_long(code: ErrorCode, message: str, restricted: Restricted) -> Invalid:

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from chat import models
-from chat.limits import limited_as
+from chat.limits import limit_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _restricted(restrictions: list[models.Restriction], kind: str) -> dict[str, 
         if restriction.kind != kind:
             continue
         new = Restricted(_seconds(restriction.until))
-        address = limited_as(restriction.address) if restriction.address else ""
+        address = limit_key(restriction.address) if restriction.address else ""
         for whom in filter(None, (restriction.person, address)):
             known = found.get(whom)
             if known is None or (known.until is not None and (new.until is None or new.until > known.until)):

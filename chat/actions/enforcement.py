@@ -15,8 +15,8 @@ from msgspec.structs import asdict
 
 from chat import protocol
 from chat.access.permissions import about, check_entering
-from chat.auth import Identity, renewed
-from chat.auth.usernames import fill
+from chat.auth import Identity, revalidate
+from chat.auth.usernames import add_missing_names
 from chat.conf import chat_settings
 from chat.hub import Hub, OpenRoom, Socket
 from chat.log import answered, done
@@ -40,7 +40,7 @@ class AccessEnforcer:
         self._hub.rules.on_new = self._new_rules
         self._hub.cluster.on_people = self._hear
         self._hub.on_return.append(self._look_at_everybody)
-        self._presence.on_ousted = self._oust
+        self._presence.on_name_lost = self._oust
         self._loop = asyncio.get_running_loop()
         self._rounds = self._loop.create_task(self._look_at_all())
         self._looking: set[asyncio.Task[None]] = set()
@@ -128,7 +128,7 @@ class AccessEnforcer:
 
     async def _fill_names(self) -> None:
         try:
-            await done(fill)
+            await done(add_missing_names)
         except Invalid:
             # The database is away: with the next round.
             return
@@ -140,7 +140,7 @@ class AccessEnforcer:
             some = sockets[start : start + TOGETHER]
             before = [socket.identity for socket in some]
             try:
-                found = await answered(partial(renewed, before))
+                found = await answered(partial(revalidate, before))
             except Invalid:
                 # Asked again with the next round.
                 return

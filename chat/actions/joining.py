@@ -12,10 +12,10 @@ from chat.actions.guards import given, present
 from chat.actions.tokens import show
 from chat.actions.visibility import visible
 from chat.auth import Identity
-from chat.auth.usernames import Names
+from chat.auth.usernames import NameLookup
 from chat.conf import chat_settings
 from chat.hub import Hub, OpenRoom, Socket
-from chat.limits import Row, creation_limits
+from chat.limits import RowKind, creation_limits
 from chat.log import answered, unavailable
 from chat.loops import current
 from chat.presence import JoinRequest, Presence
@@ -101,7 +101,7 @@ async def _open_public(hub: Hub, socket: Socket, slug: str) -> OpenRoom:
     except Invalid as refusal:
         if refusal.code != ErrorCode.NO_ROOM or not make:
             raise
-    wait = creation_limits.take(Row.ROOM, socket.address)
+    wait = creation_limits.take(RowKind.ROOM, socket.address)
     if not wait:
         return await hub.open(slug, make=True, owner=who.account)
     try:
@@ -150,7 +150,7 @@ async def _name_for(socket: Socket, command: Join) -> str:
 
 async def _is_accounts(name: str) -> bool:
     try:
-        return await current(Names).is_taken(name)
+        return await current(NameLookup).is_taken(name)
     except Error:
         raise unavailable() from None
 

@@ -15,7 +15,7 @@ from chat.actions.policy_changes import changing, end_membership
 from chat.auth import Identity, account
 from chat.auth.usernames import account_named
 from chat.conf import chat_settings
-from chat.limits import stands_for_many
+from chat.limits import is_shared_address
 from chat.protocol import Ban, ErrorCode, Invalid, Kick, Mute, Report, quoted
 
 Kind = models.Restriction.Kind
@@ -87,7 +87,7 @@ def _target(
 
 def restrictable(addresses: Iterable[str]) -> list[str]:
     """The addresses that are not a proxy's."""
-    return sorted(address for address in addresses if not stands_for_many(address))
+    return sorted(address for address in addresses if not is_shared_address(address))
 
 
 def _addresses(command: Kick | Mute | Ban, target: Found) -> list[str]:

@@ -12,7 +12,7 @@ from chat.actions.guards import given, present
 from chat.actions.moderation import restrictable
 from chat.auth import Identity
 from chat.hub import Hub, Socket
-from chat.limits import limited_as
+from chat.limits import limit_key
 from chat.log import answered
 from chat.log.search_words import asked
 from chat.loops import current
@@ -82,13 +82,11 @@ async def sharing(hub: Hub, socket: Socket, command: GetSharing) -> Sharing:
     check(room.policy, socket.identity, Verb.MODERATE)
     presence = current(Presence)
     person = presence.person(command.room, command.username)
-    places = {limited_as(address) for address in restrictable(person.addresses)} if person else set()
+    places = {limit_key(address) for address in restrictable(person.addresses)} if person else set()
     others = [
         other
         for other in presence.people(command.room)
-        if other is not person
-        and other.identity.account is None
-        and places & set(map(limited_as, other.addresses))
+        if other is not person and other.identity.account is None and places & set(map(limit_key, other.addresses))
     ]
     return Sharing(
         room=command.room,

@@ -7,7 +7,7 @@ import asyncio
 from typing import Any
 
 from chat.hub import Hub, cluster_query
-from chat.limits import limited_as
+from chat.limits import limit_key
 from chat.loops import all_loops
 
 GUESTS = "guests"
@@ -30,10 +30,10 @@ def guests_at(address: str, other_than: str = "") -> int:
 
 def _guests_here(address: str) -> list[str]:
     """The guests of this process, as ``Identity.person`` has them."""
-    key = limited_as(address)
+    key = limit_key(address)
     sockets = [socket for _, hub in all_loops(Hub) for socket in list(hub.sockets.values())]
     guests = [socket for socket in sockets if socket.identity.account is None]
-    return [socket.identity.person for socket in guests if limited_as(socket.address) == key]
+    return [socket.identity.person for socket in guests if limit_key(socket.address) == key]
 
 
 cluster_query.answers[GUESTS] = _guests_here

@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 from chat.admin import cluster, live
 from chat.admin.live import ROWS, Answer, RoomRow, Row
 from chat.hub import Hub
-from chat.limits import Standing
+from chat.limits import HolderUsage
 from chat.loops import all_loops
 from chat.models import Connection
 
@@ -114,7 +114,7 @@ def _rooms(answers: Iterable[Answer]) -> list[RoomRow]:
     return sorted(rooms, key=lambda room: (-room.people, room.name))[:ROWS]
 
 
-def _nearest(answers: Iterable[Answer]) -> list[Standing]:
+def _nearest(answers: Iterable[Answer]) -> list[HolderUsage]:
     """Who has the least left, of all processes."""
     nearest = live.strictest(standing for answer in answers for standing in answer.standings)
     return list(nearest.values())[:NEAR]

@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from chat import models, protocol
 from chat.admin.cluster import guests_at
 from chat.auth import Identity
-from chat.limits import stands_for_many
+from chat.limits import is_shared_address
 
 Kind = models.Room.Kind
 
@@ -200,7 +200,7 @@ class RestrictionForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
 
     def clean_address(self) -> str | None:
         address: str | None = self.cleaned_data["address"]
-        if address and stands_for_many(address):
+        if address and is_shared_address(address):
             raise ValidationError(_("This is a proxy's address: everybody behind it would be shut out."))
         return address
 

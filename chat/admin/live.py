@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from chat.admin.restrictions import ban_url
 from chat.hub import Hub, Socket, cluster_query
-from chat.limits import Limits, Standing, limited_as
+from chat.limits import HolderUsage, Limits, limit_key
 from chat.loops import all_loops
 from chat.presence import Presence
 
@@ -63,7 +63,7 @@ class Answer(NamedTuple):
     # How many sockets were found, and not only shown.
     found: int
     rooms: list[RoomRow]
-    standings: list[Standing]
+    standings: list[HolderUsage]
 
     @classmethod
     def of(cls, said: Any) -> "Answer":
@@ -74,11 +74,11 @@ class Answer(NamedTuple):
             [Row(*row) for row in rows],
             found,
             [RoomRow(*room) for room in rooms],
-            [Standing(*standing) for standing in standings],
+            [HolderUsage(*standing) for standing in standings],
         )
 
 
-Standings = dict[tuple[str, str], Standing]
+Standings = dict[tuple[str, str], HolderUsage]
 
 
 def answer(question: Any) -> Answer:
@@ -138,7 +138,7 @@ def _row(found: Socket, tabs: dict[tuple[str, str], int], standings: Standings) 
         address=found.address,
         queue=found.transport.waiting,
         person_tokens=_tokens(standings, "person", person),
-        address_tokens=_tokens(standings, "address", limited_as(found.address)),
+        address_tokens=_tokens(standings, "address", limit_key(found.address)),
         ban_person=ban_url(person, name=name),
         ban_address=ban_url("", address=found.address, name=name) if found.identity.account is None else "",
         process=process(),
@@ -149,7 +149,7 @@ def _standings() -> Standings:
     return strictest(standing for _loop, limits in all_loops(Limits) for standing in limits.snapshot(ROWS))
 
 
-def strictest(standings: Iterable[Standing]) -> Standings:
+def strictest(standings: Iterable[HolderUsage]) -> Standings:
     """Who has the least left of what they may ask for, first; of one who is told of twice, the stricter."""
     found: Standings = {}
     for standing in sorted(standings, key=lambda standing: standing.tokens / standing.burst):

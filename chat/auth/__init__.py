@@ -1,8 +1,8 @@
 """Who is this socket, whether it may come from where it comes, and whether what it rests on still holds."""
 
-from chat.auth.identity import GUEST_NAME, Identity, Proof, account, guest, identify, in_browser, session_digest
+from chat.auth.identity import GUEST_NAME, Identity, Proof, account, guest, identify, session_digest, with_browser
 from chat.auth.origin import OriginCheck, refuse
-from chat.auth.revalidation import renewed
+from chat.auth.revalidation import revalidate
 
 __all__ = [
     "GUEST_NAME",
@@ -12,8 +12,8 @@ __all__ = [
     "account",
     "guest",
     "identify",
-    "in_browser",
     "refuse",
-    "renewed",
+    "revalidate",
     "session_digest",
+    "with_browser",
 ]

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from django.contrib.auth import hashers
 from django.utils.translation import gettext
 
-from chat.auth.password_attempts import Refused, current
+from chat.auth.password_attempts import AttemptRefused, current_tracker
 from chat.conf import chat_settings
 from chat.limits.rare_warning import RareWarning
 
@@ -93,13 +93,13 @@ class Turns:
         with self._lock:
             self._unfinished -= 1
 
-    def _refusal(self) -> Refused:
+    def _refusal(self) -> AttemptRefused:
         self._seldom.warn("too many passwords at once: some requests are answered with 503")
         sentence = gettext("Too many people sign in at this moment. Please try again in a few seconds.")
-        refusal = Refused(sentence, status=503, wait=RETRY_AFTER)
-        visit = current()
-        if visit:
-            visit.refusal = refusal
+        refusal = AttemptRefused(sentence, status=503, wait=RETRY_AFTER)
+        tracker = current_tracker()
+        if tracker:
+            tracker.refusal = refusal
         return refusal
 
 
@@ -114,13 +114,13 @@ class Bounded:
         return encoded
 
     def verify(self, password: str, encoded: str) -> bool:
-        visit = current()
-        attempt = visit.check(encoded) if visit else None
+        tracker = current_tracker()
+        attempt = tracker.check(encoded) if tracker else None
         right: bool = turns.run(partial(super().verify, password, encoded))  # type: ignore[misc]  # as above
-        if visit and right:
-            visit.succeeded()
-        elif visit and attempt:
-            visit.failed(attempt)
+        if tracker and right:
+            tracker.succeeded()
+        elif tracker and attempt:
+            tracker.failed(attempt)
         return right
 
     def harden_runtime(self, password: str, encoded: str) -> None:

@@ -78,10 +78,10 @@ async def identify(scope: Scope) -> Identity:
     brought = cookies(scope)
     key = brought.get(settings.SESSION_COOKIE_NAME)
     found = await reading(partial(_of_session, key)) if key else None
-    return in_browser(found or Identity(key=f"socket:{secrets.token_hex(8)}"), brought)
+    return with_browser(found or Identity(key=f"socket:{secrets.token_hex(8)}"), brought)
 
 
-def in_browser(who: Identity, brought: Mapping[str, str]) -> Identity:
+def with_browser(who: Identity, brought: Mapping[str, str]) -> Identity:
     """The same, with everybody whom the browser with these cookies has been."""
     browser = browsers.read(brought)
     return replace(who, browser=browser.people) if browser else who

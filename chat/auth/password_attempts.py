@@ -29,13 +29,13 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_variables
 
 from chat.auth import browsers
-from chat.limits import Try, address_asking, sign_ins
+from chat.limits import Attempt, request_address, sign_in_limits
 
 SECRET = re.compile("pass|pin|secret|code|otp", re.IGNORECASE)
 """Names of credentials that can be guessed. Signed tokens and keys of programs can't; they are not counted."""
 
 
-class Refused(ValidationError):  # noqa: N818 it names what happened
+class AttemptRefused(ValidationError):  # noqa: N818 it names what happened
     """A password that is not looked at: a form shows the sentence, the middleware answers with the status."""
 
     def __init__(self, sentence: str, *, status: int, wait: int) -> None:
@@ -47,23 +47,23 @@ class Refused(ValidationError):  # noqa: N818 it names what happened
         self.wait = wait
 
 
-class Visit:
+class AttemptTracker:
     """One HTTP request, as far as passwords and the browser's identities are concerned."""
 
     def __init__(self, request: HttpRequest | None) -> None:
         self.request = request
         # Each request asks for it, so that a proxy that is not named is noticed at its first.
-        self._address = address_asking(request.META) if request else ""
+        self._address = request_address(request.META) if request else ""
         # Why a try was refused; None where none was.
-        self.refusal: Refused | None = None
+        self.refusal: AttemptRefused | None = None
         # For the browser's cookie: the accounts that it is, each with whether one has just signed in; and whether
         # it is a guest's.
         self.accounts: list[tuple[AbstractBaseUser, bool]] = []
         self.is_guests = False
         # Announced by ``authenticate``, and neither wrong nor right so far.
-        self._announced: Try | None = None
+        self._announced: Attempt | None = None
         # Paid for, and not known to be wrong.
-        self._made: list[Try] = []
+        self._made: list[Attempt] = []
 
     def browser(self) -> browsers.Browser | None:
         return browsers.read(self.request.COOKIES) if self.request else None
@@ -72,9 +72,9 @@ class Visit:
         """A password is tried for the account of this name. Raises Refused."""
         browser = self.browser()
         device = browser.device_for(name) if browser else ""
-        self._announced = self._take(Try(self._address, name, device))
+        self._announced = self._take(Attempt(self._address, name, device))
 
-    def check(self, encoded: str) -> Try | None:
+    def check(self, encoded: str) -> Attempt | None:
         """A password is compared with this hash. The try, if nobody announced it. Raises Refused."""
         if self._announced:
             return None
@@ -82,13 +82,13 @@ class Visit:
         # of the network have nothing to do with it.
         alone = self._is_signed_in()
         name = f"hash {blake2b(encoded.encode(), digest_size=16).hexdigest()}"
-        return self._take(Try(self._address, name, counts_for_network=not alone))
+        return self._take(Attempt(self._address, name, counts_for_network=not alone))
 
     def count(self) -> None:
         """Something is tried that must not be tried without end, and never given back. Raises Refused."""
-        self._made.remove(self._take(Try(self._address)))
+        self._made.remove(self._take(Attempt(self._address)))
 
-    def failed(self, attempt: Try | None = None) -> None:
+    def failed(self, attempt: Attempt | None = None) -> None:
         """The password was wrong: that of this try, or of the announced one."""
         attempt = attempt or self._announced
         if attempt in self._made:
@@ -102,16 +102,16 @@ class Visit:
     def close(self) -> None:
         """The request is answered: give back what was not wrong."""
         for attempt in self._made:
-            sign_ins.give_back(attempt)
+            sign_in_limits.give_back(attempt)
         self._made.clear()
 
-    def _take(self, attempt: Try) -> Try:
-        wait = math.ceil(sign_ins.take(attempt))
+    def _take(self, attempt: Attempt) -> Attempt:
+        wait = math.ceil(sign_in_limits.take(attempt))
         if wait:
             sentence = ngettext(
                 "Too many tries; wait %(wait)d second.", "Too many tries; wait %(wait)d seconds.", wait
             )
-            self.refusal = Refused(sentence % {"wait": wait}, status=429, wait=wait)
+            self.refusal = AttemptRefused(sentence % {"wait": wait}, status=429, wait=wait)
             raise self.refusal
         self._made.append(attempt)
         return attempt
@@ -125,22 +125,22 @@ class Visit:
             return False
 
 
-_visit: ContextVar[Visit | None] = ContextVar("chat_visit", default=None)
+_visit: ContextVar[AttemptTracker | None] = ContextVar("chat_visit", default=None)
 
 
 @contextmanager
-def visiting(request: HttpRequest) -> Iterator[Visit]:
+def tracking(request: HttpRequest) -> Iterator[AttemptTracker]:
     """All that tries passwords in here does it for this request."""
-    visit = Visit(request)
-    token = _visit.set(visit)
+    tracker = AttemptTracker(request)
+    token = _visit.set(tracker)
     try:
-        yield visit
+        yield tracker
     finally:
         _visit.reset(token)
-        visit.close()
+        tracker.close()
 
 
-def current() -> Visit | None:
+def current_tracker() -> AttemptTracker | None:
     """The request that is being answered; None outside of one, or without the middleware."""
     return _visit.get()
 
@@ -155,8 +155,8 @@ class CountedTries:
     def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
         """Count the try. Raises Refused."""
         if any(SECRET.search(key) for key in credentials):
-            visit = current() or Visit(request)
-            visit.announce(_name_in(credentials))
+            tracker = current_tracker() or AttemptTracker(request)
+            tracker.announce(_name_in(credentials))
 
     @sensitive_variables("credentials")
     async def aauthenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
@@ -170,18 +170,18 @@ def connect() -> None:
     user_logged_out.connect(_signed_out, dispatch_uid="chat.tries.out")
 
 
-def know_account(user: AbstractBaseUser | None, *, proven: bool = False) -> None:
+def remember_account(user: AbstractBaseUser | None, *, proven: bool = False) -> None:
     """The request's browser is this account's: its cookie will say so. ``proven``: by a sign-in, or a password."""
-    visit = current()
-    if visit and user is not None:
-        visit.accounts.append((user, proven))
+    tracker = current_tracker()
+    if tracker and user is not None:
+        tracker.accounts.append((user, proven))
 
 
-def know_guest() -> None:
+def remember_guest() -> None:
     """The same for the guest whom the request's session names."""
-    visit = current()
-    if visit:
-        visit.is_guests = True
+    tracker = current_tracker()
+    if tracker:
+        tracker.is_guests = True
 
 
 def _name_in(credentials: Mapping[str, Any]) -> str:
@@ -194,15 +194,15 @@ def _name_in(credentials: Mapping[str, Any]) -> str:
 
 
 def _failed(**_: Any) -> None:
-    visit = current()
-    if visit:
-        visit.failed()
+    tracker = current_tracker()
+    if tracker:
+        tracker.failed()
 
 
 def _signed_in(user: AbstractBaseUser | None, **_: Any) -> None:
-    know_account(user, proven=True)
+    remember_account(user, proven=True)
 
 
 def _signed_out(user: AbstractBaseUser | None, **_: Any) -> None:
     """It stays known: a banned account that signs out is no welcome guest."""
-    know_account(user)
+    remember_account(user)

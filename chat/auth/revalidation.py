@@ -24,7 +24,7 @@ IN_COOKIE = "django.contrib.sessions.backends.signed_cookies"
 """The engine whose sessions are nowhere but in their cookies, so that none can be ended."""
 
 
-def renewed(identities: Sequence[Identity]) -> list[Identity | None]:
+def revalidate(identities: Sequence[Identity]) -> list[Identity | None]:
     """Each identity as it is now, None where it is lost. Two queries at most, where sessions are in a table."""
     users = _users(identities)
     alive = _alive({who.proof.session for who in identities if who.proof.session})

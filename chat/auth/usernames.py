@@ -1,7 +1,7 @@
 """Accounts' names belong to the accounts: no guest takes one, or one that looks like it.
 
 Each account has a row with its name's key, kept by a signal. What no signal tells of (``bulk_create``, a script in
-SQL) ``fill`` finds.
+SQL) ``add_missing_names`` finds.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def _shown(name: str) -> str:
     return shown(unicodedata.normalize("NFKC", name))
 
 
-def taken(name: str, by: Any = None) -> bool:
+def name_is_taken(name: str, by: Any = None) -> bool:
     """Does an account, active or not, other than ``by`` (its primary key) have a name that looks like this one?"""
     return AccountName.objects.filter(key=_key(name)).exclude(user=by).exists()
 
@@ -55,7 +55,7 @@ def keep(user: AbstractBaseUser) -> None:
     _write([_row(user)])
 
 
-def fill(*, stale: bool = False) -> int:
+def add_missing_names(*, stale: bool = False) -> int:
     """Note the accounts that have no row: one query where there are none. How many there were.
 
     With ``stale`` all accounts are read, and those corrected whose row tells of another name, or was made by other
@@ -99,7 +99,7 @@ def _write(rows: list[AccountName]) -> None:
     )
 
 
-class Names:
+class NameLookup:
     """Asks for many at once. One per event loop: ``of_this_loop(Names)``.
 
     When thousands of guests come back together, those who ask while a query runs share the next one.
@@ -112,7 +112,7 @@ class Names:
         self._asking: asyncio.Task[None] | None = None
 
     async def is_taken(self, name: str) -> bool:
-        """``taken``, for a guest. Raises what the database raises."""
+        """``name_is_taken``, for a guest. Raises what the database raises."""
         key = _key(name)
         if key not in self._asked:
             self._asked[key] = asyncio.get_running_loop().create_future()

@@ -8,7 +8,7 @@ WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": 
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Option:
     """``accepts`` a value or doesn't, and says what is ``right``; ``read`` takes it from an environment's text."""
 
     right: str
@@ -24,7 +24,7 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Number(Kind):
+class Number(Option):
     least: float = 0
     most: float = 0
     whole: bool = False
@@ -35,16 +35,16 @@ class Number(Kind):
         return self.least <= value <= self.most
 
     def read(self, text: str) -> Any:
-        for kind in (int, float):
+        for option in (int, float):
             try:
-                return kind(text)
+                return option(text)
             except ValueError:
                 continue
         return text
 
 
 @dataclass(frozen=True, slots=True)
-class Switch(Kind):
+class Switch(Option):
     def accepts(self, value: Any) -> bool:
         return isinstance(value, bool)
 
@@ -53,7 +53,7 @@ class Switch(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(Kind):
+class Choice(Option):
     choices: tuple[str, ...] = ()
 
     def accepts(self, value: Any) -> bool:
@@ -61,7 +61,7 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Text(Kind):
+class Text(Option):
     def accepts(self, value: Any) -> bool:
         return isinstance(value, str)
 
@@ -78,7 +78,7 @@ class Secret(Text):
 
 
 @dataclass(frozen=True, slots=True)
-class Texts(Kind):
+class Texts(Option):
     """A tuple or list; in the environment separated by commas."""
 
     choices: tuple[str, ...] = ()
@@ -145,5 +145,5 @@ def networks(meaning: str) -> Any:
     return _setting((), Networks(right, "list of networks"), meaning)
 
 
-def _setting(default: Any, kind: Kind, meaning: str) -> Any:
-    return field(default=default, metadata={"kind": kind, "meaning": meaning})
+def _setting(default: Any, option: Option, meaning: str) -> Any:
+    return field(default=default, metadata={"option": option, "meaning": meaning})

@@ -274,9 +274,9 @@ class ChatSettings:
 FIELDS = {field.name: field for field in dataclasses.fields(ChatSettings)}
 
 
-def kind_of(name: str) -> options.Kind:
-    kind: options.Kind = FIELDS[name].metadata["kind"]
-    return kind
+def option_of(name: str) -> options.Option:
+    option: options.Option = FIELDS[name].metadata["option"]
+    return option
 
 
 def chat_settings() -> ChatSettings:
@@ -298,10 +298,10 @@ def _value(name: str, value: object, shown: str) -> Any:
     if name not in FIELDS:
         near = "".join(f" Do you mean {one}?" for one in get_close_matches(str(name).upper(), FIELDS, n=1))
         raise ImproperlyConfigured(f"{shown} is not a setting of chat.{near} chat/conf lists them.")
-    kind = kind_of(name)
-    if not kind.accepts(value):
-        written = "what it is" if isinstance(kind, options.Secret) else repr(value)
-        raise ImproperlyConfigured(f"{shown} must be {kind.right}, not {written}.")
+    option = option_of(name)
+    if not option.accepts(value):
+        written = "what it is" if isinstance(option, options.Secret) else repr(value)
+        raise ImproperlyConfigured(f"{shown} must be {option.right}, not {written}.")
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -311,7 +311,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for variable, text in environment.items():
         if variable.startswith("CHAT_"):
             name = variable.removeprefix("CHAT_")
-            found[name] = _value(name, kind_of(name).read(text) if name in FIELDS else text, variable)
+            found[name] = _value(name, option_of(name).read(text) if name in FIELDS else text, variable)
     return found
 
 

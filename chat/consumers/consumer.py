@@ -22,7 +22,7 @@ from chat.conf import chat_settings
 from chat.consumers.throttle import Throttle
 from chat.consumers.timeouts import Timeouts
 from chat.hub import Hub, Socket
-from chat.limits import INVALID_FRAME, Limits, address_in, cost_of
+from chat.limits import INVALID_FRAME, Limits, cost_of, scope_address
 from chat.log import Outcome
 from chat.loops import current
 from chat.metrics.collector import Collector
@@ -103,7 +103,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         self.typed_at: dict[str, float] = {}
         await receive()
-        limits, address = current(Limits), address_in(scope)
+        limits, address = current(Limits), scope_address(scope)
         refusal = limits.admit(address)
         self.socket = Socket(transport_for(scope, send), address)
         self.socket.allowance = allowance = limits.allowance(address)

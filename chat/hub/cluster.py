@@ -5,7 +5,7 @@ from typing import Any
 
 from chat.hub.bus import Bus, Event
 from chat.hub.cluster_query import ClusterQuery
-from chat.limits import Limits, sign_ins
+from chat.limits import Limits, sign_in_limits
 from chat.loops import current
 
 
@@ -22,7 +22,7 @@ class ClusterEvents:
 
     def news(self) -> list[Event]:
         """What the others should know, now and then."""
-        news = [("limits", self._limits.news()), ("tries", sign_ins.news())]
+        news = [("limits", self._limits.news()), ("tries", sign_in_limits.news())]
         return [part for part in news if part[1]]
 
     def hear(self, origin: str, part: Event) -> None:
@@ -43,7 +43,7 @@ class ClusterEvents:
 
 
 def _hear_of_tries(_: str, news: Any) -> None:
-    sign_ins.hear(news)
+    sign_in_limits.hear(news)
 
 
 def people_part(people: Sequence[str] = (), sessions: Sequence[str] = ()) -> Event:

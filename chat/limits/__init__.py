@@ -1,11 +1,18 @@
 """Rate limits and counts of open sockets, by socket, person and address."""
 
-from chat.limits.addresses import address_asking, address_in, address_of, is_proxy, limited_as, stands_for_many
+from chat.limits.addresses import (
+    client_address,
+    is_proxy,
+    is_shared_address,
+    limit_key,
+    request_address,
+    scope_address,
+)
 from chat.limits.buckets import KEPT, Bucket, Holder, Holders
 from chat.limits.costs import COST, COSTS, INVALID_FRAME, cost_of
-from chat.limits.creation import CreationLimits, Row, creation_limits
-from chat.limits.limits import Allowance, Limits, Refusal, Standing
-from chat.limits.sign_ins import SignIns, Try, sign_ins
+from chat.limits.creation import CreationLimits, RowKind, creation_limits
+from chat.limits.limits import Allowance, HolderUsage, Limits, Refusal
+from chat.limits.sign_ins import Attempt, SignInLimits, sign_in_limits
 
 __all__ = [
     "COST",
@@ -13,23 +20,23 @@ __all__ = [
     "INVALID_FRAME",
     "KEPT",
     "Allowance",
+    "Attempt",
     "Bucket",
     "CreationLimits",
     "Holder",
+    "HolderUsage",
     "Holders",
     "Limits",
     "Refusal",
-    "Row",
-    "SignIns",
-    "Standing",
-    "Try",
-    "address_asking",
-    "address_in",
-    "address_of",
+    "RowKind",
+    "SignInLimits",
+    "client_address",
     "cost_of",
     "creation_limits",
     "is_proxy",
-    "limited_as",
-    "sign_ins",
-    "stands_for_many",
+    "is_shared_address",
+    "limit_key",
+    "request_address",
+    "scope_address",
+    "sign_in_limits",
 ]

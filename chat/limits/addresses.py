@@ -46,7 +46,7 @@ IP = IPv4Address | IPv6Address
 
 
 @lru_cache(maxsize=16_384)
-def limited_as(address: str) -> str:
+def limit_key(address: str) -> str:
     """The key under which an address is limited: an IPv6 address's network; an IPv4 address, itself.
 
     What is no address is its own key.
@@ -67,7 +67,7 @@ def is_proxy(address: str, proxies: tuple[str, ...]) -> bool:
     return ip is not None and any(ip in network for network in _networks(proxies))
 
 
-def address_of(peer: str, forwarded_for: Sequence[str], proxies: tuple[str, ...]) -> str:
+def client_address(peer: str, forwarded_for: Sequence[str], proxies: tuple[str, ...]) -> str:
     """The client's address.
 
     That is the peer's, unless the peer is a proxy of ours. Then it is the last that the X-Forwarded-For headers
@@ -91,7 +91,7 @@ def address_of(peer: str, forwarded_for: Sequence[str], proxies: tuple[str, ...]
     return last or peer
 
 
-def address_in(scope: Mapping[str, Any]) -> str:
+def scope_address(scope: Mapping[str, Any]) -> str:
     """The client's address in an ASGI scope; empty where the server does not know one."""
     client, headers = scope.get("client"), scope.get("headers", ())
     if not client:
@@ -100,14 +100,14 @@ def address_in(scope: Mapping[str, Any]) -> str:
     return _address(str(client[0]), ",".join(forwarded_for(headers)), forwards=forwards)
 
 
-def address_asking(meta: Mapping[str, Any]) -> str:
+def request_address(meta: Mapping[str, Any]) -> str:
     """The same of a Django request, by its ``META``."""
     forwards = any(name in meta for name in _IN_META)
     return _address(meta.get("REMOTE_ADDR") or "", meta.get("HTTP_X_FORWARDED_FOR", ""), forwards=forwards)
 
 
 def _address(peer: str, named: str, *, forwards: bool) -> str:
-    """``address_of``, and a line in the log where it can't be the client's. ``forwards``: the headers say so."""
+    """``client_address``, with a warning if it can't be the client's. ``forwards``: the headers name a proxy."""
     proxies = chat_settings().PROXIES
     if not proxies or not is_proxy(peer, proxies):
         if forwards:
@@ -119,14 +119,14 @@ def _address(peer: str, named: str, *, forwards: bool) -> str:
             peer,
         )
         return peer
-    return address_of(peer, [named], proxies)
+    return client_address(peer, [named], proxies)
 
 
 def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     return [value.decode("latin-1") for name, value in headers if name.lower() == FORWARDED_FOR]
 
 
-def stands_for_many(address: str) -> bool:
+def is_shared_address(address: str) -> bool:
     """Is it a proxy's address, named in PROXIES or not, behind which anybody may be?"""
     return is_proxy(address, chat_settings().PROXIES) or address in unnamed.inside
 

@@ -7,11 +7,11 @@ from enum import StrEnum
 from functools import partial
 
 from chat.conf import chat_settings
-from chat.limits.addresses import limited_as
+from chat.limits.addresses import limit_key
 from chat.limits.buckets import Bucket, Holders
 
 
-class Row(StrEnum):
+class RowKind(StrEnum):
     SESSION = "session"
     ROOM = "room"
 
@@ -26,20 +26,20 @@ class CreationLimits:
 
     def clear(self) -> None:
         """Forget all: for tests."""
-        self._rows = {row: Holders(partial(_bucket, row)) for row in Row}
+        self._rows = {row: Holders(partial(_bucket, row)) for row in RowKind}
 
-    def take(self, row: Row, address: str) -> float:
+    def take(self, row: RowKind, address: str) -> float:
         """Take one row. The seconds to wait; 0.0 where it may be made. Without an address nothing is limited."""
         if not address or not chat_settings().LIMITS:
             return 0.0
         with self._lock:
             now = self._clock()
-            return self._rows[row].find(limited_as(address), now).bucket.take(1, now)
+            return self._rows[row].find(limit_key(address), now).bucket.take(1, now)
 
 
-def _bucket(row: Row) -> Bucket:
+def _bucket(row: RowKind) -> Bucket:
     settings = chat_settings()
-    if row is Row.SESSION:
+    if row is RowKind.SESSION:
         return Bucket(settings.GUEST_RATE, settings.GUEST_BURST)
     return Bucket(settings.ROOM_RATE, settings.ROOM_BURST)
 

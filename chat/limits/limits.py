@@ -21,7 +21,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from chat.conf import chat_settings
-from chat.limits.addresses import is_proxy, limited_as
+from chat.limits.addresses import is_proxy, limit_key
 from chat.limits.buckets import Bucket, Holder, Holders, take_all
 from chat.limits.sharing import Elsewhere, News, spent
 
@@ -39,7 +39,7 @@ class Refusal(StrEnum):
     ADDRESS = "There are too many connections from your address."
 
 
-class Standing(NamedTuple):
+class HolderUsage(NamedTuple):
     """How somebody stands: a row of the snapshot."""
 
     # "person" or "address".
@@ -80,7 +80,7 @@ class Limits:
         if not address or not chat_settings().LIMITS:
             return 0.0
         now = self.loop.time()
-        return self._connects.find(limited_as(address), now).bucket.take(1, now)
+        return self._connects.find(limit_key(address), now).bucket.take(1, now)
 
     def request(self, address: str, cost: float) -> float:
         """Pay for a request of an address. The seconds to wait; 0.0 where it may come in.
@@ -91,7 +91,7 @@ class Limits:
         if not address or not settings.LIMITS or is_proxy(address, settings.PROXIES):
             return 0.0
         now = self.loop.time()
-        return self._requests.find(limited_as(address), now).bucket.take(cost, now)
+        return self._requests.find(limit_key(address), now).bucket.take(cost, now)
 
     def admit(self, address: str) -> Refusal | None:
         """May one more socket come from this address? It counts only with its ``allowance``."""
@@ -100,7 +100,7 @@ class Limits:
             return None
         if self.sockets >= settings.SOCKETS:
             return Refusal.FULL
-        if address and self._open("address", limited_as(address)) >= settings.SOCKETS_PER_ADDRESS:
+        if address and self._open("address", limit_key(address)) >= settings.SOCKETS_PER_ADDRESS:
             return Refusal.ADDRESS
         return None
 
@@ -144,11 +144,11 @@ class Limits:
             self._shared[kind].find(key, now).bucket.owe(cost, now)
         self._elsewhere.hear(origin, counts)
 
-    def snapshot(self, most: int = SHOWN) -> list[Standing]:
+    def snapshot(self, most: int = SHOWN) -> list[HolderUsage]:
         """The emptiest buckets first. Any thread may ask."""
         now = self.loop.time()
         standings = (
-            Standing(kind, holder.key, holder.bucket.tokens(now), holder.bucket.burst, holder.sockets)
+            HolderUsage(kind, holder.key, holder.bucket.tokens(now), holder.bucket.burst, holder.sockets)
             for kind, holder in chain(
                 (("person", holder) for holder in self.people.all()),
                 (("address", holder) for holder in self.addresses.all()),
@@ -169,7 +169,7 @@ class Allowance:
         self._limited = settings.LIMITS
         self._socket = Bucket(settings.SOCKET_RATE, settings.SOCKET_BURST)
         # None where the address is not known, and after the end.
-        self._address = limits.addresses.enter(limited_as(address), limits.loop.time()) if address else None
+        self._address = limits.addresses.enter(limit_key(address), limits.loop.time()) if address else None
         # None before it is known whose socket it is, and after the end.
         self._person: Holder | None = None
         self._buckets: tuple[Bucket, ...] | None = None

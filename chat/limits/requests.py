@@ -4,7 +4,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from chat.limits import Limits, address_in
+from chat.limits import Limits, scope_address
 from chat.limits.costs import request_cost
 from chat.loops import current
 from chat.metrics.counters import Reason, counters
@@ -26,7 +26,7 @@ class RequestLimit:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         cost = request_cost(scope["method"], cheap=self._cheap(scope))
-        wait = current(Limits).request(address_in(scope), cost)
+        wait = current(Limits).request(scope_address(scope), cost)
         if wait:
             counters.connects_refused[Reason.REQUESTS] += 1
             await _refuse(send, math.ceil(wait))

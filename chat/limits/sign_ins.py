@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chat.conf import chat_settings
-from chat.limits.addresses import limited_as, site_of
+from chat.limits.addresses import limit_key, site_of
 from chat.limits.buckets import Bucket, Holders
 from chat.limits.sharing import News, spent
 from chat.protocol import name_key
@@ -19,7 +19,7 @@ NAMED = 150
 """Characters of a name that count: Django's names are no longer, and what is sent may be."""
 
 
-class Try(NamedTuple):
+class Attempt(NamedTuple):
     """One try of a password."""
 
     # The client's address; empty where nobody knows it.
@@ -32,7 +32,7 @@ class Try(NamedTuple):
     counts_for_network: bool = True
 
 
-class SignIns:
+class SignInLimits:
     """The process's tries. Views run in threads, so each try takes a lock.
 
     A known browser pays from a budget of its own and from no other. Any other try pays from its network's, and
@@ -52,7 +52,7 @@ class SignIns:
         # By the word that other processes know them by.
         self._told = {"name": self._names, "pair": self._pairs, "device": self._devices}
 
-    def take(self, attempt: Try) -> float:
+    def take(self, attempt: Attempt) -> float:
         """Pay for one try. The seconds to wait; 0.0 where it may be made, else nothing is paid."""
         if not chat_settings().LIMITS:
             return 0.0
@@ -68,7 +68,7 @@ class SignIns:
                 network.pay(1, now)
             return wait
 
-    def give_back(self, attempt: Try) -> None:
+    def give_back(self, attempt: Attempt) -> None:
         """The password was right: only wrong ones count."""
         if not chat_settings().LIMITS:
             return
@@ -102,7 +102,7 @@ class SignIns:
                 if holders is not None:
                     holders.find(whose, now).bucket.owe(tries, now)
 
-    def _take_name(self, attempt: Try, now: float) -> float:
+    def _take_name(self, attempt: Attempt, now: float) -> float:
         """Pay from the name's budget in this network, and from its budget over all while that lasts."""
         if not attempt.name:
             return 0.0
@@ -117,7 +117,7 @@ class SignIns:
                 everywhere.pay(1, now)
         return wait
 
-    def _paid(self, attempt: Try, now: float) -> list[Bucket]:
+    def _paid(self, attempt: Attempt, now: float) -> list[Bucket]:
         if attempt.device:
             return [self._device(attempt, now)]
         network = self._network(attempt, now)
@@ -126,23 +126,23 @@ class SignIns:
 
     # --- Buckets ---
 
-    def _network(self, attempt: Try, now: float) -> Bucket | None:
+    def _network(self, attempt: Attempt, now: float) -> Bucket | None:
         if not attempt.address or not attempt.counts_for_network:
             return None
-        return self._networks.find(limited_as(attempt.address), now).bucket
+        return self._networks.find(limit_key(attempt.address), now).bucket
 
-    def _device(self, attempt: Try, now: float) -> Bucket:
+    def _device(self, attempt: Attempt, now: float) -> Bucket:
         return self._devices.find(attempt.device, now).bucket
 
-    def _everywhere(self, attempt: Try, now: float) -> Bucket:
+    def _everywhere(self, attempt: Attempt, now: float) -> Bucket:
         return self._names.find(_key(attempt), now).bucket
 
-    def _here(self, attempt: Try, now: float) -> Bucket:
+    def _here(self, attempt: Attempt, now: float) -> Bucket:
         # The network stands first: a name may have any character, also one that separates.
         return self._pairs.find(f"{site_of(attempt.address)} {_key(attempt)}", now).bucket
 
 
-def _key(attempt: Try) -> str:
+def _key(attempt: Attempt) -> str:
     return name_key(attempt.name[:NAMED])
 
 
@@ -150,4 +150,4 @@ def _bucket() -> Bucket:
     return Bucket(chat_settings().SIGN_IN_RATE, chat_settings().SIGN_IN_BURST)
 
 
-sign_ins = SignIns()
+sign_in_limits = SignInLimits()

@@ -43,7 +43,7 @@ class Presence:
         self._hub.on_return.append(self._look_now)
         self._loop = asyncio.get_running_loop()
         # Called with a room and sockets there whose name somebody else has now.
-        self.on_ousted: Callable[[str, list[str]], None] = _nothing
+        self.on_name_lost: Callable[[str, list[str]], None] = _nothing
         # The people of other processes; None where this process is the only one.
         shared = registry.shared()
         self.others = self._with_others(shared) if shared else None
@@ -214,7 +214,7 @@ class Presence:
         """Somebody else came in under the name elsewhere, while the processes did not hear each other."""
         person = self._rooms[slug].people.get(key)
         if person and person.sockets:
-            self.on_ousted(slug, list(person.sockets))
+            self.on_name_lost(slug, list(person.sockets))
         elif person and person.leaving:
             person.stay()
             self._gone(slug, key)

@@ -16,10 +16,10 @@ from django.views.decorators.cache import never_cache
 
 from chat import actions, loops, protocol
 from chat.auth import GUEST_NAME, Identity
-from chat.auth.password_attempts import know_guest
+from chat.auth.password_attempts import remember_guest
 from chat.conf import chat_settings
 from chat.database import again_where_lost
-from chat.limits import Row, address_asking, creation_limits
+from chat.limits import RowKind, creation_limits, request_address
 from chat.presence import Presence
 from chat.protocol import ErrorCode, Invalid
 from chat.views.forms import DirectForm, EntranceForm, NewRoomForm
@@ -43,11 +43,11 @@ def index(request: HttpRequest) -> HttpResponse:
     form = EntranceForm(request.POST, request=request)
     if not form.is_valid():
         return _first_page(request, form=form)
-    if _is_new(request) and (wait := creation_limits.take(Row.SESSION, address_asking(request.META))):
+    if _is_new(request) and (wait := creation_limits.take(RowKind.SESSION, request_address(request.META))):
         return _too_many(request, form, math.ceil(wait))
     if "username" in form.cleaned_data:
         request.session[GUEST_NAME] = form.cleaned_data["username"]
-        know_guest()
+        remember_guest()
     room = form.cleaned_data["room"]
     if title := form.title():
         again_where_lost(partial(actions.open_titled, identity_of(request), room, title))

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from chat import models, protocol
-from chat.auth.usernames import taken
+from chat.auth.usernames import name_is_taken
 
 Kind = models.Room.Kind
 
@@ -61,7 +61,7 @@ class EntranceForm(forms.Form):
             name = protocol.clean_name(self.cleaned_data["username"])
         except ValueError as error:
             raise forms.ValidationError(_("A name %(reason)s."), params={"reason": error}) from None
-        if taken(name):
+        if name_is_taken(name):
             message = _("An account is called %(name)s, or nearly so. Sign in, or choose another name.")
             raise forms.ValidationError(message, params={"name": name})
         return name

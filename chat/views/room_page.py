@@ -12,9 +12,9 @@ from chat import actions, protocol
 from chat.access import policy
 from chat.access.permissions import about, check_entering
 from chat.auth import Identity
-from chat.auth.password_attempts import know_account, know_guest
+from chat.auth.password_attempts import remember_account, remember_guest
 from chat.conf import chat_settings
-from chat.limits import address_asking
+from chat.limits import request_address
 from chat.log import queries as log
 from chat.protocol import Invalid
 from chat.views.forms import EntranceForm
@@ -37,7 +37,7 @@ def room(request: HttpRequest, room: str) -> HttpResponse:
     if found is None:
         # A public one opens when somebody enters it.
         return no_room(request) if protocol.is_hidden(room) else _page(request, room, identity, {})
-    rules, address = policy.of_row(found), address_asking(request.META)
+    rules, address = policy.of_row(found), request_address(request.META)
     try:
         check_entering(rules, identity, address, room)
     except Invalid as refusal:
@@ -48,9 +48,9 @@ def room(request: HttpRequest, room: str) -> HttpResponse:
 def _know(request: HttpRequest) -> None:
     """Set the browser's cookie for a person who came in before there was one."""
     if request.user.is_authenticated:
-        know_account(request.user)
+        remember_account(request.user)
     else:
-        know_guest()
+        remember_guest()
 
 
 @takes("GET", "HEAD")

@@ -6,14 +6,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render, resolve_url
 from django.utils.http import urlencode
 
-from chat.auth import GUEST_NAME, Identity, account, guest, in_browser
+from chat.auth import GUEST_NAME, Identity, account, guest, with_browser
 from chat.conf import chat_settings
 
 
 def identity_of(request: HttpRequest) -> Identity | None:
     """Who the page's socket will be; None where they have no name yet, or may not come in without an account."""
     who = account(request.user) if request.user.is_authenticated else _guest(request)
-    return in_browser(who, request.COOKIES) if who else None
+    return with_browser(who, request.COOKIES) if who else None
 
 
 def _guest(request: HttpRequest) -> Identity | None:

@@ -19,7 +19,7 @@ from django.core.handlers.base import BaseHandler
 from django.http import HttpResponse, HttpResponseBase
 from django.urls import set_script_prefix
 
-from chat.limits import address_in
+from chat.limits import scope_address
 from chat.loops import current
 from chatsite.handlers.fair_queue import FairQueue, QueueFull
 from chatsite.handlers.responses import respond
@@ -54,7 +54,7 @@ class PageHandler(ASGIHandler):
             return
         with body:
             try:
-                turn = self._queue.enter(address_in(scope))
+                turn = self._queue.enter(scope_address(scope))
             except QueueFull:
                 await respond(send, 503, b"Too many requests wait.\n", (b"Retry-After", b"%d" % RETRY_AFTER))
                 return

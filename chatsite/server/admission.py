@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.protocol import Factory
 
 from chat.conf import chat_settings
-from chat.limits import Limits, is_proxy, limited_as
+from chat.limits import Limits, is_proxy, limit_key
 from chat.loops import current
 from chat.metrics.counters import Reason, counters
 
@@ -88,7 +88,7 @@ class RefusalLog:
         self._logged: set[str] = set()
 
     def address_refused(self, address: str) -> None:
-        key = limited_as(address)
+        key = limit_key(address)
         self._add(key, "too many connections from %s: refused until they come slower", key)
 
     def files_ran_out(self) -> None:

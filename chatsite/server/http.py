@@ -15,7 +15,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.web import http
 
 from chat.conf import chat_settings
-from chat.limits import Limits, address_of, is_proxy
+from chat.limits import Limits, client_address, is_proxy
 from chat.loops import current
 from chat.metrics.counters import Reason, counters
 from chatsite.server.wire import AFTER_CLOSE_LIMIT, close_now, half_close, unsent
@@ -250,7 +250,7 @@ class ChatRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
         if not proxies or not is_proxy(peer, proxies):
             return 0.0
         named = [value.decode("latin-1") for value in self.requestHeaders.getRawHeaders(b"X-Forwarded-For", ())]
-        address = address_of(peer, named, proxies)
+        address = client_address(peer, named, proxies)
         return 0.0 if address == peer else current(Limits).connect(address)
 
 

@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from chat.protocol import CONTENT_LIMIT, FRAME_LIMIT, CloseCode, ErrorCode, Message, Pong
 
 pytestmark = pytest.mark.e2e
-in_browser = pytest.mark.asyncio(loop_scope="session")
+with_browser = pytest.mark.asyncio(loop_scope="session")
 """The loop in which the browser lives."""
 
 BEHIND = {"HTTPS": "1", "CHAT_PROXIES": "127.0.0.1", "ALLOWED_HOSTS": NAME}
@@ -95,7 +95,7 @@ async def refused_with(site: Proxy, path: str = "/ws", **headers: str) -> int:
 # --- In the browser ---
 
 
-@in_browser
+@with_browser
 @pytest.mark.browser
 async def test_two_people_talk(site: Proxy, visit: Visit) -> None:
     """Over wss everything is as it is without a proxy; the cookies are the browser's and the site's alone."""
@@ -107,7 +107,7 @@ async def test_two_people_talk(site: Proxy, visit: Visit) -> None:
     assert await ann.evaluate("location.protocol") == "https:"
 
 
-@in_browser
+@with_browser
 @pytest.mark.browser
 async def test_the_server_is_started_anew(behind: Behind, visit: Visit) -> None:
     """Pages come back by themselves through the proxy, with what was written meanwhile."""
@@ -128,7 +128,7 @@ async def test_the_server_is_started_anew(behind: Behind, visit: Visit) -> None:
         await expect(log(page).get_by_text("did you hear me?")).to_have_count(1)
 
 
-@in_browser
+@with_browser
 @pytest.mark.browser
 async def test_the_staff_disconnects(behind: Behind, browser: Browser) -> None:
     """The admin works over https, and its 4403 reaches the client."""

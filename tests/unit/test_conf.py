@@ -7,10 +7,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from pytest_django import Settings
 
-from chat.conf import FIELDS, ChatSettings, chat_settings, from_environment, kind_of
+from chat.conf import FIELDS, ChatSettings, chat_settings, from_environment, option_of
 from chat.conf.options import Number
 
-NUMBERS = {name: kind for name in FIELDS if isinstance(kind := kind_of(name), Number)}
+NUMBERS = {name: option for name in FIELDS if isinstance(option := option_of(name), Number)}
 NAMES = sorted(NUMBERS)
 
 

@@ -14,7 +14,7 @@ from pytest_django import Settings
 from chat import actions, models
 from chat.auth import account as identity_of_account
 from chat.auth import tokens
-from chat.limits import addresses, sign_ins
+from chat.limits import addresses, sign_in_limits
 from chat.protocol import Ack, ErrorCode, Removed, RoomChanged, Sharing
 
 ROOM = "garden"
@@ -27,7 +27,7 @@ Persona = CommunicatorPersona
 @pytest.fixture(autouse=True)
 def _cheap(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.PASSWORD_HASHERS = [CHEAP]
-    sign_ins.clear()
+    sign_in_limits.clear()
     monkeypatch.setattr(addresses, "unnamed", addresses.Unnamed())
 
 

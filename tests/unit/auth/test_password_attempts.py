@@ -26,8 +26,8 @@ from hashing import CHEAP
 from pytest_django import Settings
 
 from chat.auth import browsers, hashers
-from chat.auth.password_attempts import Refused, visiting
-from chat.limits import Try, addresses, sign_ins
+from chat.auth.password_attempts import AttemptRefused, tracking
+from chat.limits import Attempt, addresses, sign_in_limits
 from chatsite import settings as site_settings
 from chatsite import urls as site_urls
 
@@ -99,9 +99,9 @@ def _doors(settings: Settings) -> Iterator[None]:
     settings.ROOT_URLCONF = __name__
     settings.PASSWORD_HASHERS = [CHEAP]
     settings.CHAT = SMALL
-    sign_ins.clear()
+    sign_in_limits.clear()
     yield
-    sign_ins.clear()
+    sign_in_limits.clear()
 
 
 @pytest.fixture
@@ -203,19 +203,19 @@ def test_former_passwords_are_nobody_s_tries(alice: User, settings: Settings) ->
         each.set_password("former")
     request = HttpRequest()
     request.META["REMOTE_ADDR"], request.user = HOME, alice
-    with visiting(request):
+    with tracking(request):
         assert not any(each.check_password("new") for each in former)
-    assert sign_ins.take(Try(HOME, "Alice")) == 0
+    assert sign_in_limits.take(Attempt(HOME, "Alice")) == 0
 
 
 def test_many_tries_in_one_request_are_many(alice: User) -> None:
     """A door that takes a list of passwords gives no more than the others."""
     request = HttpRequest()
     request.META["REMOTE_ADDR"] = HOME
-    with visiting(request):
+    with tracking(request):
         for n in range(3):
             assert authenticate(request, username="Alice", password=f"guess {n}") is None
-        with pytest.raises(Refused):
+        with pytest.raises(AttemptRefused):
             authenticate(request, username="Alice", password=PASSWORD)
 
 
@@ -225,7 +225,7 @@ def test_without_the_middleware_tries_are_counted_too(alice: User) -> None:
     request.META["REMOTE_ADDR"] = HOME
     for _ in range(3):
         assert authenticate(request, username="Alice", password="wrong") is None
-    with pytest.raises(Refused):
+    with pytest.raises(AttemptRefused):
         authenticate(request, username="Alice", password=PASSWORD)
     other = HttpRequest()
     other.META["REMOTE_ADDR"] = OFFICE
@@ -252,7 +252,7 @@ def test_what_can_be_guessed_is_counted(credentials: dict[str, str], counted: bo
             authenticate(request, **credentials)
 
     if counted:
-        with pytest.raises(Refused):
+        with pytest.raises(AttemptRefused):
             tries()
     else:
         tries()
@@ -541,9 +541,9 @@ def test_each_hasher_waits_for_its_turn(
     encoded = make_password("x")
     assert check_password("x", encoded)
     assert crowd(1).begun.acquire(timeout=30)
-    with pytest.raises(Refused):
+    with pytest.raises(AttemptRefused):
         make_password("x")
-    with pytest.raises(Refused):
+    with pytest.raises(AttemptRefused):
         check_password("x", encoded)
 
 
@@ -593,14 +593,14 @@ def test_only_so_many_wait(
     """Each holds a thread: the others are told at once."""
     monkeypatch.setattr(hashers, "QUEUE", 0)
     assert crowd(1).begun.acquire(timeout=30)
-    with pytest.raises(Refused, match="try again"):
+    with pytest.raises(AttemptRefused, match="try again"):
         hashers.turns.run(list)
 
 
 async def test_an_event_loop_does_not_wait(crowd: Callable[[int], Crowd]) -> None:
     """Everybody would wait with it."""
     assert crowd(1).begun.acquire(timeout=30)
-    with pytest.raises(Refused):
+    with pytest.raises(AttemptRefused):
         hashers.turns.run(list)
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from chat import database, loops
 from chat.auth import usernames as account_names
-from chat.auth.usernames import Names, fill, keep, taken
+from chat.auth.usernames import NameLookup, add_missing_names, keep, name_is_taken
 from chat.models import AUTHOR_LENGTH, AccountName
 from chat.protocol import NAME_LIMIT, ErrorCode, Invalid, Join, clean_name, decode, name_key, shown, visible
 from chat.protocol.confusables import TABLE
@@ -493,17 +493,17 @@ def test_no_guest_takes_an_account_s_name(connected: None) -> None:
     account("Alice")
     account("Bob", is_active=False)
     for name in ("Alice", "alice", "AL1CE", "\u0391lice", "Bob", "b0b"):
-        assert taken(name), name
-    assert not taken("Charlie")
-    assert not taken("Alice B")
+        assert name_is_taken(name), name
+    assert not name_is_taken("Charlie")
+    assert not name_is_taken("Alice B")
 
 
 def test_one_s_own_name_is_not_taken(connected: None) -> None:
     """An account may have its own name; of two that look alike none may."""
     alice = account("Alice")
-    assert not taken("al1ce", by=alice.pk)
+    assert not name_is_taken("al1ce", by=alice.pk)
     account("AL1CE")
-    assert taken("Alice", by=alice.pk)
+    assert name_is_taken("Alice", by=alice.pk)
 
 
 def test_a_name_is_free_again(connected: None) -> None:
@@ -511,9 +511,9 @@ def test_a_name_is_free_again(connected: None) -> None:
     alice = account("Alice")
     alice.username = "Alicia"
     alice.save()
-    assert (taken("Alice"), taken("Alicia")) == (False, True)
+    assert (name_is_taken("Alice"), name_is_taken("Alicia")) == (False, True)
     alice.delete()
-    assert not taken("Alicia")
+    assert not name_is_taken("Alicia")
 
 
 def test_a_sign_in_writes_no_name(connected: None, statements: list[str]) -> None:
@@ -527,13 +527,13 @@ def test_a_sign_in_writes_no_name(connected: None, statements: list[str]) -> Non
 
 
 def test_what_no_signal_told_of_is_found(connected: None, statements: list[str]) -> None:
-    """`bulk_create` sends no signal: ``fill`` finds those accounts, and where there are none it asks once."""
+    """Accounts of `bulk_create`, which sends no signal, are found later; one query if none is missing."""
     User.objects.bulk_create(User(username=f"user{number}") for number in range(1_200))
-    assert not taken("user7")
-    assert fill() == 1_200
-    assert taken("user7")
+    assert not name_is_taken("user7")
+    assert add_missing_names() == 1_200
+    assert name_is_taken("user7")
     statements.clear()
-    assert fill() == 0
+    assert add_missing_names() == 0
     assert len(statements) == 1
 
 
@@ -542,11 +542,11 @@ def test_a_row_of_other_rules_is_made_anew(connected: None) -> None:
     alice, bob = account("Alice"), account("Bob")
     AccountName.objects.filter(user=alice).update(key="old")
     User.objects.filter(pk=bob.pk).update(username="Robert")
-    assert fill() == 0
-    assert fill(stale=True) == 2
-    assert taken("Alice")
-    assert taken("Robert")
-    assert not taken("Bob")
+    assert add_missing_names() == 0
+    assert add_missing_names(stale=True) == 2
+    assert name_is_taken("Alice")
+    assert name_is_taken("Robert")
+    assert not name_is_taken("Bob")
 
 
 def test_keeping_twice_keeps_one(connected: None) -> None:
@@ -567,7 +567,7 @@ def test_a_proxy_of_an_account_is_an_account(connected: None) -> None:
                 app_label = "chat"
 
     Colleague(username="Carol").save()
-    assert taken("carol")
+    assert name_is_taken("carol")
 
 
 def test_a_name_of_the_longest_kind_fits(connected: None) -> None:
@@ -575,31 +575,31 @@ def test_a_name_of_the_longest_kind_fits(connected: None) -> None:
     name = "\ufdfa" * 150
     # Not by the form, which would write it out.
     User(username=name).save()
-    assert taken(name)
+    assert name_is_taken(name)
 
 
 # --- Many guests at once ---
 
 
-async def crowd(asked: Names, count: int) -> list[bool]:
+async def crowd(asked: NameLookup, count: int) -> list[bool]:
     return list(await asyncio.gather(*(asked.is_taken(f"guest {number}") for number in range(count))))
 
 
 async def accounts(*usernames: str) -> None:
     def make() -> None:
         User.objects.bulk_create(User(username=username) for username in usernames)
-        fill()
+        add_missing_names()
 
     await database.writing(make)
 
 
 @pytest.fixture
-async def asked(rooms: None) -> AsyncIterator[Names]:
-    yield loops.current(Names)
+async def asked(rooms: None) -> AsyncIterator[NameLookup]:
+    yield loops.current(NameLookup)
     await loops.close_current()
 
 
-async def test_who_asks_at_once_shares_queries(asked: Names, statements: list[str]) -> None:
+async def test_who_asks_at_once_shares_queries(asked: NameLookup, statements: list[str]) -> None:
     """A thousand guests who come back together cost five queries at most, and each gets their own answer."""
     await accounts("guest 7", "GUEST-500")
     statements.clear()
@@ -609,7 +609,7 @@ async def test_who_asks_at_once_shares_queries(asked: Names, statements: list[st
 
 
 async def test_an_answer_is_not_older_than_its_question(
-    asked: Names, monkeypatch: pytest.MonkeyPatch, statements: list[str]
+    asked: NameLookup, monkeypatch: pytest.MonkeyPatch, statements: list[str]
 ) -> None:
     """Who asks while a query runs waits for the next: what was saved in between counts."""
     running, ready = asyncio.Event(), asyncio.Event()
@@ -630,7 +630,7 @@ async def test_an_answer_is_not_older_than_its_question(
     assert (await first, await second) == (False, True)
 
 
-async def test_one_who_goes_takes_no_answer_along(asked: Names) -> None:
+async def test_one_who_goes_takes_no_answer_along(asked: NameLookup) -> None:
     """Two ask for the same name, one of them is cancelled: the other hears."""
     await accounts("Alice")
     one, other = (asyncio.create_task(asked.is_taken("Alice")) for _ in range(2))
@@ -640,7 +640,7 @@ async def test_one_who_goes_takes_no_answer_along(asked: Names) -> None:
     assert one.cancelled()
 
 
-async def test_who_asks_hears_of_a_database_that_is_away(asked: Names, outage: Outage) -> None:
+async def test_who_asks_hears_of_a_database_that_is_away(asked: NameLookup, outage: Outage) -> None:
     """The error goes to all who asked, and the next question is asked again."""
     with outage.begin():
         answers = await asyncio.gather(*(asked.is_taken(f"g{n}") for n in range(3)), return_exceptions=True)
@@ -648,7 +648,7 @@ async def test_who_asks_hears_of_a_database_that_is_away(asked: Names, outage: O
     assert not await asked.is_taken("g1")
 
 
-async def test_closing_ends_the_waiting(asked: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_ends_the_waiting(asked: NameLookup, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is left that waits, or that would be asked later."""
     running = asyncio.Event()
 

@@ -16,7 +16,7 @@ from hashing import CHEAP
 from pytest_django import Settings
 
 from chat.auth import GUEST_NAME, identify
-from chat.limits.sign_ins import sign_ins
+from chat.limits.sign_ins import sign_in_limits
 from chatsite import accounts, urls
 from chatsite import settings as site_settings
 
@@ -31,9 +31,9 @@ def _cheap(settings: Settings) -> Iterator[None]:
     """Passwords that are hashed fast, and nobody's tries of before."""
     settings.PASSWORD_HASHERS = [CHEAP]
     settings.CHAT = {}
-    sign_ins.clear()
+    sign_in_limits.clear()
     yield
-    sign_ins.clear()
+    sign_in_limits.clear()
 
 
 @pytest.fixture
@@ -443,7 +443,7 @@ def test_tries_are_counted_by_address(settings: Settings) -> None:
 
     assert [tried(number) for number in range(5)] == [200, 200, 200, 429, 429]
     settings.CHAT = {**SMALL, "PROXIES": ["127.0.0.1"]}
-    sign_ins.clear()
+    sign_in_limits.clear()
     assert [tried(number) for number in range(5)] == [200] * 5
 
 

@@ -7,7 +7,7 @@ from helpers import Enter
 from pytest_django import Settings
 
 from chat import models
-from chat.limits import Row, creation_limits
+from chat.limits import RowKind, creation_limits
 from chat.limits.creation import CreationLimits
 from chat.protocol import Error, ErrorCode, UserList, Welcome
 
@@ -22,14 +22,14 @@ def test_each_address_gets_so_many_rows() -> None:
     """The number holds for either kind; in time there are more."""
     now = [0.0]
     rows = CreationLimits(lambda: now[0])
-    for row, most, rate in ((Row.SESSION, 100, 1.0), (Row.ROOM, 30, 0.2)):
+    for row, most, rate in ((RowKind.SESSION, 100, 1.0), (RowKind.ROOM, 30, 0.2)):
         assert [rows.take(row, "192.0.2.1") for _ in range(most)] == [0.0] * most
         assert rows.take(row, "192.0.2.1") == pytest.approx(1 / rate)
         assert not rows.take(row, "192.0.2.2")
         assert not rows.take(row, "")
     now[0] += 1
-    assert not rows.take(Row.SESSION, "192.0.2.1")
-    assert rows.take(Row.ROOM, "192.0.2.1")
+    assert not rows.take(RowKind.SESSION, "192.0.2.1")
+    assert rows.take(RowKind.ROOM, "192.0.2.1")
 
 
 @pytest.mark.django_db

@@ -20,22 +20,22 @@ from chat.limits import (
     COST,
     COSTS,
     Allowance,
+    Attempt,
     Bucket,
     Holders,
     Limits,
     Refusal,
-    SignIns,
-    Try,
-    address_asking,
-    address_in,
-    address_of,
+    SignInLimits,
     addresses,
     buckets,
+    client_address,
     cost_of,
     is_proxy,
-    limited_as,
+    is_shared_address,
+    limit_key,
+    request_address,
+    scope_address,
     sharing,
-    stands_for_many,
 )
 from chat.limits.rare_warning import RareWarning
 
@@ -443,98 +443,98 @@ def test_every_command_has_a_cost() -> None:
 
 
 @pytest.fixture
-def tries(_small: None) -> tuple[SignIns, list[float]]:
+def tries(_small: None) -> tuple[SignInLimits, list[float]]:
     now = [0.0]
-    return SignIns(lambda: now[0]), now
+    return SignInLimits(lambda: now[0]), now
 
 
-def test_a_name_is_tried_so_often_from_one_network(tries: tuple[SignIns, list[float]]) -> None:
+def test_a_name_is_tried_so_often_from_one_network(tries: tuple[SignInLimits, list[float]]) -> None:
     """However it is written; and from another it is free."""
-    sign_ins, now = tries
+    sign_in_limits, now = tries
     names = ["Alice", "ALICE", "alice", "\uff41lice"]
     addresses = [f"2001:db8:0:{n}::1" for n in range(4)]
-    assert [sign_ins.take(Try(*each)) for each in zip(addresses, names, strict=True)] == [
+    assert [sign_in_limits.take(Attempt(*each)) for each in zip(addresses, names, strict=True)] == [
         0,
         0,
         0,
         pytest.approx(2),
     ]
-    assert sign_ins.take(Try(HOME, "Alice")) == 0
+    assert sign_in_limits.take(Attempt(HOME, "Alice")) == 0
     now[0] += 2
-    assert sign_ins.take(Try(addresses[0], "Alice")) == 0
+    assert sign_in_limits.take(Attempt(addresses[0], "Alice")) == 0
 
 
-def test_a_name_that_many_networks_try_is_slowed(tries: tuple[SignIns, list[float]]) -> None:
+def test_a_name_that_many_networks_try_is_slowed(tries: tuple[SignInLimits, list[float]]) -> None:
     """Each network must have made good its own tries; one that made none may try at once, always."""
-    sign_ins, now = tries
+    sign_in_limits, now = tries
     for n in range(100):
-        assert sign_ins.take(Try(f"192.0.2.{n}", "Alice")) == 0
-    assert [sign_ins.take(Try(f"192.0.2.{n}", "Alice")) for n in range(100)] == [2] * 100
+        assert sign_in_limits.take(Attempt(f"192.0.2.{n}", "Alice")) == 0
+    assert [sign_in_limits.take(Attempt(f"192.0.2.{n}", "Alice")) for n in range(100)] == [2] * 100
     # The other way to pay is the name's own budget, which comes back while nobody tries.
     now[0] += 2
-    assert sign_ins.take(Try("192.0.2.50", "Alice")) == 0
+    assert sign_in_limits.take(Attempt("192.0.2.50", "Alice")) == 0
 
 
-def test_an_address_tries_so_often_whatever_the_names(tries: tuple[SignIns, list[float]]) -> None:
+def test_an_address_tries_so_often_whatever_the_names(tries: tuple[SignInLimits, list[float]]) -> None:
     """And a try that its address may not make is not counted for the name."""
-    sign_ins, _ = tries
-    assert [sign_ins.take(Try(HOME, f"name {n}")) for n in range(4)][-1] > 0
+    sign_in_limits, _ = tries
+    assert [sign_in_limits.take(Attempt(HOME, f"name {n}")) for n in range(4)][-1] > 0
     for _ in range(10):
-        assert sign_ins.take(Try(HOME, "Bob")) > 0
-    assert [sign_ins.take(Try(OFFICE, "Bob")) for _ in range(3)] == [0, 0, 0]
+        assert sign_in_limits.take(Attempt(HOME, "Bob")) > 0
+    assert [sign_in_limits.take(Attempt(OFFICE, "Bob")) for _ in range(3)] == [0, 0, 0]
 
 
-def test_refused_tries_push_nobody_out(tries: tuple[SignIns, list[float]]) -> None:
+def test_refused_tries_push_nobody_out(tries: tuple[SignInLimits, list[float]]) -> None:
     """However many names a network without budget goes on with."""
-    sign_ins, _ = tries
+    sign_in_limits, _ = tries
     for n in range(100):
-        sign_ins.take(Try(HOME, f"name {n}"))
-    assert len(sign_ins._names) == len(sign_ins._pairs) == 3
+        sign_in_limits.take(Attempt(HOME, f"name {n}"))
+    assert len(sign_in_limits._names) == len(sign_in_limits._pairs) == 3
 
 
-def test_a_known_browser_has_a_budget_of_its_own(tries: tuple[SignIns, list[float]]) -> None:
+def test_a_known_browser_has_a_budget_of_its_own(tries: tuple[SignInLimits, list[float]]) -> None:
     """It is not the network's, nor the name's, and it has an end."""
-    sign_ins, _ = tries
-    known, other = Try(HOME, "Alice", "browser 1"), Try(HOME, "Alice")
-    assert [sign_ins.take(other) for _ in range(4)][-1] > 0
-    assert [sign_ins.take(known) for _ in range(4)] == [0, 0, 0, pytest.approx(2)]
-    assert sign_ins.take(Try(HOME, "Alice", "browser 2")) == 0
+    sign_in_limits, _ = tries
+    known, other = Attempt(HOME, "Alice", "browser 1"), Attempt(HOME, "Alice")
+    assert [sign_in_limits.take(other) for _ in range(4)][-1] > 0
+    assert [sign_in_limits.take(known) for _ in range(4)] == [0, 0, 0, pytest.approx(2)]
+    assert sign_in_limits.take(Attempt(HOME, "Alice", "browser 2")) == 0
 
 
 @pytest.mark.parametrize(
-    "attempt", [Try(HOME, "Alice"), Try("", "Alice"), Try(HOME), Try(HOME, "Alice", "browser")]
+    "attempt", [Attempt(HOME, "Alice"), Attempt("", "Alice"), Attempt(HOME), Attempt(HOME, "Alice", "browser")]
 )
-def test_what_is_given_back_was_not_taken(tries: tuple[SignIns, list[float]], attempt: Try) -> None:
+def test_what_is_given_back_was_not_taken(tries: tuple[SignInLimits, list[float]], attempt: Attempt) -> None:
     """Each budget that was paid from is as if nobody had tried."""
-    sign_ins, _ = tries
+    sign_in_limits, _ = tries
     for _ in range(50):
-        assert sign_ins.take(attempt) == 0
-        sign_ins.give_back(attempt)
-    assert [sign_ins.take(attempt) for _ in range(4)] == [0, 0, 0, pytest.approx(2)]
+        assert sign_in_limits.take(attempt) == 0
+        sign_in_limits.give_back(attempt)
+    assert [sign_in_limits.take(attempt) for _ in range(4)] == [0, 0, 0, pytest.approx(2)]
 
 
-def test_a_name_of_any_length_costs_little(tries: tuple[SignIns, list[float]]) -> None:
+def test_a_name_of_any_length_costs_little(tries: tuple[SignInLimits, list[float]]) -> None:
     """Only its beginning is kept."""
-    sign_ins, _ = tries
-    assert [sign_ins.take(Try("", "x" * 1_000_000 + str(n))) for n in range(4)][-1] > 0
-    assert sign_ins.take(Try()) == 0
+    sign_in_limits, _ = tries
+    assert [sign_in_limits.take(Attempt("", "x" * 1_000_000 + str(n))) for n in range(4)][-1] > 0
+    assert sign_in_limits.take(Attempt()) == 0
 
 
 def test_without_limits_everybody_may_try(settings: Settings) -> None:
     """As often as they like."""
     settings.CHAT = {**SMALL, "LIMITS": False}
-    sign_ins = SignIns()
-    assert not any(sign_ins.take(Try(HOME, "Alice")) for _ in range(100))
+    sign_in_limits = SignInLimits()
+    assert not any(sign_in_limits.take(Attempt(HOME, "Alice")) for _ in range(100))
 
 
 def test_threads_share_the_tries(settings: Settings) -> None:
     """Eight threads at once get no more than one would."""
     settings.CHAT = {"SIGN_IN_RATE": 0.001, "SIGN_IN_BURST": 100.0}
     allowed: list[bool] = []
-    sign_ins = SignIns(lambda: 0.0)
+    sign_in_limits = SignInLimits(lambda: 0.0)
 
     def try_often() -> None:
-        allowed.extend(not sign_ins.take(Try(HOME, "Alice")) for _ in range(50))
+        allowed.extend(not sign_in_limits.take(Attempt(HOME, "Alice")) for _ in range(50))
 
     threads = [threading.Thread(target=try_often) for _ in range(8)]
     for thread in threads:
@@ -548,11 +548,11 @@ def test_threads_share_the_tries(settings: Settings) -> None:
 def test_tries_can_be_forgotten() -> None:
     """Between tests, for the process has one count."""
     for _ in range(5):
-        limits.sign_ins.take(Try(HOME, "Alice"))
-    assert limits.sign_ins.take(Try(HOME, "Alice")) > 0
-    limits.sign_ins.clear()
-    assert limits.sign_ins.take(Try(HOME, "Alice")) == 0
-    limits.sign_ins.clear()
+        limits.sign_in_limits.take(Attempt(HOME, "Alice"))
+    assert limits.sign_in_limits.take(Attempt(HOME, "Alice")) > 0
+    limits.sign_in_limits.clear()
+    assert limits.sign_in_limits.take(Attempt(HOME, "Alice")) == 0
+    limits.sign_in_limits.clear()
 
 
 # --- Addresses ---
@@ -619,12 +619,12 @@ PROXIES = ("127.0.0.1", "10.0.0.0/8", "fd00::/8")
 )
 def test_only_our_proxies_say_who_a_client_is(peer: str, lines: list[str], address: str) -> None:
     """The last address that they name and that is none of theirs."""
-    assert address_of(peer, lines, PROXIES) == address
+    assert client_address(peer, lines, PROXIES) == address
 
 
 def test_without_proxies_nobody_says_who_a_client_is() -> None:
     """Not even this machine."""
-    assert address_of("127.0.0.1", [HOME], ()) == "127.0.0.1"
+    assert client_address("127.0.0.1", [HOME], ()) == "127.0.0.1"
 
 
 @pytest.fixture
@@ -647,12 +647,12 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_what_can_t_be_read_is_told_once_a_minute(seldom: list[float], caplog: pytest.LogCaptureFixture) -> None:
     """The log has the header, cut, and the address that counts instead."""
     for _ in range(3):
-        address_of("127.0.0.1", [f"{HOME}, unknown\x1b[31m"], PROXIES)
-    address_of("10.0.0.1", ["x" * 5_000], PROXIES)
+        client_address("127.0.0.1", [f"{HOME}, unknown\x1b[31m"], PROXIES)
+    client_address("10.0.0.1", ["x" * 5_000], PROXIES)
     (said,) = caplog.messages
     assert f"'{HOME}, unknown\\x1b[31m' of the proxy 127.0.0.1 can't be read: the proxy's own address" in said
     seldom[0] += 60
-    address_of("10.0.0.1", ["x" * 5_000], PROXIES)
+    client_address("10.0.0.1", ["x" * 5_000], PROXIES)
     assert "10.0.0.1" in caplog.messages[1]
     assert len(caplog.messages[1]) < 350
 
@@ -662,7 +662,7 @@ def test_what_can_be_read_is_not_told(
     seldom: list[float], caplog: pytest.LogCaptureFixture, lines: list[str]
 ) -> None:
     """Nor that there is nothing to read."""
-    address_of("127.0.0.1", lines, PROXIES)
+    client_address("127.0.0.1", lines, PROXIES)
     assert caplog.messages == []
 
 
@@ -674,15 +674,16 @@ def test_a_named_proxy_that_says_nobody_s_address_is_told_of(
     settings.CHAT = {"PROXIES": ["10.0.0.1"]}
     lines = [(header.lower().encode(), b"203.0.113.66"), (b"x-forwarded-for", b" ")]
     for headers in (lines[:1], lines):
-        assert address_in({"client": ["10.0.0.1", 1], "headers": headers}) == "10.0.0.1"
+        assert scope_address({"client": ["10.0.0.1", 1], "headers": headers}) == "10.0.0.1"
     assert (
-        address_asking({"REMOTE_ADDR": "10.0.0.1", f"HTTP_{header.upper().replace('-', '_')}": HOME}) == "10.0.0.1"
+        request_address({"REMOTE_ADDR": "10.0.0.1", f"HTTP_{header.upper().replace('-', '_')}": HOME})
+        == "10.0.0.1"
     )
     (said,) = caplog.messages
     assert "the proxy 10.0.0.1 forwards without an X-Forwarded-For" in said
     # A probe of the proxy itself forwards for nobody.
     seldom[0] += 60
-    address_in({"client": ["10.0.0.1", 1], "headers": [(b"host", b"x")]})
+    scope_address({"client": ["10.0.0.1", 1], "headers": [(b"host", b"x")]})
     assert len(caplog.messages) == 1
 
 
@@ -699,20 +700,22 @@ def test_a_proxy_that_is_not_named_is_told_of(
     """At its first header, whether a page or a socket brings it, and once; the others are, a minute later."""
     settings.CHAT = {"PROXIES": ["10.0.0.1"]}
     for _ in range(2):
-        assert address_in({"client": ["10.0.0.2", 1], "headers": [(header.lower().encode(), b"x")]}) == "10.0.0.2"
+        assert (
+            scope_address({"client": ["10.0.0.2", 1], "headers": [(header.lower().encode(), b"x")]}) == "10.0.0.2"
+        )
     meta = f"HTTP_{header.upper().replace('-', '_')}"
-    assert address_asking({"REMOTE_ADDR": "172.16.0.3", meta: HOME}) == "172.16.0.3"
+    assert request_address({"REMOTE_ADDR": "172.16.0.3", meta: HOME}) == "172.16.0.3"
     assert [message.split()[0] for message in caplog.messages] == ["10.0.0.2"]
     assert "CHAT_PROXIES" in caplog.messages[0]
     seldom[0] += 60
-    address_asking({"REMOTE_ADDR": "10.0.0.2", meta: HOME})
-    address_asking({"REMOTE_ADDR": "172.16.0.3", meta: HOME})
+    request_address({"REMOTE_ADDR": "10.0.0.2", meta: HOME})
+    request_address({"REMOTE_ADDR": "172.16.0.3", meta: HOME})
     assert [message.split()[0] for message in caplog.messages] == ["10.0.0.2", "172.16.0.3"]
     # A proxy that is named, and a peer that forwards nothing.
     seldom[0] += 60
     both = [(name, HOME.encode()) for name in (header.lower().encode(), b"x-forwarded-for")]
-    address_in({"client": ["10.0.0.1", 1], "headers": both})
-    address_in({"client": ["10.0.0.4", 1], "headers": [(b"host", b"x")]})
+    scope_address({"client": ["10.0.0.1", 1], "headers": both})
+    scope_address({"client": ["10.0.0.4", 1], "headers": [(b"host", b"x")]})
     assert len(caplog.messages) == 2
 
 
@@ -720,17 +723,17 @@ def test_who_stands_for_many(unnamed: addresses.Unnamed, settings: Settings) -> 
     """A named proxy, and a private peer that forwards. Outside, a header may be anybody's own."""
     settings.CHAT = {"PROXIES": ["10.0.0.1"]}
     for peer in ("10.0.0.2", "127.0.0.1", "fd00::7", HOME):
-        assert not stands_for_many(peer)
-        address_asking({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": "203.0.113.66"})
-    many = [each for each in ("10.0.0.1", "10.0.0.2", "127.0.0.1", "fd00::7", HOME, "") if stands_for_many(each)]
+        assert not is_shared_address(peer)
+        request_address({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": "203.0.113.66"})
+    many = [each for each in ("10.0.0.1", "10.0.0.2", "127.0.0.1", "fd00::7", HOME, "") if is_shared_address(each)]
     assert many == ["10.0.0.1", "10.0.0.2", "127.0.0.1", "fd00::7"]
 
 
 @given(st.lists(st.text(max_size=60), max_size=5), st.sampled_from(["127.0.0.1", HOME, "", "fd00::1"]))
 def test_whatever_a_header_says_an_address_comes_out(lines: list[str], peer: str) -> None:
     """The peer's, or one that is spelt as addresses are."""
-    address = address_of(peer, lines, PROXIES)
-    assert address == peer or (limited_as(address).split("/")[0] and not is_proxy(address, PROXIES))
+    address = client_address(peer, lines, PROXIES)
+    assert address == peer or (limit_key(address).split("/")[0] and not is_proxy(address, PROXIES))
 
 
 @pytest.mark.parametrize(
@@ -748,7 +751,7 @@ def test_whatever_a_header_says_an_address_comes_out(lines: list[str], peer: str
 )
 def test_what_is_limited_is_a_network_of_ipv6(address: str, key: str) -> None:
     """A /64 is what one customer has at least."""
-    assert limited_as(address) == key
+    assert limit_key(address) == key
 
 
 def test_a_scope_tells_the_address(settings: Settings) -> None:
@@ -758,10 +761,10 @@ def test_a_scope_tells_the_address(settings: Settings) -> None:
         "headers": [(b"X-Forwarded-For", b"203.0.113.66"), (b"x-forwarded-for", b"192.0.2.1")],
     }
     settings.CHAT = {}
-    assert address_in(scope) == "127.0.0.1"
+    assert scope_address(scope) == "127.0.0.1"
     settings.CHAT = {"PROXIES": ["127.0.0.0/8"]}
-    assert address_in(scope) == HOME
-    assert address_in({"client": None}) == address_in({}) == ""
+    assert scope_address(scope) == HOME
+    assert scope_address({"client": None}) == scope_address({}) == ""
 
 
 @pytest.mark.parametrize("proxies", [["10.0.0.0/33"], ["proxy.example"], [""], ["127.0.0.1", "x"], "127.0.0.1"])
@@ -888,14 +891,14 @@ async def test_without_limits_nothing_is_told(kept: Limits, settings: Settings) 
 @pytest.mark.usefixtures("_small")
 def test_tries_to_sign_in_are_those_of_all_processes() -> None:
     """A guesser gains nothing from another process: by network, by name, and with a known browser."""
-    here, there = SignIns(lambda: 0.0), SignIns(lambda: 0.0)
-    assert [here.take(Try(HOME, "alice")) for _ in range(3)] == [0, 0, 0]
-    assert [here.take(Try(HOME, "alice", "browser")) for _ in range(3)] == [0, 0, 0]
+    here, there = SignInLimits(lambda: 0.0), SignInLimits(lambda: 0.0)
+    assert [here.take(Attempt(HOME, "alice")) for _ in range(3)] == [0, 0, 0]
+    assert [here.take(Attempt(HOME, "alice", "browser")) for _ in range(3)] == [0, 0, 0]
     there.hear(here.news())
-    assert there.take(Try(HOME, "bob")) == there.take(Try(OFFICE, "alice", "browser")) == 2
-    assert there.take(Try(HOME, "alice", counts_for_network=False)) == 2
-    assert there.take(Try(OFFICE, "bob")) == 0
+    assert there.take(Attempt(HOME, "bob")) == there.take(Attempt(OFFICE, "alice", "browser")) == 2
+    assert there.take(Attempt(HOME, "alice", counts_for_network=False)) == 2
+    assert there.take(Attempt(OFFICE, "bob")) == 0
     # The name is slowed there too: one more try of this network, not three.
-    assert there.take(Try(OFFICE, "alice")) == 0
-    assert there.take(Try(OFFICE, "alice")) == 2
+    assert there.take(Attempt(OFFICE, "alice")) == 0
+    assert there.take(Attempt(OFFICE, "alice")) == 2
     assert here.news() == ()

@@ -23,7 +23,7 @@ from members import browser, guest
 from pytest_django import Settings
 
 from chat.actions import enforcement as warden_module
-from chat.auth import Identity, account, identify, identity, renewed
+from chat.auth import Identity, account, identify, identity, revalidate
 from chat.auth.tokens import mint
 from chat.hub import Hub
 from chat.log import answered, done
@@ -586,7 +586,7 @@ def test_500_sign_ins_are_two_questions(
     User.objects.filter(pk=users[0].pk).update(is_active=False)
     Session.objects.filter(pk=sessions[499].session_key).update(expire_date="2020-01-01T00:00:00Z")
     statements.clear()
-    assert [who is not None for who in renewed(found)] == [False, False, *[True] * 497, False]
+    assert [who is not None for who in revalidate(found)] == [False, False, *[True] * 497, False]
     assert len(statements) == 2
 
 

@@ -16,7 +16,7 @@ from chat import models
 from chat.actions import rooms
 from chat.actions.audit import keep
 from chat.auth import account
-from chat.auth.usernames import taken
+from chat.auth.usernames import name_is_taken
 from chat.log import RoomLog, Writer, queries
 from chat.log.search import search
 from chat.log.search_indexing import index_some
@@ -95,7 +95,7 @@ def test_what_is_dumped_is_loaded_as_it_was(
         pass
     assert [message.id for message in search(tea.pk, "tea", "żółw", before=None, limit=9)[0]] == [7]
     assert queries.unread(account(User.objects.get(username="Alice")).key, [tea.pk], most=9) == {tea.pk: 1}
-    assert taken("AIice")
+    assert name_is_taken("AIice")
     # Keys go on after those that were loaded.
     assert written(Writer().write([post(tea, ref="r", author="bob")]))[0].seq == 12
     assert queries.open_room("new").pk > tea.pk

@@ -102,7 +102,7 @@ class Node:
             Registry({"address": f"redis://127.0.0.1:{port}"}, "test")
         )
         self.ousted: list[str] = []
-        self.presence.on_ousted = self._oust
+        self.presence.on_name_lost = self._oust
         self._sockets = iter(range(10**9))
 
     def _oust(self, slug: str, sockets: list[str]) -> None:
