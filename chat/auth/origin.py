@@ -10,7 +10,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from chat.auth.headers import Application, Receive, Scope, Send, cookies, headers
-from chat.metrics.counters import Reason, counters
+from chat.metrics.counters import RefusalReason, counters
 
 logger = logging.getLogger("chat.auth")
 
@@ -62,7 +62,7 @@ def _allowed_hosts() -> list[str]:
 async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
     """Turn a WebSocket away before it opens: the client sees HTTP 403. One line in the log."""
     await receive()
-    counters.connects_refused[Reason.ORIGIN] += 1
+    counters.connects_refused[RefusalReason.ORIGIN] += 1
     origin = ", ".join(headers(scope, b"origin")) or "none"
     logger.warning("refused a WebSocket to %.200r from origin %.200r", scope["path"], origin)
     await send({"type": "websocket.close", "code": 1000})

@@ -20,7 +20,7 @@ from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist, 
 from chat.auth import jwks, trusted
 from chat.auth.keys import HS256, Private
 from chat.conf import chat_settings
-from chat.protocol import BIGGEST, ErrorCode, Invalid
+from chat.protocol import MAX_INTEGER, ErrorCode, Invalid
 from chat.protocol.text import CONTROL
 
 logger = logging.getLogger("chat.auth")
@@ -164,7 +164,7 @@ def _is_time(value: object) -> bool:
         isinstance(value, int | float)
         and not isinstance(value, bool)
         and math.isfinite(value)
-        and 0 <= value <= BIGGEST
+        and 0 <= value <= MAX_INTEGER
     )
 
 

@@ -18,7 +18,7 @@ from django.db.models.signals import post_save
 
 from chat.database import reading
 from chat.models import AccountName
-from chat.protocol import name_key, shown
+from chat.protocol import name_key, visible_part
 
 _BATCH = 500
 """Names of one query: SQLite took at most 999 parameters for long."""
@@ -42,7 +42,7 @@ def account_named(username: str) -> AbstractBaseUser | None:
 
 
 def _shown(name: str) -> str:
-    return shown(unicodedata.normalize("NFKC", name))
+    return visible_part(unicodedata.normalize("NFKC", name))
 
 
 def name_is_taken(name: str, by: Any = None) -> bool:

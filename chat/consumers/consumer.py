@@ -26,7 +26,7 @@ from chat.limits import INVALID_FRAME, Limits, cost_of, scope_address
 from chat.log import Outcome
 from chat.loops import current
 from chat.metrics.collector import Collector
-from chat.metrics.counters import Reason, counters
+from chat.metrics.counters import RefusalReason, counters
 from chat.protocol import (
     Ack,
     AnyCommand,
@@ -120,9 +120,9 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             self.state = State.OPEN
             self.hub.add(self.socket)
             if refusal:
-                self._turn_away(refusal, Reason[refusal.name])
+                self._turn_away(refusal, RefusalReason[refusal.name])
             elif not self.socket.claim(identity):
-                self._turn_away("You have as many sockets open as one person may have.", Reason.PERSON)
+                self._turn_away("You have as many sockets open as one person may have.", RefusalReason.PERSON)
             if enforcer.heard != heard:
                 # Somebody's sign-in ended while this one's was read.
                 enforcer.look([self.socket])
@@ -294,7 +294,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.state = State.CLOSING
         self.socket.transport.close(code)
 
-    def _turn_away(self, why: str, reason: Reason) -> None:
+    def _turn_away(self, why: str, reason: RefusalReason) -> None:
         counters.connects_refused[reason] += 1
         self._refuse(Invalid(ErrorCode.TOO_MANY, why))
         self.close(CloseCode.TOO_MANY)

@@ -407,7 +407,7 @@ class OpenRoom:
     def _count(self, frames: int, sockets: int) -> None:
         """For the metrics: once for all frames and sockets, for a delivery costs less than to time it would."""
         counters.delivered(frames, sockets)
-        if kept := protocol.kept_at(self._first_new):
+        if kept := protocol.timestamp_of(self._first_new):
             counters.delivery_seconds.add(max(0, protocol.now() - kept) / 1_000, self._new * sockets)
         self._new, self._first_new = 0, ""
 

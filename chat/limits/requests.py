@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from chat.limits import Limits, scope_address
 from chat.limits.costs import request_cost
 from chat.loops import current
-from chat.metrics.counters import Reason, counters
+from chat.metrics.counters import RefusalReason, counters
 
 Scope: TypeAlias = dict[str, Any]
 Application: TypeAlias = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -28,7 +28,7 @@ class RequestLimit:
         cost = request_cost(scope["method"], cheap=self._cheap(scope))
         wait = current(Limits).request(scope_address(scope), cost)
         if wait:
-            counters.connects_refused[Reason.REQUESTS] += 1
+            counters.connects_refused[RefusalReason.REQUESTS] += 1
             await _refuse(send, math.ceil(wait))
         else:
             await self._application(scope, receive, send)

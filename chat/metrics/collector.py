@@ -9,7 +9,7 @@ from chat.hub import Hub
 from chat.limits import Limits
 from chat.loops import current
 from chat.metrics import prometheus
-from chat.metrics.counters import Reason, counters
+from chat.metrics.counters import RefusalReason, counters
 from chat.protocol import COMMANDS, CloseCode, ErrorCode
 
 INTERVAL = 1.0
@@ -59,7 +59,7 @@ def _begin_with_zeros() -> None:
     """What may be counted by something is there before the first one: its rate then shows that one too."""
     counters.commands.update(dict.fromkeys(COMMANDS.values(), 0))
     counters.refused.update(dict.fromkeys(ErrorCode, 0))
-    counters.connects_refused.update(dict.fromkeys(Reason, 0))
+    counters.connects_refused.update(dict.fromkeys(RefusalReason, 0))
     counters.closed.update({("server", str(int(code))): 0 for code in CloseCode if code != CloseCode.NORMAL})
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class Reason(StrEnum):
+class RefusalReason(StrEnum):
     """Why a connection or a socket was not taken."""
 
     # It did not come from our page, or not to our path.
@@ -62,7 +62,7 @@ class Counters:
 
     # --- Connections ---
     connects: int = 0
-    connects_refused: Counter[Reason] = field(default_factory=Counter)
+    connects_refused: Counter[RefusalReason] = field(default_factory=Counter)
     # By who closed them, "server" or "client", and the code, or "other".
     closed: Counter[tuple[str, str]] = field(default_factory=Counter)
     sign_ins_ended: int = 0

@@ -39,7 +39,7 @@ def new_epoch() -> str:
 
 def new_hidden_slug() -> str:
     """The name of a room that is not public: 96 random bits, so nobody finds one by trying."""
-    return protocol.HIDDEN + secrets.token_hex(12)
+    return protocol.HIDDEN_PREFIX + secrets.token_hex(12)
 
 
 class Rooms(models.QuerySet["Room"]):
@@ -176,7 +176,7 @@ class Room(models.Model):
         permissions = [("moderate_room", _("Can moderate every room that is not private"))]
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind="public") ^ Q(slug__startswith=protocol.HIDDEN),
+                condition=Q(kind="public") ^ Q(slug__startswith=protocol.HIDDEN_PREFIX),
                 name="chat_room_hidden",
             ),
             models.CheckConstraint(

@@ -13,7 +13,7 @@ since 1970. docs/protocol.md, its JSON Schema and the AsyncAPI document are gene
 """
 
 from chat.protocol.clock import now
-from chat.protocol.codec import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, kept_at
+from chat.protocol.codec import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, timestamp_of
 from chat.protocol.commands import (
     AnyCommand,
     Appoint,
@@ -47,7 +47,6 @@ from chat.protocol.events import (
     AboutRoom,
     Ack,
     AnyOutgoing,
-    Change,
     Deleted,
     Edited,
     Error,
@@ -61,6 +60,7 @@ from chat.protocol.events import (
     Member,
     Members,
     Message,
+    NumberedEvent,
     Outgoing,
     Pong,
     Position,
@@ -77,14 +77,14 @@ from chat.protocol.events import (
     Welcome,
 )
 from chat.protocol.limits import (
-    BIGGEST,
     CONTENT_LIMIT,
     EMOJI_LIMIT,
     EMOJIS_LIMIT,
     FRAME_LIMIT,
-    HIDDEN,
+    HIDDEN_PREFIX,
     HISTORY_LIMIT,
     LOBBY,
+    MAX_INTEGER,
     NAME_LIMIT,
     PUBLIC_PATTERN,
     QUERY_LIMIT,
@@ -96,19 +96,28 @@ from chat.protocol.limits import (
     VERSION,
 )
 from chat.protocol.slugs import is_hidden, slug_of
-from chat.protocol.text import clean_name, clean_reason, clean_title, is_emoji, name_key, quoted, shown, visible
+from chat.protocol.text import (
+    clean_name,
+    clean_reason,
+    clean_title,
+    is_emoji,
+    is_visible,
+    name_key,
+    quoted,
+    visible_part,
+)
 from chat.protocol.types import Epoch, Number, Ref, Role, Room, RoomKind, Timestamp
 
 __all__ = [
-    "BIGGEST",
     "COMMANDS",
     "CONTENT_LIMIT",
     "EMOJIS_LIMIT",
     "EMOJI_LIMIT",
     "FRAME_LIMIT",
-    "HIDDEN",
+    "HIDDEN_PREFIX",
     "HISTORY_LIMIT",
     "LOBBY",
+    "MAX_INTEGER",
     "NAME_LIMIT",
     "OUTGOING",
     "PUBLIC_PATTERN",
@@ -125,7 +134,6 @@ __all__ = [
     "AnyOutgoing",
     "Appoint",
     "Ban",
-    "Change",
     "CloseCode",
     "Command",
     "Configure",
@@ -158,6 +166,7 @@ __all__ = [
     "Message",
     "Mute",
     "Number",
+    "NumberedEvent",
     "Outgoing",
     "Ping",
     "Pong",
@@ -195,11 +204,11 @@ __all__ = [
     "frame",
     "is_emoji",
     "is_hidden",
-    "kept_at",
+    "is_visible",
     "name_key",
     "now",
     "quoted",
-    "shown",
     "slug_of",
-    "visible",
+    "timestamp_of",
+    "visible_part",
 ]

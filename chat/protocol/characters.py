@@ -28,7 +28,7 @@ characters (Unicode, section 23.3), annotations' anchors, and reserved ones of t
 BLANKS = "\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2060-\u2064\u2800\u3164\uffa0"
 BLANKS += "\U00013430-\U0001343f\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a"
 """Others that draw nothing: marks of direction, fillers, blank Braille, a null note, controls of layout."""
-HIDDEN = SPACES + CONTROLS + SURROGATES + NONCHARACTERS + SELECTORS + TAGS + BIDI + JOINERS + UNUSED + BLANKS
+INVISIBLE = SPACES + CONTROLS + SURROGATES + NONCHARACTERS + SELECTORS + TAGS + BIDI + JOINERS + UNUSED + BLANKS
 """All characters that draw nothing: Unicode's default-ignorable code points, and blank ones that are in no list.
 Any other draws something, also private or unassigned ones: a box at least."""
 

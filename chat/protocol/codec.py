@@ -25,7 +25,7 @@ from chat.protocol.commands import (
 from chat.protocol.errors import ErrorCode, Invalid
 from chat.protocol.events import AnyOutgoing, Outgoing
 from chat.protocol.limits import FRAME_LIMIT, NAME_LIMIT, QUERY_LIMIT, TITLE_LIMIT
-from chat.protocol.sanitize import without_halves
+from chat.protocol.sanitize import replace_surrogates
 from chat.protocol.slugs import slug_of
 from chat.protocol.text import (
     CONTROL,
@@ -66,7 +66,7 @@ def encode(outgoing: Outgoing) -> str:
     return _encoder.encode(outgoing).decode()
 
 
-def kept_at(text: str) -> int:
+def timestamp_of(text: str) -> int:
     """When the message of a `message` was kept, in milliseconds since 1970; 0 where it does not say.
 
     Looked for, not decoded: it is asked of each. What people say can't look like it, for quotation marks in it are
@@ -145,14 +145,16 @@ def _whole(text: str) -> str | None:
     halves = {
         field: value
         for field, value in (command.items() if isinstance(command, dict) else ())
-        if isinstance(value, str) and without_halves(value) != value
+        if isinstance(value, str) and replace_surrogates(value) != value
     }
     for field in halves:
         if field not in _TEXTS and f'"{field}"' in _QUOTED_FIELDS:
             message = f"{field}: must not have an unpaired surrogate"
             raise Invalid(ErrorCode.BAD_FIELD, message, field=field, ref=_usable_ref(command.get("ref")))
     return (
-        json.dumps(command | {field: without_halves(value) for field, value in halves.items()}) if halves else None
+        json.dumps(command | {field: replace_surrogates(value) for field, value in halves.items()})
+        if halves
+        else None
     )
 
 

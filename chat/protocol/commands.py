@@ -7,17 +7,17 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from chat.protocol.limits import LOBBY
 from chat.protocol.types import (
     Content,
-    Emoji,
+    EmojiText,
     Epoch,
     Id,
     Number,
     PageSize,
-    Person,
     Query,
-    Reason,
+    ReasonText,
     Ref,
     Room,
     Slow,
+    TargetName,
     Title,
     Token,
     Username,
@@ -77,7 +77,7 @@ class React(Command, tag="react"):
     """Put an emoji on a message, or take one's own off again. Answered by `ack`."""
 
     id: Id
-    emoji: Emoji
+    emoji: EmojiText
     on: Annotated[bool, Meta(description="Put it on, or take it off.")] = True
     room: Room = LOBBY
 
@@ -140,7 +140,7 @@ class Create(Command, tag="create"):
 class Direct(Command, tag="direct"):
     """Talk with one other person. Answered by `ack`, whose `room` is that of the two, new or not."""
 
-    username: Person
+    username: TargetName
 
 
 class Configure(Command, tag="room"):
@@ -160,14 +160,14 @@ class Invite(Command, tag="invite"):
     """Make `username` a member. Without one, make a link that does. Answered by `invite`; with a name by `ack`."""
 
     room: Room
-    username: Person | UnsetType = UNSET
+    username: TargetName | UnsetType = UNSET
 
 
 class Appoint(Command, tag="role"):
     """Give a member another role; `none` ends the membership, also one's own. Answered by `ack`."""
 
     room: Room
-    username: Person
+    username: TargetName
     role: Annotated[
         Literal["owner", "moderator", "member", "none"], Meta(description="What they are from now on.")
     ]
@@ -186,7 +186,7 @@ class GetSharing(Command, tag="sharing"):
     """
 
     room: Room
-    username: Person
+    username: TargetName
 
 
 class Kick(Command, tag="kick"):
@@ -196,8 +196,8 @@ class Kick(Command, tag="kick"):
     """
 
     room: Room
-    username: Person
-    reason: Reason = ""
+    username: TargetName
+    reason: ReasonText = ""
     address: WithAddress = False
 
 
@@ -205,12 +205,12 @@ class Restrict(Command, kw_only=True):
     """Whom, whether from now on or no longer, and for how long."""
 
     room: Room
-    username: Person
+    username: TargetName
     on: Annotated[bool, Meta(description="From now on, or no longer.")] = True
     seconds: Annotated[int, Meta(ge=1, le=100_000_000, description="For how long; without it: for good.")] | (
         UnsetType
     ) = UNSET
-    reason: Reason = ""
+    reason: ReasonText = ""
     address: WithAddress = False
 
 
@@ -230,7 +230,7 @@ class Report(Command, tag="report"):
 
     room: Room
     id: Id
-    reason: Reason = ""
+    reason: ReasonText = ""
 
 
 class Ping(Command, tag="ping"):

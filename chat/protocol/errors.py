@@ -78,7 +78,7 @@ class CloseCode(IntEnum):
         return member
 
     @property
-    def comes_back(self) -> bool:
+    def client_reconnects(self) -> bool:
         """Does a client connect again by itself? After a 1000 of the server too: proxies have time limits."""
         return self < CloseCode.BAD_INPUT
 

@@ -9,18 +9,18 @@ from chat.protocol.errors import ErrorCode
 from chat.protocol.limits import REACTORS_LIMIT, VERSION
 from chat.protocol.types import (
     AuthorKey,
-    Emoji,
+    EmojiText,
     Epoch,
     Follows,
     Id,
+    MessageText,
     Name,
     Number,
-    Reason,
+    ReasonText,
     Ref,
     Role,
     Room,
     RoomKind,
-    Said,
     Slow,
     Timestamp,
     Title,
@@ -151,7 +151,7 @@ class UserList(Outgoing, tag="userList"):
 class Reaction(Struct, rename="camel", frozen=True, omit_defaults=True):
     """One emoji on a message: who put it there, the first first."""
 
-    emoji: Emoji
+    emoji: EmojiText
     usernames: Annotated[list[str], Meta(description=f"At most {REACTORS_LIMIT} names, the first ones.")]
     count: Annotated[int, Meta(ge=0, description="How many people, never capped.")]
     by: Annotated[list[str], Meta(description="The keys of those whom `usernames` names, in the same order.")] = []
@@ -167,7 +167,7 @@ class Message(Outgoing, tag="message"):
     id: Id
     seq: Number
     username: Name
-    content: Said
+    content: MessageText
     timestamp: Timestamp
     by: AuthorKey | UnsetType = UNSET
     reply_to: Annotated[Id, Meta(description="The `id` of the message that this answers.")] | UnsetType = UNSET
@@ -183,7 +183,7 @@ class Edited(Outgoing, tag="edit"):
     room: Room
     id: Id
     seq: Number
-    content: Said
+    content: MessageText
     edited: Annotated[Timestamp, Meta(description="When its text was last changed.")] | UnsetType = UNSET
     reactions: Annotated[list[Reaction], Meta(description="The emoji on it, the oldest first.")] = []
     follows: Follows | UnsetType = UNSET
@@ -279,7 +279,7 @@ class Restricted(Struct, rename="camel", frozen=True, omit_defaults=True):
     username: Name
     kind: Annotated[Literal["mute", "ban"], Meta(description="May not speak, or may not be there.")]
     until: Timestamp | UnsetType = UNSET
-    reason: Reason = ""
+    reason: ReasonText = ""
 
 
 class Members(Outgoing, tag="members"):
@@ -348,7 +348,7 @@ class Error(Outgoing, tag="error"):
     retry_after: Annotated[int, Meta(ge=0, description="Milliseconds.")] | UnsetType = UNSET
 
 
-Change: TypeAlias = Message | Edited | Deleted | Reacted
+NumberedEvent: TypeAlias = Message | Edited | Deleted | Reacted
 """What has a number in the room's log."""
 
 AnyOutgoing: TypeAlias = (
@@ -360,7 +360,7 @@ AnyOutgoing: TypeAlias = (
     | Joined
     | Left
     | UserList
-    | Change
+    | NumberedEvent
     | Position
     | ReadUpTo
     | TypingNow

@@ -27,12 +27,12 @@ SLOW_LIMIT = 3_600
 """Seconds between two messages of one person, in a room's slow mode."""
 TOKEN_LIMIT = 8_192
 """Characters of a token."""
-HIDDEN = "_"
+HIDDEN_PREFIX = "_"
 """How the names of rooms begin that are not public. They are made by the server, and nobody can guess them."""
 ROOM_PATTERN = r"^_?[a-z0-9][a-z0-9_-]{0,49}(?!\n)$"
 """A room's slug: it fits a URL and a channel layer's group name as it is. (`$` alone lets a line break follow, and
 `\\Z` is not in JavaScript's language, which JSON Schema takes its patterns from.)"""
 PUBLIC_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,49}(?!\n)$"
 """A public room's slug."""
-BIGGEST = 2**53 - 1
+MAX_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader keeps (RFC 8259, section 6)."""

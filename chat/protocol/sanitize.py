@@ -28,7 +28,7 @@ _PDF, _PDI = "\u202c", "\u2069"
 """Ends of an embedding or override, and of an isolate (UAX 9, section 2)."""
 
 
-def is_sound(text: str, runs: list[str]) -> bool:
+def is_clean(text: str, runs: list[str]) -> bool:
     """Would ``mended`` leave it as it is, but for bidi controls? ``runs`` are where the text has no letters."""
     # Mended characters are not printable, but for selectors. Most texts are printable, and that is asked faster.
     if not text.isprintable() and (_UNSOUND.search(text) or _UNSOUND_BEYOND.search(text)):
@@ -36,17 +36,17 @@ def is_sound(text: str, runs: list[str]) -> bool:
     return not any(map(_SELECTORS.search, runs))
 
 
-def mended(text: str, limit: int) -> str:
+def sanitized(text: str, limit: int) -> str:
     """The text without what cannot be seen and is of no use, of at most ``limit`` characters if it had no more."""
     text = _LINE_BREAK.sub("\n", text)
-    text = _DROPPED.sub("", without_halves(text))
+    text = _DROPPED.sub("", replace_surrogates(text))
     text = _TAG.sub(lambda found: found[1] or "", text)
     # Selectors come last: two may stand together only now.
     closed = _SELECTORS.sub(r"\1", _closed(text) if BIDI_CONTROL.search(text) else text)
     return closed if len(closed) <= limit else _SELECTORS.sub(r"\1", BIDI_CONTROL.sub("", text))
 
 
-def without_halves(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """The text with U+FFFD for each unpaired surrogate."""
     return _SURROGATE.sub("\ufffd", text)
 

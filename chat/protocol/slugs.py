@@ -8,10 +8,9 @@ import re
 import unicodedata
 from hashlib import blake2b
 
-from chat.protocol.characters import HIDDEN, MARKS, PICTURES
-from chat.protocol.limits import HIDDEN as HIDDEN_ROOM
-from chat.protocol.limits import PUBLIC_PATTERN
-from chat.protocol.sanitize import mended
+from chat.protocol.characters import INVISIBLE, MARKS, PICTURES
+from chat.protocol.limits import HIDDEN_PREFIX, PUBLIC_PATTERN
+from chat.protocol.sanitize import sanitized
 from chat.protocol.text import name_key
 
 _LONGEST = 50
@@ -22,7 +21,7 @@ _ASCII_OF = str.maketrans(
     | {"&": "-and-", "+": "-plus-", "@": "-at-", "%": "-percent-", "'": "", "\N{RIGHT SINGLE QUOTATION MARK}": ""}
 )
 _LOST = re.compile(
-    f"[^\x00-\xbf\xd7\xf7\u2000-\u206f\u3000-\u303f\ufe30-\ufe4f\uff00-\uff0f{PICTURES}{HIDDEN}{MARKS}]"
+    f"[^\x00-\xbf\xd7\xf7\u2000-\u206f\u3000-\u303f\ufe30-\ufe4f\uff00-\uff0f{PICTURES}{INVISIBLE}{MARKS}]"
 )
 """Characters outside ASCII that tell names apart; punctuation and pictures beside letters do not."""
 _SHARP = re.compile(r"(?<=\w)#")
@@ -31,7 +30,7 @@ _SHARP = re.compile(r"(?<=\w)#")
 
 def is_hidden(slug: str) -> bool:
     """True for the slug of a room that is not public. The server made it, and nobody can guess it."""
-    return slug.startswith(HIDDEN_ROOM)
+    return slug.startswith(HIDDEN_PREFIX)
 
 
 def slug_of(name: str) -> str | None:
@@ -44,7 +43,7 @@ def slug_of(name: str) -> str | None:
         return name
     if is_hidden(name):
         return None
-    name = unicodedata.normalize("NFKC", mended(name, len(name)))
+    name = unicodedata.normalize("NFKC", sanitized(name, len(name)))
     plain = _without_marks(_SHARP.sub("-sharp-", name.casefold()).translate(_ASCII_OF))
     slug = re.sub(r"[^a-z0-9_]+", "-", plain).strip("-_")
     if _LOST.search(plain) or not slug or len(slug) > _LONGEST:

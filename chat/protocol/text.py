@@ -11,7 +11,7 @@ from functools import lru_cache
 from chat.protocol.characters import (
     BIDI,
     CONTROLS,
-    HIDDEN,
+    INVISIBLE,
     JOINERS,
     JOINS_LAST,
     JOINS_NEXT,
@@ -25,11 +25,11 @@ from chat.protocol.characters import (
 )
 from chat.protocol.confusables import SEPARATOR, TABLE
 from chat.protocol.limits import CONTENT_LIMIT, NAME_LIMIT, QUERY_LIMIT, REASON_LIMIT, TITLE_LIMIT
-from chat.protocol.sanitize import BIDI_CONTROL, FLAG_OF_REGION, is_sound, mended
+from chat.protocol.sanitize import BIDI_CONTROL, FLAG_OF_REGION, is_clean, sanitized
 
 CONTROL = re.compile(f"[{CONTROLS}{SURROGATES}]")
-_HIDDEN = re.compile(f"[{HIDDEN}]")
-_DRAWN = re.compile(f"[^{HIDDEN}]")
+_HIDDEN = re.compile(f"[{INVISIBLE}]")
+_DRAWN = re.compile(f"[^{INVISIBLE}]")
 _MARK = re.compile(f"[{MARKS}]")
 _STACKED = 4
 """Marks on one base character of a name: Tibetan and Hebrew need this many, "zalgo" needs more."""
@@ -37,7 +37,7 @@ _STACKED_IN_TEXT = 8
 """Marks on one base of a text, which has its own lines: Hebrew with all its points and accents stays below."""
 
 
-def visible(character: str) -> bool:
+def is_visible(character: str) -> bool:
     """Does it draw something?"""
     return not _HIDDEN.match(character)
 
@@ -185,15 +185,15 @@ def _folded(name: str) -> str:
     # The iota under a Greek letter is hardly seen; case folding would make a letter of it.
     name = unicodedata.normalize("NFKD", name).replace("\u0345", "")
     name = unicodedata.normalize("NFKD", name.casefold())
-    return shown(name)
+    return visible_part(name)
 
 
-def shown(name: str) -> str:
+def visible_part(name: str) -> str:
     """The visible part of a name: nobody can tell two names apart if it is the same."""
     return _NOT_SHOWN.sub("", name)
 
 
-_NOT_SHOWN = re.compile(f"(?! )[{HIDDEN}]")
+_NOT_SHOWN = re.compile(f"(?! )[{INVISIBLE}]")
 
 
 def quoted(name: str) -> str:
@@ -226,8 +226,8 @@ def clean_text(text: str, limit: int = CONTENT_LIMIT) -> str:
 def _sound(text: str, limit: int) -> str:
     """The text mended, where it has to be. Raises ValueError where marks are stacked in it."""
     runs = [] if text.isascii() else _UNWORDLY.findall(text)
-    if not is_sound(text, runs):
-        text = mended(text, limit)
+    if not is_clean(text, runs):
+        text = sanitized(text, limit)
         runs = _UNWORDLY.findall(text)
     if any(_STACK_IN_TEXT.search(run) for run in runs if len(run) > _STACKED_IN_TEXT):
         raise ValueError(f"must not stack more than {_STACKED_IN_TEXT} marks on one character")
@@ -260,5 +260,5 @@ def clean_reason(reason: str) -> str:
 
 def one_line(text: str, limit: int) -> str:
     """Mended, in NFC with single inner spaces; nothing turns it, for it stands beside others' words."""
-    text = BIDI_CONTROL.sub("", mended(text, limit))
+    text = BIDI_CONTROL.sub("", sanitized(text, limit))
     return " ".join(unicodedata.normalize("NFC", text).split())

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from chat.protocol.limits import (
-    BIGGEST,
     CONTENT_LIMIT,
     EMOJI_LIMIT,
     HISTORY_LIMIT,
+    MAX_INTEGER,
     NAME_LIMIT,
     QUERY_LIMIT,
     REASON_LIMIT,
@@ -37,15 +37,15 @@ Username = Annotated[
     ),
 ]
 Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_LIMIT, description="Plain text, never markup.")]
-Number = Annotated[int, Meta(ge=0, le=BIGGEST, description="A position in the room's log.")]
+Number = Annotated[int, Meta(ge=0, le=MAX_INTEGER, description="A position in the room's log.")]
 Epoch = Annotated[str, Meta(max_length=32, description="Which life of the room's log a position is of.")]
-Timestamp = Annotated[int, Meta(ge=0, le=BIGGEST, description="Milliseconds since 1970.")]
+Timestamp = Annotated[int, Meta(ge=0, le=MAX_INTEGER, description="Milliseconds since 1970.")]
 PageSize = Annotated[int, Meta(ge=1, le=HISTORY_LIMIT, description="How many messages.")]
 Query = Annotated[
     str, Meta(min_length=1, max_length=QUERY_LIMIT, description="Words; the last may be unfinished.")
 ]
-Emoji = Annotated[str, Meta(min_length=1, max_length=EMOJI_LIMIT, description="One emoji.")]
-Said = Annotated[str, Meta(max_length=CONTENT_LIMIT, description="What was said: plain text, never markup.")]
+EmojiText = Annotated[str, Meta(min_length=1, max_length=EMOJI_LIMIT, description="One emoji.")]
+MessageText = Annotated[str, Meta(max_length=CONTENT_LIMIT, description="The text: plain, never markup.")]
 Name = Annotated[str, Meta(description="The name, normalised: use this one, not what was sent.")]
 AuthorKey = Annotated[
     str,
@@ -55,19 +55,19 @@ AuthorKey = Annotated[
         "It tells whose something is; the name does not.",
     ),
 ]
-Id = Annotated[int, Meta(ge=0, le=BIGGEST, description="The message's name in its room.")]
+Id = Annotated[int, Meta(ge=0, le=MAX_INTEGER, description="The message's name in its room.")]
 Follows = Annotated[
     int,
     Meta(
         ge=0,
-        le=BIGGEST,
+        le=MAX_INTEGER,
         description="The number of the change before this one, where that is not `seq` - 1. A client that has not "
         "seen it has missed something.",
     ),
 ]
 Token = Annotated[str, Meta(min_length=1, max_length=TOKEN_LIMIT, description="A signed JWT (RFC 7519).")]
-Person = Annotated[str, Meta(min_length=1, max_length=150, description="Whom: the name of somebody.")]
-Reason = Annotated[str, Meta(max_length=REASON_LIMIT, description="Why, for the moderators.")]
+TargetName = Annotated[str, Meta(min_length=1, max_length=150, description="Whom: the name of somebody.")]
+ReasonText = Annotated[str, Meta(max_length=REASON_LIMIT, description="Why, for the moderators.")]
 WithAddress = Annotated[
     bool,
     Meta(description="Also for every guest who comes from where they come from; `sharing` tells how many do."),

@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory
 from chat.conf import chat_settings
 from chat.limits import Limits, is_proxy, limit_key
 from chat.loops import current
-from chat.metrics.counters import Reason, counters
+from chat.metrics.counters import RefusalReason, counters
 
 logger = logging.getLogger("chatsite.server")
 
@@ -43,7 +43,7 @@ class AdmissionFactory(Factory):  # type: ignore[misc]  # twisted ships no types
             return None
         if seconds_to_wait(address):
             self._refusals.address_refused(address)
-            counters.connects_refused[Reason.RATE] += 1
+            counters.connects_refused[RefusalReason.RATE] += 1
             return None
         return self._inner.buildProtocol(addr)
 

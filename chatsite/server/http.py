@@ -17,7 +17,7 @@ from twisted.web import http
 from chat.conf import chat_settings
 from chat.limits import Limits, client_address, is_proxy
 from chat.loops import current
-from chat.metrics.counters import Reason, counters
+from chat.metrics.counters import RefusalReason, counters
 from chatsite.server.wire import AFTER_CLOSE_LIMIT, close_now, half_close, unsent
 
 BODY_LIMIT = 1 << 20
@@ -213,7 +213,7 @@ class ChatRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def _handshake_refusal(self) -> tuple[int, str] | None:
         wait = self._seconds_to_wait()
         if wait:
-            counters.connects_refused[Reason.RATE] += 1
+            counters.connects_refused[RefusalReason.RATE] += 1
             self.setHeader(b"Retry-After", str(math.ceil(wait)).encode())
             return 429, "Too many connections from your address."
         return None if self._is_valid_handshake() else (400, "Not a WebSocket handshake.")

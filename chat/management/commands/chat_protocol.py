@@ -269,7 +269,7 @@ def _error_codes() -> str:
 
 
 def _close_codes() -> str:
-    rows = [(f"{code:d}", f"`{code.name}`", code.meaning, _yes(code.comes_back)) for code in CloseCode]
+    rows = [(f"{code:d}", f"`{code.name}`", code.meaning, _yes(code.client_reconnects)) for code in CloseCode]
     return _table(("Code", "Name", "Meaning", "The client comes back"), rows)
 
 
@@ -304,7 +304,7 @@ def _words(facts: Schema) -> str:
         case {"type": "string", "maxLength": most}:
             return f"string, {facts.get('minLength', 0)} to {most} characters"
         case {"type": "integer", "minimum": least, "maximum": most}:
-            return f"integer, {least} to {'2^53 - 1' if most == protocol.BIGGEST else most}"
+            return f"integer, {least} to {'2^53 - 1' if most == protocol.MAX_INTEGER else most}"
         case _:
             return str(facts["type"])
 

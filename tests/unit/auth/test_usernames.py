@@ -19,7 +19,17 @@ from chat import database, loops
 from chat.auth import usernames as account_names
 from chat.auth.usernames import NameLookup, add_missing_names, keep, name_is_taken
 from chat.models import AUTHOR_LENGTH, AccountName
-from chat.protocol import NAME_LIMIT, ErrorCode, Invalid, Join, clean_name, decode, name_key, shown, visible
+from chat.protocol import (
+    NAME_LIMIT,
+    ErrorCode,
+    Invalid,
+    Join,
+    clean_name,
+    decode,
+    is_visible,
+    name_key,
+    visible_part,
+)
 from chat.protocol.confusables import TABLE
 
 names = st.text(
@@ -103,8 +113,8 @@ def test_what_shapes_a_name_stays_in_it_and_makes_no_other(name: str) -> None:
     """Joiners and selectors where a script or an emoji needs them; without them it is the same name."""
     assert clean_name(name) == name
     assert decode(json.dumps({"type": "join", "username": name})) == Join(username=name)
-    assert shown(name) != name
-    assert name_key(name) == name_key(clean_name(shown(name)))
+    assert visible_part(name) != name
+    assert name_key(name) == name_key(clean_name(visible_part(name)))
 
 
 @pytest.mark.parametrize(
@@ -223,8 +233,8 @@ def test_clean_name_is_idempotent_and_visible(name: str) -> None:
     assert unicodedata.is_normalized("NFKC", clean)
     assert clean == clean.strip()
     assert "  " not in clean
-    assert {unicodedata.category(c) for c in clean if visible(c)}.isdisjoint({"Cc", "Cs", "Co", "Zl", "Zp"})
-    assert name_key(clean) == name_key(shown(clean))
+    assert {unicodedata.category(c) for c in clean if is_visible(c)}.isdisjoint({"Cc", "Cs", "Co", "Zl", "Zp"})
+    assert name_key(clean) == name_key(visible_part(clean))
     assert unicodedata.category(clean[0])[0] not in "MZ"
     assert decode(json.dumps({"type": "join", "username": name})) == Join(username=clean)
 

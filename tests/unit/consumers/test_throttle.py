@@ -82,7 +82,7 @@ async def test_who_still_does_not_fit_is_closed(person: Enter, clock: Clock, set
     for _ in range(12):
         await clock.skip(1.01)
     assert await alice.closed() == CloseCode.TOO_MANY
-    assert CloseCode.TOO_MANY.comes_back
+    assert CloseCode.TOO_MANY.client_reconnects
 
 
 async def test_cheap_things_go_further(person: Enter, clock: Clock) -> None:

@@ -14,7 +14,7 @@ from chat.limits import creation_limits
 from chat.limits.costs import FILE, FORM, PAGE
 from chat.limits.requests import RequestLimit
 from chat.loops import close_current
-from chat.metrics.counters import Reason, counters
+from chat.metrics.counters import RefusalReason, counters
 
 
 @pytest.fixture(autouse=True)
@@ -48,12 +48,12 @@ async def test_who_asks_too_much_is_told_when_to_come_again(settings: Settings, 
     """With 429, on a connection that ends; others are let in, and so are they when the time has passed."""
     clock.stop()
     settings.CHAT = {**settings.CHAT, "REQUEST_RATE": 10, "REQUEST_BURST": 50}
-    before = counters.connects_refused[Reason.REQUESTS]
+    before = counters.connects_refused[RefusalReason.REQUESTS]
     assert await allowed(door()) == 50 / PAGE
     code, headers, body = await Exchange(door()).response()
     assert (code, headers["retry-after"], headers["connection"]) == (429, "1", "close")
     assert b"1 s" in body
-    assert counters.connects_refused[Reason.REQUESTS] == before + 2
+    assert counters.connects_refused[RefusalReason.REQUESTS] == before + 2
     assert await status(door(), address="192.0.2.2") == 200
     await clock.skip(1)
     assert await status(door()) == 200

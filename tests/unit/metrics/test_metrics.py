@@ -32,7 +32,7 @@ from chat.log import Change, Log
 from chat.loops import close_current, current
 from chat.metrics import prometheus
 from chat.metrics.collector import INTERVAL, Collector
-from chat.metrics.counters import SIZES, Counters, Histogram, Reason
+from chat.metrics.counters import SIZES, Counters, Histogram, RefusalReason
 from chat.protocol import COMMANDS, CloseCode, ErrorCode, Message, Reaction, UserList
 from chatsite.server.admission import AdmissionFactory
 
@@ -106,12 +106,12 @@ def test_when_a_message_was_kept_is_found_whatever_it_says(said: str, field: str
     said = field + said
     message = Message(room="lobby", id=1, seq=1, username=said, content=said, timestamp=1_763_800_000_123)
     message.reactions = [Reaction(said, [said], 1)]
-    assert protocol.kept_at(protocol.encode(message)) == 1_763_800_000_123
+    assert protocol.timestamp_of(protocol.encode(message)) == 1_763_800_000_123
 
 
 def test_what_is_no_message_tells_no_time() -> None:
     """0 where there is none."""
-    assert protocol.kept_at(protocol.encode(protocol.Deleted(room="lobby", id=1, seq=2))) == 0
+    assert protocol.timestamp_of(protocol.encode(protocol.Deleted(room="lobby", id=1, seq=2))) == 0
 
 
 # --- What is counted in a conversation ---
@@ -346,7 +346,7 @@ async def test_what_may_happen_is_there_before_it_does(hub: Hub) -> None:
     for name, label, known in (
         ("chat_refused_total", "code", {str(code) for code in ErrorCode}),
         ("chat_commands_total", "type", set(COMMANDS)),
-        ("chat_connects_refused_total", "reason", {str(reason) for reason in Reason}),
+        ("chat_connects_refused_total", "reason", {str(reason) for reason in RefusalReason}),
     ):
         assert {sample.labels[label] for sample in told.each(name)} == known
     codes = {sample.labels["code"] for sample in told.each("chat_closed_total", by="server")}

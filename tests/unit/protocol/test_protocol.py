@@ -13,13 +13,13 @@ from msgspec import UNSET
 
 from chat import protocol
 from chat.protocol import (
-    BIGGEST,
     COMMANDS,
     CONTENT_LIMIT,
     EMOJI_LIMIT,
     FRAME_LIMIT,
     HISTORY_LIMIT,
     LOBBY,
+    MAX_INTEGER,
     NAME_LIMIT,
     OUTGOING,
     QUERY_LIMIT,
@@ -169,7 +169,7 @@ def test_a_value_at_its_limit_is_taken(field: str, value: str, ascii_only: bool)
     assert getattr(decode(json.dumps(fields, ensure_ascii=ascii_only)), field) == value
 
 
-@pytest.mark.parametrize("number", [0, 1, 2**31, BIGGEST])
+@pytest.mark.parametrize("number", [0, 1, 2**31, MAX_INTEGER])
 def test_a_number_up_to_2_53_is_taken(number: int) -> None:
     """Every integer that each JSON reader keeps is a position."""
     assert decode(frame(type="join", since=number)) == Join(since=number)
@@ -287,8 +287,8 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
     ("content", {"type": "message", "content": None}, "str"),
     ("content", {"type": "message", "content": {"text": "hi"}}, "str"),
     ("since", {"type": "join", "since": -1}, "0"),
-    ("since", {"type": "join", "since": BIGGEST + 1}, str(BIGGEST)),
-    ("since", {"type": "join", "since": 10**25}, str(BIGGEST)),
+    ("since", {"type": "join", "since": MAX_INTEGER + 1}, str(MAX_INTEGER)),
+    ("since", {"type": "join", "since": 10**25}, str(MAX_INTEGER)),
     ("since", {"type": "join", "since": 1.0}, "int"),
     ("since", {"type": "join", "since": "1"}, "int"),
     ("since", {"type": "join", "since": True}, "int"),
@@ -296,7 +296,7 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
     ("epoch", {"type": "join", "epoch": "e" * 33}, "32"),
     ("epoch", {"type": "join", "epoch": 5}, "str"),
     ("before", {"type": "history", "before": -1}, "0"),
-    ("before", {"type": "history", "before": 2**64}, str(BIGGEST)),
+    ("before", {"type": "history", "before": 2**64}, str(MAX_INTEGER)),
     ("limit", {"type": "history", "limit": 0}, "1"),
     ("limit", {"type": "history", "limit": HISTORY_LIMIT + 1}, str(HISTORY_LIMIT)),
     ("limit", {"type": "history", "limit": "all"}, "int"),
@@ -309,7 +309,7 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
     ("id", {"type": "edit", "content": "hi", "id": 1.5}, "int"),
     ("id", {"type": "delete"}, "required"),
     ("id", {"type": "delete", "id": -1}, "0"),
-    ("id", {"type": "react", "emoji": "\N{CAT FACE}", "id": BIGGEST + 1}, str(BIGGEST)),
+    ("id", {"type": "react", "emoji": "\N{CAT FACE}", "id": MAX_INTEGER + 1}, str(MAX_INTEGER)),
     ("content", {"type": "edit", "id": 1}, "required"),
     ("content", {"type": "edit", "id": 1, "content": " \n"}, "blank"),
     ("content", {"type": "edit", "id": 1, "content": "x" * (CONTENT_LIMIT + 1)}, str(CONTENT_LIMIT)),
@@ -471,7 +471,7 @@ refs_given = st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_si
 titles = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=40)
 seconds = st.just(UNSET) | st.integers(1, 100_000_000)
 rooms = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,49}", fullmatch=True)
-numbers = st.integers(0, BIGGEST)
+numbers = st.integers(0, MAX_INTEGER)
 maybe_numbers = st.just(UNSET) | numbers
 emojis = st.sampled_from(["\N{THUMBS UP SIGN}", "\N{CAT FACE}", "\u2764\ufe0f", "\U0001f1eb\U0001f1f7"])
 commands = st.one_of(
@@ -712,7 +712,7 @@ def test_now_is_whole_milliseconds() -> None:
 @pytest.mark.parametrize("code", CloseCode)
 def test_a_close_code_tells_who_comes_back(code: CloseCode) -> None:
     """Below 4400 a client comes back; from there on it does not."""
-    assert code.comes_back == (code in {1000, 1011, 1012, 4008, 4009, 4029})
+    assert code.client_reconnects == (code in {1000, 1011, 1012, 4008, 4009, 4029})
     assert code.meaning.endswith(".")
     assert code in {1000, 1011, 1012} or 3000 <= code <= 4999
 

@@ -22,10 +22,10 @@ from chat.protocol import (
     clean_title,
     decode,
     is_emoji,
+    is_visible,
     quoted,
-    visible,
 )
-from chat.protocol.sanitize import mended
+from chat.protocol.sanitize import sanitized
 from chat.protocol.text import clean_text
 
 SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
@@ -78,14 +78,14 @@ def test_what_cannot_be_seen_is_mended(command: str, field: str, text: str, righ
 @pytest.mark.parametrize(("text", "limit", "right"), CASES["limits"], ids=lambda text: ascii(text)[:40])
 def test_a_mended_text_is_within_its_limit(text: str, limit: int, right: str) -> None:
     """Without room for the ends of its bidi controls, a text loses the controls."""
-    assert mended(text, limit) == right
+    assert sanitized(text, limit) == right
 
 
 def test_private_and_unassigned_characters_are_visible() -> None:
     """The result is the same with any Unicode version of Python; blank characters are in a list."""
     assert all(clean_text(text) == text for text in CASES["shown"])
-    assert all(visible(text[0]) for text in CASES["shown"])
-    assert not any(visible(character) for text in CASES["blank"] for character in text)
+    assert all(is_visible(text[0]) for text in CASES["shown"])
+    assert not any(is_visible(character) for text in CASES["blank"] for character in text)
 
 
 @pytest.mark.parametrize("field", ["username", "ref", "room"])
@@ -152,7 +152,7 @@ def test_the_fast_way_says_what_the_slow_one_would(text: str) -> None:
         clean = clean_text(text)
     except ValueError:
         return
-    assert any(visible(character) for character in text)
+    assert any(is_visible(character) for character in text)
     marks = 0
     for character in clean:
         category = unicodedata.category(character)
