@@ -35,9 +35,10 @@ tools:  ## install what the tests need from the system and from npm
 	@tests/install-tools
 	@cd tests/js && { [ -d node_modules ] || npm ci --no-audit --no-fund --loglevel=error; }
 
-check: setup-dev  ## formatting, lint, types, import contracts, migrations, deployment checks, docs in step
+check: setup-dev  ## formatting, lint, plain English, types, import contracts, migrations, deployment checks, docs in step
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
+	@$(BIN)/python tests/support/plain_english.py
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo > .venv/contracts 2>&1 || { cat .venv/contracts; exit 1; }
 	@$(BIN)/python manage.py makemigrations --check --dry-run --verbosity 0
