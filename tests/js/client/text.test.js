@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import {readFileSync} from "node:fs";
 import {test} from "node:test";
 
-import {cleaned} from "../../../chat/static/chat/page/composer/composer.js";
 import {LIMIT} from "../../../chat/static/chat/client/protocol.js";
 import {isBlank, mended} from "../../../chat/static/chat/client/text.js";
+import {cleaned} from "../../../chat/static/chat/page/composer/composer.js";
 import {joined} from "../support/helpers.js";
 
 const cases = JSON.parse(readFileSync(new URL("../../support/texts.json", import.meta.url), "utf8"));

@@ -45,21 +45,18 @@
  *   `command` is its type. A refused join is not tried again until `join` is called again.
  */
 
+import {systemClock} from "./backoff.js";
 import {isNumbered} from "./changes.js";
-import {systemClock} from "./clock.js";
 import {Connection} from "./connection.js";
 import {Credentials} from "./credentials.js";
-import {Publisher} from "./publisher.js";
-import {ChatError} from "./errors.js";
-import {Moderation} from "./moderation.js";
-import * as validation from "./validation.js";
-import {CLOSE, ERROR, LIMIT, comesBack} from "./protocol.js";
-import {Person} from "./person.js";
-import {Queries} from "./queries.js";
-import {newRef} from "./refs.js";
-import {Subscriptions} from "./rooms.js";
 import {Ephemeral} from "./ephemeral.js";
-import {mended} from "./text.js";
+import {Moderation} from "./moderation.js";
+import {Person} from "./person.js";
+import {ChatError, CLOSE, comesBack, ERROR, LIMIT, newRef} from "./protocol.js";
+import {Publisher} from "./publisher.js";
+import {Queries} from "./queries.js";
+import {Subscriptions} from "./subscription.js";
+import {contentError, emojiError, mended, queryError} from "./text.js";
 
 /** Names of events that the client makes itself: no frame may pass for one of them. */
 const OWN_EVENTS = new Set(["state", "person", "reset", "pending", "sent", "later", "refused"]);
@@ -197,7 +194,7 @@ export class ChatClient extends EventTarget {
     const entry = {ref, room, content: said};
     if (replyTo !== undefined) Object.assign(entry, {replyTo, epoch: this.#rooms.epochOf(room)});
     this.#ephemeral.spoke(room);
-    return this.#publisher.put(entry, validation.toContent(said) ?? this.#absence(room));
+    return this.#publisher.put(entry, contentError(said) ?? this.#absence(room));
   }
 
   /** The messages of a room that were not acknowledged: [{ref, room, content, replyTo?, at, tries}], oldest first. */
@@ -221,7 +218,7 @@ export class ChatClient extends EventTarget {
    */
   edit(room, id, content) {
     const said = mended(content, LIMIT.CONTENT);
-    return this.#change(room, {type: "edit", id, content: said}, validation.toContent(said));
+    return this.#change(room, {type: "edit", id, content: said}, contentError(said));
   }
 
   /** Delete a message: one's own, and moderators those of others. */
@@ -231,7 +228,7 @@ export class ChatClient extends EventTarget {
 
   /** Put an emoji on a message, or take one's own off again. */
   react(room, id, emoji, on = true) {
-    return this.#change(room, {type: "react", id, emoji, on}, validation.toEmoji(emoji));
+    return this.#change(room, {type: "react", id, emoji, on}, emojiError(emoji));
   }
 
   // --- What is told by the way ---
@@ -269,7 +266,7 @@ export class ChatClient extends EventTarget {
   search(room, query, {before, limit = 20} = {}) {
     const words = mended(query, LIMIT.QUERY);
     const command = {type: "search", room, query: words, before, limit: Math.min(limit, LIMIT.HISTORY)};
-    return this.#ask(command, validation.toQuery(words));
+    return this.#ask(command, queryError(words));
   }
 
   #change(room, change, objection) {

@@ -1,7 +1,6 @@
-import {Sender} from "./sender.js";
-import {ChatError} from "./errors.js";
 import {Outbox} from "./outbox.js";
-import {ERROR, isForLater} from "./protocol.js";
+import {ChatError, ERROR, isForLater} from "./protocol.js";
+import {Sender} from "./sender.js";
 
 /**
  * What the user says and changes, on its way: kept in the outbox, carried by a courier for each room, settled by the

@@ -1,8 +1,6 @@
 import {Backoff} from "./backoff.js";
 import {changed} from "./changes.js";
-import {ChatError} from "./errors.js";
-import {isForLater} from "./protocol.js";
-import {newRef} from "./refs.js";
+import {ChatError, isForLater, newRef} from "./protocol.js";
 
 /** Milliseconds that a question may stay open. */
 const TIMEOUT = 15_000;

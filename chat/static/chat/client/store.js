@@ -11,7 +11,7 @@
  * Nothing here is needed for sending: each method may reject, and the outbox goes on without.
  */
 
-import {newRef} from "./refs.js";
+import {newRef} from "./protocol.js";
 
 const VERSION = 1;
 const ENTRIES = "entries";

@@ -4,6 +4,8 @@
  * of a browser.
  */
 
+import {characters, ChatError, ERROR, LIMIT} from "./protocol.js";
+
 /** Classes of characters, each the inside of a regular expression's [...]; chat/protocol/characters.py says what they are. */
 const SPACES = "\\t-\\r\\x1c- \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 const CONTROLS = "\\x00-\\x1f\\x7f-\\x9f";
@@ -64,4 +66,26 @@ function closed(text) {
     return control;
   });
   return paired + ends.reverse().join("");
+}
+
+/* What the server would refuse for its form, told without asking it. Each gives a ChatError, or null. */
+
+export function contentError(text) {
+  return textError(text, {field: "content", subject: "The message", limit: LIMIT.CONTENT});
+}
+
+export function queryError(text) {
+  return textError(text, {field: "query", subject: "What is searched for", limit: LIMIT.QUERY});
+}
+
+export function emojiError(text) {
+  return textError(text, {field: "emoji", subject: "An emoji", limit: LIMIT.EMOJI});
+}
+
+function textError(text, {field, subject, limit}) {
+  if (isBlank(text)) return new ChatError(ERROR.BAD_FIELD, `${subject} is empty.`, {field});
+  if (characters(text) > limit) {
+    return new ChatError(ERROR.BAD_FIELD, `${subject} has more than ${limit} characters.`, {field});
+  }
+  return null;
 }

@@ -1,34 +1,31 @@
 /** The room's page: a ChatClient and a Timeline, the views that show them, and what connects them. */
 
-import {MessageActions} from "./log/message-actions.js";
-import {Notifications} from "./log/notifications.js";
 import {ChatClient} from "../client/client.js";
-import {People} from "./people/people.js";
+import {openStore} from "../client/store.js";
+import {ComposerMode} from "./composer/composer-mode.js";
 import {Composer} from "./composer/composer.js";
-import {copyAsSaid} from "./log/copying.js";
-import {elements, onFrame, write} from "./shell/dom.js";
-import {DraftSync} from "./composer/drafting.js";
+import {DraftSync} from "./composer/drafts.js";
+import {BrowserData} from "./entrance/browser-data.js";
 import {Entrance} from "./entrance/entrance.js";
 import {SessionEnd} from "./entrance/session-end.js";
-import {RowFocus} from "./log/row-focus.js";
-import {turn} from "./log/folded.js";
-import {ModerationTools} from "./moderation/moderation.js";
-import {HistoryPages} from "./log/history.js";
-import {ComposerMode} from "./composer/composer-mode.js";
-import {Navigation} from "./log/navigation.js";
-import {BrowserData} from "./entrance/browser-data.js";
-import {fitAboveKeyboard, keepDialogs, onSlash} from "./shell/keyboard.js";
-import {LogEdges} from "./log/log-edges.js";
+import {HistoryPages, Quotes} from "./log/history.js";
 import {LogView} from "./log/log-view.js";
-import {Quotes} from "./log/quotes.js";
-import {ReadPosition} from "./log/reading.js";
-import {rowsOf} from "./log/rows.js";
 import {MessageSender} from "./log/message-sender.js";
-import {SearchPanel} from "./search/search-panel.js";
-import {Search} from "./search/search.js";
-import {openStore} from "../client/store.js";
+import {turn} from "./log/message-view.js";
+import {Messages} from "./log/messages.js";
+import {LogEdges, Navigation} from "./log/navigation.js";
+import {Notifications} from "./log/notifications.js";
+import {MessageActions} from "./log/optimistic-changes.js";
+import {ReadPosition} from "./log/read-position.js";
+import {copyAsSaid, RowFocus} from "./log/row-interaction.js";
+import {rowsOf} from "./log/rows.js";
 import {Timeline} from "./log/timeline.js";
 import {Toolbar} from "./log/toolbar.js";
+import {ModerationTools} from "./moderation/moderation.js";
+import {People} from "./people/people.js";
+import {Search, SearchPanel} from "./search/search.js";
+import {elements, onFrame, write} from "./shell/dom.js";
+import {fitAboveKeyboard, keepDialogs, onSlash} from "./shell/keyboard.js";
 import {errorWords, words} from "./shell/words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -41,14 +38,16 @@ let {epoch} = page; // which life of the room the ids are of
 const store = openStore({owner: you, room});
 const client = new ChatClient(socketUrl(), {you, store});
 const browserData = new BrowserData({you});
-const timeline = new Timeline(username, you);
-const quotes = new Quotes({client, room, timeline, onChange: () => drawLog()});
-const search = new Search({client, room, onChange: () => searchPanel.draw()});
+const messages = new Messages();
+const timeline = new Timeline(username, you, messages);
+const quotes = new Quotes({client, room, timeline, messages, onChange: () => drawLog()});
+const search = new Search({client, room, messages, onChange: () => searchPanel.draw()});
 const actions = new MessageActions({client, room, timeline, onChange: () => drawLog(), onRefused: takeBack});
 const history = new HistoryPages({
   client,
   room,
   timeline,
+  messages,
   begun: true, // what the page brought
   onChange() {
     notifications.hush(); // what was said before is no news
@@ -286,7 +285,7 @@ for (const type of ["message", "edit", "delete", "react"]) {
 
 function heard(frame) {
   const fresh = timeline.heard(frame);
-  for (const part of [history, quotes, search]) part.heard(frame);
+  search.heard(frame);
   if (fresh) came(frame);
   if (frame.type === "delete" || frame.deleted) {
     notifications.gone(frame.id);

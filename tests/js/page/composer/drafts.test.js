@@ -3,8 +3,7 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {DraftSync} from "../../../../chat/static/chat/page/composer/drafting.js";
-import {Drafts} from "../../../../chat/static/chat/page/composer/drafts.js";
+import {Drafts, DraftSync} from "../../../../chat/static/chat/page/composer/drafts.js";
 import {BrowserData} from "../../../../chat/static/chat/page/entrance/browser-data.js";
 
 const DAY = 24 * 3_600_000;

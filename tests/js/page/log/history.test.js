@@ -4,9 +4,10 @@ import assert from "node:assert/strict";
 import {test} from "node:test";
 
 import {ChatError} from "../../../../chat/static/chat/client/client.js";
+import {characters, CLOSE, comesBack, ERROR, LIMIT, VERSION} from "../../../../chat/static/chat/client/protocol.js";
 import {cleaned} from "../../../../chat/static/chat/page/composer/composer.js";
 import {HistoryPages} from "../../../../chat/static/chat/page/log/history.js";
-import {characters, CLOSE, comesBack, ERROR, LIMIT, VERSION} from "../../../../chat/static/chat/client/protocol.js";
+import {Messages} from "../../../../chat/static/chat/page/log/messages.js";
 import {Timeline} from "../../../../chat/static/chat/page/log/timeline.js";
 import {settle} from "../../support/helpers.js";
 
@@ -20,9 +21,10 @@ class FakeClient {
 
 function pages() {
   const client = new FakeClient();
-  const timeline = new Timeline("Ann");
-  const history = new HistoryPages({client, room: "lobby", timeline, onChange() {}});
-  return {client, timeline, history};
+  const messages = new Messages();
+  const timeline = new Timeline("Ann", undefined, messages);
+  const history = new HistoryPages({client, room: "lobby", timeline, messages, onChange() {}});
+  return {client, timeline, history, messages};
 }
 
 /** Pages whose page brought the messages 91 to 100. */
@@ -78,8 +80,8 @@ test("The latest page is asked for once.", async () => {
 });
 
 test("What the page brought with it is not asked for.", () => {
-  const {client, timeline} = pages();
-  const history = new HistoryPages({client, room: "lobby", timeline, begun: true, onChange() {}});
+  const {client, timeline, messages} = pages();
+  const history = new HistoryPages({client, room: "lobby", timeline, messages, begun: true, onChange() {}});
   history.begin();
   assert.equal(client.asked.length, 0);
 });
@@ -204,7 +206,7 @@ test("A change that is heard between the two pages around a message is not lost.
   const found = history.goTo(30);
   client.asked[0].resolve({messages: range(20, 30), more: true});
   await settle();
-  history.heard({type: "edit", id: 30, seq: 101, content: "edited"});
+  timeline.heard({type: "edit", id: 30, seq: 101, content: "edited"});
   client.asked[1].resolve({messages: range(31, 40), more: true});
   assert.equal(await found, 30);
   assert.equal(timeline.find(30).content, "edited");

@@ -3,9 +3,15 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {MessageActions} from "../../../../chat/static/chat/page/log/message-actions.js";
-import {ChatError} from "../../../../chat/static/chat/client/errors.js";
-import {choices, has, MOST, PALETTE, toggled} from "../../../../chat/static/chat/page/log/reactions.js";
+import {ChatError} from "../../../../chat/static/chat/client/protocol.js";
+import {
+  choices,
+  has,
+  MessageActions,
+  MOST,
+  PALETTE,
+  toggled,
+} from "../../../../chat/static/chat/page/log/optimistic-changes.js";
 import {Timeline} from "../../../../chat/static/chat/page/log/timeline.js";
 import {reactors, refusedWords, words} from "../../../../chat/static/chat/page/shell/words.js";
 import {settle} from "../../support/helpers.js";

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import {MessageSender} from "../../../../chat/static/chat/page/log/message-sender.js";
-import {PendingMessages} from "../../../../chat/static/chat/page/log/pending-messages.js";
+import {MessageSender, PendingMessages} from "../../../../chat/static/chat/page/log/message-sender.js";
 import {errorWords} from "../../../../chat/static/chat/page/shell/words.js";
 
 /** A client that keeps what it is told to send, and what was refused. */

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import {readFileSync} from "node:fs";
 import {test} from "node:test";
 
-import {isLong} from "../../../../chat/static/chat/page/log/folded.js";
+import {isLong} from "../../../../chat/static/chat/page/log/message-view.js";
 import {EnterKey, isComposing} from "../../../../chat/static/chat/page/shell/keyboard.js";
 
 test("A text of many lines, or of lines without an end, is long; a paragraph is not.", () => {

@@ -3,10 +3,11 @@
 import assert from "node:assert/strict";
 import {beforeEach, test} from "node:test";
 
-import {ChatError} from "../../../../chat/static/chat/client/errors.js";
+import {ChatError} from "../../../../chat/static/chat/client/protocol.js";
 import {HistoryPages} from "../../../../chat/static/chat/page/log/history.js";
 import {Navigation} from "../../../../chat/static/chat/page/log/navigation.js";
-import {ReadPosition} from "../../../../chat/static/chat/page/log/reading.js";
+import {ReadPosition} from "../../../../chat/static/chat/page/log/read-position.js";
+import {Messages} from "../../../../chat/static/chat/page/log/messages.js";
 import {Timeline} from "../../../../chat/static/chat/page/log/timeline.js";
 
 const page = (from, to, more) => ({
@@ -16,7 +17,8 @@ const page = (from, to, more) => ({
 
 /** A page that shows 91 to 100, in a room of 100 that answers at once. */
 function here() {
-  const timeline = new Timeline("Ann");
+  const messages = new Messages();
+  const timeline = new Timeline("Ann", undefined, messages);
   timeline.latest(page(91, 100, true));
   const asked = [];
   const client = {
@@ -26,7 +28,7 @@ function here() {
       return page(after + 1, Math.min(100, after + limit), after + limit < 100);
     },
   };
-  const history = new HistoryPages({client, room: "tea", timeline, begun: true, onChange() {}});
+  const history = new HistoryPages({client, room: "tea", timeline, messages, begun: true, onChange() {}});
   const done = [];
   const log = {
     margins: {above: 5_000, below: 0},

@@ -3,21 +3,23 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {ChatError} from "../../../../chat/static/chat/client/errors.js";
-import {Quotes} from "../../../../chat/static/chat/page/log/quotes.js";
+import {ChatError} from "../../../../chat/static/chat/client/protocol.js";
+import {Quotes} from "../../../../chat/static/chat/page/log/history.js";
+import {Messages} from "../../../../chat/static/chat/page/log/messages.js";
 import {Timeline} from "../../../../chat/static/chat/page/log/timeline.js";
 import {settle} from "../../support/helpers.js";
 
 const message = (id) => ({type: "message", id, seq: id, username: "Bob", content: `m${id}`, timestamp: id});
 
 function here() {
-  const timeline = new Timeline("Ann");
+  const messages = new Messages();
+  const timeline = new Timeline("Ann", undefined, messages);
   timeline.latest({messages: [message(91), message(92)], more: true});
   const asked = [];
   const client = {
     history: (room, options) => new Promise((resolve, reject) => asked.push({...options, resolve, reject})),
   };
-  const quotes = new Quotes({client, room: "tea", timeline, onChange() {}});
+  const quotes = new Quotes({client, room: "tea", timeline, messages, onChange() {}});
   return {timeline, quotes, asked};
 }
 
@@ -77,12 +79,12 @@ test("What was asked for without a connection is asked for again; what was refus
 });
 
 test("A quote follows the changes of its message.", async () => {
-  const {quotes, asked} = here();
+  const {timeline, quotes, asked} = here();
   quotes.of(5);
   quotes.fetch();
   asked[0].resolve({messages: [message(5)], more: true});
   await settle();
-  quotes.heard({type: "delete", id: 5, seq: 99});
+  timeline.heard({type: "delete", id: 5, seq: 99});
   assert.equal(quotes.of(5).message.deleted, true);
 });
 

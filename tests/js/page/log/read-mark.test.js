@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {ReadMark} from "../../../../chat/static/chat/page/log/read-mark.js";
+import {ReadMark} from "../../../../chat/static/chat/page/log/read-position.js";
 
 test("The line stands where this person had read, and stays while they read on.", () => {
   const mark = new ReadMark(40);

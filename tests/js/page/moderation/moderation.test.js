@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {LENGTHS, ROLES, roomWords, span, speakingWords} from "../../../../chat/static/chat/page/shell/room-words.js";
-import {PendingMessages} from "../../../../chat/static/chat/page/log/pending-messages.js";
-import {SignInCheck} from "../../../../chat/static/chat/page/entrance/sign-in.js";
 import {SendState} from "../../../../chat/static/chat/page/composer/send-state.js";
+import {SignInCheck} from "../../../../chat/static/chat/page/entrance/session-end.js";
+import {PendingMessages} from "../../../../chat/static/chat/page/log/message-sender.js";
 import {RoomAccess} from "../../../../chat/static/chat/page/moderation/room-access.js";
+import {LENGTHS, ROLES, roomWords, span, speakingWords} from "../../../../chat/static/chat/page/shell/room-words.js";
 import {FakeClock, keyOf, settle} from "../../support/helpers.js";
 
 function access(frame = {}, {account = true} = {}) {

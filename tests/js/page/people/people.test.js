@@ -3,11 +3,16 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {AnnouncementLimit} from "../../../../chat/static/chat/page/log/announcing.js";
-import {ConnectionView} from "../../../../chat/static/chat/page/entrance/connection-view.js";
-import {hueOf, whoIsHere} from "../../../../chat/static/chat/page/people/presence.js";
-import {TypingPeople} from "../../../../chat/static/chat/page/people/typing.js";
-import {comings, connectionWords, errorWords, names, typingWords} from "../../../../chat/static/chat/page/shell/words.js";
+import {ConnectionView} from "../../../../chat/static/chat/page/entrance/entrance.js";
+import {AnnouncementLimit} from "../../../../chat/static/chat/page/log/notifications.js";
+import {hueOf, TypingPeople, whoIsHere} from "../../../../chat/static/chat/page/people/people.js";
+import {
+  comings,
+  connectionWords,
+  errorWords,
+  names,
+  typingWords,
+} from "../../../../chat/static/chat/page/shell/words.js";
 
 const said = (parts) => parts.map((part) => part.name ?? part).join("");
 

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import {readFileSync} from "node:fs";
 import {test} from "node:test";
 
-import {ChatError} from "../../../../chat/static/chat/client/errors.js";
-import {asked} from "../../../../chat/static/chat/page/search/folding.js";
-import {excerpt, marked} from "../../../../chat/static/chat/page/search/found-words.js";
+import {ChatError} from "../../../../chat/static/chat/client/protocol.js";
+import {asked, excerpt, marked} from "../../../../chat/static/chat/page/search/highlight.js";
+import {Messages} from "../../../../chat/static/chat/page/log/messages.js";
 import {Search} from "../../../../chat/static/chat/page/search/search.js";
 import {settle} from "../../support/helpers.js";
 import {growthOf} from "../../support/work.js";
@@ -15,11 +15,12 @@ const message = (id, content = "tea") => ({type: "message", id, seq: id, usernam
 
 function here() {
   const asked = [];
+  const messages = new Messages();
   const client = {
     search: (room, query, options) =>
       new Promise((resolve, reject) => asked.push({query, ...options, resolve, reject})),
   };
-  return {asked, search: new Search({client, room: "tea", onChange() {}})};
+  return {asked, search: new Search({client, room: "tea", messages, onChange() {}}), messages};
 }
 
 const ids = (search) => search.results.map(({id}) => id);
@@ -104,14 +105,17 @@ test("A question without an answer is told, and asked again when the room is ent
 });
 
 test("What was found follows the changes; what is deleted goes.", async () => {
-  const {asked, search} = here();
+  const {asked, search, messages} = here();
   search.ask("tea");
   asked[0].resolve({messages: [message(9), message(7)], more: true});
   await settle();
-  search.heard({type: "edit", id: 9, seq: 10, content: "green tea"});
-  search.heard({type: "delete", id: 7, seq: 11});
-  search.heard({type: "delete", id: 1, seq: 12});
+  const edited = {type: "edit", id: 9, seq: 10, content: "green tea"};
+  for (const frame of [edited, {type: "delete", id: 7, seq: 11}, {type: "delete", id: 1, seq: 12}]) {
+    messages.change(frame);
+    search.heard(frame);
+  }
   assert.deepEqual(search.results.map(({content}) => content), ["green tea"]);
+  assert.equal(messages.size, 1);
   search.next();
   assert.equal(asked[1].before, 7, "the next page begins where the last one ended");
 });

@@ -1,6 +1,6 @@
-import {EnterKey, isComposing} from "../shell/keyboard.js";
 import {characters, LIMIT} from "../../client/protocol.js";
 import {isBlank, mended} from "../../client/text.js";
+import {EnterKey, isComposing} from "../shell/keyboard.js";
 import {words} from "../shell/words.js";
 
 /** Characters before the limit from which the count is shown. */

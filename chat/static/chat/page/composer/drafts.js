@@ -102,3 +102,132 @@ function isDraft({text, kind, id, before = ""}) {
     (kind === "say" || Number.isSafeInteger(id))
   );
 }
+
+/** Milliseconds after a key until the draft is written. */
+const PAUSE = 500;
+
+/**
+ * Keeps what is being written, and brings it back: after a reload, a change of rooms, the end of the browser.
+ *
+ * Two tabs of one room share the draft. A tab writes only what its user has changed there, so an empty one does not
+ * wipe out the other's text. A tab in which nothing was written shows what the other one writes, and is emptied when
+ * that one sends it. Text written in both stays in both; the next page gets the latest.
+ */
+export class DraftSync {
+  ended = false;
+  #drafts;
+  #room;
+  #mode;
+  #find;
+  #epoch;
+  #tell;
+  #timer = null;
+  #known = "null"; // what this tab has last read or written, as JSON
+  #typed = false; // what stands here was written here
+  #parted = false; // the other tab has another text since
+
+  /**
+   * @param {object} options
+   * @param {import("./drafts.js").Drafts} options.drafts
+   * @param {import("./composer-mode.js").ComposerMode} options.intent
+   * @param {(id: number) => object} options.find what is known of a message: {message?, gone?} (quotes.js)
+   * @param {() => string | undefined} options.epoch which life of the room ids are of
+   * @param {() => void} options.tell that what was answered or edited is gone, and its text can be sent as a new message
+   */
+  constructor({drafts, room, mode, find, epoch, tell, window = globalThis, document = globalThis.document}) {
+    this.#drafts = drafts;
+    this.#room = room;
+    this.#mode = mode;
+    this.#find = find;
+    this.#epoch = epoch;
+    this.#tell = tell;
+    window.addEventListener("pagehide", () => this.save());
+    window.addEventListener("pageshow", ({persisted}) => persisted && this.#follow());
+    window.addEventListener("storage", ({key}) => {
+      if (key === null || key === drafts.nameOf(room)) this.#follow();
+    });
+    document.addEventListener("visibilitychange", () => document.hidden && this.save());
+  }
+
+  /** Show what was kept. */
+  restore() {
+    this.#follow();
+  }
+
+  /** Something was written, or is for something else now. */
+  changed() {
+    if (this.ended) return;
+    this.#timer ??= setTimeout(() => this.save(), PAUSE);
+  }
+
+  save() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    const draft = this.#current;
+    const now = JSON.stringify(draft);
+    if (this.ended || now === this.#known) return;
+    const theirs = draft === null && this.#stored !== this.#known;
+    if (!theirs) this.#drafts.write(this.#room, draft);
+    this.#agree(now, draft !== null);
+  }
+
+  /** The message that a kept draft is for may have come, or turned out to be gone. Called after drawing. */
+  settle() {
+    const {message} = this.#mode;
+    if (!message?.unknown) return;
+    const {message: found, gone} = this.#find(message.id);
+    if (gone || found?.deleted || (found && this.#mode.kind === "edit" && !found.own)) this.forget(message.id);
+    else if (found) this.#mode.learn(found);
+  }
+
+  /** A message is gone: what was written for it can be sent as a new one. */
+  forget(id) {
+    if (this.#mode.forget(id)) this.#tell();
+  }
+
+  /** The sign-in has ended. */
+  end() {
+    this.ended = true;
+    clearTimeout(this.#timer);
+    this.#drafts.clear();
+    this.#mode.restore({kind: "say", text: ""}, null);
+  }
+
+  get #current() {
+    const draft = this.#mode.draft;
+    if (draft && draft.kind !== "say") return {...draft, epoch: this.#epoch()};
+    return draft;
+  }
+
+  get #stored() {
+    return JSON.stringify(this.#drafts.read(this.#room));
+  }
+
+  /** Show what is kept, unless something else was written here. */
+  #follow() {
+    const stored = this.#stored;
+    if (this.ended || stored === this.#known) return;
+    const sent = stored === "null" && !this.#parted;
+    const ours = JSON.stringify(this.#current) !== this.#known || (this.#typed && !sent);
+    if (ours) {
+      this.#parted = true;
+      return;
+    }
+    this.#agree(stored, false);
+    this.#show(JSON.parse(stored) ?? {kind: "say", text: ""});
+  }
+
+  #agree(known, typed) {
+    this.#known = known;
+    this.#typed = typed;
+    this.#parted = false;
+  }
+
+  #show(draft) {
+    const {kind, id, epoch} = draft;
+    this.#mode.restore(draft, kind === "say" ? null : {id, unknown: true});
+    // In another life of the room the id would name another message.
+    if (kind !== "say" && epoch !== this.#epoch()) this.forget(id);
+    else this.settle();
+  }
+}

@@ -1,5 +1,9 @@
 /** Whether the reader may speak now, and what keeps a message waiting. Pure: times are passed in. */
 
+import {write} from "../shell/dom.js";
+import {speakingWords} from "../shell/room-words.js";
+import {clockTime, shortTime} from "../shell/words.js";
+
 const FREE = {why: null, can: true, until: null};
 
 export class SendState {
@@ -37,4 +41,69 @@ export class SendState {
     const until = this.#spokenAt + 1_000 * slow;
     return until > now ? {why: "paused", can: true, until, slow} : {why: "slow", can: true, until: null, slow};
   }
+}
+
+/** Milliseconds. */
+const HALF_A_DAY = 43_200_000;
+
+/** The line above the field that says why one can't speak, or when. It counts down for the eyes only. */
+export class SendStateView {
+  #sendState = new SendState();
+  #access;
+  #composer;
+  #box;
+  #said;
+  #shown;
+  #ticking = null;
+  #reason = null; // that was said last, to screen readers
+
+  /**
+   * @param {object} options
+   * @param {HTMLElement} options.speaking the line; data-why tells the reason
+   * @param {HTMLElement} options.speakingSaid a live region: it changes with the reason only
+   * @param {HTMLElement} options.speakingShown hidden from screen readers
+   */
+  constructor({client, room, access, composer, speaking, speakingSaid, speakingShown}) {
+    this.#access = access;
+    this.#composer = composer;
+    this.#box = speaking;
+    this.#said = speakingSaid;
+    this.#shown = speakingShown;
+    const here = (then) => ({detail}) => detail.room === room && this.#after(() => then(detail));
+    client.addEventListener("later", here((detail) => this.#sendState.later(detail, Date.now())));
+    client.addEventListener("refused", here(({ref}) => this.#sendState.settled(ref)));
+    client.addEventListener("sent", here(({ref}) => {
+      this.#sendState.settled(ref);
+      this.#sendState.spoke(Date.now());
+    }));
+  }
+
+  #after(change) {
+    change();
+    this.draw();
+  }
+
+  draw() {
+    clearTimeout(this.#ticking);
+    const now = Date.now();
+    const state = this.#sendState.state(this.#access, now);
+    const seconds = state.until === null ? 0 : Math.ceil((state.until - now) / 1_000);
+    this.#write(state, speakingWords({...state, seconds, time: timeOf(state.until, now)}));
+    this.#composer.enabled = state.can;
+    if (state.until !== null) this.#ticking = setTimeout(() => this.draw(), Math.min(1_000, state.until - now + 20));
+  }
+
+  #write({why, until, slow, can}, [said, shown]) {
+    this.#box.hidden = why === null;
+    this.#box.dataset.why = why ?? "";
+    write(this.#shown, shown);
+    const reason = JSON.stringify([why, can ? slow : until]);
+    if (reason !== this.#reason) write(this.#said, said);
+    this.#reason = reason;
+  }
+}
+
+function timeOf(until, now) {
+  if (until === null) return "";
+  return until - now < HALF_A_DAY ? clockTime(until) : shortTime(until);
 }

@@ -1,6 +1,172 @@
+import {Backoff, systemClock} from "../../client/backoff.js";
 import {CLOSE, ERROR} from "../../client/protocol.js";
-import {SignInCheck} from "./sign-in.js";
+import {make, write} from "../shell/dom.js";
+import {roomWords} from "../shell/room-words.js";
 import {errorWords} from "../shell/words.js";
+
+/** Milliseconds before the question: the browser may just be getting a new cookie. */
+const PATIENCE = 1_500;
+/** Milliseconds between further questions: one that failed, or a server that closes again and again. */
+const AGAIN = {base: 2_000, cap: 30_000};
+
+/** Whether the reader is still who they were, when the server says that their sign-in has ended. */
+export class SignInCheck {
+  #url;
+  #you;
+  #on;
+  #fetch;
+  #clock;
+  #backoff;
+  #timer = null;
+  #asked = false; // since the reader was last in a room
+
+  /**
+   * @param {object} options
+   * @param {string} options.url answers {username, account, you}
+   * @param {string} options.you the reader's key
+   * @param {object} options.on {same(), other({username, account, you}): username null: nobody}
+   */
+  constructor({url, you, on, fetch = globalThis.fetch.bind(globalThis), clock = systemClock, random = Math.random}) {
+    this.#url = url;
+    this.#you = you;
+    this.#on = on;
+    this.#fetch = fetch;
+    this.#clock = clock;
+    this.#backoff = new Backoff({random, ...AGAIN});
+  }
+
+  /** The server closed the socket with 4401, or the browser has somebody else now. One may be a sign of the other. */
+  check() {
+    if (this.#timer !== null) return; // it is asked soon anyway
+    const delay = PATIENCE + (this.#asked ? this.#backoff.next() : 0);
+    this.#asked = true;
+    this.#timer = this.#clock.setTimeout(() => this.#ask(), delay);
+  }
+
+  /** The reader is in the room. */
+  settled() {
+    this.#asked = false;
+    this.#backoff.reset();
+  }
+
+  async #ask() {
+    this.#timer = null;
+    const who = await this.#whoIsIt();
+    if (who === null) this.check();
+    else if (who.you === this.#you) this.#on.same();
+    else this.#on.other(who);
+  }
+
+  /** Null where it can't be told. */
+  async #whoIsIt() {
+    try {
+      const response = await this.#fetch(this.#url, {cache: "no-store", credentials: "same-origin"});
+      const who = response.ok ? await response.json() : null;
+      return who?.you === undefined ? null : who; // a server of the version before does not tell
+    } catch {
+      return null;
+    }
+  }
+}
+
+/** What stands in the place of the field when the reader is out of the room: why, and what can be done. */
+export class RemovedView {
+  #page;
+  #box;
+  #title;
+  #hint;
+  #actions;
+  #links;
+  #ticking = null;
+
+  /**
+   * @param {object} options
+   * @param {HTMLElement} options.page data-out says that one is out, data-concealed that nothing may be seen
+   * @param {{index: string, signIn: string}} options.links
+   */
+  constructor({page, out, outTitle, outHint, outActions, links}) {
+    this.#page = page;
+    this.#box = out;
+    this.#title = outTitle;
+    this.#hint = outHint;
+    this.#actions = outActions;
+    this.#links = links;
+  }
+
+  get shown() {
+    return !this.#box.hidden;
+  }
+
+  /** @param {{code: string, message: string, retryAfter?: number}} frame; `comeBack` is called by a button */
+  removed({code, message, retryAfter}, comeBack) {
+    const forNow = retryAfter !== undefined;
+    const title = code === "banned" && forNow ? roomWords.outForNow : (roomWords.out[code] ?? message);
+    if (code === "sign_in") this.#show(title, "", this.#link(roomWords.signIn, this.#links.signIn));
+    else if (code === "no_room" || (code === "banned" && !forNow)) this.#show(title, "", this.#elsewhere());
+    else this.#offer(title, retryAfter ?? 0, comeBack);
+  }
+
+  signedOut() {
+    const {signedOut, signedOutHint, signIn} = roomWords;
+    this.#show(signedOut, signedOutHint, this.#link(signIn, this.#links.signIn));
+  }
+
+  /** A guest's name is not known any more. */
+  unnamed() {
+    this.#show(roomWords.unnamed, "", this.#link(roomWords.chooseName, this.#links.index));
+  }
+
+  somebodyElse(name) {
+    const reload = make("button", {type: "button", className: "primary"}, roomWords.reload);
+    reload.addEventListener("click", () => location.reload());
+    this.#show(roomWords.somebodyElse(name), roomWords.somebodyElseHint, reload);
+  }
+
+  /** @returns {boolean} whether it had the focus */
+  hide() {
+    clearInterval(this.#ticking);
+    const focused = this.#box.contains(document.activeElement);
+    this.#box.hidden = true;
+    delete this.#page.dataset.out;
+    delete this.#page.dataset.concealed;
+    return focused;
+  }
+
+  /** A button, once the time has come. */
+  #offer(title, retryAfter, comeBack) {
+    const button = make("button", {type: "button", className: "primary"}, roomWords.comeBack);
+    button.addEventListener("click", comeBack);
+    this.#show(title, "", button);
+    const at = performance.now() + retryAfter;
+    const tick = () => {
+      const seconds = Math.ceil((at - performance.now()) / 1_000);
+      button.disabled = seconds > 0;
+      write(this.#hint, seconds > 0 ? roomWords.comeBackIn(seconds) : "");
+      if (seconds <= 0) clearInterval(this.#ticking);
+    };
+    this.#ticking = setInterval(tick, 1_000);
+    tick();
+  }
+
+  #elsewhere() {
+    return this.#link(roomWords.otherRoom, this.#links.index);
+  }
+
+  #link(words, href) {
+    return make("a", {href, className: "primary"}, words);
+  }
+
+  #show(title, hint, ...actions) {
+    clearInterval(this.#ticking);
+    this.#page.dataset.out = "";
+    this.#box.hidden = false;
+    write(this.#title, title);
+    write(this.#hint, hint);
+    this.#actions.replaceChildren(...actions);
+    // What had the focus may be hidden now.
+    if (!document.activeElement?.closest(".room-head")) this.#box.focus({preventScroll: true});
+  }
+}
 
 /** Why a join is refused to somebody who is told so in the place of the field. */
 const OUT = new Set([ERROR.BANNED, ERROR.NO_ROOM, ERROR.SIGN_IN]);

@@ -1,7 +1,7 @@
 /** On pages without a chat: what the browser keeps of others than the page's person is removed. */
 
-import {BrowserData} from "./browser-data.js";
 import {openStore} from "../../client/store.js";
+import {BrowserData} from "./browser-data.js";
 
 const {you} = document.querySelector("script[data-you]").dataset;
 // A page that one goes back to may come from the browser's cache, and be of somebody who is gone.

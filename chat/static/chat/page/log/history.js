@@ -1,5 +1,3 @@
-import {changed} from "../../client/changes.js";
-
 /** Messages of one page, and to either side of a message that was jumped to. */
 const PAGE = 50;
 const AROUND = 30;
@@ -15,15 +13,16 @@ export class HistoryPages {
   #client;
   #room;
   #timeline;
+  #messages;
   #onChange;
-  #meanwhile = []; // changes that were heard while two pages are on their way
   #turn = 0; // a later jump or a reset makes what is on its way worthless
 
-  /** @param {{client, room: string, timeline, begun?: boolean, onChange: () => void}} options */
-  constructor({client, room, timeline, begun = false, onChange}) {
+  /** @param {{client, room: string, timeline, messages, begun?: boolean, onChange: () => void}} options */
+  constructor({client, room, timeline, messages, begun = false, onChange}) {
     this.#client = client;
     this.#room = room;
     this.#timeline = timeline;
+    this.#messages = messages;
     this.begun = begun;
     this.#onChange = onChange;
   }
@@ -65,8 +64,8 @@ export class HistoryPages {
    */
   async goTo(id) {
     this.#supersede();
-    if (this.#timeline.shown.get(id)) return id;
-    if (!this.#timeline.live.get(id)) return this.#around(id, ({past}) => past.at(-1)?.id === id && id);
+    if (this.#timeline.shown.has(id)) return id;
+    if (!this.#timeline.live.has(id)) return this.#around(id, ({past}) => past.at(-1)?.id === id && id);
     this.#timeline.lookAtLive();
     this.#onChange();
     return id;
@@ -86,11 +85,6 @@ export class HistoryPages {
     this.#onChange();
   }
 
-  /** A change was heard: what is around a message comes in two pages, and the first of them may be older. */
-  heard(frame) {
-    if (this.loading === "around") this.#meanwhile.push(frame);
-  }
-
   /** The log is of another life. */
   reset() {
     this.#supersede();
@@ -102,23 +96,31 @@ export class HistoryPages {
     const turn = this.#turn;
     this.loading = "around";
     this.#onChange();
-    try {
-      const [past, future] = await Promise.all([
-        this.#client.history(this.#room, {before: position + 1, limit: AROUND}),
-        this.#client.history(this.#room, {after: position, limit: AROUND}),
-      ]);
-      return turn === this.#turn ? this.#look(past, future, find) : undefined;
-    } finally {
-      if (turn === this.#turn) this.loading = null;
-      this.#onChange();
-    }
+    const pages = await Promise.allSettled([
+      this.#held({before: position + 1, limit: AROUND}),
+      this.#held({after: position, limit: AROUND}),
+    ]);
+    const failure = pages.find(({status}) => status === "rejected");
+    const current = turn === this.#turn;
+    if (current) this.loading = null;
+    const id = current && !failure ? this.#look(...pages.map(({value}) => value), find) : undefined;
+    for (const {value} of pages) for (const message of value?.messages ?? []) this.#messages.release(message.id);
+    this.#onChange();
+    if (failure) throw failure.reason;
+    return id;
+  }
+
+  /** A page whose messages are held: they may change before the other page is here. */
+  async #held(place) {
+    const page = await this.#client.history(this.#room, place);
+    for (const message of page.messages) this.#messages.hold(message);
+    return page;
   }
 
   #look(past, future, find) {
     const id = find({past: past.messages, future: future.messages}) || null;
     if (id === null) return null;
-    const pages = [...past.messages, ...future.messages];
-    const messages = pages.map((message) => this.#meanwhile.reduce(changed, message));
+    const messages = [...past.messages, ...future.messages];
     this.#timeline.lookAt({messages, before: past.more, after: future.more});
     return id;
   }
@@ -140,7 +142,82 @@ export class HistoryPages {
 
   #supersede() {
     this.#turn += 1;
-    this.#meanwhile = [];
     this.loading = this.failed = null;
+  }
+}
+
+/** Quotes kept: more than a page has messages, or those at its two ends would push each other out for ever. */
+const MOST = 3_000;
+
+/**
+ * What a message answers, for the few words above it. What the timeline does not have is fetched: one at a time,
+ * each once, the last asked for first. Pure but for the client.
+ */
+export class Quotes {
+  #client;
+  #room;
+  #timeline;
+  #onChange;
+  #messages;
+  #kept = new Map(); // id → whether the room has a message with this id; if so, it is held
+  #wanted = new Set();
+  #asking = null; // the id that was asked for; a reset forgets it
+
+  /** @param {{client, room: string, timeline, messages, onChange: () => void}} options */
+  constructor({client, room, timeline, messages, onChange}) {
+    this.#client = client;
+    this.#room = room;
+    this.#timeline = timeline;
+    this.#messages = messages;
+    this.#onChange = onChange;
+  }
+
+  /**
+   * @returns {{id: number, version: string, message?: object, gone?: boolean}} without a message it is on its way,
+   *   or `gone`
+   */
+  of = (id) => {
+    const here = this.#messages.get(id);
+    if (here) {
+      const message = this.#timeline.state(here);
+      return {id, message, version: `${message.seq} ${message.version}`};
+    }
+    if (this.#kept.get(id) === false) return {id, gone: true, version: "gone"};
+    this.#wanted.add(id);
+    return {id, version: "wanted"};
+  };
+
+  /** Fetch what is wanted. Called after drawing, and when the room is entered. */
+  async fetch() {
+    if (this.#asking !== null || this.#wanted.size === 0) return;
+    const id = [...this.#wanted].at(-1);
+    this.#asking = id;
+    const page = await this.#client.history(this.#room, {before: id + 1, limit: 1}).catch((error) => error);
+    if (this.#asking !== id) return;
+    this.#asking = null;
+    if (page.code === "disconnected") return; // again when the room is entered
+    // What the server does not tell now is not asked for at every drawing.
+    this.#keep(id, page.messages?.find((message) => message.id === id));
+    this.#onChange();
+    this.fetch();
+  }
+
+  /** The log is of another life. */
+  reset() {
+    for (const id of [...this.#kept.keys()]) this.#drop(id);
+    this.#wanted.clear();
+    this.#asking = null;
+  }
+
+  #keep(id, message) {
+    this.#wanted.delete(id);
+    if (message) this.#messages.hold(message);
+    this.#kept.set(id, message !== undefined);
+    if (this.#kept.size > MOST) this.#drop(this.#kept.keys().next().value);
+  }
+
+  #drop(id) {
+    if (this.#kept.get(id)) this.#messages.release(id);
+    this.#kept.delete(id);
   }
 }

@@ -1,5 +1,30 @@
-import {carryFocus} from "./row-focus.js";
-import {drawRow} from "./row-view.js";
+import {make, sentence} from "../shell/dom.js";
+import {comings, dayName, words} from "../shell/words.js";
+import {drawMessage, drawPending} from "./message-view.js";
+import {carryFocus} from "./row-interaction.js";
+
+/* The rows of the log as elements. Text becomes text nodes, never markup. */
+
+/**
+ * @param {object} row from rows.js
+ * @param {{me: string, lasting: boolean}} context me: the reader's name; lasting: whether messages can be changed
+ */
+export function drawRow(row, context) {
+  return DRAW[row.kind](row, context);
+}
+
+const DRAW = {
+  day: ({timestamp}) =>
+    make("li", {className: "day"}, make("span", {className: "day-name"}, dayName(timestamp))),
+
+  unread: () => make("li", {className: "unread"}, make("span", {}, words.unread)),
+
+  notice: (row) => make("li", {className: "notice", ariaLive: "off"}, ...sentence(comings(row))),
+
+  message: drawMessage,
+
+  pending: drawPending,
+};
 
 /** Pixels from the end within which the reader counts as being there. */
 const NEAR = 48;

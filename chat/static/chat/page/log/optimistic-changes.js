@@ -1,4 +1,41 @@
-import {toggled} from "./reactions.js";
+import {refusedWords} from "../shell/words.js";
+
+/* The emoji on a message: [{emoji, count, own, place, others}], as the client marks them (person.js). Pure. */
+
+/** What the palette offers. Each is one emoji to the server, and in every system's font. */
+export const PALETTE = ["👍", "❤️", "😂", "🎉", "😮", "😢", "🙏", "👀"];
+/** Different emoji on one message, as the server has it. */
+export const MOST = 20;
+
+/** Whether the reader has put `emoji` there, as far as is told: of many only the first are known. */
+export function has(reactions, emoji) {
+  return find(reactions, emoji)?.own ?? false;
+}
+
+/** The reactions after the reader put the emoji on, or took it off. */
+export function toggled(reactions = [], emoji, on) {
+  if (has(reactions, emoji) === on) return reactions;
+  if (on && !find(reactions, emoji)) return [...reactions, {emoji, count: 1, own: true, place: 0, others: []}];
+  return reactions
+    .map((reaction) => (reaction.emoji === emoji ? moved(reaction, on) : reaction))
+    .filter(({count}) => count > 0);
+}
+
+function moved(reaction, on) {
+  const {count, others} = reaction;
+  return {...reaction, own: on, place: on ? others.length : -1, count: count + (on ? 1 : -1)};
+}
+
+/** What may be put on a message: the palette, and what others have put there. */
+export function choices(reactions = []) {
+  if (reactions.length >= MOST) return reactions.map(({emoji}) => emoji);
+  const others = reactions.map(({emoji}) => emoji).filter((emoji) => !PALETTE.includes(emoji));
+  return [...PALETTE, ...others];
+}
+
+function find(reactions = [], emoji) {
+  return reactions.find((reaction) => reaction.emoji === emoji);
+}
 
 /**
  * Changes of ours that the log does not have yet: shown at once over what it has, until it has caught up or the
@@ -67,4 +104,56 @@ function shown(message, {kind, content, at, emoji, on}) {
   if (message.deleted) return message;
   if (kind === "edit") return {...message, content, edited: at};
   return {...message, reactions: toggled(message.reactions, emoji, on)};
+}
+
+/**
+ * What the reader does to messages: it is shown at once, and taken back with a reason when the server refuses.
+ * Pure but for the client and the clock.
+ */
+export class MessageActions {
+  #client;
+  #room;
+  #timeline;
+  #onChange;
+  #onRefused;
+
+  /**
+   * @param {object} options
+   * @param {() => void} options.onChange something is to be drawn
+   * @param {(refused: {kind: string, message: object, content?: string, reason: string}) => void} options.onRefused
+   */
+  constructor({client, room, timeline, onChange, onRefused}) {
+    this.#client = client;
+    this.#room = room;
+    this.#timeline = timeline;
+    this.#onChange = onChange;
+    this.#onRefused = onRefused;
+  }
+
+  edit(message, content) {
+    if (content === message.content) return;
+    this.#do(message, {kind: "edit", content, at: Date.now()}, (id) => this.#client.edit(this.#room, id, content));
+  }
+
+  remove(message) {
+    this.#do(message, {kind: "delete"}, (id) => this.#client.remove(this.#room, id));
+  }
+
+  react(message, emoji, on) {
+    this.#do(message, {kind: "react", emoji, on}, (id) => this.#client.react(this.#room, id, emoji, on));
+  }
+
+  async #do(message, change, ask) {
+    const {optimistic} = this.#timeline;
+    const token = optimistic.add(message.id, change);
+    this.#onChange();
+    try {
+      const {seq} = await ask(message.id);
+      optimistic.settle(token, seq);
+    } catch (error) {
+      const shown = optimistic.drop(token);
+      if (shown) this.#onRefused({...change, message, reason: refusedWords(change.kind, error)});
+    }
+    this.#onChange();
+  }
 }

@@ -6,10 +6,56 @@
  * at another stretch of the room; when that has been read as far as the live end, the two become one again.
  */
 
-import {MembershipNotices} from "./membership-notices.js";
+import {PendingMessages} from "./message-sender.js";
+import {Messages, MessageWindow} from "./messages.js";
 import {OptimisticChanges} from "./optimistic-changes.js";
-import {MessageWindow} from "./message-window.js";
-import {PendingMessages} from "./pending-messages.js";
+
+/** Notices kept. */
+const MOST = 200;
+
+/** Comings and goings, as notices between the messages: {after: id, joined: [name], left: [name]}. Pure. */
+export class MembershipNotices {
+  #notices = []; // by `after`
+
+  get notices() {
+    return this.#notices.filter(({joined, left}) => joined.length || left.length);
+  }
+
+  /** @param {number} after the id of the message after which it happened */
+  joined(name, after) {
+    this.#note("joined", "left", name, after);
+  }
+
+  left(name, after) {
+    this.#note("left", "joined", name, after);
+  }
+
+  /** Forget what happened before the oldest message that is kept. */
+  forgetBefore(id) {
+    this.#notices = this.#notices.filter(({after}) => after >= id);
+  }
+
+  clear() {
+    this.#notices = [];
+  }
+
+  /** In a run without messages between, one who comes and goes is no news. */
+  #note(list, opposite, name, after) {
+    const notice = this.#open(after);
+    const before = notice[opposite].indexOf(name);
+    if (before >= 0) notice[opposite].splice(before, 1);
+    else if (!notice[list].includes(name)) notice[list].push(name);
+  }
+
+  #open(after) {
+    const last = this.#notices.at(-1);
+    if (last?.after === after) return last;
+    const notice = {after, joined: [], left: []};
+    this.#notices.push(notice);
+    if (this.#notices.length > MOST) this.#notices.shift();
+    return notice;
+  }
+}
 
 /** Messages kept while the reader follows the newest, how many stay then, and how many there are at most. */
 export const KEEP = {FOLLOWING: 1_000, AFTER_TRIM: 800, MOST: 1_500, TAIL: 100};
@@ -17,17 +63,24 @@ export const KEEP = {FOLLOWING: 1_000, AFTER_TRIM: 800, MOST: 1_500, TAIL: 100};
 export class Timeline {
   me; // the reader's name, for what is on its way
   #you; // their key: all else that is theirs the client has marked (person.js)
-  live = new MessageWindow();
+  live;
   window = null;
+  #all; // Messages
   pendingMessages = new PendingMessages();
   optimistic = new OptimisticChanges();
   #membershipNotices = new MembershipNotices();
   #start = 0; // the log's position when the room was entered: what happens now is after it
 
-  /** @param {string} [you] the reader's key, as the server gave it */
-  constructor(me, you) {
+  /**
+   * @param {string} me the reader's name
+   * @param {string} [you] the reader's key, as the server gave it
+   * @param {Messages} [all] the messages of the page
+   */
+  constructor(me, you, all = new Messages()) {
     this.me = me;
     this.#you = you;
+    this.#all = all;
+    this.live = new MessageWindow(all);
   }
 
   /** The stretch of the room that the reader sees. */
@@ -57,9 +110,9 @@ export class Timeline {
     return this.#membershipNotices.notices;
   }
 
-  /** A message that is here, as the log has it. */
+  /** A message that the page has, as the log has it. */
   find(id) {
-    return this.live.get(id) ?? this.window?.get(id);
+    return this.#all.get(id);
   }
 
   /** The message as the reader shall see it, with our changes that are on their way. */
@@ -83,8 +136,8 @@ export class Timeline {
   /** A numbered frame came. Returns whether it is a message that was not known. */
   heard(frame) {
     const last = this.newest;
-    const known = [this.live, this.window].filter((messageWindow) => messageWindow?.change(frame));
-    if (known.includes(this.live) || frame.type !== "message" || !this.#belongs(frame.id)) return false;
+    this.#all.change(frame);
+    if (frame.type !== "message" || this.live.has(frame.id) || !this.#belongs(frame.id)) return false;
     this.live.put(frame);
     if (frame.own && frame.id > last) this.pendingMessages.claim(frame);
     return true;
@@ -120,14 +173,18 @@ export class Timeline {
 
   /** Look at another stretch of the room. */
   lookAt({messages, before, after}) {
-    this.window = new MessageWindow({before, after});
-    this.#fill(this.window, messages);
+    this.#show(new MessageWindow(this.#all, {messages, before, after}));
     if (!after || this.window.newest >= this.live.oldest) this.#join();
   }
 
   /** Look at the live end again. */
   lookAtLive() {
-    this.window = null;
+    this.#show(null);
+  }
+
+  #show(window) {
+    this.window?.clear();
+    this.window = window;
   }
 
   #fill(messageWindow, messages) {
@@ -137,8 +194,8 @@ export class Timeline {
   /** The window has reached what is live: from here on it is one stretch. */
   #join() {
     this.live.before = this.window.before;
-    for (const message of this.window.messages) this.live.put(message);
-    this.window = null;
+    this.#fill(this.live, this.window.messages);
+    this.#show(null);
     this.#dropOldest(KEEP.MOST);
   }
 
@@ -146,7 +203,7 @@ export class Timeline {
   #letNewestGo() {
     if (!this.window) {
       const {messages, before} = this.live;
-      this.window = new MessageWindow({messages, before, after: true});
+      this.window = new MessageWindow(this.#all, {messages, before, after: true});
       this.#dropOldest(KEEP.TAIL);
     }
     this.window.dropNewest(KEEP.MOST - KEEP.TAIL);
@@ -194,8 +251,9 @@ export class Timeline {
 
   /** The log is of another life: start over. What is on its way stays. */
   reset() {
-    this.live = new MessageWindow();
-    this.window = null;
+    this.live.clear();
+    this.live = new MessageWindow(this.#all);
+    this.#show(null);
     this.optimistic.clear();
     this.#membershipNotices.clear();
     this.pendingMessages.unclaim();

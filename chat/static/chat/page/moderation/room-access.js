@@ -1,6 +1,8 @@
 /** What the room is, and what the reader is and may do in it. Pure. */
 
 import {aboutRoom} from "../../client/protocol.js";
+import {make, write} from "../shell/dom.js";
+import {KINDS, ROLES, roomWords} from "../shell/room-words.js";
 
 const RANKS = {guest: 0, member: 1, moderator: 2, owner: 3};
 
@@ -51,4 +53,38 @@ export class RoomAccess {
       ...(this.owns ? ["moderator", "owner"] : []),
     ];
   }
+}
+
+/** The room's title, and what kind of room it is. */
+export class RoomAccessView {
+  #access;
+  #room;
+  #name;
+  #badges;
+  #titled;
+
+  /** @param {{standing, room: string, titled: (title: string) => void, roomName: HTMLElement, badges: HTMLElement}} options */
+  constructor({access, room, titled, roomName, badges}) {
+    this.#access = access;
+    this.#room = room;
+    this.#name = roomName;
+    this.#badges = badges;
+    this.#titled = titled;
+  }
+
+  draw() {
+    const {title, kind, role, archived, closed} = this.#access.about;
+    write(this.#name, title || this.#room);
+    this.#titled(title || this.#room);
+    const special = this.#access.known && (role === "owner" || role === "moderator");
+    this.#badges.replaceChildren(
+      ...badge(KINDS[kind].badge),
+      ...badge(closed ? roomWords.closed : archived ? roomWords.archived : ""),
+      ...badge(special ? ROLES[role] : "", "role"),
+    );
+  }
+}
+
+function badge(word, className = "") {
+  return word ? [make("span", {className: `badge ${className}`}, word)] : [];
 }

@@ -1,9 +1,9 @@
-/**
+import {isComposing} from "../shell/keyboard.js";
+
+/*
  * Where the focus is among the rows. One message at a time can be tabbed to, with what can be pressed in it; the
  * arrow keys go from message to message. So the way through a page of a thousand messages is a few tabs long.
  */
-
-import {isComposing} from "../shell/keyboard.js";
 
 const MESSAGE = "li[data-id]";
 
@@ -86,4 +86,45 @@ function sibling(row, direction) {
 function tabbable(row, can) {
   const inside = row.querySelectorAll(":scope > .said :is(a, button:not(.small))");
   for (const element of [row, ...inside]) element.tabIndex = can ? 0 : -1;
+}
+
+/* The text of selected messages: author, time and content, without the words of buttons. */
+
+const ROW = "li.message";
+
+/** Messages that are copied from the list are copied as they were written. */
+export function copyAsSaid(list) {
+  document.addEventListener("copy", (event) => {
+    const selection = document.getSelection();
+    if (event.target.closest?.("input, textarea") || !selection?.rangeCount) return;
+    const text = said(selection.getRangeAt(0), list);
+    if (text === null) return;
+    event.clipboardData.setData("text/plain", text);
+    event.preventDefault();
+  });
+}
+
+/** The text of the selected rows; null where the selection is not of messages alone. */
+function said(range, list) {
+  if (range.collapsed || !list.contains(range.commonAncestorContainer)) return null;
+  const rows = [...list.querySelectorAll(ROW)].filter((row) => range.intersectsNode(row));
+  const parts = rows.map((row) => ({row, words: wordsIn(range, row.querySelector(".text"))})).filter(({words}) => words);
+  if (parts.length < 2) return parts.length ? parts[0].words : null;
+  return parts.map(({row, words}) => `${heading(row)} ${words}`).join("\n");
+}
+
+function heading(row) {
+  return `[${row.querySelector("time").textContent}] ${row.querySelector(".author").textContent}:`;
+}
+
+/** The selected part of an element's text, without its notes. */
+function wordsIn(range, text) {
+  if (!text || !range.intersectsNode(text)) return "";
+  const part = document.createRange();
+  part.selectNodeContents(text);
+  if (part.comparePoint(range.startContainer, range.startOffset) === 0) part.setStart(range.startContainer, range.startOffset);
+  if (part.comparePoint(range.endContainer, range.endOffset) === 0) part.setEnd(range.endContainer, range.endOffset);
+  const copy = part.cloneContents();
+  for (const note of copy.querySelectorAll(".edited")) note.remove();
+  return copy.textContent.trimEnd();
 }
