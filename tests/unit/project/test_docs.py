@@ -308,9 +308,9 @@ def characters(ranges: str) -> set[str]:
 
 @pytest.mark.parametrize("name", ["UNSPACED", "SYMBOLS"])
 def test_the_page_cuts_texts_where_the_server_does(name: str) -> None:
-    """chat/static/chat/page/search/folding.js has the ranges of chat/log/search_words.py."""
+    """chat/static/chat/page/search/highlight.js has the ranges of chat/log/search_words.py."""
     found = re.search(
-        rf"export const {name} = String\.raw`(.*?)`", text("chat/static/chat/page/search/folding.js")
+        rf"export const {name} = String\.raw`(.*?)`", text("chat/static/chat/page/search/highlight.js")
     )
     assert found
     assert characters(found[1]) == characters(getattr(search_words, name))

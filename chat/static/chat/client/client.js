@@ -46,32 +46,15 @@
  */
 
 import {systemClock} from "./backoff.js";
-import {isNumbered} from "./changes.js";
-import {Connection} from "./connection.js";
-import {Credentials} from "./credentials.js";
-import {Ephemeral} from "./ephemeral.js";
 import {Moderation} from "./moderation.js";
-import {Person} from "./person.js";
-import {ChatError, CLOSE, comesBack, ERROR, LIMIT, newRef} from "./protocol.js";
-import {Publisher} from "./publisher.js";
-import {Queries} from "./queries.js";
-import {Subscriptions} from "./subscription.js";
+import {ChatError, ERROR, LIMIT, newRef} from "./protocol.js";
+import {Session} from "./session.js";
 import {contentError, emojiError, mended, queryError} from "./text.js";
-
-/** Names of events that the client makes itself: no frame may pass for one of them. */
-const OWN_EVENTS = new Set(["state", "person", "reset", "pending", "sent", "later", "refused"]);
 
 export class ChatClient extends EventTarget {
   /** What moderators and owners do (moderation.js). */
   moderation = new Moderation((command) => this.#ask(command));
-  #tools; // {transmit, clock, random, token}
-  #credentials;
-  #connection;
-  #publisher;
-  #queries;
-  #ephemeral;
-  #rooms;
-  #person;
+  #session;
 
   /**
    * @param {string} url ws: or wss:
@@ -86,61 +69,50 @@ export class ChatClient extends EventTarget {
    *   connection and before one expires
    * @param {number} [options.outboxLimit] what may wait for an acknowledgement, 100 by default
    */
-  constructor(
-    url,
-    {you, WebSocket, environment, store, token, outboxLimit, clock = systemClock, random = Math.random} = {},
-  ) {
+  constructor(url, {clock = systemClock, random = Math.random, ...options} = {}) {
     super();
-    this.#person = new Person(you);
-    this.#credentials = new Credentials({token, clock, random});
-    const transmit = (command) => this.#connection.send(command);
-    this.#tools = {transmit, clock, random, token: () => this.#credentials.current};
-    this.#connection = this.#newConnection(url, WebSocket, environment);
-    const parts = {emit: (type, detail) => this.#emit(type, detail), tools: this.#tools};
-    this.#rooms = new Subscriptions(parts);
-    this.#publisher = new Publisher({store, person: this.#person, limit: outboxLimit, ...parts});
-    this.#queries = new Queries(parts);
-    this.#ephemeral = new Ephemeral(this.#tools);
+    const emit = (type, detail) => this.dispatchEvent(new CustomEvent(type, {detail}));
+    this.#session = new Session(url, {clock, random, ...options}, emit);
   }
 
   /** "idle" before the first `connect`, then as in the `state` event. */
   get state() {
-    return this.#connection.state;
+    return this.#session.connection.state;
   }
 
   /** The key of who the reader is, as the server gave it: "" where it knows only a name, null before it told. */
   get you() {
-    return this.#person.key;
+    return this.#session.person.key;
   }
 
   /** Messages that came another way, with the page perhaps, marked as those of frames are. */
   marked(messages) {
-    return this.#person.messages(messages);
+    return this.#session.person.messages(messages);
   }
 
   /** Settles, within 3 s, when `pending` has what an earlier page left in the store. Nothing is sent before. */
   get restored() {
-    return this.#publisher.restored;
+    return this.#session.publisher.restored;
   }
 
   /** Connect; or, when a next try is due later, try now. */
   connect() {
-    this.#connection.connect();
+    this.#session.connection.connect();
   }
 
   /** The sign-in has ended: close, and keep nothing of what was written, here or in the store. */
   forget() {
     this.close();
-    this.#publisher.forget();
+    this.#session.publisher.forget();
   }
 
   /** Leave everything and stop. Messages without an answer (not their changes) wait for who joins again. */
   close() {
-    this.#connection.close();
+    this.#session.connection.close();
     const error = new ChatError("closed", "The chat was closed.");
-    this.#rooms.close(error);
-    this.#ephemeral.clear();
-    this.#publisher.close(error);
+    this.#session.rooms.close(error);
+    this.#session.ephemeral.clear();
+    this.#session.publisher.close(error);
   }
 
   /**
@@ -151,18 +123,18 @@ export class ChatClient extends EventTarget {
    * @returns {Promise<object>} the first `welcome`; rejected when the server refuses
    */
   join(room, place = {}) {
-    this.#publisher.open(room);
-    return this.#rooms.join(room, place);
+    this.#session.publisher.open(room);
+    return this.#session.rooms.join(room, place);
   }
 
   /** Leave a room. What was not acknowledged there is given up. */
   leave(room) {
-    if (!this.#rooms.has(room)) return;
+    if (!this.#session.rooms.has(room)) return;
     const error = new ChatError("left", "The room was left.");
-    const told = this.#rooms.leave(room, error);
-    if (told) this.#tools.transmit({type: "leave", room, ref: newRef()});
-    this.#ephemeral.leave(room);
-    this.#publisher.leave(room, error);
+    const told = this.#session.rooms.leave(room, error);
+    if (told) this.#session.connection.send({type: "leave", room, ref: newRef()});
+    this.#session.ephemeral.leave(room);
+    this.#session.publisher.leave(room, error);
   }
 
   /**
@@ -192,24 +164,24 @@ export class ChatClient extends EventTarget {
   send(room, content, {ref = newRef(), replyTo} = {}) {
     const said = mended(content, LIMIT.CONTENT);
     const entry = {ref, room, content: said};
-    if (replyTo !== undefined) Object.assign(entry, {replyTo, epoch: this.#rooms.epochOf(room)});
-    this.#ephemeral.spoke(room);
-    return this.#publisher.put(entry, contentError(said) ?? this.#absence(room));
+    if (replyTo !== undefined) Object.assign(entry, {replyTo, epoch: this.#session.rooms.epochOf(room)});
+    this.#session.ephemeral.spoke(room);
+    return this.#session.publisher.put(entry, contentError(said) ?? this.#absence(room));
   }
 
   /** The messages of a room that were not acknowledged: [{ref, room, content, replyTo?, at, tries}], oldest first. */
   pending(room) {
-    return this.#publisher.pending(room);
+    return this.#session.publisher.pending(room);
   }
 
   /** Messages that were refused, until sent again by their ref or discarded: + `failed`: {code, message, field?}. */
   failed(room) {
-    return this.#publisher.failed(room);
+    return this.#session.publisher.failed(room);
   }
 
   /** Forget a message that was refused. */
   discard(ref) {
-    this.#publisher.discard(ref);
+    this.#session.publisher.discard(ref);
   }
 
   /**
@@ -235,17 +207,17 @@ export class ChatClient extends EventTarget {
 
   /** Say that the user is typing. May be called at each key: one in two seconds is sent. */
   typing(room) {
-    this.#ephemeral.typing(room);
+    this.#session.ephemeral.typing(room);
   }
 
   /** Say that everything up to `seq` was read. One in two seconds is sent, the last one always, and never one back. */
   read(room, seq) {
-    this.#ephemeral.read(room, seq);
+    this.#session.ephemeral.read(room, seq);
   }
 
   /** The page may go: tell now how far was read, without waiting for the two seconds to pass. */
   tellNow() {
-    this.#ephemeral.tellNow();
+    this.#session.ephemeral.tellNow();
   }
 
   // --- Questions ---
@@ -270,12 +242,12 @@ export class ChatClient extends EventTarget {
   }
 
   #change(room, change, objection) {
-    const entry = {ref: newRef(), room, change, epoch: this.#rooms.epochOf(room)};
-    return this.#publisher.put(entry, objection ?? this.#absence(room));
+    const entry = {ref: newRef(), room, change, epoch: this.#session.rooms.epochOf(room)};
+    return this.#session.publisher.put(entry, objection ?? this.#absence(room));
   }
 
   #ask(command, objection) {
-    if (!objection && this.state === "open") return this.#queries.ask(command);
+    if (!objection && this.state === "open") return this.#session.queries.ask(command);
     const refused = Promise.reject(objection ?? new ChatError("disconnected", "There is no connection."));
     refused.catch(() => {});
     return refused;
@@ -283,127 +255,8 @@ export class ChatClient extends EventTarget {
 
   /** Why nothing can be said in a room that was not joined. */
   #absence(room) {
-    if (this.#rooms.has(room)) return null;
+    if (this.#session.rooms.has(room)) return null;
     return new ChatError(this.state === "closed" ? "closed" : ERROR.NOT_JOINED, "Join the room first.");
-  }
-
-  // --- The connection ---
-
-  #newConnection(url, WebSocket = globalThis.WebSocket, {window, document} = globalThis) {
-    return new Connection(
-      url,
-      {
-        WebSocket,
-        clock: this.#tools.clock,
-        random: this.#tools.random,
-        environment: {window, document},
-        comesBack: (code) => comesBack(code) || (code === CLOSE.NOT_SIGNED_IN && this.#credentials.given),
-      },
-      {
-        state: (detail) => this.#emit("state", detail),
-        open: () => this.#credentials.renew(() => this.#rooms.enter()),
-        frame: (frame) => this.#received(frame),
-        loss: () => this.#lost(),
-      },
-    );
-  }
-
-  #lost() {
-    this.#credentials.lost();
-    this.#rooms.lost();
-    this.#publisher.stop();
-    this.#ephemeral.lost();
-    this.#queries.lost();
-  }
-
-  #emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, {detail}));
-  }
-
-  // --- What comes ---
-
-  #received(frame) {
-    this.#person.mark(frame, this.#rooms.get(frame.room)?.name);
-    const handler = this.#handlers.get(frame.type);
-    if (handler) handler(frame);
-    else if (typeof frame.type === "string" && !OWN_EVENTS.has(frame.type)) this.#event(frame);
-  }
-
-  #handlers = new Map([
-    ["welcome", (frame) => this.#welcomed(frame)],
-    ["ack", (frame) => this.#queries.acked(frame) || this.#publisher.acked(frame)],
-    ["error", (frame) => this.#errored(frame)],
-    ["history", (frame) => this.#queries.answer(frame)],
-    ["found", (frame) => this.#queries.answer(frame)],
-    ["members", (frame) => this.#queries.answer(frame)],
-    ["sharing", (frame) => this.#queries.answer(frame)],
-    ["invite", (frame) => this.#queries.answer(frame)],
-    ["removed", (frame) => this.#removed(frame)],
-    ["expiring", (frame) => this.#expiring(frame)],
-    ["read", (frame) => this.#readElsewhere(frame)],
-    ["reconnect", ({after}) => Number.isFinite(after) && this.#connection.reconnectIn(after)],
-    ["pong", () => {}], // the link has seen it
-  ]);
-
-  #event(frame) {
-    if (isNumbered(frame)) {
-      if (!this.#rooms.takes(frame)) return;
-      this.#queries.changed(frame);
-    }
-    this.#emit(frame.type, frame);
-  }
-
-  #readElsewhere(frame) {
-    if (this.#rooms.has(frame.room)) this.#ephemeral.readElsewhere(frame.room, frame.seq);
-    this.#emit("read", frame);
-  }
-
-  #welcomed(frame) {
-    const {room, epoch, read} = frame;
-    const subscription = this.#rooms.get(room);
-    if (!subscription) return; // left before the answer came
-    this.#identify(frame);
-    if (this.#rooms.get(room) !== subscription) return; // a listener left
-    const startOver = subscription.welcomed(frame) === "reset";
-    if (startOver) this.#queries.startOver(room);
-    this.#emit("welcome", frame);
-    if (startOver) this.#emit("reset", {room});
-    if (this.#rooms.get(room) !== subscription) return; // a listener left
-    this.#ephemeral.enter(room, read, startOver);
-    this.#publisher.start(room, epoch);
-  }
-
-  /** A server of the version before does not tell who it is. */
-  #identify({you, username}) {
-    if (you === undefined || you === this.#person.key) return;
-    const another = this.#person.key !== null;
-    this.#person.key = you;
-    if (another) {
-      this.#ephemeral.clear();
-      this.#emit("person", {you, username});
-    }
-    this.#publisher.identified(new ChatError("other_person", "Somebody else is signed in now."));
-  }
-
-  #removed(frame) {
-    if (!this.#rooms.removed(frame)) return;
-    for (const part of [this.#publisher, this.#ephemeral]) part.pause(frame.room);
-    this.#queries.removed(frame.room);
-    this.#emit("removed", frame);
-  }
-
-  #expiring(frame) {
-    if (this.#credentials.given) this.#credentials.renew(() => this.#showToken());
-    this.#emit("expiring", frame);
-  }
-
-  #showToken() {
-    this.#queries.ask({type: "token", token: this.#credentials.current});
-  }
-
-  #errored(frame) {
-    const answers = [this.#rooms, this.#queries, this.#publisher];
-    if (!answers.some((part) => part.errored(frame))) this.#emit("error", frame);
   }
 }
 

@@ -11,20 +11,19 @@ import {SessionEnd} from "./entrance/session-end.js";
 import {HistoryPages, Quotes} from "./log/history.js";
 import {LogView} from "./log/log-view.js";
 import {MessageSender} from "./log/message-sender.js";
-import {turn} from "./log/message-view.js";
 import {Messages} from "./log/messages.js";
 import {LogEdges, Navigation} from "./log/navigation.js";
 import {Notifications} from "./log/notifications.js";
 import {MessageActions} from "./log/optimistic-changes.js";
 import {ReadPosition} from "./log/read-position.js";
-import {copyAsSaid, RowFocus} from "./log/row-interaction.js";
+import {copyAsSaid, RowButtons, RowFocus} from "./log/row-interaction.js";
 import {rowsOf} from "./log/rows.js";
 import {Timeline} from "./log/timeline.js";
 import {Toolbar} from "./log/toolbar.js";
 import {ModerationTools} from "./moderation/moderation.js";
 import {People} from "./people/people.js";
 import {Search, SearchPanel} from "./search/search.js";
-import {elements, onFrame, write} from "./shell/dom.js";
+import {onFrame, write} from "./shell/dom.js";
 import {fitAboveKeyboard, keepDialogs, onSlash} from "./shell/keyboard.js";
 import {errorWords, words} from "./shell/words.js";
 
@@ -80,11 +79,9 @@ const readPosition = new ReadPosition({
 
 const navigation = new Navigation({history, timeline, log, notifications, draw: () => drawNow()});
 
-const ends = elements("older", "olderFailed", "newer", "newerBox", "newerFailed", "empty");
-const pills = elements("jump", "jumpCount", "firstNew", "firstNewCount");
 const edges = new LogEdges({
   log,
-  elements: {pane: $("log"), ...ends, ...pills},
+  pane: $("log"),
   on: {
     older: () => (history.begun ? history.older() : history.begin()),
     newer: () => history.newer(),
@@ -111,6 +108,16 @@ const toolbar = new Toolbar({
   },
 });
 
+const rowButtons = new RowButtons({
+  list: $("rows"),
+  log,
+  toolbar,
+  navigation,
+  actions,
+  messageSender,
+  composer: () => composer,
+});
+
 const composer = new Composer({
   form: $("composer"),
   field: $("composer-text"),
@@ -128,7 +135,6 @@ const composer = new Composer({
 
 const mode = new ComposerMode({
   composer,
-  ...elements("intentBox", "intentLabel", "intentText", "intentCancel", "sendWord"),
   onChange() {
     draftSync.changed();
     drawLog();
@@ -159,10 +165,6 @@ const moderationTools = new ModerationTools({
 
 const searchPanel = new SearchPanel({
   model: search,
-  elements: elements(
-    ...["search", "searchToggle", "searchClose", "searchForm"],
-    ...["searchText", "searchStatus", "searchResults", "searchMore"],
-  ),
   onChoose(id) {
     searchPanel.stepAside();
     navigation.to(id);
@@ -172,36 +174,29 @@ const searchPanel = new SearchPanel({
 const people = new People({
   client,
   timeline,
-  elements: {
-    ...elements("people", "peopleList", "peopleToggle", "peopleClose", "typing"),
-    counts: document.querySelectorAll("[data-people-count]"),
-  },
   actions: () => moderationTools.actions,
   act: (act, name) => moderationTools.act(act, name),
   onChange: () => drawLog(),
 });
 
-const entrance = new Entrance({
-  client,
-  room,
-  page,
-  elements: elements(
-    ...["connection", "connectionSaid", "connectionShown", "connectionTry"],
-    ...["rename", "renameReason"],
-  ),
-});
+const entrance = new Entrance({client, room, page});
 
-const sessionEnd = new SessionEnd({client, config, entrance, moderationTools, left: () => people.forget(), conceal, forget: endSignIn});
+const sessionEnd = new SessionEnd({
+  client,
+  config,
+  entrance,
+  moderationTools,
+  left: () => people.forget(),
+  conceal,
+  forget: endSignIn,
+});
 browserData.watch(() => sessionEnd.doubt());
 
 const drawLog = onFrame(drawNow);
-/** Keys of long messages that the reader unfolded. */
-const unfolded = new Set();
-
 function drawNow() {
   const marked = mode.message?.id ?? null;
   const rows = rowsOf(timeline, {quoteOf: quotes.of, line: readPosition.line, marked});
-  log.draw(rows, {live: timeline.window === null, me: timeline.me, lasting, unfolded});
+  log.draw(rows, {live: timeline.window === null, me: timeline.me, lasting, unfolded: rowButtons.unfolded});
   $("log").ariaBusy = String(history.loading === "around");
   toolbar.refresh();
   rowFocus.refresh();
@@ -245,38 +240,6 @@ function takeBack({kind, message, content, reason}) {
   if (kind === "edit" && !draftSync.ended && composer.text === "" && mode.kind === "say") mode.edit(message, content);
 }
 
-const PRESSED = {
-  more: (node) => toolbar.toggle(node),
-  jump: (node, {to}) => navigation.to(Number(to)),
-  unfold(node, _, button) {
-    const {key} = log.rowOf(node);
-    if (turn(node, button)) unfolded.add(key);
-    else unfolded.delete(key);
-  },
-  react(node, {emoji}, button) {
-    actions.react(log.rowOf(node).message, emoji, button.ariaPressed !== "true");
-  },
-  retry(node, {ref}) {
-    messageSender.retry(ref);
-    composer.focus(); // the button that had the focus is going
-  },
-  reword(node, {ref}) {
-    const refused = messageSender.discard(ref);
-    composer.text = [refused.content, composer.text].filter(Boolean).join("\n");
-    composer.focus();
-  },
-  discard(node, {ref}) {
-    messageSender.discard(ref);
-    composer.focus();
-  },
-};
-
-$("rows").addEventListener("click", ({target}) => {
-  const button = target.closest("[data-act]");
-  const act = PRESSED[button?.dataset.act];
-  act?.(button.closest(".rows > li"), button.dataset, button);
-});
-
 // --- Hearing something ---
 
 for (const type of ["message", "edit", "delete", "react"]) {
@@ -300,24 +263,7 @@ function came({id, username: author, own, deleted}) {
   people.spoke(author);
 }
 
-// --- Looking and looking away ---
-
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) {
-    readPosition.lookAway();
-    client.tellNow(); // it may never be looked at again
-  } else notifications.looked();
-  drawLog();
-});
-
-// The first is before the next page is asked for, which may show how much is unread; not all browsers have it.
-for (const type of ["beforeunload", "pagehide"]) window.addEventListener(type, () => client.tellNow());
-
-client.addEventListener("read", ({detail}) => {
-  readPosition.readElsewhere(detail.seq);
-  drawLog();
-});
-
+readPosition.watch(client, () => drawLog());
 $("log").addEventListener("scroll", onFrame(lookAround), {passive: true});
 
 // --- The connection ---

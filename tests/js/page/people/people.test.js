@@ -5,7 +5,8 @@ import {test} from "node:test";
 
 import {ConnectionView} from "../../../../chat/static/chat/page/entrance/entrance.js";
 import {AnnouncementLimit} from "../../../../chat/static/chat/page/log/notifications.js";
-import {hueOf, TypingPeople, whoIsHere} from "../../../../chat/static/chat/page/people/people.js";
+import {hueOf} from "../../../../chat/static/chat/page/log/message-view.js";
+import {TypingPeople, whoIsHere} from "../../../../chat/static/chat/page/people/people.js";
 import {
   comings,
   connectionWords,

@@ -1,4 +1,4 @@
-import {make} from "../shell/dom.js";
+import {elements, make} from "../shell/dom.js";
 import {beginning, words} from "../shell/words.js";
 
 /** What the composer is for: something new ("say"), an answer ("reply"), or another text for a message ("edit"). */
@@ -16,11 +16,11 @@ export class ComposerMode {
   /**
    * @param {object} options
    * @param {import("./composer.js").Composer} options.composer
-   * @param {HTMLElement} options.intentBox shown above the composer, with a label, a text and a button to cancel
-   * @param {HTMLElement} options.sendWord what is written on the composer's button
    * @param {() => void} options.onChange
    */
-  constructor({composer, intentBox, intentLabel, intentText, intentCancel, sendWord, onChange}) {
+  constructor({composer, onChange}) {
+    const parts = elements("intentBox", "intentLabel", "intentText", "intentCancel", "sendWord");
+    const {intentBox, intentLabel, intentText, intentCancel, sendWord} = parts;
     this.#composer = composer;
     this.#box = intentBox;
     this.#label = intentLabel;

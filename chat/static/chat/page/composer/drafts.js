@@ -128,9 +128,9 @@ export class DraftSync {
 
   /**
    * @param {object} options
-   * @param {import("./drafts.js").Drafts} options.drafts
-   * @param {import("./composer-mode.js").ComposerMode} options.intent
-   * @param {(id: number) => object} options.find what is known of a message: {message?, gone?} (quotes.js)
+   * @param {Drafts} options.drafts
+   * @param {import("./composer-mode.js").ComposerMode} options.mode
+   * @param {(id: number) => object} options.find what is known of a message: {message?, gone?} (history.js)
    * @param {() => string | undefined} options.epoch which life of the room ids are of
    * @param {() => void} options.tell that what was answered or edited is gone, and its text can be sent as a new message
    */

@@ -1,5 +1,5 @@
 import {CLOSE, ERROR} from "../../client/protocol.js";
-import {write} from "../shell/dom.js";
+import {elements, write} from "../shell/dom.js";
 import {connectionWords, errorWords} from "../shell/words.js";
 
 /** The connection's state in words, with a countdown while it waits and a button to try at once. */
@@ -70,24 +70,25 @@ export class Entrance {
   #room;
   #place;
   #view;
-  #elements;
+  #dialog; // asks for another name
 
   /**
    * @param {object} options
    * @param {{seq: number, epoch: string | null}} options.page what the page shows; no epoch: there was no room yet
-   * @param {object} options.elements connection, connectionSaid, connectionShown, connectionTry, rename (a dialog),
-   *   renameReason
    */
-  constructor({client, room, page: {seq, epoch}, elements}) {
+  constructor({client, room, page: {seq, epoch}}) {
     this.#client = client;
     this.#room = room;
     this.#place = {since: seq, epoch};
-    this.#elements = elements;
+    this.#dialog = elements("rename", "renameReason");
+    const {connection, connectionSaid, connectionShown, connectionTry} = elements(
+      ...["connection", "connectionSaid", "connectionShown", "connectionTry"],
+    );
     this.#view = new ConnectionView({
-      box: elements.connection,
-      said: elements.connectionSaid,
-      shown: elements.connectionShown,
-      button: elements.connectionTry,
+      box: connection,
+      said: connectionSaid,
+      shown: connectionShown,
+      button: connectionTry,
       onTry: () => this.enter(),
     });
     client.addEventListener("state", ({detail}) => this.#changed(detail));
@@ -126,7 +127,7 @@ export class Entrance {
   }
 
   #askForName(reason) {
-    const {rename, renameReason} = this.#elements;
+    const {rename, renameReason} = this.#dialog;
     renameReason.textContent = reason;
     if (!rename.open) rename.showModal();
   }

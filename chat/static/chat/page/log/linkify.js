@@ -1,7 +1,7 @@
 /**
  * Find web addresses in plain text. Pure: it yields parts, whoever draws them makes elements of them.
  *
- * Only http and https, only with a host that people read as it is (link-host.js). An address ends where the sentence
+ * Only http and https, only with a host that people read as it is (linkify.js). An address ends where the sentence
  * ends: punctuation, quotes and brackets that belong to the sentence are not part of it.
  */
 

@@ -1,6 +1,5 @@
-/** One message as a row. What can be pressed has data-act (room.js acts) and data-focus (row-focus.js finds it again). */
+/** One message as a row. What can be pressed has data-act (room.js acts) and data-focus (row-interaction.js finds it again). */
 
-import {hueOf} from "../people/people.js";
 import {classes, icon, ICONS, make} from "../shell/dom.js";
 import {beginning, clockTime, reactors, wholeTime, words} from "../shell/words.js";
 import {linkify} from "./linkify.js";
@@ -30,6 +29,13 @@ export function turn(row, button) {
 
 /** How many author colours chat.css has. */
 export const HUES = 8;
+
+/** Which of `kinds` colours a name has: always the same, in every browser. */
+export function hueOf(name, kinds) {
+  let hash = 0;
+  for (const character of name) hash = (Math.imul(hash, 31) + character.codePointAt(0)) >>> 0;
+  return hash % kinds;
+}
 
 /** @param {object} row of the kind "message" */
 export function drawMessage({key, message, quote, own, continued, marked}, {lasting, unfolded}) {

@@ -1,4 +1,4 @@
-import {write} from "../shell/dom.js";
+import {elements, write} from "../shell/dom.js";
 import {errorWords, words} from "../shell/words.js";
 
 /** Pixels from either end of what is shown at which more is fetched without being asked for. */
@@ -75,14 +75,17 @@ export class LogEdges {
   /**
    * @param {object} options
    * @param {import("./log-view.js").LogView} options.log
-   * @param {object} options.elements pane, older, olderFailed, newer, newerBox, newerFailed, empty, jump, jumpCount,
-   *   firstNew, firstNewCount
+   * @param {HTMLElement} options.pane the log, which takes the focus of a button that goes
    * @param {{older, newer, jump, firstNew: () => void}} options.on
    */
-  constructor({log, elements, on}) {
+  constructor({log, pane, on}) {
     this.#log = log;
-    this.#elements = elements;
-    for (const name of ["older", "newer", "jump", "firstNew"]) elements[name].addEventListener("click", on[name]);
+    this.#elements = {
+      pane,
+      ...elements("older", "olderFailed", "newer", "newerBox", "newerFailed", "empty"),
+      ...elements("jump", "jumpCount", "firstNew", "firstNewCount"),
+    };
+    for (const name of ["older", "newer", "jump", "firstNew"]) this.#elements[name].addEventListener("click", on[name]);
   }
 
   /** @param {{timeline, history, attention, line: number | null}} state */

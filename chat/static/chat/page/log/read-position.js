@@ -74,15 +74,28 @@ export class ReadPosition {
     return this.#mark.line;
   }
 
+  /** Follow whether the reader looks at this page, and what they read on others. */
+  watch(client, onChange) {
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) {
+        this.#mark.lookedAway();
+        client.tellNow(); // the tab may never be looked at again
+      } else this.#notifications.looked();
+      onChange();
+    });
+    // `beforeunload` comes before the next page is asked for, which may show how much is unread. Not all browsers have it.
+    for (const type of ["beforeunload", "pagehide"]) window.addEventListener(type, () => client.tellNow());
+    client.addEventListener("read", ({detail}) => {
+      this.readElsewhere(detail.seq);
+      onChange();
+    });
+  }
+
   /** Something was drawn, or is looked at now. */
   see() {
     if (document.hidden || !this.#log.following) return;
     if (this.#mark.saw(this.#timeline.newest)) this.#tell(this.#timeline.newest);
     this.#notifications.looked();
-  }
-
-  lookAway() {
-    this.#mark.lookedAway();
   }
 
   /** The same person has read up to here on another page. */

@@ -1,4 +1,5 @@
 import {isComposing} from "../shell/keyboard.js";
+import {turn} from "./message-view.js";
 
 /*
  * Where the focus is among the rows. One message at a time can be tabbed to, with what can be pressed in it; the
@@ -86,6 +87,56 @@ function sibling(row, direction) {
 function tabbable(row, can) {
   const inside = row.querySelectorAll(":scope > .said :is(a, button:not(.small))");
   for (const element of [row, ...inside]) element.tabIndex = can ? 0 : -1;
+}
+
+/** The buttons in the rows. Each has data-act, the name of a method here. */
+export class RowButtons {
+  unfolded = new Set(); // keys of the rows whose long text is unfolded
+  #parts;
+
+  /**
+   * @param {object} parts
+   * @param {HTMLElement} parts.list of the rows
+   * @param {() => import("../composer/composer.js").Composer} parts.composer
+   */
+  constructor({list, ...parts}) {
+    this.#parts = parts;
+    list.addEventListener("click", ({target}) => {
+      const button = target.closest("[data-act]");
+      this.#acts[button?.dataset.act]?.(button.closest(".rows > li"), button.dataset, button);
+    });
+  }
+
+  #acts = {
+    more: (row) => this.#parts.toolbar.toggle(row),
+    jump: (row, {to}) => this.#parts.navigation.to(Number(to)),
+    unfold: (row, _, button) => this.#unfold(row, button),
+    react: (row, {emoji}, button) => {
+      this.#parts.actions.react(this.#parts.log.rowOf(row).message, emoji, button.ariaPressed !== "true");
+    },
+    retry: (row, {ref}) => {
+      this.#parts.messageSender.retry(ref);
+      this.#parts.composer().focus(); // the button that had the focus is going
+    },
+    reword: (row, {ref}) => this.#reword(ref),
+    discard: (row, {ref}) => {
+      this.#parts.messageSender.discard(ref);
+      this.#parts.composer().focus();
+    },
+  };
+
+  #unfold(row, button) {
+    const {key} = this.#parts.log.rowOf(row);
+    if (turn(row, button)) this.unfolded.add(key);
+    else this.unfolded.delete(key);
+  }
+
+  #reword(ref) {
+    const composer = this.#parts.composer();
+    const refused = this.#parts.messageSender.discard(ref);
+    composer.text = [refused.content, composer.text].filter(Boolean).join("\n");
+    composer.focus();
+  }
 }
 
 /* The text of selected messages: author, time and content, without the words of buttons. */

@@ -7,7 +7,7 @@ const TOGETHER = 5 * 60_000;
  * @param {import("./timeline.js").Timeline} timeline
  * @param {object} [options]
  * @param {(timestamp: number) => string} [options.dayOf] names the reader's day of a time
- * @param {(id: number) => object} [options.quoteOf] what is known of a message that another answers (quotes.js)
+ * @param {(id: number) => object} [options.quoteOf] what is known of a message that another answers (history.js)
  * @param {number | null} [options.line] what is after this id is new; null: there is no such line
  * @param {number | null} [options.marked] the id of the message that is being edited or answered
  * @returns {Array<object>} each with `key` (names the row), `version` (changes when it must be drawn anew) and

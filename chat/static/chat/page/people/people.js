@@ -1,5 +1,5 @@
-import {HUES} from "../log/message-view.js";
-import {icon, ICONS, make, onFrame, sentence} from "../shell/dom.js";
+import {hueOf, HUES} from "../log/message-view.js";
+import {elements, icon, ICONS, make, onFrame, sentence} from "../shell/dom.js";
 import {isComposing} from "../shell/keyboard.js";
 import {roomWords} from "../shell/room-words.js";
 import {SidePanel} from "../shell/side-panel.js";
@@ -19,13 +19,6 @@ export function whoIsHere({users, count, own}, compare = byName) {
 }
 
 const byName = new Intl.Collator(undefined, {sensitivity: "base", numeric: true}).compare;
-
-/** Which of `kinds` colours a name has: always the same, in every browser. */
-export function hueOf(name, kinds) {
-  let hash = 0;
-  for (const character of name) hash = (Math.imul(hash, 31) + character.codePointAt(0)) >>> 0;
-  return hash % kinds;
-}
 
 /** Milliseconds that "is typing" holds after the last sign. A client that types sends one every two seconds. */
 const HOLDS = 5_000;
@@ -235,13 +228,15 @@ export class People {
 
   /**
    * @param {object} options
-   * @param {object} options.elements people (the panel), peopleList, peopleToggle, peopleClose, typing, counts
    * @param {() => string[]} options.actions what can be done with others
    * @param {(act: string, name: string) => void} options.act
    * @param {() => void} options.onChange the timeline has to be drawn
    */
-  constructor({client, timeline, elements, actions, act, onChange}) {
-    const {people, peopleList, peopleToggle, peopleClose, typing, counts} = elements;
+  constructor({client, timeline, actions, act, onChange}) {
+    const {people, peopleList, peopleToggle, peopleClose, typing} = elements(
+      ...["people", "peopleList", "peopleToggle", "peopleClose", "typing"],
+    );
+    const counts = document.querySelectorAll("[data-people-count]");
     this.#timeline = timeline;
     this.#onChange = onChange;
     this.#people = new PeopleView({

@@ -1,6 +1,5 @@
-import {HUES} from "../log/message-view.js";
-import {hueOf} from "../people/people.js";
-import {make, write} from "../shell/dom.js";
+import {hueOf, HUES} from "../log/message-view.js";
+import {elements, make, write} from "../shell/dom.js";
 import {isComposing} from "../shell/keyboard.js";
 import {SidePanel} from "../shell/side-panel.js";
 import {errorWords, shortTime, words} from "../shell/words.js";
@@ -131,15 +130,16 @@ export class SearchPanel {
 
   /**
    * @param {object} options
-   * @param {import("./search.js").Search} options.model
-   * @param {object} options.elements search (the panel), searchToggle, searchClose, searchForm, searchText,
-   *   searchStatus, searchResults, searchMore
+   * @param {Search} options.model
    * @param {(id: number) => void} options.onChoose
    */
-  constructor({model, elements, onChoose}) {
-    const {search, searchToggle, searchClose, searchForm, searchText, searchResults, searchMore} = elements;
+  constructor({model, onChoose}) {
+    this.#elements = elements(
+      ...["search", "searchToggle", "searchClose", "searchForm"],
+      ...["searchText", "searchStatus", "searchResults", "searchMore"],
+    );
+    const {search, searchToggle, searchClose, searchForm, searchText, searchResults, searchMore} = this.#elements;
     this.#model = model;
-    this.#elements = elements;
     this.#onChoose = onChoose;
     const modest = false; // who goes to what was found goes on to the next
     this.#sheet = new SidePanel({panel: search, toggle: searchToggle, close: searchClose, focus: searchText, modest});
