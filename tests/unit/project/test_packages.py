@@ -30,6 +30,22 @@ def test_a_package_only_re_exports(path: Path) -> None:
     assert definitions(path.read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_module_has_the_name_of_an_export(path: Path) -> None:
+    """A module and an export of one name would be one attribute of the package, whichever was imported last."""
+    exported = {
+        alias.asname or alias.name
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+        if statement.module != path.parent.relative_to(ROOT).as_posix().replace("/", ".")
+    }
+    modules = {file.stem for file in path.parent.glob("*.py")} | {
+        file.parent.name for file in path.parent.glob("*/*.py")
+    }
+    assert exported & modules == set()
+
+
 @pytest.mark.parametrize(
     "line",
     [
