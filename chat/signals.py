@@ -1,5 +1,6 @@
 """Django's signals, to every hub: whose sign-in or whose place in a room may be another now."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.db.models import F
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 
 from chat import loops, models
-from chat.actions.account_deletion import depart, departed
+from chat.actions.account_deletion import after_account_deletion, before_account_deletion
 from chat.auth import session_digest
 from chat.hub import Hub, people_part, tell_from_outside
 
@@ -66,14 +67,14 @@ def _room_changed(room: int | None, using: str) -> None:
 
 def _touch(pk: int, slug: str, using: str) -> None:
     models.Room.objects.using(using).filter(pk=pk).update(rules=F("rules") + 1)
-    transaction.on_commit(partial(_to_hubs, "rules_changed", slug), using=using)
+    transaction.on_commit(partial(_to_hubs, Hub.policy_changed, slug), using=using)
 
 
 def _touch_all(using: str) -> None:
     with transaction.atomic(using=using):
         models.Room.objects.using(using).locked_together()
         models.Room.objects.using(using).update(rules=F("rules") + 1)
-    transaction.on_commit(partial(_to_hubs, "all_rules_changed"), using=using)
+    transaction.on_commit(partial(_to_hubs, Hub.all_policies_changed), using=using)
 
 
 def _account_changed(instance: object, using: str, update_fields: frozenset[str] | None = None, **_: Any) -> None:
@@ -86,12 +87,12 @@ def _account_changed(instance: object, using: str, update_fields: frozenset[str]
 
 def _account_goes(instance: object, using: str, **_: Any) -> None:
     if isinstance(instance, get_user_model()):
-        depart(instance, using)
+        before_account_deletion(instance, using)
 
 
 def _account_gone(instance: object, using: str, **_: Any) -> None:
     if isinstance(instance, get_user_model()):
-        departed(instance, using)
+        after_account_deletion(instance, using)
 
 
 def _touch_pairs(user: AbstractBaseUser, using: str) -> None:
@@ -102,26 +103,30 @@ def _touch_pairs(user: AbstractBaseUser, using: str) -> None:
 
 
 def _tell_of(user: AbstractBaseUser, using: str) -> None:
-    transaction.on_commit(partial(_to_hubs, "people_changed", [models.account_key(user.pk)]), using=using)
+    transaction.on_commit(partial(_people_changed, [models.account_key(user.pk)]), using=using)
 
 
 def _logged_out(request: Any, **_: Any) -> None:
     key = getattr(getattr(request, "session", None), "session_key", None)
     if key:
-        transaction.on_commit(partial(_to_hubs, "people_changed", [], [session_digest(key)]))
+        transaction.on_commit(partial(_people_changed, [], [session_digest(key)]))
 
 
 def _session_deleted(instance: Any, using: str, **_: Any) -> None:
     """It ended, or goes on under another key, which a page finds out."""
     ended = [session_digest(instance.session_key)]
-    transaction.on_commit(partial(_to_hubs, "people_changed", [], ended), using=using)
+    transaction.on_commit(partial(_people_changed, [], ended), using=using)
 
 
-def _to_hubs(verb: str, *arguments: Any) -> None:
-    """Every event loop of this process; they tell the other processes."""
+def _to_hubs(method: Callable[..., None], *arguments: Any) -> bool:
+    """Call the method of each hub of this process, on its loop. False if there is none."""
     hubs = loops.all_loops(Hub)
     for loop, hub in hubs:
-        loop.call_soon_threadsafe(getattr(hub, verb), *arguments)
-    if not hubs and verb == "people_changed":
-        # Rooms' rules are counted, so that others find out by comparing; this they would find out late.
-        tell_from_outside(people_part(*arguments))
+        loop.call_soon_threadsafe(method, hub, *arguments)
+    return bool(hubs)
+
+
+def _people_changed(people: Sequence[str] = (), sessions: Sequence[str] = ()) -> None:
+    if not _to_hubs(Hub.people_changed, people, sessions):
+        # Other processes find changed rules by comparing, but would find this late.
+        tell_from_outside(people_part(people, sessions))

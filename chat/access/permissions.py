@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from chat.access.policy import Policy, Restricted
+from chat.access.policy import ActiveRestriction, Policy
 from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.limits import is_shared_address, limit_key
@@ -20,7 +20,7 @@ from chat.protocol import AboutRoom, ErrorCode, Invalid, Role
 RANKS: Final = {"guest": 0, "member": 1, "moderator": 2, "owner": 3}
 
 
-class Verb(StrEnum):
+class RoomPermission(StrEnum):
     """What not everybody in a room may do; the value goes on with "Only … can"."""
 
     HIDE = "delete the messages of others"
@@ -31,13 +31,13 @@ class Verb(StrEnum):
     CHANGE = "rename or archive the room"
 
 
-NEEDS: Final[dict[Verb, Role]] = {
-    Verb.HIDE: "moderator",
-    Verb.MODERATE: "moderator",
-    Verb.CALM: "moderator",
-    Verb.INVITE: "moderator",
-    Verb.APPOINT: "owner",
-    Verb.CHANGE: "owner",
+REQUIRED_ROLE: Final[dict[RoomPermission, Role]] = {
+    RoomPermission.HIDE: "moderator",
+    RoomPermission.MODERATE: "moderator",
+    RoomPermission.CALM: "moderator",
+    RoomPermission.INVITE: "moderator",
+    RoomPermission.APPOINT: "owner",
+    RoomPermission.CHANGE: "owner",
 }
 
 
@@ -75,7 +75,7 @@ def check_entering(policy: Policy, who: Identity, address: str, slug: str) -> No
         raise _for_so_long(ErrorCode.BANNED, "You may not be in this room", ban)
 
 
-def check_speaking(policy: Policy, who: Identity, address: str) -> None:
+def check_posting(policy: Policy, who: Identity, address: str) -> None:
     """Raises Invalid: read_only, muted."""
     if policy.closed:
         raise Invalid(ErrorCode.READ_ONLY, CLOSED[policy.closed])
@@ -87,23 +87,23 @@ def check_speaking(policy: Policy, who: Identity, address: str) -> None:
         raise _for_so_long(ErrorCode.MUTED, "You may not speak in this room", mute)
 
 
-def pause_after_speaking(policy: Policy, who: Identity) -> int:
+def slow_mode_pause(policy: Policy, who: Identity) -> int:
     """Seconds between two messages of theirs. Slow mode is not for those who look after the room."""
     return policy.slow if _rank(policy, who) < RANKS["moderator"] else 0
 
 
-def may(policy: Policy, who: Identity, verb: Verb) -> bool:
-    return _rank(policy, who) >= RANKS[NEEDS[verb]]
+def may(policy: Policy, who: Identity, verb: RoomPermission) -> bool:
+    return _rank(policy, who) >= RANKS[REQUIRED_ROLE[verb]]
 
 
-def check(policy: Policy, who: Identity, verb: Verb) -> None:
+def check(policy: Policy, who: Identity, verb: RoomPermission) -> None:
     """Raises Invalid (forbidden)."""
     if not may(policy, who, verb):
-        roles = "this room's owners" + (" and moderators" if NEEDS[verb] == "moderator" else "")
+        roles = "this room's owners" + (" and moderators" if REQUIRED_ROLE[verb] == "moderator" else "")
         raise Invalid(ErrorCode.FORBIDDEN, f"Only {roles} can {verb}.")
 
 
-def check_over(policy: Policy, who: Identity, other: Identity, verb: Verb) -> None:
+def check_over(policy: Policy, who: Identity, other: Identity, verb: RoomPermission) -> None:
     """May ``who`` do it to ``other``? Only to those of a lower role; owners also to owners. Not to oneself."""
     check(policy, who, verb)
     if who.key == other.key:
@@ -114,7 +114,7 @@ def check_over(policy: Policy, who: Identity, other: Identity, verb: Verb) -> No
         raise Invalid(ErrorCode.FORBIDDEN, message, field="username")
 
 
-def about(policy: Policy, who: Identity, address: str) -> AboutRoom:
+def about_room(policy: Policy, who: Identity, address: str) -> AboutRoom:
     """The room as somebody finds it who is in it."""
     mute = _restricted(policy, policy.mutes, who, address)
     return AboutRoom(
@@ -140,7 +140,9 @@ def _rank(policy: Policy, who: Identity) -> int:
     return -1 if role is None else RANKS[role]
 
 
-def _restricted(policy: Policy, found: Mapping[str, Restricted], who: Identity, address: str) -> Restricted | None:
+def _restricted(
+    policy: Policy, found: Mapping[str, ActiveRestriction], who: Identity, address: str
+) -> ActiveRestriction | None:
     """The restriction for a person: by their identity, by their browser, and for guests by their address."""
     if not found:
         return None
@@ -163,7 +165,7 @@ def _restricted_as(policy: Policy, who: Identity, address: str) -> Iterator[str]
         yield limit_key(address)
 
 
-def _for_so_long(code: ErrorCode, message: str, restricted: Restricted) -> Invalid:
+def _for_so_long(code: ErrorCode, message: str, restricted: ActiveRestriction) -> Invalid:
     left = restricted.left(time.time())
     if left is None:
         return Invalid(code, f"{message}.")

@@ -16,7 +16,7 @@ from chat.limits import limit_key
 
 
 @dataclass(frozen=True, slots=True)
-class Restricted:
+class ActiveRestriction:
     """Until when something is not allowed, in seconds since 1970; None: for good."""
 
     until: float | None = None
@@ -45,8 +45,8 @@ class Policy:
     # The people of a direct room.
     pair: models.Pair | None = None
     # By person, and for guests by address too (an IPv6 address's network: chat.limits).
-    mutes: Mapping[str, Restricted] = field(default_factory=dict)
-    bans: Mapping[str, Restricted] = field(default_factory=dict)
+    mutes: Mapping[str, ActiveRestriction] = field(default_factory=dict)
+    bans: Mapping[str, ActiveRestriction] = field(default_factory=dict)
 
     @property
     def closed(self) -> models.Closed:
@@ -57,12 +57,12 @@ class Policy:
 def load(room: int) -> Policy | None:
     """The policy of the room with this key; None where it is gone. For a thread that may use the ORM."""
     row = models.Room.objects.filter(pk=room).first()
-    return None if row is None else of_row(row)
+    return None if row is None else build_policy(row)
 
 
-def of_row(row: models.Room) -> Policy:
+def build_policy(row: models.Room) -> Policy:
     memberships = list(row.memberships.values_list("user", "role"))
-    restrictions = list(in_force(row))
+    restrictions = list(active_restrictions(row))
     return Policy(
         rules=row.rules,
         kind=row.kind,
@@ -77,13 +77,13 @@ def of_row(row: models.Room) -> Policy:
     )
 
 
-def _restricted(restrictions: list[models.Restriction], kind: str) -> dict[str, Restricted]:
+def _restricted(restrictions: list[models.Restriction], kind: str) -> dict[str, ActiveRestriction]:
     """Those of one kind, by person and by address; of several the one that lasts longest."""
-    found: dict[str, Restricted] = {}
+    found: dict[str, ActiveRestriction] = {}
     for restriction in restrictions:
         if restriction.kind != kind:
             continue
-        new = Restricted(_seconds(restriction.until))
+        new = ActiveRestriction(_seconds(restriction.until))
         address = limit_key(restriction.address) if restriction.address else ""
         for whom in filter(None, (restriction.person, address)):
             known = found.get(whom)
@@ -92,7 +92,7 @@ def _restricted(restrictions: list[models.Restriction], kind: str) -> dict[str, 
     return found
 
 
-def in_force(row: models.Room) -> QuerySet[models.Restriction]:
+def active_restrictions(row: models.Room) -> QuerySet[models.Restriction]:
     """The restrictions that hold in the room now: its own, and those that hold everywhere."""
     here = Q(room=row) | Q(room=None)
     return models.Restriction.objects.filter(here, Q(until=None) | Q(until__gt=timezone.now())).order_by("-pk")

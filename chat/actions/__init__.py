@@ -3,42 +3,42 @@
 Each door (the socket, the pages, a command) calls these; every rule stands in chat.access.permissions.
 """
 
-from chat.actions.directory import Entry, Listing, everybodys, own
-from chat.actions.dispatch import Managing, manage
+from chat.actions.directory import Entry, Listing, joinable_rooms, own
+from chat.actions.dispatch import RoomCommand, run_command
 from chat.actions.enforcement import AccessEnforcer
 from chat.actions.joining import join, leave
-from chat.actions.messages import Done, delete, edit, post, react, read, typing
+from chat.actions.messages import OnCommit, delete, edit, post, react, read, typing
 from chat.actions.queries import history, members, search, sharing
-from chat.actions.rooms import accept, create, direct, invitation, open_titled
-from chat.actions.tokens import show
+from chat.actions.rooms import accept, create, create_titled, direct, invitation
+from chat.actions.tokens import use_token
 from chat.actions.visibility import visible
 
 __all__ = [
     "AccessEnforcer",
-    "Done",
     "Entry",
     "Listing",
-    "Managing",
+    "OnCommit",
+    "RoomCommand",
     "accept",
     "create",
+    "create_titled",
     "delete",
     "direct",
     "edit",
-    "everybodys",
     "history",
     "invitation",
     "join",
+    "joinable_rooms",
     "leave",
-    "manage",
     "members",
-    "open_titled",
     "own",
     "post",
     "react",
     "read",
+    "run_command",
     "search",
     "sharing",
-    "show",
     "typing",
+    "use_token",
     "visible",
 ]

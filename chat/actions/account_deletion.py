@@ -12,7 +12,7 @@ Kind = models.Room.Kind
 FORMER = models.Room._meta.get_field("former").max_length  # noqa: SLF001 Django's documented way to a field
 
 
-def depart(user: AbstractBaseUser, using: str) -> None:
+def before_account_deletion(user: AbstractBaseUser, using: str) -> None:
     """Before its rows go: keep its name in direct rooms, and remember what it owns."""
     rooms = models.Room.objects.using(using)
     for room in rooms.filter(kind=Kind.DIRECT, memberships__user=user.pk).order_by("pk"):
@@ -22,7 +22,7 @@ def depart(user: AbstractBaseUser, using: str) -> None:
     user._chat_owned = list(owned.values_list("pk", flat=True))  # type: ignore[attr-defined]  # noqa: SLF001 ours
 
 
-def departed(user: AbstractBaseUser, using: str) -> None:
+def after_account_deletion(user: AbstractBaseUser, using: str) -> None:
     """When its rows are gone, and those of all that go with it: have somebody own what nobody owns now."""
     for room in (
         models.Room.objects.using(using).filter(pk__in=user.__dict__.pop("_chat_owned", ())).order_by("pk")

@@ -98,7 +98,7 @@ def _open(keys: set[int]) -> Iterator[models.Room]:
         yield from models.Room.objects.filter(pk__in=some[start : start + AT_ONCE], archived=None)
 
 
-def everybodys(who: Identity | None, counts: Mapping[str, int], *, name: str, page: int, size: int) -> Listing:
+def joinable_rooms(who: Identity | None, counts: Mapping[str, int], *, name: str, page: int, size: int) -> Listing:
     """The rooms that anybody, or anybody with an account, may come into, without those that nobody ever spoke in.
 
     The fullest first, then those that were active last, then those with few messages.

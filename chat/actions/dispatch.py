@@ -8,7 +8,7 @@ from msgspec import UNSET
 from chat import protocol
 from chat.actions import moderation, rooms
 from chat.actions.guards import given, known, present
-from chat.actions.moderation import Found
+from chat.actions.moderation import Target
 from chat.auth import Identity
 from chat.hub import Hub, OpenRoom, Socket
 from chat.log import done
@@ -29,13 +29,13 @@ from chat.protocol import (
     Report,
 )
 
-Managing = Appoint | Ban | Configure | Create | Direct | Invite | Kick | Mute | Report
+RoomCommand = Appoint | Ban | Configure | Create | Direct | Invite | Kick | Mute | Report
 
 
-async def manage(hub: Hub, socket: Socket, command: Managing) -> Outgoing:
+async def run_command(hub: Hub, socket: Socket, command: RoomCommand) -> Outgoing:
     """Carry it out; the answer. Raises Invalid."""
     who = socket.identity
-    here: Found | None = None
+    here: Target | None = None
     if not isinstance(command, Create | Direct):
         room, _ = present(hub, socket, command.room)
         if isinstance(command, Kick | Mute | Ban):
@@ -52,7 +52,7 @@ async def manage(hub: Hub, socket: Socket, command: Managing) -> Outgoing:
     return Ack(room=slug, timestamp=protocol.now(), ref=command.ref)
 
 
-def _carry_out(who: Identity, command: Managing, here: Found | None) -> str:
+def _carry_out(who: Identity, command: RoomCommand, here: Target | None) -> str:
     """The room that it is about."""
     match command:
         case Create():
@@ -83,9 +83,9 @@ async def _link(who: Identity, command: Invite) -> Invited:
     return Invited(room=command.room, path=path, expires=expires, timestamp=protocol.now(), ref=command.ref)
 
 
-def _here(room: OpenRoom, username: str) -> Found | None:
+def _here(room: OpenRoom, username: str) -> Target | None:
     """Whoever is in the room under this name."""
     person = current(Presence).person(room.slug, username)
     if person is None:
         return None
-    return Found(person.identity, person.name, person.addresses)
+    return Target(person.identity, person.name, person.addresses)

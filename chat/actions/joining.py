@@ -7,9 +7,9 @@ from django.db import Error
 from msgspec import UNSET
 
 from chat import protocol
-from chat.access.permissions import about, check_entering, no_room, role_of
+from chat.access.permissions import about_room, check_entering, no_room, role_of
 from chat.actions.guards import given, present
-from chat.actions.tokens import show
+from chat.actions.tokens import use_token
 from chat.actions.visibility import visible
 from chat.auth import Identity
 from chat.auth.usernames import NameLookup
@@ -28,7 +28,7 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
     Joining a room again is allowed: the socket goes back to `since`, or goes on from here, and nobody hears of it.
     """
     if command.token is not UNSET:
-        await show(socket, command.token)
+        await use_token(socket, command.token)
     name = await _name_for(socket, command)
     slug, who = command.room, socket.identity
     limit = chat_settings().ROOMS_PER_SOCKET
@@ -53,7 +53,7 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
         hub.release(room)
         raise
     socket.username, socket.author = name, _author(who, name)
-    socket.rooms[slug] = about(room.policy, who, socket.address)
+    socket.rooms[slug] = about_room(room.policy, who, socket.address)
     # Not where the database was restored meanwhile.
     resumed = resumed and room.log is log
     room.welcome(socket, resumed=resumed, read=read, ref=given(command.ref))

@@ -9,7 +9,7 @@ from functools import partial
 from msgspec import UNSET
 
 from chat import models, protocol
-from chat.access.permissions import Verb, check_speaking, may, pause_after_speaking, role_of
+from chat.access.permissions import RoomPermission, check_posting, may, role_of, slow_mode_pause
 from chat.actions.audit import keep
 from chat.actions.guards import given, known, present
 from chat.auth import Identity
@@ -19,14 +19,14 @@ from chat.hub import Hub, OpenRoom, Socket
 from chat.log import EditText, Emoji, Erase, HasRead, NewMessage, Outcome
 from chat.protocol import Delete, Edit, ErrorCode, Invalid, Post, React, Read, ReadUpTo, TypingNow
 
-Done = Callable[[Outcome], None]
+OnCommit = Callable[[Outcome], None]
 """Called when a change is committed, before anybody hears of it; or with why it is not."""
 
 
-def post(hub: Hub, socket: Socket, command: Post, done: Done) -> None:
+def post(hub: Hub, socket: Socket, command: Post, done: OnCommit) -> None:
     """Publish a message. The same message with a ``ref`` that was used before gets the first answer."""
     room, name = present(hub, socket, command.room)
-    check_speaking(room.policy, socket.identity, socket.address)
+    check_posting(room.policy, socket.identity, socket.address)
     content = _looked_at(room, socket, name, command.content)
     spoke = _in_turn(room, socket)
     hub.log.append(
@@ -46,10 +46,10 @@ def post(hub: Hub, socket: Socket, command: Post, done: Done) -> None:
         hub.publish_speaker(room.slug, spoke)
 
 
-def edit(hub: Hub, socket: Socket, command: Edit, done: Done) -> None:
+def edit(hub: Hub, socket: Socket, command: Edit, done: OnCommit) -> None:
     """Change the text of a message of one's own."""
     room, name = known(hub, socket, command.room)
-    check_speaking(room.policy, socket.identity, socket.address)
+    check_posting(room.policy, socket.identity, socket.address)
     content = _looked_at(room, socket, name, command.content)
     hub.log.append(
         EditText(
@@ -66,11 +66,11 @@ def edit(hub: Hub, socket: Socket, command: Edit, done: Done) -> None:
     )
 
 
-def delete(hub: Hub, socket: Socket, command: Delete, done: Done) -> None:
+def delete(hub: Hub, socket: Socket, command: Delete, done: OnCommit) -> None:
     """Delete a message of one's own; or, as a moderator, take one of another out of sight."""
     room, name = known(hub, socket, command.room)
     who = socket.identity
-    allowed = partial(_for_moderators, who) if may(room.policy, who, Verb.HIDE) else partial(_own, who)
+    allowed = partial(_for_moderators, who) if may(room.policy, who, RoomPermission.HIDE) else partial(_own, who)
     hub.log.append(
         Erase(
             room=room.log,
@@ -84,10 +84,10 @@ def delete(hub: Hub, socket: Socket, command: Delete, done: Done) -> None:
     )
 
 
-def react(hub: Hub, socket: Socket, command: React, done: Done) -> None:
+def react(hub: Hub, socket: Socket, command: React, done: OnCommit) -> None:
     """Put an emoji on anybody's message, or take one's own off."""
     room, name = known(hub, socket, command.room)
-    check_speaking(room.policy, socket.identity, socket.address)
+    check_posting(room.policy, socket.identity, socket.address)
     hub.log.append(
         Emoji(
             room=room.log,
@@ -127,7 +127,7 @@ def typing(hub: Hub, socket: Socket, slug: str) -> None:
     """Tell the room that somebody is typing; who may not speak types for themselves."""
     room, name = present(hub, socket, slug)
     try:
-        check_speaking(room.policy, socket.identity, socket.address)
+        check_posting(room.policy, socket.identity, socket.address)
     except Invalid:
         return
     event = TypingNow(room=slug, username=name, timestamp=protocol.now(), by=socket.identity.public or UNSET)
@@ -144,7 +144,7 @@ def _looked_at(room: OpenRoom, socket: Socket, name: str, content: str) -> str:
 def _in_turn(room: OpenRoom, socket: Socket) -> str | None:
     """In slow mode: whose message it is, if it is their turn again. Raises Invalid (slow_mode)."""
     who = socket.identity
-    pause = pause_after_speaking(room.policy, who)
+    pause = slow_mode_pause(room.policy, who)
     if not pause:
         return None
     # Somebody who only says a name could come back under another.

@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from chat import models
-from chat.access.permissions import Verb, check, check_over
+from chat.access.permissions import RoomPermission, check, check_over
 from chat.access.policy import Policy
 from chat.actions.audit import keep
 from chat.actions.guards import given
@@ -22,7 +22,7 @@ Kind = models.Restriction.Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Target:
     """Somebody who is in the room now: who they are, and where from."""
 
     identity: Identity
@@ -30,10 +30,10 @@ class Found:
     addresses: frozenset[str] = frozenset()
 
 
-def kick(who: Identity, command: Kick, here: Found | None) -> None:
+def kick(who: Identity, command: Kick, here: Target | None) -> None:
     """Put somebody out for a while; of a room that is not public they are no member any more."""
     with changing(command.room, who) as (room, policy):
-        check(policy, who, Verb.MODERATE)
+        check(policy, who, RoomPermission.MODERATE)
         target = _target(room, policy, who, command, here)
         addresses = _addresses(command, target)
         _put_out(room, target)
@@ -42,11 +42,11 @@ def kick(who: Identity, command: Kick, here: Found | None) -> None:
         _record(room, who, "kick", target, f"{_also(addresses)} {command.reason}")
 
 
-def restrict(who: Identity, command: Mute | Ban, here: Found | None) -> None:
+def restrict(who: Identity, command: Mute | Ban, here: Target | None) -> None:
     """Mute or ban somebody, or lift that."""
     kind = Kind.BAN if isinstance(command, Ban) else Kind.MUTE
     with changing(command.room, who) as (room, policy):
-        check(policy, who, Verb.MODERATE)
+        check(policy, who, RoomPermission.MODERATE)
         if not command.on:
             _lift(room, kind, who, command.username)
             return
@@ -77,11 +77,11 @@ def report(who: Identity, command: Report) -> None:
 
 
 def _target(
-    room: models.Room, policy: Policy, who: Identity, command: Kick | Mute | Ban, here: Found | None
-) -> Found:
+    room: models.Room, policy: Policy, who: Identity, command: Kick | Mute | Ban, here: Target | None
+) -> Target:
     """Whom the command names, if it may be done to them."""
     target = here or _find(room, command.username)
-    check_over(policy, who, target.identity, Verb.MODERATE)
+    check_over(policy, who, target.identity, RoomPermission.MODERATE)
     return target
 
 
@@ -90,7 +90,7 @@ def restrictable(addresses: Iterable[str]) -> list[str]:
     return sorted(address for address in addresses if not is_shared_address(address))
 
 
-def _addresses(command: Kick | Mute | Ban, target: Found) -> list[str]:
+def _addresses(command: Kick | Mute | Ban, target: Target) -> list[str]:
     """The addresses to restrict beside the person: none, unless that is asked for. Raises Invalid."""
     if not command.address:
         return []
@@ -105,28 +105,28 @@ def _also(addresses: list[str]) -> str:
     return "with the address" if addresses else ""
 
 
-def _put_out(room: models.Room, target: Found) -> None:
+def _put_out(room: models.Room, target: Target) -> None:
     if target.identity.account is not None:
         end_membership(room, target.identity.account)
 
 
-def _find(room: models.Room, username: str) -> Found:
+def _find(room: models.Room, username: str) -> Target:
     """Somebody who is not here now: an account of this name, or who last spoke under it. Raises Invalid."""
     user = account_named(username)
     if user is not None:
-        return Found(account(user), user.get_username())
+        return Target(account(user), user.get_username())
     said = room.messages.filter(username=username, author__startswith="guest:").order_by("-number").first()
     if said is None:
         message = f"username: nobody called {quoted(username)} is or was here, as far as can be told"
         raise Invalid(ErrorCode.NO_PERSON, message, field="username")
-    return Found(Identity(key=said.author, lasting=True), username)
+    return Target(Identity(key=said.author, lasting=True), username)
 
 
 def _restrict(
     room: models.Room,
     kind: Kind,
     who: Identity,
-    target: Found,
+    target: Target,
     addresses: list[str],
     *,
     seconds: float | None,
@@ -160,5 +160,5 @@ def _lift(room: models.Room, kind: Kind, who: Identity, username: str) -> None:
     keep(room, who, f"un{kind}", target=found[0].person, target_name=username)
 
 
-def _record(room: models.Room, who: Identity, action: str, target: Found, detail: str) -> None:
+def _record(room: models.Room, who: Identity, action: str, target: Target, detail: str) -> None:
     keep(room, who, action, target=target.identity.key, target_name=target.name, detail=" ".join(detail.split()))

@@ -11,7 +11,7 @@ from django.db import router, transaction
 
 from chat import models
 from chat.access.permissions import no_room, role_of
-from chat.access.policy import Policy, of_row
+from chat.access.policy import Policy, build_policy
 from chat.auth import Identity
 
 
@@ -20,7 +20,7 @@ def changing(slug: str, who: Identity) -> Iterator[tuple[models.Room, Policy]]:
     """The room, locked, and its rules. Raises Invalid (no_room) where it is not there for them."""
     with transaction.atomic(using=router.db_for_write(models.Room)):
         row = locked(slug)
-        policy = of_row(row) if row else Policy()
+        policy = build_policy(row) if row else Policy()
         if row is None or role_of(policy, who) is None:
             raise no_room(slug)
         yield row, policy

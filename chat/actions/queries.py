@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from chat import models, protocol
 from chat.access import policy
-from chat.access.permissions import RANKS, Verb, check, may
+from chat.access.permissions import RANKS, RoomPermission, check, may
 from chat.actions.guards import given, present
 from chat.actions.moderation import restrictable
 from chat.auth import Identity
@@ -68,7 +68,7 @@ async def members(hub: Hub, socket: Socket, command: GetMembers) -> Members:
     room, _ = present(hub, socket, command.room)
     named = await answered(partial(_members, room.log.pk))
     restricted: list[Restricted] = []
-    if may(room.policy, socket.identity, Verb.MODERATE):
+    if may(room.policy, socket.identity, RoomPermission.MODERATE):
         restricted = await answered(partial(_restricted, room.log.pk))
     present(hub, socket, command.room)
     return Members(
@@ -79,7 +79,7 @@ async def members(hub: Hub, socket: Socket, command: GetMembers) -> Members:
 async def sharing(hub: Hub, socket: Socket, command: GetSharing) -> Sharing:
     """How many other guests in the room come from where somebody comes from, as far as that may be restricted."""
     room, _ = present(hub, socket, command.room)
-    check(room.policy, socket.identity, Verb.MODERATE)
+    check(room.policy, socket.identity, RoomPermission.MODERATE)
     presence = current(Presence)
     person = presence.person(command.room, command.username)
     places = {limit_key(address) for address in restrictable(person.addresses)} if person else set()
@@ -113,7 +113,7 @@ def _members(room: int) -> list[Member]:
 def _restricted(room: int) -> list[Restricted]:
     row = models.Room.objects.filter(pk=room).first()
     # The room's own first: what holds everywhere must not push them off the list.
-    rows = policy.in_force(row).order_by(F("room").asc(nulls_last=True), "-pk")[:SHOWN] if row else ()
+    rows = policy.active_restrictions(row).order_by(F("room").asc(nulls_last=True), "-pk")[:SHOWN] if row else ()
     return [
         Restricted(
             username=found.username or "",

@@ -12,8 +12,8 @@ from django.utils import timezone
 from msgspec import UNSET
 
 from chat import models
-from chat.access.permissions import Verb, check, check_over, no_room
-from chat.access.policy import in_force
+from chat.access.permissions import RoomPermission, check, check_over, no_room
+from chat.access.policy import active_restrictions
 from chat.actions.audit import keep
 from chat.actions.joining import may_make
 from chat.actions.policy_changes import changing, end_membership, locked
@@ -52,7 +52,7 @@ def _create_public(who: Identity, pk: Any, slug: str | None, title: str) -> str:
         raise _known_already(slug) from None
 
 
-def open_titled(who: Identity | None, slug: str, title: str) -> None:
+def create_titled(who: Identity | None, slug: str, title: str) -> None:
     """Make the public room that somebody is about to enter by a name that its slug does not say, if there is none.
 
     Entering by the slug would make it as well, without a title.
@@ -92,9 +92,9 @@ def configure(who: Identity, command: Configure) -> None:
     """Change what is given of a room."""
     with changing(command.room, who) as (room, policy):
         if (command.read_only, command.slow) != (UNSET, UNSET):
-            check(policy, who, Verb.CALM)
+            check(policy, who, RoomPermission.CALM)
         if (command.title, command.archived) != (UNSET, UNSET):
-            check(policy, who, Verb.CHANGE)
+            check(policy, who, RoomPermission.CHANGE)
         changed = _apply(room, command)
         if changed:
             room.save(update_fields=list(changed))
@@ -123,9 +123,9 @@ def appoint(who: Identity, command: Appoint) -> None:
         if room.kind == Kind.DIRECT:
             raise Invalid(ErrorCode.FORBIDDEN, "In a room of two there are no roles.")
         if other.key != who.key:
-            check_over(policy, who, other, Verb.APPOINT)
+            check_over(policy, who, other, RoomPermission.APPOINT)
         elif not leaves:
-            check(policy, who, Verb.APPOINT)
+            check(policy, who, RoomPermission.APPOINT)
         _keep_an_owner(room, user, command.role)
         if command.role == "none" or (command.role == "member" and room.kind in {Kind.PUBLIC, Kind.MEMBERS}):
             end_membership(room, user.pk)
@@ -158,7 +158,7 @@ def _keep_an_owner(room: models.Room, user: AbstractBaseUser, role: str) -> None
 def add(who: Identity, slug: str, username: str) -> None:
     """Make somebody a member."""
     with changing(slug, who) as (room, policy):
-        check(policy, who, Verb.INVITE)
+        check(policy, who, RoomPermission.INVITE)
         _check_invites(room)
         user = _account_named(username)
         _let_in(room, user.pk)
@@ -168,7 +168,7 @@ def add(who: Identity, slug: str, username: str) -> None:
 def make_link(who: Identity, slug: str) -> tuple[str, models.Invitation]:
     """A code that lets people in, told this once, and the invitation."""
     with changing(slug, who) as (room, policy):
-        check(policy, who, Verb.INVITE)
+        check(policy, who, RoomPermission.INVITE)
         _check_invites(room)
         code = secrets.token_urlsafe(24)
         invitation = models.Invitation.objects.create(
@@ -197,7 +197,11 @@ def accept(who: Identity, code: str) -> str:
         if found is None:
             raise no_room("")
         room = locked(found.room.slug) or found.room
-        if in_force(room).filter(kind=models.Restriction.Kind.BAN, person__in=[who.person, *who.browser]).exists():
+        if (
+            active_restrictions(room)
+            .filter(kind=models.Restriction.Kind.BAN, person__in=[who.person, *who.browser])
+            .exists()
+        ):
             raise no_room("")
         if _let_in(room, pk):
             found.used += 1

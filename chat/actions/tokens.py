@@ -12,13 +12,13 @@ from chat.loops import current
 from chat.protocol import ErrorCode, Invalid, quoted
 
 
-async def show(socket: Socket, token: str) -> None:
+async def use_token(socket: Socket, token: str) -> None:
     """The socket is from now on whose the token is. Raises Invalid: bad_token, token_expired, name_fixed.
 
     A socket does not change hands: where it is an account's already, or in a room, the token must be of the same.
     """
     enforcer = current(AccessEnforcer)
-    heard = enforcer.heard
+    events = enforcer.events
     found = await answered(partial(_of_token, token))
     now = socket.identity
     # A guest who shows a token stays one that the browser has been.
@@ -28,8 +28,8 @@ async def show(socket: Socket, token: str) -> None:
         raise Invalid(ErrorCode.NAME_FIXED, message, field="token")
     if not socket.claim(who):
         raise Invalid(ErrorCode.TOO_MANY, "This account has as many sockets open as it may have.")
-    if enforcer.heard != heard:
-        enforcer.look([socket])
+    if enforcer.events != events:
+        enforcer.recheck([socket])
 
 
 def _of_token(token: str) -> Identity:

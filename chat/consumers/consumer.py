@@ -112,9 +112,9 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.hub = current(Hub)
         current(Collector)
         enforcer = current(actions.AccessEnforcer)
-        heard = enforcer.heard
+        events = enforcer.events
         try:
-            self.socket.on_put_out = self.timeouts.be_patient
+            self.socket.on_removed = self.timeouts.be_patient
             identity = self.socket.identity if refusal else await identify(scope)
             await self._accept(send)
             self.state = State.OPEN
@@ -123,9 +123,9 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 self._turn_away(refusal, RefusalReason[refusal.name])
             elif not self.socket.claim(identity):
                 self._turn_away("You have as many sockets open as one person may have.", RefusalReason.PERSON)
-            if enforcer.heard != heard:
+            if enforcer.events != events:
                 # Somebody's sign-in ended while this one's was read.
-                enforcer.look([self.socket])
+                enforcer.recheck([self.socket])
             self.timeouts.be_patient()
             await self._listen(receive)
         except asyncio.CancelledError:
@@ -228,10 +228,10 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 self.typed_at.pop(command.room, None)
                 self.timeouts.be_patient()
             case ShowToken():
-                await actions.show(self.socket, command.token)
+                await actions.use_token(self.socket, command.token)
                 self.timeouts.follow_token()
             case _:
-                return await actions.manage(self.hub, self.socket, command)  # type: ignore[arg-type]  # all others
+                return await actions.run_command(self.hub, self.socket, command)  # type: ignore[arg-type]  # all others
         return Ack(room=command.room, timestamp=protocol.now(), ref=command.ref)
 
     async def _write(self, command: Post | Edit | Delete | React) -> None:

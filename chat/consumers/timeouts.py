@@ -41,7 +41,7 @@ class Timeouts:
             warning = max(0.0, left - chat_settings().JWT_WARNING)
             self._expiry = [
                 self._loop.call_later(warning, self._warn),
-                self._loop.call_later(left, current(AccessEnforcer).end, self._socket),
+                self._loop.call_later(left, current(AccessEnforcer).end_session, self._socket),
             ]
 
     def cancel(self) -> None:

@@ -166,14 +166,14 @@ class Hub:
 
     # --- Rules ---
 
-    def rules_changed(self, slug: str) -> None:
+    def policy_changed(self, slug: str) -> None:
         """Have every process load the room's rules anew."""
         self._bus.publish(slug, ("rules",))
 
-    def all_rules_changed(self) -> None:
+    def all_policies_changed(self) -> None:
         """Have the rules of all rooms that are open here loaded anew; other processes find out by comparing."""
         for slug in self._rooms:
-            self.rules_changed(slug)
+            self.policy_changed(slug)
 
     def people_changed(self, people: Sequence[str] = (), sessions: Sequence[str] = ()) -> None:
         """Have every process look at these people's sockets again, and end those of these sessions."""

@@ -38,7 +38,7 @@ class Socket:
     # What it may spend; None where nothing limits it (a test).
     allowance: Allowance | None = None
     # Called when it was put out of a room.
-    on_put_out: Callable[[], None] = _nothing
+    on_removed: Callable[[], None] = _nothing
     # How many times it fell behind.
     falls: int = 0
 

@@ -50,7 +50,7 @@ def index(request: HttpRequest) -> HttpResponse:
         remember_guest()
     room = form.cleaned_data["room"]
     if title := form.title():
-        again_where_lost(partial(actions.open_titled, identity_of(request), room, title))
+        again_where_lost(partial(actions.create_titled, identity_of(request), room, title))
     return redirect("chat:room", room=room)
 
 
@@ -153,7 +153,7 @@ def _rooms(request: HttpRequest, identity: Identity | None) -> dict[str, Any]:
     own = None
     if identity is not None:
         own = actions.own(identity, counts, name=name, page=_number(request, "own"), size=ROOMS_SHOWN)
-    listed = actions.everybodys(identity, counts, name=name, page=_number(request, "page"), size=ROOMS_SHOWN)
+    listed = actions.joinable_rooms(identity, counts, name=name, page=_number(request, "page"), size=ROOMS_SHOWN)
     return {
         "filter": name,
         "own": [_row(entry) for entry in own.entries] if own else [],

@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 
 from chat import actions, protocol
 from chat.access import policy
-from chat.access.permissions import about, check_entering
+from chat.access.permissions import about_room, check_entering
 from chat.auth import Identity
 from chat.auth.password_attempts import remember_account, remember_guest
 from chat.conf import chat_settings
@@ -37,12 +37,12 @@ def room(request: HttpRequest, room: str) -> HttpResponse:
     if found is None:
         # A public one opens when somebody enters it.
         return no_room(request) if protocol.is_hidden(room) else _page(request, room, identity, {})
-    rules, address = policy.of_row(found), request_address(request.META)
+    rules, address = policy.build_policy(found), request_address(request.META)
     try:
         check_entering(rules, identity, address, room)
     except Invalid as refusal:
         return render(request, "chat/closed.html", {"reason": refusal.message}, status=403)
-    return _page(request, room, identity, _told(about(rules, identity, address)))
+    return _page(request, room, identity, _told(about_room(rules, identity, address)))
 
 
 def _know(request: HttpRequest) -> None:

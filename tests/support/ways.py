@@ -1,4 +1,4 @@
-"""The way of an operation through our code: the calls that it makes, on the event loop and on the database's threads.
+"""The way of an operation through our code: its calls on the event loop's thread and on the database's threads.
 
     .venv/bin/python -m pytest -s tests/unit/project/test_ways.py
 

@@ -181,7 +181,7 @@ async def test_what_is_under_way_is_not_of_the_question(
 
     async def rounds() -> None:
         for _ in range(3):
-            await current(actions.AccessEnforcer)._look_at([one for one in sockets if one.identity.lasting])
+            await current(actions.AccessEnforcer).recheck_now([one for one in sockets if one.identity.lasting])
 
     under_way = asyncio.create_task(rounds())
     async with scene.stillness(statements):

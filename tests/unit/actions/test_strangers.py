@@ -109,7 +109,7 @@ class Truth:
     def _may(self, name: str) -> bool:
         try:
             room = models.Room.objects.get(slug=self.slug)
-            check_entering(policy.of_row(room), self.people[name], "", self.slug)
+            check_entering(policy.build_policy(room), self.people[name], "", self.slug)
         except Invalid:
             return False
         return True

@@ -22,7 +22,7 @@ from helpers import CommunicatorPersona, Enter
 from members import browser, guest
 from pytest_django import Settings
 
-from chat.actions import enforcement as warden_module
+from chat.actions import enforcement
 from chat.auth import Identity, account, identify, identity, revalidate
 from chat.auth.tokens import mint
 from chat.hub import Hub
@@ -240,8 +240,8 @@ class Rounds:
         self._asking = 0
         # How many sign-ins were looked at together.
         self.looks: list[int] = []
-        monkeypatch.setattr(warden_module, "answered", self._look)
-        monkeypatch.setattr(warden_module, "done", partial(self._ask, done))
+        monkeypatch.setattr(enforcement, "answered", self._look)
+        monkeypatch.setattr(enforcement, "done", partial(self._ask, done))
 
     async def _look(self, call: Any) -> Any:
         self.looks.append(len(call.args[0]))

@@ -243,7 +243,7 @@ async def test_closes_of_ours_and_refusals_are_counted_by_their_code(alice: Pers
 
     (socket,) = current(Hub).sockets.values()
     for _ in range(2):
-        current(AccessEnforcer).end(socket)
+        current(AccessEnforcer).end_session(socket)
     await alice.closed()
     await alice.vanish()
     assert since.of("chat_sign_ins_ended_total") == 1
