@@ -27,7 +27,7 @@ TURNS = 50
 
 
 class Way:
-    """What one operation called."""
+    """The calls of one operation."""
 
     def __init__(self) -> None:
         self.calls: Counter[CodeType] = Counter()
@@ -67,7 +67,7 @@ class Way:
 
 @contextmanager
 def followed() -> Iterator[Way]:
-    """Note what is called within, on this thread and on those of the database."""
+    """Count the calls within, on this thread and on the database's threads."""
     way = Way()
     on_each_thread(partial(sys.setprofile, way.note))
     sys.setprofile(way.note)
