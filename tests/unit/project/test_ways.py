@@ -23,7 +23,7 @@ async def heard(persona: CommunicatorPersona, kind: str) -> None:
 async def way_of(clock: Clock, name: str, operation: Operation) -> Way:
     """Follow an operation in a process that has been quiet for a while: no timer fires meanwhile."""
     for _ in range(8):
-        # In steps that no process takes for a standstill (chat.hub.stall_detector).
+        # In steps that no process takes for a stall (chat.hub.stall_detector).
         await clock.skip(0.5)
         await settled()
     with followed() as way:
