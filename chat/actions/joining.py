@@ -41,7 +41,7 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
         read = await _read_position(hub, room, who, command)
         since, log = given(command.since), room.log
         resumed = await room.can_resume(since, given(command.epoch), chat_settings().CATCH_UP)
-        async with presence.coming(JoinRequest(slug, who, name, socket.id, socket.address)) as claim:
+        async with presence.joining(JoinRequest(slug, who, name, socket.id, socket.address)) as claim:
             await hub.stalls.end()
             # Nothing suspends from here on: nothing is delivered in between, and nobody is counted who does not
             # get in. What was allowed before may not be any more.

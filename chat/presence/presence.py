@@ -1,13 +1,13 @@
-"""Who is here, in one process or in several.
+"""Presence: the users in each room, in one process or in several.
 
-A person is in a room once, however many sockets they have there: ``join`` is announced with the first, ``leave``
-with the last, after a grace that a reconnect cancels. The list of names is state, not messages: it goes out at
-once after quiet and then at a bounded rate, so that N joins cost traffic in proportion to N.
+A user is in a room once, however many sockets they have there. The room gets ``join`` with the first socket and
+``leave`` with the last, after a grace that a reconnect cancels. The list of names is state, not messages. It is
+sent at once after a quiet time and then at a bounded rate, so that N joins cost traffic in proportion to N.
 
-Where processes share a Redis, each keeps there who is with it and holds a copy of who is with the others
-(chat.presence.replica). Each process tells its own sockets what changed in its copy, so joins, leaves and lists
-always fit together. A name is had by asking Redis, in one step; all else happens in memory, and goes on while
-Redis is away.
+If processes share a Redis, each registers its own users there and keeps a copy of the others' users
+(chat.presence.replica). Each process sends its own sockets what changed in its copy, so joins, leaves and lists
+are always consistent. Only a claim to a name waits for Redis: one script, in one step. All else happens in memory,
+and goes on while Redis is unavailable.
 """
 
 import asyncio
@@ -25,308 +25,321 @@ from chat.hub import Hub
 from chat.loops import current
 from chat.models import author_key
 from chat.presence import registry
+from chat.presence.claims import Claim, JoinRequest, since_of
+from chat.presence.entries import RegistryEntry
 from chat.presence.replica import Replica
-from chat.presence.state import Claim, Entry, JoinRequest, Person, RoomPresence, Seen, since_of
+from chat.presence.state import Occupant, RoomPresence, ShownName
 from chat.protocol import ErrorCode, Invalid, Joined, Left, UserList, quoted
 
-COMING = 0.5
-"""Seconds by which a grace is longer that would end while the person comes in again."""
+JOIN_EXTENSION = 0.5
+"""Seconds that are added to a grace that would end while the user is joining again."""
 
 
 class Presence:
-    """One per event loop: ``of_this_loop(Presence)``."""
+    """One per event loop: ``current(Presence)``."""
 
     def __init__(self) -> None:
         self._rooms: dict[str, RoomPresence] = {}
         self._hub = current(Hub)
-        self._hub.on_presence = self.hear
-        self._hub.on_return.append(self._look_now)
+        self._hub.on_presence = self.receive
+        self._hub.on_return.append(self.layer_returned)
         self._loop = asyncio.get_running_loop()
-        # Called with a room and sockets there whose name somebody else has now.
+        # Called with a room and the sockets there whose name another user has now.
         self.on_name_lost: Callable[[str, list[str]], None] = _nothing
-        # The people of other processes; None where this process is the only one.
+        # The users of other processes; None if this process is the only one.
         shared = registry.shared()
-        self.others = self._with_others(shared) if shared else None
+        self.replica = self._make_replica(shared) if shared else None
 
-    def _with_others(self, shared: registry.Registry) -> Replica:
-        return Replica(shared, self._rooms, tell=self._tell, say=self._say, lose=self._lose_name)
+    def _make_replica(self, store: registry.Registry) -> Replica:
+        return Replica(store, self._rooms, publish=self._publish, send=self._send_diff, lose_name=self._lose_name)
 
     @property
     def _node(self) -> str:
-        return self.others.node if self.others else ""
+        return self.replica.node if self.replica else ""
 
-    # --- Coming and going ---
+    # --- Joining and leaving ---
 
     @asynccontextmanager
-    async def coming(self, comer: JoinRequest) -> AsyncIterator[Claim]:
-        """The name is theirs, for ``enter``; who does not enter lets go of it.
+    async def joining(self, request: JoinRequest) -> AsyncIterator[Claim]:
+        """Claim the name for the body, which calls ``enter``. If the body does not, the name is released.
 
-        Raises Invalid (name_taken) where somebody else has it. In one process nothing is waited for.
+        Raises Invalid (name_taken) if another user has the name. Waits only if processes share a registry.
         """
-        room = self._rooms.setdefault(comer.slug, RoomPresence())
-        key = self._key(room, comer.identity, comer.name)
-        room.coming[key] = room.coming.get(key, 0) + 1
+        room = self._rooms.setdefault(request.slug, RoomPresence())
+        key = self._key(room, request.identity, request.name)
+        room.joining[key] = room.joining.get(key, 0) + 1
         try:
-            claim = await self._claim(room, key, comer)
+            claim = await self._claim(room, key, request)
             yield claim
-            if self.others:
-                self.others.confirm(claim)
+            if self.replica:
+                self.replica.confirm(claim)
         finally:
-            room.coming[key] -= 1
-            if not room.coming[key]:
-                del room.coming[key]
-                self._let_go(comer.slug, room, key)
-            self._forget_others(room)
+            room.joining[key] -= 1
+            if not room.joining[key]:
+                del room.joining[key]
+                self._release_name(request.slug, room, key)
+            self._stop_following(room)
 
-    async def _claim(self, room: RoomPresence, key: str, comer: JoinRequest) -> Claim:
-        person = room.people.get(key)
-        if self.others is None or (person and person.sockets):
-            return Claim(comer, key)
-        claim = await self.others.claim(room, key, comer)
+    async def _claim(self, room: RoomPresence, key: str, request: JoinRequest) -> Claim:
+        occupant = room.people.get(key)
+        if self.replica is None or (occupant and occupant.sockets):
+            return Claim(request, key)
+        claim = await self.replica.claim(room, key, request)
         if claim is None:
-            raise _taken(comer.name)
+            raise _name_taken(request.name)
         return claim
 
-    def _let_go(self, slug: str, room: RoomPresence, key: str) -> None:
-        """Somebody who had the name for a moment has come in, or did not."""
-        person = room.people.get(key)
-        if person is None or not person.is_ours:
-            if self.others:
-                self.others.went(slug, key)
-            if not room.is_wanted:
-                self._changed(slug, room)
+    def _release_name(self, slug: str, room: RoomPresence, key: str) -> None:
+        """Take a claimed name out of the registry, unless the user has entered."""
+        occupant = room.people.get(key)
+        if occupant is None or not occupant.is_local:
+            if self.replica:
+                self.replica.leave(slug, key)
+            if not room.is_needed:
+                self._schedule_list(slug, room)
 
     def enter(self, claim: Claim) -> None:
-        """The socket comes in. Announces nothing: ``announce`` does, when the socket is there to hear it."""
-        comer, room = claim.comer, self._rooms[claim.comer.slug]
-        person = room.people.get(claim.key)
-        # A person whose ghost gave way in another process has not left the room.
-        claim.first = person is None and not claim.took
-        if person is None:
-            person = room.add(claim.key, Person(comer.name, comer.identity))
-        for node in claim.took:
-            person.elsewhere.pop(node, None)
-        # A guest who comes back may write the name in another way.
-        if person.name != comer.name and (comer.identity.account is not None or not person.is_open):
-            claim.renamed = room.rename(claim.key, comer.name, since_of(person, comer))
-            self._changed(comer.slug, room)
-        person.identity = comer.identity
-        person.sockets[comer.socket] = comer.address
-        room.keys[comer.socket] = claim.key
-        person.stay()
+        """Add the socket to the room. Sends nothing: ``announce`` does, once the socket can receive it."""
+        request, room = claim.request, self._rooms[claim.request.slug]
+        occupant = room.people.get(claim.key)
+        # A guest whose name was taken over from another process, where only the grace was left, did not leave.
+        claim.first = occupant is None and not claim.taken_from
+        if occupant is None:
+            occupant = room.add(claim.key, Occupant(request.name, request.identity))
+        for node in claim.taken_from:
+            occupant.remote.pop(node, None)
+        # A guest who comes back may spell the name in another way.
+        if occupant.name != request.name and (request.identity.account is not None or not occupant.is_connected):
+            claim.renamed = room.rename(claim.key, request.name, since_of(occupant, request))
+            self._schedule_list(request.slug, room)
+        occupant.identity = request.identity
+        occupant.sockets[request.socket] = request.address
+        room.keys[request.socket] = claim.key
+        occupant.cancel_grace()
 
     def announce(self, claim: Claim) -> None:
-        """Tell all processes that somebody came in; where it is a person's first socket, the room hears it."""
-        slug = claim.comer.slug
+        """Publish the join to all processes. The room gets a join only with the user's first socket."""
+        slug = claim.request.slug
         if claim.renamed:
-            self._say(slug, self._rooms[slug], *claim.renamed)
-            if self.others and not claim.version:
-                self.others.say_again(slug, claim.key)
+            self._send_diff(slug, self._rooms[slug], *claim.renamed)
+            if self.replica and not claim.version:
+                self.replica.republish(slug, claim.key)
         if claim.first or claim.version:
             entry = self._rooms[slug].people[claim.key].entry
-            self._tell(slug, claim.version, "came", claim.key, tuple(entry), tuple(claim.took), claim.first)
+            self._publish(
+                slug, claim.version, "came", claim.key, tuple(entry), tuple(claim.taken_from), claim.first
+            )
 
     def exit(self, slug: str, socket_id: str, *, at_once: bool = False) -> None:
-        """A socket left the room. With the person's last one they leave: now, or after the grace."""
+        """Remove a socket from a room. After the last one the user leaves: now, or when the grace ends."""
         room = self._rooms.get(slug)
         key = room.keys.pop(socket_id, None) if room else None
         if room is None or key is None:
             return
-        self._forget_others(room)
-        person = room.people[key]
-        del person.sockets[socket_id]
-        if person.sockets:
+        self._stop_following(room)
+        occupant = room.people[key]
+        del occupant.sockets[socket_id]
+        if occupant.sockets:
             return
         grace = 0 if at_once else chat_settings().GRACE
         if grace:
-            person.leaving = self._loop.call_later(grace, self._gone, slug, key)
-            if self.others and not person.identity.lasting:
-                # In another process too somebody who says this name is taken for them.
-                self.others.say_again(slug, key)
+            occupant.grace_timer = self._loop.call_later(grace, self._end_local, slug, key)
+            if self.replica and not occupant.identity.lasting:
+                # In other processes too, the next guest to give this name counts as their reconnect.
+                self.replica.republish(slug, key)
         else:
-            self._gone(slug, key)
+            self._end_local(slug, key)
 
-    def _forget_others(self, room: RoomPresence) -> None:
-        """With the last socket the hub closes the room: its events elsewhere are not received any more."""
+    def _stop_following(self, room: RoomPresence) -> None:
+        """With the last socket the hub closes the room, so events of other processes don't arrive any more."""
         if not room.is_followed:
-            room.known = None
+            room.versions = None
 
-    def _gone(self, slug: str, key: str) -> None:
+    def _end_local(self, slug: str, key: str) -> None:
+        """The user leaves this process. The room gets a leave if no other process has them."""
         room = self._rooms[slug]
-        if key in room.coming:
-            # One of theirs comes in, and Redis may have given it the name: what is taken out now would be that.
-            room.people[key].leaving = self._loop.call_later(COMING, self._gone, slug, key)
+        if key in room.joining:
+            # The user is joining again, and Redis may have registered them: an exit now would undo that.
+            room.people[key].grace_timer = self._loop.call_later(JOIN_EXTENSION, self._end_local, slug, key)
             return
         name = room.people[key].name
-        told = room.end_ours(key) is not None
-        if self.others:
-            self.others.went(slug, key, name, told=told)
+        announce = room.end_local(key) is not None
+        if self.replica:
+            self.replica.leave(slug, key, name, announce=announce)
         else:
-            self._tell(slug, 0, "gone", key, name, told)
-        if not room.is_wanted:
-            self._changed(slug, room)
+            self._publish(slug, 0, "gone", key, name, announce)
+        if not room.is_needed:
+            self._schedule_list(slug, room)
 
-    # --- What is known ---
+    # --- Queries ---
 
     def user_list(self, slug: str) -> UserList:
-        """The people in the room, at most CHAT["USER_LIST_NAMES"] and the latest first, and how many in all.
+        """The latest CHAT["USER_LIST_NAMES"] users of the room, latest first, and the number of all users.
 
-        If there are more, accounts come before guests: no crowd of guests pushes them off the list.
+        If there are more users, accounts come before guests: a crowd of guests can't push them off the list.
         """
         people = self._rooms[slug].people if slug in self._rooms else {}
         limit = chat_settings().USER_LIST_NAMES
-        latest: Iterable[Person] = reversed(people.values())
+        latest: Iterable[Occupant] = reversed(people.values())
         if len(people) > limit:
-            latest = sorted(latest, key=lambda person: person.identity.account is None)
-        names = [person.name for person in islice(latest, limit)]
+            latest = sorted(latest, key=lambda occupant: occupant.identity.account is None)
+        names = [occupant.name for occupant in islice(latest, limit)]
         return UserList(room=slug, users=names, count=len(people), timestamp=protocol.now())
 
     def counts(self) -> dict[str, int]:
-        """How many people are in each room, of all processes. Any thread may ask."""
+        """How many users are in each room, over all processes. Safe to call from any thread."""
         here = {slug: len(room.people) for slug, room in list(self._rooms.items()) if room.people}
-        return {**(self.others.counts if self.others else {}), **here}
+        return {**(self.replica.counts if self.replica else {}), **here}
 
-    def people(self, slug: str) -> Iterator[Person]:
+    def people(self, slug: str) -> Iterator[Occupant]:
         room = self._rooms.get(slug)
         yield from list(room.people.values()) if room else ()
 
-    def person(self, slug: str, name: str) -> Person | None:
-        """Who is in the room under this name; where nobody is, who has one that looks the same."""
+    def person(self, slug: str, name: str) -> Occupant | None:
+        """The user in the room with this name, else one whose name looks the same."""
         room = self._rooms.get(slug)
-        alike = room.named(protocol.name_key(name)) if room else []
-        return next((person for person in alike if person.name == name), alike[0] if alike else None)
+        alike = room.people_named(protocol.name_key(name)) if room else []
+        return next((occupant for occupant in alike if occupant.name == name), alike[0] if alike else None)
 
     def sockets(self, slug: str, name: str) -> set[str]:
-        """The ids of the sockets of this process that ``name`` is in the room with."""
-        person = self.person(slug, name)
-        return set(person.sockets) if person else set()
+        """The ids of the user's sockets in the room, in this process."""
+        occupant = self.person(slug, name)
+        return set(occupant.sockets) if occupant else set()
 
     def _key(self, room: RoomPresence, identity: Identity, name: str) -> str:
-        """Under which key somebody is in the room, or would be. Raises Invalid (name_taken)."""
+        """The key of this user in ``room.people``. Raises Invalid (name_taken)."""
         if identity.account is not None:
             return identity.key
         key = protocol.name_key(name)
-        if not all(_same(person, identity) for person in room.named(key)):
-            raise _taken(name)
+        if not all(_is_same_user(occupant, identity) for occupant in room.people_named(key)):
+            raise _name_taken(name)
         return key
 
     def _lose_name(self, slug: str, key: str) -> None:
-        """Somebody else came in under the name elsewhere, while the processes did not hear each other."""
-        person = self._rooms[slug].people.get(key)
-        if person and person.sockets:
-            self.on_name_lost(slug, list(person.sockets))
-        elif person and person.leaving:
-            person.stay()
-            self._gone(slug, key)
+        """Another user took the name in another process, while the processes could not reach each other."""
+        occupant = self._rooms[slug].people.get(key)
+        if occupant and occupant.sockets:
+            self.on_name_lost(slug, list(occupant.sockets))
+        elif occupant and occupant.grace_timer:
+            occupant.cancel_grace()
+            self._end_local(slug, key)
 
-    # --- What is told ---
+    # --- Events ---
 
-    def _tell(self, slug: str, version: int, what: str, *rest: Any) -> None:
-        self._hub.publish_presence(slug, (self._node, version, what, *rest))
+    def _publish(self, slug: str, version: int, event: str, *rest: Any) -> None:
+        self._hub.publish_presence(slug, (self._node, version, event, *rest))
 
-    def hear(self, slug: str, news: Sequence[Any]) -> None:
-        """What a process, perhaps this one, says of a room: in order with all else that is said there."""
-        node, version, what, *rest = news
+    def receive(self, slug: str, message: Sequence[Any]) -> None:
+        """Apply a presence event of any process, this one too. Called in order with all events of the room."""
+        node, version, event, *rest = message
         room = self._rooms.get(slug)
         if room is None:
             return
-        if node != self._node or what == "buried":
-            if self.others:
-                self.others.hear(slug, room, node, version, what, *rest)
+        if node != self._node or event == "buried":
+            if self.replica:
+                self.replica.receive(slug, room, node, version, event, *rest)
             return
-        # It changed when it was told; this is the moment at which the room hears it.
-        if room.known and version:
-            room.known.note(version)
-        match what, rest:
-            case "came", (_, entry, _, told):
-                self._say(slug, room, [Entry(*entry).seen] if told else [], [])
-            case "gone", (key, name, told):
-                # A guest's key tells no more than the name.
-                self._say(slug, room, [], [Seen(name, key)] if told else [])
+        # The state changed when the event was published. Now its turn among the room's events has come.
+        if room.versions and version:
+            room.versions.add(version)
+        match event, rest:
+            case "came", (_, fields, _, first):
+                entry = RegistryEntry(*fields)
+                self._send_diff(slug, room, [ShownName(entry.name, entry.identity_key)] if first else [], [])
+            case "gone", (key, name, announce):
+                # A guest's key gives away no more than the name.
+                self._send_diff(slug, room, [], [ShownName(name, key)] if announce else [])
 
-    def _say(self, slug: str, room: RoomPresence, came: Sequence[Seen] = (), gone: Sequence[Seen] = ()) -> None:
-        """Tell our sockets who came and went; of a room with more people than names are told of, only the list."""
+    def _send_diff(
+        self,
+        slug: str,
+        room: RoomPresence,
+        joins: Sequence[ShownName] = (),
+        leaves: Sequence[ShownName] = (),
+    ) -> None:
+        """Send joins and leaves to our sockets. A room with more than USER_LIST_NAMES users only gets the list."""
         if self._rooms.get(slug) is not room:
-            # It was read from the registry for a room that was forgotten meanwhile, and perhaps opened anew.
+            # The diff was read from the registry for a room that was closed meanwhile, and perhaps opened again.
             return
         limit, now = chat_settings().USER_LIST_NAMES, protocol.now()
         if len(room.people) <= limit:
-            for one in came:
-                self._write(slug, Joined(room=slug, username=one.name, timestamp=now, by=_key_of(one)))
+            for each in joins:
+                self._send(slug, Joined(room=slug, username=each.name, timestamp=now, by=_public_key(each)))
         if len(room.people) < limit:
-            for one in gone:
-                self._write(slug, Left(room=slug, username=one.name, timestamp=now, by=_key_of(one)))
-        self._changed(slug, room)
+            for each in leaves:
+                self._send(slug, Left(room=slug, username=each.name, timestamp=now, by=_public_key(each)))
+        self._schedule_list(slug, room)
 
-    def _write(self, slug: str, event: Joined | Left) -> None:
+    def _send(self, slug: str, event: Joined | Left) -> None:
         self._hub.write_here(slug, protocol.encode(event))
 
-    def _changed(self, slug: str, room: RoomPresence) -> None:
-        if room.pending is None and self._rooms.get(slug) is room:
-            room.pending = self._loop.call_at(max(room.next_at, self._loop.time()), self._send_list, slug, room)
+    def _schedule_list(self, slug: str, room: RoomPresence) -> None:
+        if room.list_timer is None and self._rooms.get(slug) is room:
+            at = max(room.next_list_at, self._loop.time())
+            room.list_timer = self._loop.call_at(at, self._send_list, slug, room)
 
     def _send_list(self, slug: str, room: RoomPresence) -> None:
-        room.pending = None
-        if not room.is_wanted:
+        room.list_timer = None
+        if not room.is_needed:
             del self._rooms[slug]
             return
         frame = protocol.encode(self.user_list(slug))
         self._hub.write_here(slug, frame, latest="userList")
         chat = chat_settings()
         cost = len(frame.encode()) * self._hub.audience(slug)
-        room.next_at = self._loop.time() + max(chat.USER_LIST_INTERVAL, cost / chat.USER_LIST_BANDWIDTH)
+        room.next_list_at = self._loop.time() + max(chat.USER_LIST_INTERVAL, cost / chat.USER_LIST_BANDWIDTH)
 
-    # --- Beginning and end ---
+    # --- Start and end ---
 
     def follow(self) -> None:
-        """Be one of the processes that know of each other, from now on."""
-        if self.others:
-            self.others.follow()
+        """Start to exchange presence with other processes."""
+        if self.replica:
+            self.replica.follow()
 
     def process_died(self, pid: int) -> None:
-        """A process of this machine has ended: its people have the grace to be somewhere else."""
-        if self.others:
-            self.others.report_death(pid)
+        """Report that a process of this machine has ended: its users have the grace to reconnect to another."""
+        if self.replica:
+            self.replica.report_death(pid)
 
-    def _look_now(self) -> None:
-        """The layer is there again: what it brought us of ourselves may be lost, too."""
-        if self.others:
-            self.others.look_now()
+    def layer_returned(self) -> None:
+        """Catch up after the channel layer was unavailable: this process's own events may be lost too."""
+        if self.replica:
+            self.replica.beat_now()
         for slug, room in self._rooms.items():
-            self._changed(slug, room)
+            self._schedule_list(slug, room)
 
     async def close(self) -> None:
-        """This process has nobody any more; who was here has the grace to come back to another."""
+        """Forget all rooms. Their users have the grace to reconnect to another process."""
         for room in self._rooms.values():
-            if room.pending:
-                room.pending.cancel()
-            for person in room.people.values():
-                person.stay()
+            if room.list_timer:
+                room.list_timer.cancel()
+            for occupant in room.people.values():
+                occupant.cancel_grace()
         self._rooms.clear()
-        if self.others:
-            await self.others.close()
+        if self.replica:
+            await self.replica.close()
 
 
-def _key_of(seen: Seen) -> str | UnsetType:
-    return author_key(seen.author) or UNSET
+def _public_key(shown: ShownName) -> str | UnsetType:
+    return author_key(shown.author) or UNSET
 
 
-def _taken(name: str) -> Invalid:
+def _name_taken(name: str) -> Invalid:
     return Invalid(
         ErrorCode.NAME_TAKEN, f"username: {quoted(name)} is taken in this room, choose another", field="username"
     )
 
 
-def _same(person: Person, identity: Identity) -> bool:
-    """Is ``identity`` the person, so that a further socket is theirs?
+def _is_same_user(occupant: Occupant, identity: Identity) -> bool:
+    """True if a socket of ``identity`` belongs to the user.
 
-    A guest without a session can prove nothing, so two open sockets of that kind are two people; but when the
-    one is gone and only its grace is left, the other is taken for its reconnect.
+    A guest without a session can prove nothing, so two of their open sockets are two users. When one is gone and
+    only its grace is left, the other counts as its reconnect.
     """
-    if person.identity.key == identity.key:
+    if occupant.identity.key == identity.key:
         return True
-    # Of one who is in another process Redis knows whether they are gone.
-    return not person.sockets and not (person.identity.lasting or identity.lasting)
+    # A user in another process is judged by Redis, which knows whether only their grace is left.
+    return not occupant.sockets and not (occupant.identity.lasting or identity.lasting)
 
 
 def _nothing(*_: Any) -> None:

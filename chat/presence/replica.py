@@ -1,7 +1,8 @@
-"""The people of other processes: a copy of what the registry has, kept in step.
+"""The users of other processes: a copy of the registry, kept up to date.
 
-What changes is told through the channel layer, with the version that the registry gave it. Every BEAT the versions
-are compared, and what is not known is read; so is everything when another life of the registry begins.
+Each process publishes its changes through the channel layer, with the version that the registry gave them. Every
+BEAT_INTERVAL the versions are compared, and rooms with missing versions are read. After the registry lost
+everything, which begins another life of it, all rooms are read again.
 """
 
 import asyncio
@@ -11,19 +12,13 @@ from contextlib import suppress
 from typing import Any
 
 from chat.conf import chat_settings
-from chat.presence import registry
-from chat.presence.registry import Pulse, Registry, RegistryUnavailable
-from chat.presence.state import (
-    Claim,
-    Entry,
-    JoinRequest,
-    Names,
-    Person,
-    RoomPresence,
-    VersionSet,
-    since_of,
-    sorted_by_arrival,
-)
+from chat.presence import pipeline, registry
+from chat.presence.claims import Claim, JoinRequest, since_of
+from chat.presence.entries import Place, RegistryEntry, sorted_by_arrival
+from chat.presence.pipeline import RegistryUnavailable
+from chat.presence.registry import Pulse, Registry
+from chat.presence.state import Occupant, PresenceDiff, RoomPresence
+from chat.presence.versions import VersionSet
 
 logger = logging.getLogger("chat.presence")
 
@@ -32,321 +27,357 @@ LATEST = 1 << 62
 
 
 class Replica:
-    """One per Presence, whose rooms they are."""
+    """One per Presence, which owns the rooms.
+
+    ``publish`` sends a presence event of a room to all processes. ``send`` writes joins and leaves to the room's
+    sockets in this process. ``lose_name`` takes a name from a user of this process.
+    """
 
     def __init__(
         self,
         store: Registry,
         rooms: dict[str, RoomPresence],
         *,
-        tell: Callable[..., None],
-        say: Callable[..., None],
-        lose: Callable[[str, str], None],
+        publish: Callable[..., None],
+        send: Callable[..., None],
+        lose_name: Callable[[str, str], None],
     ) -> None:
         self.registry = store
         self._rooms = rooms
-        # Tells all processes something of a room; tells our sockets there who came and went; takes a name from
-        # somebody of ours.
-        self._tell, self._say, self._lose = tell, say, lose
+        self._publish, self._send, self._lose_name = publish, send, lose_name
         self._loop = asyncio.get_running_loop()
-        # How many people are in which room, of all processes.
+        # How many users are in each room, over all processes.
         self.counts: dict[str, int] = {}
         self._follower: asyncio.Task[None] | None = None
-        self._work: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
-        # Set, the registry is looked at now.
-        self._look = asyncio.Event()
-        # Set when the registry was asked for the first time: from then on others know of this process.
-        self._begun = asyncio.Event()
-        # May the registry lack something of ours? How often all was said anew.
-        self._dirty = True
-        self.restated = 0
-        # The known life of the registry. Until when others may still restate their people (loop time), after
-        # another life began, or the registry was away for us or for them; else 0.0.
+        # Set to make the next heartbeat start at once.
+        self._wake = asyncio.Event()
+        # Set after the first heartbeat: from then on other processes know of this one.
+        self._started = asyncio.Event()
+        # True if the registry may lack users of this process.
+        self._needs_resync = True
+        # How many resyncs of all rooms were begun.
+        self.resyncs = 0
+        # The registry's life, as last read; "" before the first read.
         self._life = ""
-        self._patient_until = 0.0
-        # Before that, in the loop's time, nobody is buried: who was cut off with us has not beaten either.
-        self._bury_from = 0.0
+        # Until this loop time other processes may still resync. Set after a new life began, or after the registry
+        # was unavailable to this process or to another; else 0.0.
+        self._settling_until = 0.0
+        # Before this loop time nobody is evicted: processes that lost Redis together with this one sent no
+        # heartbeats either.
+        self._evict_from = 0.0
 
     @property
     def node(self) -> str:
         return self.registry.node
 
-    # --- People of ours ---
+    # --- Users of this process ---
 
-    async def claim(self, room: RoomPresence, key: str, comer: JoinRequest) -> Claim | None:
-        """Have a name there. None where somebody else has it. While Redis is away, what is known here decides."""
+    async def claim(self, room: RoomPresence, key: str, request: JoinRequest) -> Claim | None:
+        """Claim a name in the registry. None if another user has it.
+
+        While Redis is unavailable, what is known in this process decides.
+        """
         self.follow()
-        await self._begun.wait()
-        person, restated = room.people.get(key), self.restated
-        since = since_of(person, comer)
-        entry = Person(comer.name, comer.identity, since, {comer.socket: comer.address}).entry
-        answer = await self._ask_for(comer.slug, key, entry)
-        if answer is None or (not answer[0] and _is_another(person, comer)):
+        await self._started.wait()
+        occupant, resyncs = room.people.get(key), self.resyncs
+        since = since_of(occupant, request)
+        entry = Occupant(request.name, request.identity, since, {request.socket: request.address}).entry
+        answer = await self._register(request.slug, key, entry)
+        if answer is None or (not answer[0] and _is_held_by_another(occupant, request)):
             return None
-        await self._learn(comer.slug, room)
-        return Claim(comer, key, *answer, restated=restated)
+        await self._ensure_read(request.slug, room)
+        return Claim(request, key, *answer, resyncs=resyncs)
 
-    async def _ask_for(self, slug: str, key: str, entry: Entry) -> tuple[int, list[str]] | None:
-        """The version with them, and where they were taken from; None where somebody else has the name."""
+    async def _register(self, slug: str, key: str, entry: RegistryEntry) -> tuple[int, list[str]] | None:
+        """The version and the processes the name was taken from; None if another user has the name."""
         try:
             return await self.registry.enter(slug, key, entry)
         except RegistryUnavailable:
-            self._dirty = True
+            self._needs_resync = True
             return 0, []
 
     def confirm(self, claim: Claim) -> None:
-        """They came in. What was said anew while they waited was without them."""
-        if claim.restated not in (None, self.restated):
-            self.say_again(claim.comer.slug, claim.key)
+        """Register the user again if a resync began while they waited: it left them out."""
+        if claim.resyncs not in (None, self.resyncs):
+            self.republish(claim.request.slug, claim.key)
 
-    def went(self, slug: str, key: str, name: str = "", *, told: bool = False) -> None:
-        """Somebody is not in this process any more; ``told``: nor in another, so our room hears it."""
+    def leave(self, slug: str, key: str, name: str = "", *, announce: bool = False) -> None:
+        """Remove a user of this process from the registry.
+
+        ``announce``: no other process has the user either, so the room gets a leave.
+        """
         room = self._rooms.get(slug)
-        # Asked for now: who comes in after that comes in after that.
-        version = self.registry.exit(slug, key, last=room is None or not room.is_wanted)
-        self._spawn(self._tell_that_went, slug, key, name, version, told)
+        # The call is queued here, so a join that follows reaches Redis after it.
+        version = self.registry.exit(slug, key, last=room is None or not room.is_needed)
+        self._spawn(self._publish_leave, slug, key, name, version, announce)
 
-    async def _tell_that_went(self, slug: str, key: str, name: str, version: Awaitable[int], told: bool) -> None:  # noqa: FBT001 as it is told
+    async def _publish_leave(
+        self,
+        slug: str,
+        key: str,
+        name: str,
+        version: Awaitable[int],
+        announce: bool,  # noqa: FBT001 as in the event
+    ) -> None:
         try:
             number = await version
         except RegistryUnavailable:
-            number, self._dirty = 0, True
-        if number or told:
-            self._tell(slug, number, "gone", key, name, told)
+            number, self._needs_resync = 0, True
+        if number or announce:
+            self._publish(slug, number, "gone", key, name, announce)
 
-    def say_again(self, slug: str, key: str) -> None:
-        """Tell the registry, and all processes, how somebody is here now."""
-        self._spawn(self._update, slug, key)
+    def republish(self, slug: str, key: str) -> None:
+        """Register a user of this process again, and publish their present entry."""
+        self._spawn(self._republish, slug, key)
 
-    async def _update(self, slug: str, key: str) -> None:
+    async def _republish(self, slug: str, key: str) -> None:
         room = self._rooms.get(slug)
-        person = room.people.get(key) if room else None
-        if person and person.is_ours:
-            entry = person.entry
-            answer = await self._ask_for(slug, key, entry)
+        occupant = room.people.get(key) if room else None
+        if occupant and occupant.is_local:
+            entry = occupant.entry
+            answer = await self._register(slug, key, entry)
             if answer and answer[0]:
-                self._tell(slug, answer[0], "came", key, tuple(entry), tuple(answer[1]), False)  # noqa: FBT003 as it is told
+                self._publish(slug, answer[0], "came", key, tuple(entry), tuple(answer[1]), False)  # noqa: FBT003 as in the event
 
-    # --- What others tell ---
+    # --- Events of other processes ---
 
-    def hear(self, slug: str, room: RoomPresence, node: str, version: int, what: str, *rest: Any) -> None:
-        if room.known is None or (version and not room.known.note(version)):
+    def receive(self, slug: str, room: RoomPresence, node: str, version: int, event: str, *rest: Any) -> None:
+        if room.versions is None or (version and not room.versions.add(version)):
             return
-        match what, rest:
-            case "came", (key, entry, took, first):
+        match event, rest:
+            case "came", (key, entry, taken_from, first):
                 self._note_unregistered(version)
-                room.known.left.discard((node, key))
-                room.give_way(key, took, ours=self.node)
-                names = room.came(node, version, key, Entry(*entry))
-                # Until all were read, only their own process knows whether they were there before.
-                self._say(slug, room, *(names if first or room.known.complete else Names()))
-                if names.gone and room.people[key].is_ours:
-                    # The account was renamed, and our entry for it has the former name.
-                    self.say_again(slug, key)
+                room.versions.unregistered_leaves.discard((node, key))
+                room.hand_over(key, taken_from, ours=self.node)
+                diff = room.add_remote(node, version, key, RegistryEntry(*entry))
+                # Until all users were read, only the user's own process knows whether this is a join.
+                self._send(slug, room, *(diff if first or room.versions.is_complete else PresenceDiff()))
+                if diff.leaves and room.people[key].is_local:
+                    # The account was renamed, and this process registered it under the former name.
+                    self.republish(slug, key)
             case "gone", (key, _, _):
-                # Without a version it comes from one that could not ask: it is the newest all the same.
+                # A process that can't reach the registry sends no version. Its event is the newest all the same.
                 if self._note_unregistered(version):
-                    room.known.left.add((node, key))
-                gone = room.went(node, version or LATEST, key)
-                self._say(slug, room, [], [gone.seen] if gone else [])
+                    room.versions.unregistered_leaves.add((node, key))
+                left = room.remove_remote(node, version or LATEST, key)
+                self._send(slug, room, [], [left.shown] if left else [])
             case "buried", (dead,):
-                out = [room.went(dead, version, key) for key in room.of_node(dead)]
-                self._say(slug, room, [], [person.seen for person in out if person])
+                evicted = [room.remove_remote(dead, version, key) for key in room.keys_on(dead)]
+                self._send(slug, room, [], [occupant.shown for occupant in evicted if occupant])
             case "restated", _:
                 self._spawn(self._read_again, slug, room)
 
     # --- Following the registry ---
 
     def follow(self) -> None:
+        """Start the heartbeats."""
         if self._follower is None:
             self._follower = self._loop.create_task(self._follow())
 
-    def look_now(self) -> None:
-        self._look.set()
+    def beat_now(self) -> None:
+        """Send a heartbeat and compare versions now, not after the rest of the interval."""
+        self._wake.set()
 
     async def _follow(self) -> None:
-        # A cancel may be lost in redis-py, while it connects.
+        # redis-py can lose a cancel while it connects, so the loop checks a flag too.
         while not self._closing:
-            await self._guarded(self._look_around)
-            self._begun.set()
+            await self._run_guarded(self._beat)
+            self._started.set()
             with suppress(TimeoutError):
-                async with asyncio.timeout(registry.BEAT):
-                    await self._look.wait()
-            self._look.clear()
+                async with asyncio.timeout(registry.BEAT_INTERVAL):
+                    await self._wake.wait()
+            self._wake.clear()
 
-    async def _look_around(self) -> None:
-        before = {slug: room.known.version if room.known else 0 for slug, room in self._rooms.items()}
-        was_away = self.registry.is_away
+    async def _beat(self) -> None:
+        """Send a heartbeat, compare versions, and bring everything that differs up to date."""
+        before = {slug: room.versions.complete_to if room.versions else 0 for slug, room in self._rooms.items()}
+        was_unavailable = self.registry.is_unavailable
         pulse = await self.registry.beat([*before])
-        if was_away:
-            self._bury_from = self._loop.time() + registry.DEAD
-            self._be_patient()
+        if was_unavailable:
+            self._evict_from = self._loop.time() + registry.DEAD_AFTER
+            self._start_settling()
         self.counts = pulse.counts
         self._note_life(pulse.life)
-        if self._dirty or not pulse.known:
-            await self._restate_all(before)
-        if self._loop.time() >= self._bury_from:
-            await self._each(self._bury(node) for node in pulse.dead if node != self.node)
-        await self._each(self._read_again(*found) for found in self._behind(before, pulse))
-        await self._each(self._learn(slug, room) for slug, room in [*self._rooms.items()] if room.is_unknown)
+        if self._needs_resync or not pulse.known:
+            await self._resync_all(before)
+        if self._loop.time() >= self._evict_from:
+            await self._gather(self._evict(node) for node in pulse.dead if node != self.node)
+        await self._gather(self._read_again(*found) for found in self._outdated(before, pulse))
+        await self._gather(
+            self._ensure_read(slug, room) for slug, room in [*self._rooms.items()] if room.needs_read
+        )
 
     def _note_life(self, life: str) -> None:
         if self._life not in ("", life):
-            self._be_patient()
+            self._start_settling()
         self._life = life
 
     def _note_unregistered(self, version: int) -> bool:
-        """Is this a change that its process could not register? The registry has it when that process restates."""
+        """True for a change without a version: its process will register it with a resync."""
         if not version:
-            self._be_patient()
+            self._start_settling()
         return not version
 
-    def _be_patient(self) -> None:
-        """The registry may lack people of others: each process restates its own at its next beat."""
-        self._patient_until = self._loop.time() + 2 * registry.BEAT
+    def _start_settling(self) -> None:
+        """The registry may lack users of other processes: each process resyncs its own at its next heartbeat."""
+        self._settling_until = self._loop.time() + 2 * registry.BEAT_INTERVAL
 
-    def _behind(self, before: dict[str, int], pulse: Pulse) -> Iterator[tuple[str, RoomPresence]]:
+    def _outdated(self, before: dict[str, int], pulse: Pulse) -> Iterator[tuple[str, RoomPresence]]:
         """The rooms that have to be read again."""
-        # What was kept although it was not there: the others have had the time to say it anew.
-        over = 0 < self._patient_until <= self._loop.time()
-        if over:
-            self._patient_until = 0.0
+        # Users that the registry lacked were kept while other processes had the time to resync. That time is over.
+        settled = 0 < self._settling_until <= self._loop.time()
+        if settled:
+            self._settling_until = 0.0
         for slug, version in pulse.versions.items():
             room = self._rooms.get(slug)
-            known = room.known if room else None
-            if room and known and (over or version < before[slug] or known.is_behind(version)):
+            versions = room.versions if room else None
+            if room and versions and (settled or version < before[slug] or versions.is_behind(version)):
                 yield slug, room
 
-    async def _learn(self, slug: str, room: RoomPresence) -> None:
-        """Return when the room was read, or can't be: the first who needs it reads for all who come meanwhile."""
-        known = room.known
-        if known is None:
-            known = room.known = VersionSet()
-            known.reading = self._spawn(self._read_first, slug, room, known)
-        if known.reading:
-            # Not the task itself: a client that gives up must not take the read from those who wait too.
-            await asyncio.wait([known.reading])
+    async def _ensure_read(self, slug: str, room: RoomPresence) -> None:
+        """Return when the room was read, or can't be. Joins that come meanwhile share the first read."""
+        versions = room.versions
+        if versions is None:
+            versions = room.versions = VersionSet()
+            versions.first_read = self._spawn(self._read_first, slug, room, versions)
+        if versions.first_read:
+            # Not the task itself: a client that disconnects must not cancel the read for the others.
+            await asyncio.wait([versions.first_read])
 
-    async def _read_first(self, slug: str, room: RoomPresence, known: VersionSet) -> None:
+    async def _read_first(self, slug: str, room: RoomPresence, versions: VersionSet) -> None:
         try:
-            await self._read(slug, room, known)
+            await self._read(slug, room, versions)
         except BaseException:
-            if room.known is known:
-                room.known = None
+            if room.versions is versions:
+                room.versions = None
             raise
         finally:
-            known.reading = None
+            versions.first_read = None
 
     async def _read_again(self, slug: str, room: RoomPresence) -> None:
-        if room.known:
-            await self._read(slug, room, room.known)
+        if room.versions:
+            await self._read(slug, room, room.versions)
 
-    async def _read(self, slug: str, room: RoomPresence, known: VersionSet) -> None:
-        """Take over who is in the room elsewhere, as the registry has it."""
+    async def _read(self, slug: str, room: RoomPresence, versions: VersionSet) -> None:
+        """Take over the room's users in other processes, as the registry has them."""
         life, version, places = await self.registry.read(slug)
         self._note_life(life)
-        if room.known is not known:
-            # Nobody of ours was there in between, and what was told then was not heard.
+        if room.versions is not versions:
+            # Nobody followed the room for a while, and its events were not received.
             return
-        there = {(node, key) for node, key, _ in places}
-        if any((self.node, key) not in there for key, person in room.ours if person.sockets):
-            # It lost them, and nothing else.
-            self._dirty = True
-        if not self._patient_until:
-            known.left.clear()
-        elsewhere = [
-            (node, key, entry)
-            for node, key, entry in sorted_by_arrival(places)
-            if node != self.node and (node, key) not in known.left
-        ]
-        names = [room.came(node, version, key, entry) for node, key, entry in elsewhere]
-        lost = [] if self._patient_until else [place for place in room.places() if place not in there]
-        left = [person.seen for node, key in lost if (person := room.went(node, version, key))]
-        known.read(version)
-        # Who was here before anybody of ours is in the list, and nobody is told that they came.
-        if known.complete:
-            came = [name for each in names for name in each.came]
-            gone = [name for each in names for name in each.gone]
-            self._say(slug, room, came, [*gone, *left])
-        else:
-            self._say(slug, room)
-        # A registry that lost everything lacks the people of processes that have not restated theirs yet.
-        known.complete = known.complete or not self._patient_until
+        registered = {(node, key) for node, key, _ in places}
+        if any((self.node, key) not in registered for key, occupant in room.local if occupant.sockets):
+            # The registry lost entries of this process, but not everything.
+            self._needs_resync = True
+        diff = self._apply(room, versions, version, places, registered)
+        versions.advance_to(version)
+        # Users who were in the room before this process followed it are listed, not announced.
+        self._send(slug, room, *(diff if versions.is_complete else PresenceDiff()))
+        # A registry that lost everything lacks the users of processes that have not made their resync yet.
+        versions.is_complete = versions.is_complete or not self._settling_until
 
-    async def _restate_all(self, slugs: Iterable[str]) -> None:
-        self._dirty = False
-        self.restated += 1
+    def _apply(
+        self,
+        room: RoomPresence,
+        versions: VersionSet,
+        version: int,
+        places: list[Place],
+        registered: set[tuple[str, str]],
+    ) -> PresenceDiff:
+        """Add and remove remote users. While others may still resync, users that the registry lacks are kept."""
+        if not self._settling_until:
+            versions.unregistered_leaves.clear()
+        diffs = [
+            room.add_remote(node, version, key, entry)
+            for node, key, entry in sorted_by_arrival(places)
+            if node != self.node and (node, key) not in versions.unregistered_leaves
+        ]
+        lost = [] if self._settling_until else [place for place in room.remote_places() if place not in registered]
+        removed = [room.remove_remote(node, version, key) for node, key in lost]
+        joins = [name for diff in diffs for name in diff.joins]
+        leaves = [name for diff in diffs for name in diff.leaves]
+        return PresenceDiff(joins, [*leaves, *(occupant.shown for occupant in removed if occupant)])
+
+    async def _resync_all(self, slugs: Iterable[str]) -> None:
+        self._needs_resync = False
+        self.resyncs += 1
         try:
-            await self._each(self._restate(slug) for slug in slugs)
+            await self._gather(self._resync(slug) for slug in slugs)
         except BaseException:
-            self._dirty = True
+            self._needs_resync = True
             raise
 
-    async def _restate(self, slug: str) -> None:
-        """Say who of this process is in the room. Who came under somebody's name while Redis was away is out."""
+    async def _resync(self, slug: str) -> None:
+        """Register this process's users of a room again.
+
+        A user who took somebody's name while Redis was unavailable loses it.
+        """
         room = self._rooms.get(slug)
         if room is None:
             return
-        version, refused = await self.registry.resync(slug, [(key, person.entry) for key, person in room.ours])
-        self._tell(slug, version, "restated")
+        entries = [(key, occupant.entry) for key, occupant in room.local]
+        version, refused = await self.registry.resync(slug, entries)
+        self._publish(slug, version, "restated")
         for key in refused:
-            self._lose(slug, key)
+            self._lose_name(slug, key)
         await self._read_again(slug, room)
 
-    async def _bury(self, node: str) -> None:
+    async def _evict(self, node: str) -> None:
         changed = await self.registry.evict(node)
         if changed:
-            logger.warning("the process %s is gone: its people are out of %d rooms", node, len(changed))
+            logger.warning("the process %s is dead: its users were removed from %d rooms", node, len(changed))
         for slug, version in changed.items():
-            self._tell(slug, version, "buried", node)
+            self._publish(slug, version, "buried", node)
 
     def report_death(self, pid: int) -> None:
+        """A process of this machine has ended: its users have the grace to reconnect to another process."""
         self.follow()
         self._spawn(self._report_death, pid)
 
     async def _report_death(self, pid: int) -> None:
         for node in await self.registry.nodes(f"{registry.machine()}.{pid}."):
-            await self.registry.stopped(node, chat_settings().GRACE)
+            await self.registry.mark_stopped(node, chat_settings().GRACE)
 
-    # --- Work ---
+    # --- Tasks ---
 
-    async def _each(self, work: Iterable[Coroutine[Any, Any, None]]) -> None:
-        """All at once, so that it travels together; the first error when all have ended."""
+    async def _gather(self, work: Iterable[Coroutine[Any, Any, None]]) -> None:
+        """Run all at once, so that they share a pipeline. Raises the first error after all have ended."""
         for found in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(found, BaseException):
                 raise found
 
-    async def _guarded(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
-        """Have it done. What fails is said anew when Redis is there again."""
+    async def _run_guarded(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Run ``work``. After a failure everything is registered again when Redis is back."""
         try:
             await work(*arguments)
         except RegistryUnavailable:
-            self._dirty = True
+            self._needs_resync = True
         except Exception:
-            self._dirty = True
-            logger.exception("who is here elsewhere could not be found out")
+            self._needs_resync = True
+            logger.exception("the presence of other processes could not be read")
 
     def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:
-        task = self._loop.create_task(self._guarded(work, *arguments))
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        task = self._loop.create_task(self._run_guarded(work, *arguments))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return task
 
     async def close(self) -> None:
-        """Who was here has the grace to come back to another process."""
+        """Stop. The users of this process have the grace to reconnect to another process."""
         self._closing = True
-        tasks = [*self._work, *([self._follower] if self._follower else [])]
+        tasks = [*self._tasks, *([self._follower] if self._follower else [])]
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=registry.PATIENCE)
+            await asyncio.wait(tasks, timeout=pipeline.ANSWER_TIMEOUT)
         if self._follower:
             with suppress(RegistryUnavailable):
-                await self.registry.stopped(self.node, chat_settings().GRACE)
+                await self.registry.mark_stopped(self.node, chat_settings().GRACE)
         await self.registry.close()
 
 
-def _is_another(person: Person | None, comer: JoinRequest) -> bool:
-    """Is there somebody else of that name, as far as is known?"""
-    return person is not None and person.is_open and person.identity.key != comer.identity.key
+def _is_held_by_another(occupant: Occupant | None, request: JoinRequest) -> bool:
+    """True if another user has the name, as far as is known in this process."""
+    return occupant is not None and occupant.is_connected and occupant.identity.key != request.identity.key

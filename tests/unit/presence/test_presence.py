@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from chat import loops
 from chat.auth import Identity
-from chat.presence import JoinRequest, Presence, Seen
+from chat.presence import JoinRequest, Presence, ShownName
 from chat.protocol import (
     AnyOutgoing,
     ErrorCode,
@@ -85,7 +85,7 @@ async def presence(hub: Recorder, clock: Clock) -> AsyncIterator[Presence]:
     clock.stop()
     presence = loops.current(Presence)
     presence._hub = hub  # type: ignore[assignment]  # what presence needs of it
-    hub.on_presence = presence.hear
+    hub.on_presence = presence.receive
     yield presence
     clock.start()
     await loops.close_current()
@@ -93,7 +93,7 @@ async def presence(hub: Recorder, clock: Clock) -> AsyncIterator[Presence]:
 
 async def come(presence: Presence, identity: Identity, name: str, tab: str = "tab", room: str = ROOM) -> bool:
     """Enter and announce, as joining does. Is it the person's first tab?"""
-    async with presence.coming(JoinRequest(room, identity, name, tab)) as claim:
+    async with presence.joining(JoinRequest(room, identity, name, tab)) as claim:
         presence.enter(claim)
     presence.announce(claim)
     return claim.first
@@ -101,7 +101,7 @@ async def come(presence: Presence, identity: Identity, name: str, tab: str = "ta
 
 async def taken(presence: Presence, identity: Identity, name: str) -> bool:
     try:
-        async with presence.coming(JoinRequest(ROOM, identity, name, "another tab")) as claim:
+        async with presence.joining(JoinRequest(ROOM, identity, name, "another tab")) as claim:
             presence.enter(claim)
     except Invalid as refused:
         assert (refused.code, refused.field) == (ErrorCode.NAME_TAKEN, "username")  # noqa: PT017 both ways are right
@@ -555,12 +555,12 @@ async def test_a_late_word_of_a_forgotten_room_harms_nothing(
         await come(presence, BOB, "Bob")
         await clock.skip(INTERVAL)
     said = len(hub.said)
-    presence._say(ROOM, forgotten, [Seen("Carol")], [Seen("Dave")])
-    presence._changed(ROOM, forgotten)
+    presence._send_diff(ROOM, forgotten, [ShownName("Carol")], [ShownName("Dave")])
+    presence._schedule_list(ROOM, forgotten)
     await clock.skip(INTERVAL * 2)
     assert len(hub.said) == said
     assert [person.name for person in presence.people(ROOM)] == (["Bob"] if anew else [])
-    assert forgotten.pending is None
+    assert forgotten.list_timer is None
 
 
 async def test_closing_stops_every_timer(presence: Presence, hub: Recorder, clock: Clock) -> None:

@@ -18,9 +18,9 @@ from servers import free_port, redis
 
 from chat import loops
 from chat.auth import Identity
-from chat.presence import Claim, Entry, JoinRequest, Presence, registry
+from chat.presence import Claim, JoinRequest, Presence, RegistryEntry, pipeline, registry
 from chat.presence.registry import Registry
-from chat.presence.state import VersionSet
+from chat.presence.versions import VersionSet
 from chat.protocol import AnyOutgoing, ErrorCode, Invalid, Joined, Left, UserList, decode_outgoing
 
 ROOM = "lobby"
@@ -96,9 +96,9 @@ class Node:
         self.presence = Presence()
         self.ear = Ear(bus)
         self.presence._hub = self.ear  # type: ignore[assignment]  # what presence needs of it
-        self.ear.on_presence = self.presence.hear
+        self.ear.on_presence = self.presence.receive
         self.ear.is_open = lambda slug: slug in self.presence._rooms and bool(self.presence._rooms[slug].keys)
-        self.others = self.presence.others = self.presence._with_others(
+        self.replica = self.presence.replica = self.presence._make_replica(
             Registry({"address": f"redis://127.0.0.1:{port}"}, "test")
         )
         self.ousted: list[str] = []
@@ -113,7 +113,7 @@ class Node:
     async def come(self, identity: Identity, name: str, room: str = ROOM) -> str:
         """Somebody comes in; their socket's id. Raises Invalid (name_taken)."""
         tab = f"{self.presence._node}-{next(self._sockets)}"
-        async with self.presence.coming(JoinRequest(room, identity, name, tab, "192.0.2.1")) as claim:
+        async with self.presence.joining(JoinRequest(room, identity, name, tab, "192.0.2.1")) as claim:
             self.presence.enter(claim)
         self.presence.announce(claim)
         return tab
@@ -140,12 +140,12 @@ class Node:
         """As a process that is killed: Redis hears no word of it."""
         self.ear.bus.hubs.remove(self.ear)
         self.ear.is_open = lambda _: False
-        self.presence.others = None
+        self.presence.replica = None
         await self.presence.close()
-        self.others._follower, follower = None, self.others._follower
+        self.replica._follower, follower = None, self.replica._follower
         if follower:
             follower.cancel()
-        await self.others.close()
+        await self.replica.close()
 
 
 class Redis:
@@ -198,8 +198,9 @@ async def start(
 ) -> AsyncIterator[Start]:
     """Processes that share the store. What takes seconds in life takes tenths here."""
     settings.CHAT = {"GRACE": GRACE, "USER_LIST_INTERVAL": 0}
-    for name, seconds in (("BEAT", 0.1), ("DEAD", 0.6), ("PATIENCE", 0.3)):
+    for name, seconds in (("BEAT_INTERVAL", 0.1), ("DEAD_AFTER", 0.6)):
         monkeypatch.setattr(registry, name, seconds)
+    monkeypatch.setattr(pipeline, "ANSWER_TIMEOUT", 0.3)
     async with AsyncExitStack() as stack:
 
         def start() -> Node:
@@ -221,9 +222,9 @@ async def all_see(nodes: Sequence[Node], *names: str) -> None:
         raise AssertionError(f"{expected} were to be seen, not {seen}") from None
 
 
-def known(node: Node) -> VersionSet:
+def versions_of(node: Node) -> VersionSet:
     """The process's view of the room elsewhere; empty if it has not been read."""
-    return node.presence._rooms[ROOM].known or VersionSet()
+    return node.presence._rooms[ROOM].versions or VersionSet()
 
 
 async def until_soon(condition: Callable[[], object]) -> None:
@@ -296,14 +297,14 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Node], None]:
     """From here on a grace that runs ends after Redis gave somebody's name, and before they hear of it."""
 
     def slowly(node: Node) -> None:
-        plain = node.others.claim
+        plain = node.replica.claim
 
         async def claim(*arguments: Any) -> Claim | None:
             claim = await plain(*arguments)
             await asyncio.sleep(2 * GRACE)
             return claim
 
-        monkeypatch.setattr(node.others, "claim", claim)
+        monkeypatch.setattr(node.replica, "claim", claim)
 
     return slowly
 
@@ -325,7 +326,7 @@ async def test_a_grace_that_ends_while_they_come_back_ends_nothing(
     await here.come(CHARLIE, "Charlie")
     await all_see([here, there], "Alice", "Bob", "Charlie")
     assert [node.ear.told(Left) for node in (here, there)] == [[], []]
-    assert {name for _, _, (_, name, *_) in (await here.others.registry.read(ROOM))[2]} == {
+    assert {name for _, _, (_, name, *_) in (await here.replica.registry.read(ROOM))[2]} == {
         "Alice",
         "Bob",
         "Charlie",
@@ -341,7 +342,7 @@ async def test_who_does_not_come_back_after_all_leaves(start: Start, slowly: Cal
     slowly(here)
     here.leave(tab, at_once=False)
     with pytest.raises(PermissionError):
-        async with here.presence.coming(JoinRequest(ROOM, BOB, "Bob", "tab")):
+        async with here.presence.joining(JoinRequest(ROOM, BOB, "Bob", "tab")):
             raise PermissionError
     await all_see([there], "Alice")
     assert there.ear.told(Left) == ["Bob"]
@@ -383,7 +384,7 @@ async def test_who_does_not_come_in_after_all_lets_go_of_the_name(start: Start) 
     here, there = start(), start()
     await there.come(ALICE, "Alice")
     with pytest.raises(PermissionError):
-        async with here.presence.coming(JoinRequest(ROOM, BOB, "Bob", "tab")):
+        async with here.presence.joining(JoinRequest(ROOM, BOB, "Bob", "tab")):
             raise PermissionError
     await until_soon(lambda: ROOM not in here.presence._rooms)
     assert not await there.taken(Identity("guest:0ther:Bob", "Bob", lasting=True), "Bob")
@@ -437,11 +438,11 @@ async def test_a_renamed_account_is_one_person_under_its_new_name_everywhere(
     if how == "both":
         here.leave(tab)
     if how == "there":
-        here.presence._gone(ROOM, "account:1")
+        here.presence._end_local(ROOM, "account:1")
     if how != "ended":
         await all_see([third, late], "Bob", "Charlie", "Dora")
         assert third.ear.told(Left) == ["Alice", "Alicia"]
-        found = (await late.others.registry.read(ROOM))[2]
+        found = (await late.replica.registry.read(ROOM))[2]
         assert "account:1" not in {key for _, key, _ in found}
 
 
@@ -498,13 +499,13 @@ async def test_a_process_that_is_known_to_have_died_is_not_waited_for(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who sees it end tells: its people have the grace, not the time that a silent one has."""
-    monkeypatch.setattr(registry, "DEAD", 60)
+    monkeypatch.setattr(registry, "DEAD_AFTER", 60)
     here, there = start(), start()
     await here.come(ALICE, "Alice")
     await there.come(BOB, "Bob")
     await all_see([here], "Alice", "Bob")
     await there.die()
-    other = next(node for node in await here.others.registry.nodes("") if node != here.others.node)
+    other = next(node for node in await here.replica.registry.nodes("") if node != here.replica.node)
     here.presence.process_died(int(other.split(".")[1]))
     # In this test all processes are one: it is reported too, and says with its next beat that it lives.
     await all_see([here], "Alice")
@@ -529,21 +530,21 @@ async def test_a_process_that_was_taken_for_dead_says_who_is_with_it(start: Star
 @asynccontextmanager
 async def frozen(node: Node) -> AsyncIterator[None]:
     """The process hears nothing and gives no sign of life."""
-    follower = node.others._follower
+    follower = node.replica._follower
     assert follower
     follower.cancel()
     await asyncio.gather(follower, return_exceptions=True)
     node.ear.bus.hubs.remove(node.ear)
     yield
     node.ear.bus.hubs.append(node.ear)
-    node.others._follower = None
+    node.replica._follower = None
     node.presence.follow()
 
 
 # --- Redis is away ---
 
 
-async def test_while_redis_is_away_people_come_and_go(start: Start, store: Redis) -> None:
+async def test_while_redis_is_unavailable_people_come_and_go(start: Start, store: Redis) -> None:
     """Each process knows its own; when Redis is there again, everybody knows all. Nobody leaves who is there."""
     here, there = start(), start()
     await here.come(ALICE, "Alice")
@@ -573,16 +574,16 @@ async def test_the_first_process_for_which_redis_is_back_announces_nobody(
     await there.come(passer_by(2), "Dora")
     there.leave(tab)
     await until_soon(lambda: here.names == ["Alice", "Dora"])
-    await until_soon(lambda: here.others.registry.is_away)
+    await until_soon(lambda: here.replica.registry.is_unavailable)
     # From here on nothing goes by time.
-    monkeypatch.setattr(registry, "BEAT", 60)
-    monkeypatch.setattr(registry, "DEAD", 60)
+    monkeypatch.setattr(registry, "BEAT_INTERVAL", 60)
+    monkeypatch.setattr(registry, "DEAD_AFTER", 60)
     before = len(here.ear.said)
     async with frozen(there) if stale else AsyncExitStack():
         store.take_writes()
         await until_true(partial(_looks, here))
         assert here.names == ["Alice", "Dora"]
-    there.others.look_now()
+    there.replica.beat_now()
     await until_true(partial(_looks, there))
     await until_true(partial(_looks, here))
     await all_see([here, there], "Alice", "Dora")
@@ -591,9 +592,9 @@ async def test_the_first_process_for_which_redis_is_back_announces_nobody(
 
 async def _looks(node: Node) -> bool:
     """The process looks at Redis. Does it answer?"""
-    with suppress(registry.RegistryUnavailable):
-        await node.others._look_around()
-    return not node.others.registry.is_away
+    with suppress(pipeline.RegistryUnavailable):
+        await node.replica._beat()
+    return not node.replica.registry.is_unavailable
 
 
 async def test_two_who_took_one_name_meanwhile_are_one_in_the_end(start: Start, store: Redis) -> None:
@@ -618,8 +619,8 @@ async def test_a_redis_that_lost_everything_is_told_anew(start: Start, store: Re
     await all_see(nodes, "Alice", "Bob", "Charlie")
     before = [list(node.ear.said) for node in nodes]
     store.empty()
-    await until_soon(lambda: all(node.others.restated > 1 for node in nodes))
-    await asyncio.sleep(5 * registry.BEAT)
+    await until_soon(lambda: all(node.replica.resyncs > 1 for node in nodes))
+    await asyncio.sleep(5 * registry.BEAT_INTERVAL)
     await all_see(nodes, "Alice", "Bob", "Charlie")
     for node, said in zip(nodes, before, strict=True):
         told = [each for each in node.ear.said[len(said) :] if isinstance(each, (Joined, Left))]
@@ -653,7 +654,7 @@ async def test_a_process_that_lets_somebody_in_before_it_beats_again_says_who_el
         await until_soon(lambda: here.names == ["Alice"])
         await there.come(passer_by(1), "Charlie")
         # Its follower restates by that; the one below is new, and restates anyhow.
-        assert not (await there.others.registry.beat([])).known
+        assert not (await there.replica.registry.beat([])).known
     await all_see([here, there], "Alice", "Bob", "Charlie")
 
 
@@ -663,23 +664,23 @@ async def test_a_frozen_redis_holds_up_one_join(
     """The first waits for as long as Redis may take, and is in; those after it are in at once."""
     here = start()
     await here.come(ALICE, "Alice")
-    keeper = here.others.registry
+    keeper = here.replica.registry
 
     async def never(*_: object) -> Any:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(keeper, "_run", never)
+    monkeypatch.setattr(keeper.pipeline, "_run", never)
     monkeypatch.setattr(keeper, "_run_beat", never)
     await here.come(BOB, "Bob")
-    assert keeper.is_away
+    assert keeper.is_unavailable
     loop = asyncio.get_running_loop()
     waits: list[float] = []
     for number in range(20):
         began = loop.time()
         await here.come(passer_by(number), f"u{number}")
         waits.append(loop.time() - began)
-    assert keeper.is_away
-    assert min(waits) < registry.PATIENCE / 2
+    assert keeper.is_unavailable
+    assert min(waits) < pipeline.ANSWER_TIMEOUT / 2
     assert len(here.names) == 22
 
 
@@ -694,7 +695,9 @@ class Gate:
         # How much is asked, and not answered yet.
         self._asked = 0
         for verb in ("enter", "read", "beat"):
-            monkeypatch.setattr(node.others.registry, verb, self._slow(getattr(node.others.registry, verb), verb))
+            monkeypatch.setattr(
+                node.replica.registry, verb, self._slow(getattr(node.replica.registry, verb), verb)
+            )
 
     def _slow(self, plain: Callable[..., Awaitable[Any]], verb: str) -> Callable[..., Awaitable[Any]]:
         async def slow(*arguments: Any) -> Any:
@@ -762,19 +765,19 @@ async def test_who_comes_back_to_a_new_process_is_not_announced(  # noqa: PLR091
 ) -> None:
     """Two come while it reads who is there, for the first time or anew; in any order of what Redis is asked."""
     settings.CHAT = {"GRACE": 60, "USER_LIST_INTERVAL": 0}
-    for name in ("DEAD", "PATIENCE"):
-        # A Redis that answers slowly on a busy machine is none that is away.
-        monkeypatch.setattr(registry, name, 60)
+    # A Redis that answers slowly on a busy machine is not unavailable.
+    monkeypatch.setattr(registry, "DEAD_AFTER", 60)
+    monkeypatch.setattr(pipeline, "ANSWER_TIMEOUT", 60)
     witness, new = start(), start()
-    await new.others._look_around()
-    new.others._begun.set()
-    monkeypatch.setattr(new.others, "follow", lambda: None)
+    await new.replica._beat()
+    new.replica._started.set()
+    monkeypatch.setattr(new.replica, "follow", lambda: None)
     gate, rooms = Gate(new, monkeypatch), count()
     back = [each if each.lasting else passer_by(f"back {each.key}") for each in who]
 
     async def resync(room: str) -> None:
         await gate.reach()
-        new.presence.hear(room, (witness.others.node, 0, "restated"))
+        new.presence.receive(room, (witness.replica.node, 0, "restated"))
 
     async def scene(choices: Sequence[int]) -> list[int]:
         room, old = f"r{next(rooms)}", start()
@@ -790,11 +793,11 @@ async def test_who_comes_back_to_a_new_process_is_not_announced(  # noqa: PLR091
         else:
             for tab in tabs:
                 old.leave(tab, at_once=False, room=room)
-            await until_soon(lambda: sum(each.leaving or each.lasting for each in far(witness, room)) == 2)
+            await until_soon(lambda: sum(each.in_grace or each.lasting for each in far(witness, room)) == 2)
         for node in (witness, new):
             node.ear.said.clear()
         coming = [new.come(each, f"P{number}", room) for number, each in enumerate(back)]
-        work = asyncio.gather(*coming, new.others._look_around() if reads == "first" else resync(room))
+        work = asyncio.gather(*coming, new.replica._beat() if reads == "first" else resync(room))
         try:
             possible = await gate.let_through(choices)
         finally:
@@ -808,9 +811,9 @@ async def test_who_comes_back_to_a_new_process_is_not_announced(  # noqa: PLR091
     assert await every_order(scene) > 10
 
 
-def far(node: Node, room: str) -> list[Entry]:
+def far(node: Node, room: str) -> list[RegistryEntry]:
     """The people in the room in other processes, as this one knows them."""
-    return [entry for person in node.presence.people(room) for _, entry in person.elsewhere.values()]
+    return [entry for person in node.presence.people(room) for _, entry in person.remote.values()]
 
 
 async def test_who_comes_while_the_room_is_read_is_shown_all(
@@ -823,7 +826,7 @@ async def test_who_comes_while_the_room_is_read_is_shown_all(
     gate = Gate(new, monkeypatch)
     first, second = (asyncio.create_task(new.come(passer_by(number), f"P{number}")) for number in range(2))
     await gate.settled()
-    while len(gate.waiting) > 1 or not new.presence._rooms[ROOM].known:
+    while len(gate.waiting) > 1 or not new.presence._rooms[ROOM].versions:
         gate.waiting.pop(0).set()
         await gate.settled()
     first.cancel()
@@ -839,7 +842,7 @@ async def test_the_last_who_goes_takes_nothing_from_one_who_comes(start: Start) 
     """Events between their claim and their join are received, though nobody else is in the room here."""
     here, there = start(), start()
     tab = await here.come(ALICE, "Alice")
-    async with here.presence.coming(JoinRequest(ROOM, BOB, "Bob", "tab")) as claim:
+    async with here.presence.joining(JoinRequest(ROOM, BOB, "Bob", "tab")) as claim:
         here.leave(tab)
         here.ear.is_open = lambda _: True
         await there.come(CHARLIE, "Charlie")
@@ -858,7 +861,7 @@ async def test_one_who_comes_into_a_room_in_which_only_a_grace_is_left_is_shown_
     await here.come(BOB, "Bob", "tea")
     here.leave(tab, at_once=False)
     for _ in range(3):
-        await here.others._look_around()
+        await here.replica._beat()
     await there.come(passer_by(1), "Dora")
     await here.come(ALICE, "Alice")
     assert here.names == ["Alice", "Charlie", "Dora"]
@@ -874,16 +877,16 @@ async def test_a_room_that_opened_while_a_redis_was_away_announces_nobody_who_wa
     tabs = [await old.come(each, name) for each, name in ((ALICE, "Alice"), (BOB, "Bob"))]
     await new.come(CHARLIE, "Charlie", "tea")
     store.stop()
-    await until_soon(lambda: old.others.registry.is_away and new.others.registry.is_away)
+    await until_soon(lambda: old.replica.registry.is_unavailable and new.replica.registry.is_unavailable)
     await new.come(CHARLIE, "Charlie")
     async with frozen(old):
         store.start()
-        await until_soon(lambda: known(new).version and not new.others.registry.is_away)
+        await until_soon(lambda: versions_of(new).complete_to and not new.replica.registry.is_unavailable)
         await new.come(passer_by(1), "Dora")
     await all_see([old, new], "Alice", "Bob", "Charlie", "Dora")
     assert set(new.ear.told(Joined)) == {"Charlie", "Dora"}
     # And it is followed again.
-    await until_soon(lambda: known(new).complete)
+    await until_soon(lambda: versions_of(new).is_complete)
     old.leave(tabs[0])
     await all_see([old, new], "Bob", "Charlie", "Dora")
     assert new.ear.told(Left) == ["Alice"]
@@ -907,7 +910,7 @@ async def test_when_all_are_gone_redis_keeps_nothing_of_them(start: Start) -> No
     for number in range(20):
         node = nodes[number % 2]
         node.leave(await node.come(passer_by(number), f"u{number}", f"r{number % 5}"), room=f"r{number % 5}")
-    keeper = nodes[0].others.registry
+    keeper = nodes[0].replica.registry
 
     async def is_clean() -> bool:
         names = {name.decode().rpartition(":chat:")[2] for name in await keeper._redis.keys("*")}
