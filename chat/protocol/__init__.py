@@ -1,15 +1,15 @@
 """The wire protocol, version 1. Pure: no Django, no I/O.
 
-Three kinds of message, each one JSON object in one text frame, told apart by ``type``:
+There are three kinds of message. Each is one JSON object in one text frame, and ``type`` names it:
 
-- a *command* goes from client to server and may carry a ``ref`` (commands);
-- a *reply* (``Ack``, ``Error``, ``Pong``, ``History``, ``Found``, ``Members``, ``Invited``, ``Welcome``) carries
-  that ``ref`` back to one socket (outgoing);
-- an *event* goes to everyone in a room (outgoing).
+- A *command* goes from client to server and may carry a ``ref`` (commands.py).
+- A *reply* carries that ``ref`` back to one socket (events.py): ``Ack``, ``Error``, ``Pong``, ``History``,
+  ``Found``, ``Members``, ``Sharing``, ``Invited``, ``Welcome``.
+- An *event* goes to every socket in a room (events.py).
 
-``decode`` turns any text whatever into a command, or raises ``Invalid``, which names the field. ``encode``
-turns a reply or an event into text. Field names are camelCase on the wire, times are integer milliseconds
-since 1970. docs/protocol.md, its JSON Schema and the AsyncAPI document are generated from this package.
+``decode`` turns any text into a command, or raises ``Invalid``, which names the field. ``encode`` turns a reply
+or an event into text. Field names are camelCase on the wire. Times are integer milliseconds since 1970.
+docs/protocol.md, its JSON Schema and the AsyncAPI document are generated from this package.
 """
 
 from chat.protocol.clock import now

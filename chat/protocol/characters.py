@@ -1,36 +1,36 @@
 """Classes of characters, each the inside of a regular expression's ``[...]``.
 
-The classes are written down, of Unicode 17, and not asked of Python: a text that one server takes must not be
-refused by another whose Python knows an older Unicode. chat/static/chat/client/text.js has those of texts as
-JavaScript, and tests/support/texts.json holds the two equal.
+The classes are written out, from Unicode 17, and do not depend on Python's own database. If they did, servers with
+different versions of Python would accept different texts. chat/static/chat/client/text.js has the classes for
+texts in JavaScript; tests/support/texts.json keeps the two equal.
 """
 
 SPACES = "\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""White space, as ``str.split`` has it."""
+"""White space, as in ``str.split``."""
 SURROGATES = "\ud800-\udfff"
 CONTROLS = "\x00-\x1f\x7f-\x9f"
-"""C0 and C1, line breaks and tabs among them."""
+"""Control characters C0 and C1, including line breaks and tabs."""
 NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
     f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
 )
-"""Code points that Unicode will never assign (section 23.7); XML cannot have the first two."""
+"""Code points that Unicode will never assign (section 23.7). XML can't contain the first two."""
 PRIVATE = "\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd"
 SELECTORS = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
-"""Variation selectors: they choose a glyph of the character before."""
+"""Variation selectors. They choose a glyph for the character before."""
 TAGS = "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
-"""Tag characters, and what is reserved beside them."""
+"""Tag characters, and the reserved ones of their block."""
 BIDI = "\u202a-\u202e\u2066-\u2069"
-"""Embeddings, overrides and isolates, and their ends (UAX 9)."""
+"""Bidi controls: embeddings, overrides and isolates, and their ends (UAX 9)."""
 JOINERS = "\u200c\u200d"
 UNUSED = "\xad\u2065\u206a-\u206f\ufeff\ufff0-\ufffb"
-"""Characters that draw nothing, of no use in a message: soft hyphens, byte order marks, deprecated format
-characters (Unicode, section 23.3), annotations' anchors, and reserved ones of the same ranges."""
+"""Invisible characters of no use in a message: soft hyphens, byte order marks, deprecated format characters
+(Unicode, section 23.3), anchors of annotations, and the reserved ones of the same ranges."""
 BLANKS = "\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2060-\u2064\u2800\u3164\uffa0"
 BLANKS += "\U00013430-\U0001343f\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a"
-"""Others that draw nothing: marks of direction, fillers, blank Braille, a null note, controls of layout."""
+"""Other invisible characters: direction marks, fillers, blank Braille, a null note, layout controls."""
 INVISIBLE = SPACES + CONTROLS + SURROGATES + NONCHARACTERS + SELECTORS + TAGS + BIDI + JOINERS + UNUSED + BLANKS
-"""All characters that draw nothing: Unicode's default-ignorable code points, and blank ones that are in no list.
-Any other draws something, also private or unassigned ones: a box at least."""
+"""All invisible characters: Unicode's default-ignorable code points, and blank ones that no list has.
+Any other character draws something. Private and unassigned ones draw at least a box."""
 
 MARKS = (
     "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a"
@@ -85,7 +85,7 @@ MARKS = (
     "\U0001e4ec-\U0001e4ef\U0001e5ee\U0001e5ef\U0001e6e3\U0001e6e6\U0001e6ee\U0001e6ef\U0001e6f5"
     "\U0001e8d0-\U0001e8d6\U0001e944-\U0001e94a\U000e0100-\U000e01ef"
 )
-"""Combining marks, and what is reserved for them in the blocks of diacritics."""
+"""Combining marks, and the code points reserved for them in the blocks of diacritics."""
 
 PICTURES = (
     "\xa9\xae\u203c\u2049\u2122\u2139\u2190-\u2307\u230c-\u2328\u232b-\u23ff\u24c2\u2500-\u2767\u2794-\u27bf"
@@ -94,8 +94,8 @@ PICTURES = (
     "\U0001f201-\U0001f20f\U0001f21a\U0001f22f\U0001f232-\U0001f23a\U0001f23c-\U0001f23f\U0001f249-\U0001f3fa"
     "\U0001f400-\U0001faff\U0001fc00-\U0001fffd"
 )
-"""Emoji and what is reserved for them (Extended_Pictographic of UTS 51, of Unicode 15 and 17), and the signs
-beside them: arrows, stars, ticks. No skin tones and no halves of flags, which are no pictures alone."""
+"""Emoji, code points reserved for them (Extended_Pictographic of UTS 51, of Unicode 15 and 17), and similar signs:
+arrows, stars, ticks. Skin tones and halves of flags are not pictures by themselves, and are not in it."""
 SKINS = "\U0001f3fb-\U0001f3ff"
 JOINS_NEXT = (
     "\u0620\u0626\u0628\u062a-\u062e\u0633-\u063f\u0641-\u0647\u0649\u064a\u066e\u066f\u0678-\u0687"
@@ -111,7 +111,7 @@ JOINS_NEXT = (
     "\U00010fb8\U00010fbb\U00010fbc\U00010fbe\U00010fbf\U00010fc1\U00010fc4\U00010fca\U00010fcb"
     "\U0001e900-\U0001e943"
 )
-"""Letters that join the one after them: joining types D and L (RFC 5892, appendix A.1)."""
+"""Letters that join the letter after them: joining types D and L (RFC 5892, appendix A.1)."""
 JOINS_LAST = (
     "\u0620\u0622-\u063f\u0641-\u064a\u066e\u066f\u0671-\u0673\u0675-\u06d3\u06d5\u06ee\u06ef"
     "\u06fa-\u06fc\u06ff\u0710\u0712-\u072f\u074d-\u077f\u07ca-\u07ea\u0840-\u0858\u0860\u0862-\u0865"
@@ -122,7 +122,7 @@ JOINS_LAST = (
     "\U00010f30-\U00010f44\U00010f51-\U00010f54\U00010f70-\U00010f81\U00010fb0\U00010fb2-\U00010fb6"
     "\U00010fb8-\U00010fbf\U00010fc1-\U00010fc4\U00010fc9\U00010fca\U0001e900-\U0001e943"
 )
-"""Letters that join the one before them: D and R."""
+"""Letters that join the letter before them: joining types D and R."""
 VIRAMAS = (
     "\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d3b\u0d3c\u0d4d\u0dca\u0e3a\u0eba\u0f84\u1039"
     "\u103a\u1714\u1715\u1734\u17d2\u1a60\u1b44\u1baa\u1bab\u1bf2\u1bf3\u2d7f\ua806\ua82c\ua8c4\ua953"
@@ -131,4 +131,4 @@ VIRAMAS = (
     "\U000116b6\U0001172b\U00011839\U0001193d\U0001193e\U000119e0\U00011a34\U00011a47\U00011a99\U00011c3f"
     "\U00011d44\U00011d45\U00011d97\U00011f41\U00011f42\U0001612f"
 )
-"""Signs that bind two consonants: combining class 9."""
+"""Signs that connect two consonants: combining class 9."""

@@ -1,4 +1,4 @@
-"""From a frame's text to a command, and from a reply or an event to a frame."""
+"""Decodes a frame's text to a command, and encodes a reply or an event to a frame."""
 
 import json
 import re
@@ -37,14 +37,14 @@ from chat.protocol.text import (
     is_emoji,
 )
 
-_TEXT = 0x81
+_TEXT_OPCODE = 0x81
 """The first byte of a text frame: FIN, opcode 1."""
 _SHORT, _MEDIUM = 125, 0xFFFF
-"""The longest payloads whose length fits the frame's own seven bits, and two bytes more."""
+"""The longest payloads, in bytes, whose length fits the header's seven bits, and two extra bytes."""
 
-_KEPT_AT = '"timestamp":'
+_TIMESTAMP_KEY = '"timestamp":'
 _DIGITS = 13
-"""Of milliseconds since 1970, from 2001 to 2286."""
+"""Digits of milliseconds since 1970, from 2001 to 2286."""
 
 _encoder = msgspec.json.Encoder()
 _commands: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
@@ -52,7 +52,7 @@ _outgoing: msgspec.json.Decoder[AnyOutgoing] = msgspec.json.Decoder(AnyOutgoing)
 
 
 class _Envelope(Struct):
-    """As much of a refused command as its error needs."""
+    """The fields of a refused command that its error needs."""
 
     ref: Any = None
     room: Any = None
@@ -62,37 +62,37 @@ _envelopes = msgspec.json.Decoder(_Envelope)
 
 
 def encode(outgoing: Outgoing) -> str:
-    """One frame's text."""
+    """The text of one frame."""
     return _encoder.encode(outgoing).decode()
 
 
 def timestamp_of(text: str) -> int:
-    """When the message of a `message` was kept, in milliseconds since 1970; 0 where it does not say.
+    """The ``timestamp`` of an encoded `message`, in milliseconds since 1970; 0 if it has none.
 
-    Looked for, not decoded: it is asked of each. What people say can't look like it, for quotation marks in it are
-    escaped.
+    A string search, as decoding would cost more for each message. A user's text can't match, because its
+    quotation marks are escaped.
     """
-    begin = text.rfind(_KEPT_AT) + len(_KEPT_AT)
+    begin = text.rfind(_TIMESTAMP_KEY) + len(_TIMESTAMP_KEY)
     digits = text[begin : begin + _DIGITS]
     return int(digits) if digits.isdecimal() else 0
 
 
 def frame(text: str) -> bytes:
-    """One text frame from a server: final, not masked, not compressed, so the same bytes for everybody.
+    """One text frame from a server: final, not masked, not compressed (RFC 6455, section 5.2).
 
-    RFC 6455, section 5.2. Made once, it serves each socket of a room.
+    The bytes are the same for every socket of a room, so they are made once.
     """
     payload = text.encode()
     size = len(payload)
     if size <= _SHORT:
-        return bytes((_TEXT, size)) + payload
+        return bytes((_TEXT_OPCODE, size)) + payload
     if size <= _MEDIUM:
-        return bytes((_TEXT, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((_TEXT, 127)) + size.to_bytes(8, "big") + payload
+        return bytes((_TEXT_OPCODE, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((_TEXT_OPCODE, 127)) + size.to_bytes(8, "big") + payload
 
 
 def decode(text: str) -> AnyCommand:
-    """Read one frame from a client. Raises ``Invalid``, and nothing else, whatever the text is."""
+    """Decode one frame from a client. Raises ``Invalid`` and nothing else, for any text."""
     try:
         raw = text.encode()
     except UnicodeEncodeError:
@@ -105,14 +105,14 @@ def decode(text: str) -> AnyCommand:
     except msgspec.ValidationError as error:
         raise _explain(str(error), _envelope(raw)) from None
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        if (whole := _whole(text)) is not None:
-            return decode(whole)
+        if (repaired := _without_lone_surrogates(text)) is not None:
+            return decode(repaired)
         raise Invalid(ErrorCode.BAD_JSON, f"The frame must be one JSON object: {error}.") from None
     return _checked(command)
 
 
 def decode_outgoing(text: str | bytes) -> AnyOutgoing:
-    """Read what the server says. For clients in Python, tests and tools."""
+    """Decode a reply or an event. For clients in Python, tests and tools."""
     return _outgoing.decode(text)
 
 
@@ -124,19 +124,19 @@ def _envelope(raw: bytes) -> _Envelope:
 
 
 def _usable_ref(ref: object) -> str | None:
-    """What may stand as ``ref`` in an answer."""
+    """``ref`` if a reply may carry it, else None."""
     return ref if isinstance(ref, str) and 1 <= len(ref) <= 64 and not CONTROL.search(ref) else None  # noqa: PLR2004 Ref's limits
 
 
 _TEXTS = ("content", "query", "title", "reason")
-"""Fields that are mended; in any other an unpaired surrogate is an error."""
+"""Fields that are sanitized. In any other field an unpaired surrogate is an error."""
 
 
-def _whole(text: str) -> str | None:
-    """The frame without unpaired surrogates, which a client makes that cuts an emoji in two; None if it has none.
+def _without_lone_surrogates(text: str) -> str | None:
+    """The frame with its unpaired surrogates replaced; None if it has none, or is broken in another way.
 
-    msgspec calls such a frame truncated JSON. Nothing else is wrong with it: what people wrote is mended, and of
-    another field the error can name it, and the command. Raises ``Invalid``.
+    A client that cuts an emoji in two sends such a frame, and msgspec calls it truncated JSON. A text field is
+    repaired. For any other field this raises ``Invalid``, which names the field and the command's ref.
     """
     try:
         command = json.loads(text, object_pairs_hook=_unique)
@@ -162,7 +162,7 @@ _AT = re.compile(r" - at `\$\.?(?P<field>[A-Za-z]*)[^`]*`$")
 
 
 def _explain(error: str, envelope: _Envelope) -> Invalid:
-    """msgspec's one-line error as ours: "Expected `str`, got `int` - at `$.room`" names `room`."""
+    """An ``Invalid`` for msgspec's error line. "Expected `str`, got `int` - at `$.room`" names `room`."""
     ref = _usable_ref(envelope.ref)
     found = _AT.search(error)
     field = found["field"] if found else ""
@@ -170,7 +170,9 @@ def _explain(error: str, envelope: _Envelope) -> Invalid:
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", reason):
         field, reason = missing[1], "is required"
         if field == "type":
-            return Invalid(ErrorCode.UNKNOWN_TYPE, "type: is required, one of the commands", field=field, ref=ref)
+            return Invalid(
+                ErrorCode.UNKNOWN_TYPE, "type: is required, must be one of the commands", field=field, ref=ref
+            )
     if field == "type":
         known = ", ".join(sorted(COMMANDS))
         return Invalid(ErrorCode.UNKNOWN_TYPE, f"type: must be one of {known}", field="type", ref=ref)
@@ -183,21 +185,21 @@ def _explain(error: str, envelope: _Envelope) -> Invalid:
     if field == "room" and "regex" in reason:
         reason = "must be 1-50 characters of a-z, 0-9, - and _, starting with a letter or digit"
         room = envelope.room
-        # None where the frame is too broken to be read a second time.
+        # The room is None if the frame is too broken to be decoded again.
         slug = slug_of(room) if isinstance(room, str) and len(room) <= TITLE_LIMIT else None
         reason += f"; the slug of this name is {slug!r}" if slug else ""
     return Invalid(ErrorCode.BAD_FIELD, f"{field}: {reason}", field=field, ref=ref)
 
 
 def _refuse_repeated_fields(text: str) -> None:
-    """Two readers may take different ones of two equal keys (RFC 8259, section 4), so there is only one.
+    """Raise ValueError if a known field occurs twice: parsers disagree on which one counts (RFC 8259, section 4).
 
-    The full parse runs only where a field's name stands twice in the text, or may be written with an escape: the
-    common frame does not pay.
+    The full parse runs only if a field's name occurs twice in the text, or may be written with an escape. The
+    common frame does not pay for it.
     """
     named = _FIELDS.findall(text)
     if len(named) != len(set(named)) or "\\u" in text:
-        # Numbers stay text: Python refuses to convert those of more than 4,300 digits.
+        # Numbers stay text: Python refuses to convert more than 4,300 digits.
         json.loads(text, object_pairs_hook=_unique, parse_int=str)
 
 
@@ -205,12 +207,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs if f'"{name}"' in _QUOTED_FIELDS]
     for name in set(names):
         if names.count(name) > 1:
-            raise ValueError(f"the field {name!r} stands twice")
+            raise ValueError(f"the field {name!r} occurs twice")
     return dict(pairs)
 
 
 def _checked(command: AnyCommand) -> AnyCommand:
-    """What a schema cannot say."""
+    """The command with its texts sanitized. Raises ``Invalid`` for what the schema can't express."""
     ref = command.ref or None
     if ref and CONTROL.search(ref):
         raise Invalid(ErrorCode.BAD_FIELD, "ref: must not have control characters", field="ref")
@@ -219,7 +221,7 @@ def _checked(command: AnyCommand) -> AnyCommand:
             return _with(command, "content", clean_text, content)
         case Join(username=str(username)):
             return _with(command, "username", clean_name, username)
-        # Any reaction that is there already may be taken off.
+        # Any existing reaction may be removed, also one that is no emoji.
         case React(emoji=emoji, on=True) if not is_emoji(emoji):
             raise Invalid(ErrorCode.BAD_FIELD, "emoji: must be one emoji", field="emoji", ref=ref)
         case Search(query=query):
@@ -235,7 +237,7 @@ def _checked(command: AnyCommand) -> AnyCommand:
 
 
 def _with(command: AnyCommand, field: str, clean: Callable[[str], str], text: str) -> AnyCommand:
-    """The command with what ``clean`` makes of a field's text. ``clean`` raises ValueError with what is wrong."""
+    """The command with ``clean(text)`` in a field. A ValueError of ``clean`` becomes an ``Invalid``."""
     try:
         cleaned = clean(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Commands: what a client asks for."""
+"""Commands: the messages that a client sends."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -26,13 +26,13 @@ from chat.protocol.types import (
 
 
 class Command(Struct, tag_field="type", rename="camel", kw_only=True):
-    """What a client asks for. Fields that are not known are ignored: the article's client sends some."""
+    """A message from a client. Unknown fields are ignored: the client of the original article sends some."""
 
     ref: Ref | UnsetType = UNSET
 
 
 class Join(Command, tag="join"):
-    """Enter a room. Answered by `welcome`, then `userList`, then what was missed since `since`, then live."""
+    """Enter a room. Answered by `welcome`, then `userList`, then the changes after `since`, then live events."""
 
     username: Username | UnsetType = UNSET
     room: Room = LOBBY
@@ -42,21 +42,26 @@ class Join(Command, tag="join"):
 
 
 class Leave(Command, tag="leave"):
-    """Leave a room at once, without the grace that a lost connection has. Answered by `ack`."""
+    """Leave a room at once, without the grace period of a lost connection. Answered by `ack`."""
 
     room: Room = LOBBY
 
 
 class Post(Command, tag="message"):
-    """Say something in a room. Answered by `ack`; the same again with its `ref` gets that answer, and no copy."""
+    """Post a message in a room. Answered by `ack`.
+
+    A retry with the same `ref` gets the same answer and posts no second message.
+    """
 
     content: Content
     room: Room = LOBBY
-    reply_to: Annotated[Id, Meta(description="The `id` of the message that this answers.")] | UnsetType = UNSET
+    reply_to: Annotated[Id, Meta(description="The `id` of the message that this one replies to.")] | UnsetType = (
+        UNSET
+    )
 
 
 class Edit(Command, tag="edit"):
-    """Change the text of a message of one's own. Answered by `ack`."""
+    """Change the text of your own message. Answered by `ack`."""
 
     id: Id
     content: Content
@@ -64,9 +69,9 @@ class Edit(Command, tag="edit"):
 
 
 class Delete(Command, tag="delete"):
-    """Delete a message: its text and its reactions are gone, its place stays. Answered by `ack`.
+    """Delete a message: its text and reactions are removed, its `id` stays. Answered by `ack`.
 
-    One's own; moderators also those of others.
+    Users delete their own messages; moderators delete those of others too.
     """
 
     id: Id
@@ -74,18 +79,18 @@ class Delete(Command, tag="delete"):
 
 
 class React(Command, tag="react"):
-    """Put an emoji on a message, or take one's own off again. Answered by `ack`."""
+    """Add an emoji to a message, or remove your own. Answered by `ack`."""
 
     id: Id
     emoji: EmojiText
-    on: Annotated[bool, Meta(description="Put it on, or take it off.")] = True
+    on: Annotated[bool, Meta(description="True adds the emoji, false removes it.")] = True
     room: Room = LOBBY
 
 
 class Read(Command, tag="read"):
-    """Say that everything up to `seq` was read; it never goes back. Not answered.
+    """Report that the user has read everything up to `seq`. It never goes back. Not answered.
 
-    Kept for who is signed in or has a session; their other sockets hear of it.
+    The server stores it for users who are signed in or have a session, and sends `read` to their other sockets.
     """
 
     seq: Number
@@ -93,13 +98,13 @@ class Read(Command, tag="read"):
 
 
 class Typing(Command, tag="typing"):
-    """Say that the user is typing. Not answered; more than one a second (by default) is dropped."""
+    """Report that the user is typing. Not answered; more than one a second (by default) is dropped."""
 
     room: Room = LOBBY
 
 
 class GetHistory(Command, tag="history"):
-    """Ask for messages before `before`, or after `after`, or for the latest. Answered by `history`."""
+    """Request the messages before `before` or after `after`, or the latest. Answered by `history`."""
 
     room: Room = LOBBY
     before: Id | UnsetType = UNSET
@@ -108,7 +113,7 @@ class GetHistory(Command, tag="history"):
 
 
 class Search(Command, tag="search"):
-    """Ask for the messages with these words, those before `before` first. Answered by `found`."""
+    """Search for messages with these words, newest first, before `before` if given. Answered by `found`."""
 
     query: Query
     room: Room = LOBBY
@@ -117,9 +122,9 @@ class Search(Command, tag="search"):
 
 
 class ShowToken(Command, tag="token"):
-    """Show a newer token, before the one that this socket came with expires. Answered by `ack`.
+    """Send a newer token, before the one of this socket expires. Answered by `ack`.
 
-    In a `join` it says who somebody is; here it must be of the same account.
+    The token in a `join` identifies the user. This one must belong to the same account.
     """
 
     token: Token
@@ -127,62 +132,63 @@ class ShowToken(Command, tag="token"):
 
 
 class Create(Command, tag="create"):
-    """Make a room, and be its owner. Answered by `ack`, whose `room` is the new room's name."""
+    """Create a room and become its owner. Answered by `ack`, whose `room` is the new room's name."""
 
     title: Title
     kind: Annotated[
         Literal["public", "members", "private"],
-        Meta(description="Who may come in: everybody, everybody with an account, who is invited."),
+        Meta(description="Who may enter: everybody, every account, or invited members."),
     ] = "private"
-    room: Annotated[Room, Meta(description="Of a public room: its name.")] | UnsetType = UNSET
+    room: (
+        Annotated[Room, Meta(description="The name of a public room. Other rooms get theirs from the server.")]
+        | UnsetType
+    ) = UNSET
 
 
 class Direct(Command, tag="direct"):
-    """Talk with one other person. Answered by `ack`, whose `room` is that of the two, new or not."""
+    """Open the direct room with one other user. Answered by `ack`, whose `room` is that room, new or not."""
 
     username: TargetName
 
 
 class Configure(Command, tag="room"):
-    """Change a room: what is given is changed. For owners; `slow` and `readOnly` for moderators too.
+    """Change a room's settings: the fields that are given. Answered by `ack`.
 
-    Answered by `ack`.
+    For owners. Moderators may change `slow` and `readOnly`.
     """
 
     room: Room
     title: Title | UnsetType = UNSET
-    read_only: Annotated[bool, Meta(description="Only owners and moderators may speak.")] | UnsetType = UNSET
+    read_only: Annotated[bool, Meta(description="Only owners and moderators may post.")] | UnsetType = UNSET
     slow: Slow | UnsetType = UNSET
-    archived: Annotated[bool, Meta(description="It can be read, and nothing said in it.")] | UnsetType = UNSET
+    archived: Annotated[bool, Meta(description="The room can be read, but nobody can post.")] | UnsetType = UNSET
 
 
 class Invite(Command, tag="invite"):
-    """Make `username` a member. Without one, make a link that does. Answered by `invite`; with a name by `ack`."""
+    """Make `username` a member, or create an invitation link. Answered by `invite`; with a `username` by `ack`."""
 
     room: Room
     username: TargetName | UnsetType = UNSET
 
 
 class Appoint(Command, tag="role"):
-    """Give a member another role; `none` ends the membership, also one's own. Answered by `ack`."""
+    """Give a member another role. `none` ends the membership, your own too. Answered by `ack`."""
 
     room: Room
     username: TargetName
-    role: Annotated[
-        Literal["owner", "moderator", "member", "none"], Meta(description="What they are from now on.")
-    ]
+    role: Annotated[Literal["owner", "moderator", "member", "none"], Meta(description="The new role.")]
 
 
 class GetMembers(Command, tag="members"):
-    """Ask for a room's members, and who is muted or banned. Answered by `members`."""
+    """Request a room's members, and its mutes and bans. Answered by `members`."""
 
     room: Room
 
 
 class GetSharing(Command, tag="sharing"):
-    """Ask how many others come from somebody's address, before it is restricted. For moderators.
+    """Request how many other guests share a user's address, before you restrict it. Answered by `sharing`.
 
-    Answered by `sharing`.
+    For moderators.
     """
 
     room: Room
@@ -190,9 +196,9 @@ class GetSharing(Command, tag="sharing"):
 
 
 class Kick(Command, tag="kick"):
-    """Take somebody out of the room, on all their sockets, for a minute. For moderators. Answered by `ack`.
+    """Remove a user from the room for a minute, on all their sockets. Answered by `ack`.
 
-    Of a room that is not public they are no member any more.
+    For moderators. In a room that is not public the user's membership ends.
     """
 
     room: Room
@@ -202,12 +208,12 @@ class Kick(Command, tag="kick"):
 
 
 class Restrict(Command, kw_only=True):
-    """Whom, whether from now on or no longer, and for how long."""
+    """The fields of `mute` and `ban`."""
 
     room: Room
     username: TargetName
-    on: Annotated[bool, Meta(description="From now on, or no longer.")] = True
-    seconds: Annotated[int, Meta(ge=1, le=100_000_000, description="For how long; without it: for good.")] | (
+    on: Annotated[bool, Meta(description="True restricts the user, false lifts the restriction.")] = True
+    seconds: Annotated[int, Meta(ge=1, le=100_000_000, description="Duration. Without it there is no end.")] | (
         UnsetType
     ) = UNSET
     reason: ReasonText = ""
@@ -215,18 +221,18 @@ class Restrict(Command, kw_only=True):
 
 
 class Mute(Restrict, tag="mute"):
-    """Let somebody be there and not speak, or let them speak again. For moderators. Answered by `ack`."""
+    """Mute a user: they can read and not post. Or lift the mute. For moderators. Answered by `ack`."""
 
 
 class Ban(Restrict, tag="ban"):
-    """Put somebody out of the room, on all their sockets, or let them in again. For moderators. Answered by `ack`.
+    """Ban a user from the room, on all their sockets, or lift the ban. For moderators. Answered by `ack`.
 
-    It holds for their account or session, and for whoever comes with the same browser.
+    A ban applies to the account or session, and to everyone who uses the same browser.
     """
 
 
 class Report(Command, tag="report"):
-    """Tell the moderators of a message that should not be there. Answered by `ack`."""
+    """Report a message to the moderators. Answered by `ack`."""
 
     room: Room
     id: Id
@@ -234,7 +240,7 @@ class Report(Command, tag="report"):
 
 
 class Ping(Command, tag="ping"):
-    """Ask whether the other end is alive. Answered by `pong`."""
+    """Check the connection. Answered by `pong`."""
 
 
 AnyCommand: TypeAlias = (

@@ -1,16 +1,17 @@
-# ruff: noqa: RUF001, RUF002 characters that look like others are what this is about
-"""Characters that look alike, for ``name_key``: a prototype, and what is drawn like it.
+# ruff: noqa: RUF001, RUF002 the table needs characters that look like others
+"""Characters that look alike, for ``name_key``: a prototype, and the characters that look like it.
 
-Written from the characters' shapes, after the idea of UTS 39, section 4 ("confusable detection"). Only what NFKD
-and case folding leave has to be here: a full-width or mathematical "a" is an "a" by then. Where a letter's cases
-look like two others, the capital counts, for small ones differ more: Greek "ν" is "n", as "Ν" is. Letters with a
-stroke or a hook (ø, ł, ɗ) stay what they are: people read them as other letters, like those with an accent.
+The table is written from the characters' shapes, after the idea of UTS 39, section 4 ("confusable detection").
+It has only characters that NFKD and case folding leave: a full-width or mathematical "a" is an "a" by then. If a
+letter's two cases look like different letters, the capital decides, because small letters differ more: Greek "ν"
+maps to "n", as "Ν" does. Letters with a stroke or a hook (ø, ł, ɗ) are not in it: people read them as other
+letters, like those with an accent.
 """
 
 from string import ascii_lowercase
 
 SEPARATOR = "-"
-"""What separates words: one is as good as another, and so is a space."""
+"""Prototype of all separators of words, a space among them."""
 
 _LOOK_ALIKES = {
     # Cyrillic; Greek; Armenian; Coptic; Cherokee; Lisu; Canadian syllabics; small capitals and other Latin.
@@ -24,7 +25,7 @@ _LOOK_ALIKES = {
     "h": "һнηհⲏᎻᏂꓧᕼʜ",
     "j": "јϳյᎫꓙᒍȷᴊ",
     "k": "кκⲕᏦꓗᴋᛕĸ",
-    "l": "1i|іӏιⲓլᎥᏆᏞꓲꓡᒪıɩɪʟǀǁ∣│⏐⎮ߊᛁⵏ丨\u05d5\u05df\u0627\u0661\u06f1",  # l, and all that is one upright
+    "l": "1i|іӏιⲓլᎥᏆᏞꓲꓡᒪıɩɪʟǀǁ∣│⏐⎮ߊᛁⵏ丨\u05d5\u05df\u0627\u0661\u06f1",  # l, and every single vertical stroke
     "m": "мμⲙᎷꓟᗰᴍᛖ",
     "n": "пνոⲛꓠᑎɴ",
     "o": "0оοσօⲟꓳᴏⵔ〇○◯ഠဝ\u05e1\u0647\u0665\u06c1\u06be\u06d5\u06f5"
@@ -70,7 +71,7 @@ _LOOK_ALIKES = {
     SEPARATOR: " _.‐‒–—―−⁃˗·•∙⋅‧・。ᐧ\u06d4",
 }
 _LETTERS_IN_SIGNS = (0x1F150, 0x1F170, 0x1F1E6)
-"""Where letters from A to Z stand in discs, in squares, and as halves of flags."""
+"""First code points of A to Z in discs, in squares, and as halves of flags."""
 _AS_TWO = {"m": "rn", "w": "vv"}
 
 
@@ -79,9 +80,9 @@ def _table() -> dict[int, str]:
     alike |= _AS_TWO
     for first in _LETTERS_IN_SIGNS:
         alike |= {chr(first + place): letter for place, letter in enumerate(ascii_lowercase)}
-    # Some prototypes are drawn like others themselves: "м" like "m", which is drawn like "rn".
+    # Some prototypes look like others themselves: "м" like "m", which looks like "rn".
     return {ord(character): alike.get(prototype, prototype) for character, prototype in alike.items()}
 
 
 TABLE = _table()
-"""For ``str.translate``, of a text that is folded already. What it yields, it does not change again."""
+"""A table for ``str.translate`` on a folded text. Its results contain nothing that it would change again."""

@@ -1,4 +1,4 @@
-"""Why a command was refused, and why a socket was closed."""
+"""The codes for refused commands and for closed sockets."""
 
 from enum import IntEnum, StrEnum
 from typing import Self
@@ -7,39 +7,39 @@ from chat.protocol.limits import EMOJIS_LIMIT, FRAME_LIMIT
 
 
 class ErrorCode(StrEnum):
-    """Why a command was refused. The socket stays open."""
+    """The reason why a command was refused. The socket stays open."""
 
     BAD_JSON = "bad_json", "The frame is not one JSON object in UTF-8 text.", False
     UNKNOWN_TYPE = "unknown_type", "The `type` is missing or is none of the commands.", False
     BAD_FIELD = "bad_field", "A field is missing or has a wrong value; `field` names it.", False
     TOO_LARGE = "too_large", f"The frame is longer than {FRAME_LIMIT} bytes.", False
-    NAME_TAKEN = "name_taken", "Somebody else in the room has this username.", False
-    NAME_NEEDED = "name_needed", "Nobody is signed in and `username` was not given.", False
-    NAME_FIXED = "name_fixed", "This socket already speaks under another username.", False
-    NOT_JOINED = "not_joined", "The command needs a room that this socket has joined.", False
-    NOT_FOUND = "not_found", "There is no such message in this room, or no longer.", False
-    FORBIDDEN = "forbidden", "The command is right, but not yours to give: `message` says why.", False
+    NAME_TAKEN = "name_taken", "Another user in the room has this username.", False
+    NAME_NEEDED = "name_needed", "The client is not signed in and gave no `username`.", False
+    NAME_FIXED = "name_fixed", "This socket already uses another username.", False
+    NOT_JOINED = "not_joined", "This socket has not joined the room.", False
+    NOT_FOUND = "not_found", "The room has no such message, or not any more.", False
+    FORBIDDEN = "forbidden", "You may not do this: `message` gives the reason.", False
     TOO_MANY_EMOJI = "too_many_emoji", f"A message has at most {EMOJIS_LIMIT} different emoji.", False
-    TOO_MANY_ROOMS = "too_many_rooms", "This socket is in as many rooms as one socket may join.", False
+    TOO_MANY_ROOMS = "too_many_rooms", "This socket has joined the maximum number of rooms.", False
     NAME_RESERVED = "name_reserved", "An account has this username, or one that looks like it.", False
-    SIGN_IN = "sign_in", "Only who is signed in may do this.", False
-    NO_ROOM = "no_room", "There is no such room, or none that you may see.", False
-    BANNED = "banned", "You may not be in this room; `retryAfter` says for how long.", False
-    MUTED = "muted", "You may not speak in this room; `retryAfter` says for how long.", False
-    READ_ONLY = "read_only", "Nobody, or only its moderators, may speak in this room.", False
-    SLOW_MODE = "slow_mode", "In this room some time must pass between two messages of one person.", True
-    REFUSED = "refused", "A filter of this site does not take the text: `message` says why.", False
-    NO_PERSON = "no_person", "There is nobody of this name to do it to.", False
-    ROOM_FULL = "room_full", "The room has as many members as a room may have.", False
+    SIGN_IN = "sign_in", "Only signed-in users may do this.", False
+    NO_ROOM = "no_room", "There is no such room, or you may not enter it.", False
+    BANNED = "banned", "You are banned from this room; `retryAfter` is the time left.", False
+    MUTED = "muted", "You are muted in this room; `retryAfter` is the time left.", False
+    READ_ONLY = "read_only", "Nobody may post in this room, or only its moderators.", False
+    SLOW_MODE = "slow_mode", "The room is in slow mode: wait `retryAfter` before your next message.", True
+    REFUSED = "refused", "A filter of this site refused the text: `message` gives the reason.", False
+    NO_PERSON = "no_person", "There is no user with this name.", False
+    ROOM_FULL = "room_full", "The room has the maximum number of members.", False
     REF_REUSED = (
         "ref_reused",
-        "You used this `ref` here for something else: send it again with another one.",
+        "You have used this `ref` for another command: send this one with a new `ref`.",
         False,
     )
-    BAD_TOKEN = "bad_token", "The token is not valid here.", False
-    TOKEN_EXPIRED = "token_expired", "The token was valid, and is not any more.", False
-    TOO_MANY = "too_many", "Too many commands for now: wait `retryAfter`, then send it again.", True
-    BUSY = "busy", "The server cannot take the command now; send it again with the same `ref`.", True
+    BAD_TOKEN = "bad_token", "The token is not valid for this site.", False
+    TOKEN_EXPIRED = "token_expired", "The token has expired.", False
+    TOO_MANY = "too_many", "Too many commands: wait `retryAfter`, then retry.", True
+    BUSY = "busy", "The server cannot accept the command now: retry with the same `ref`.", True
 
     meaning: str
     retry: bool
@@ -53,20 +53,19 @@ class ErrorCode(StrEnum):
 
 
 class CloseCode(IntEnum):
-    """Why a socket was closed. Below 4400 a client comes back; from 4400 on it does not by itself.
+    """The reason why a socket was closed. Below 4400 a client reconnects; from 4400 on it does not by itself.
 
-    Only 1000 and 3000-4999 are an application's to send (RFC 6455, section 7.4); 1011 and 1012 are sent by
-    the server on its behalf.
+    An application may send only 1000 and 3000-4999 (RFC 6455, section 7.4). The server sends 1011 and 1012 for it.
     """
 
-    NORMAL = 1000, "The work is done."
-    INTERNAL = 1011, "The server met an error of its own; it is logged there."
+    NORMAL = 1000, "The connection is no longer needed."
+    INTERNAL = 1011, "The server had an internal error, which it has logged."
     RESTART = 1012, "The server restarts."
-    TOO_SLOW = 4008, "The client read too slowly for what was sent to it."
-    IDLE = 4009, "The socket joined no room for too long."
-    TOO_MANY = 4029, "Too many commands, or too many sockets, for now."
+    TOO_SLOW = 4008, "Slow consumer: the client did not read fast enough."
+    IDLE = 4009, "The socket joined no room in time."
+    TOO_MANY = 4029, "Too many commands or too many sockets."
     BAD_INPUT = 4400, "Too many invalid frames in a row."
-    NOT_SIGNED_IN = 4401, "The sign-in that the socket came with has ended."
+    NOT_SIGNED_IN = 4401, "The socket's sign-in has ended."
     FORBIDDEN = 4403, "Disconnected by the staff."
 
     meaning: str
@@ -79,14 +78,14 @@ class CloseCode(IntEnum):
 
     @property
     def client_reconnects(self) -> bool:
-        """Does a client connect again by itself? After a 1000 of the server too: proxies have time limits."""
+        """True if a client reconnects by itself, also after a 1000 from the server: proxies have time limits."""
         return self < CloseCode.BAD_INPUT
 
 
-class Invalid(Exception):  # noqa: N818 it names what the input is
-    """A client's input was refused: what was wrong, where, and what would be right.
+class Invalid(Exception):  # noqa: N818 the name states what is wrong with the input
+    """A client's input was refused. ``message`` is a sentence for people, ``field`` names the invalid field.
 
-    ``ref`` is the command's, when the text was readable enough to have one; ``retry_after`` are milliseconds.
+    ``ref`` is the command's, or None if the text was too broken to have one. ``retry_after`` is in milliseconds.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Replies and events: what the server says."""
+"""Replies and events: the messages that the server sends."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -28,58 +28,61 @@ from chat.protocol.types import (
 
 
 class Outgoing(Struct, tag_field="type", rename="camel", kw_only=True, omit_defaults=True):
-    """What the server says. A field that has nothing to say is left out."""
+    """A message from the server. Fields with their default value are omitted."""
 
 
 class AboutRoom(Outgoing, kw_only=True):
-    """A room as one person finds it. What is left out is as in a plain public room."""
+    """A room's settings, and one user's role in it. An omitted field has the value of a plain public room."""
 
     role: Role = "member"
     title: Title = ""
     kind: RoomKind = "public"
-    read_only: Annotated[bool, Meta(description="Only owners and moderators may speak.")] = False
+    read_only: Annotated[bool, Meta(description="Only owners and moderators may post.")] = False
     slow: Slow = 0
-    archived: Annotated[bool, Meta(description="Nobody may speak, or change anything.")] = False
+    archived: Annotated[bool, Meta(description="Nobody may post or change anything.")] = False
     closed: (
         Annotated[
             Literal["deleted", "deactivated", "left"],
             Meta(
-                description="In a direct room: why it takes no messages any more. The other account was "
-                "deleted or deactivated, or is not in the room any more. `archived` is true then."
+                description="Why a direct room accepts no more messages: the other account was deleted or "
+                "deactivated, or has left the room. `archived` is true then."
             ),
         ]
         | UnsetType
     ) = UNSET
     muted: (
-        Annotated[int, Meta(ge=0, description="Until when you may not speak, in ms since 1970; 0: for good.")]
+        Annotated[int, Meta(ge=0, description="You are muted until then, in ms since 1970. 0: without end.")]
         | UnsetType
     ) = UNSET
 
 
 class Welcome(AboutRoom, tag="welcome"):
-    """The socket is in the room, at position `seq`.
+    """The socket has joined the room, at position `seq`.
 
-    `resumed` tells whether everything after the command's `since` follows; if not, start over from `history`.
+    If `resumed` is true, every change after the command's `since` follows. If not, start again from `history`.
     """
 
     room: Room
     username: Name
     seq: Number
     epoch: Epoch
-    resumed: Annotated[bool, Meta(description="Everything after `since` follows.")]
+    resumed: Annotated[bool, Meta(description="Every change after `since` follows.")]
     timestamp: Timestamp
     you: (
         Annotated[
             str,
             Meta(
                 max_length=32,
-                description="Your own key, as in `by`; empty where nothing but a name is known of you.",
+                description="Your own key, as in `by`. Empty for a client without an account or a session.",
             ),
         ]
         | UnsetType
     ) = UNSET
     read: (
-        Annotated[Number, Meta(description="Up to here this person has read, where that is kept.")] | UnsetType
+        Annotated[
+            Number, Meta(description="The position up to which you have read, if the server stores it for you.")
+        ]
+        | UnsetType
     ) = UNSET
     protocol: Annotated[int, Meta(description="The version of this protocol.")] = msgspec.field(
         default_factory=lambda: VERSION
@@ -88,41 +91,41 @@ class Welcome(AboutRoom, tag="welcome"):
 
 
 class RoomChanged(AboutRoom, tag="room"):
-    """The room, or what you are in it, is another now. What is left out is as in a plain public room."""
+    """The room's settings or your role have changed. An omitted field has the value of a plain public room."""
 
     room: Room
     timestamp: Timestamp
 
 
 class Removed(Outgoing, tag="removed"):
-    """You are not in the room any more: `code` and `message` say why, `retryAfter` how long that lasts."""
+    """You were removed from the room: `code` and `message` give the reason, `retryAfter` the duration."""
 
     room: Room
-    code: Annotated[ErrorCode, Meta(description="For programs.")]
+    code: Annotated[ErrorCode, Meta(description="The reason, for programs.")]
     message: Annotated[str, Meta(description="A sentence for people.")]
     timestamp: Timestamp
     retry_after: Annotated[int, Meta(ge=0, description="Milliseconds.")] | UnsetType = UNSET
 
 
 class Expiring(Outgoing, tag="expiring"):
-    """The token that this socket came with expires soon: show a newer one, or the socket is closed with 4401."""
+    """This socket's token expires soon. Send a newer one with `token`, or the socket is closed with 4401."""
 
     after: Annotated[int, Meta(ge=0, description="Milliseconds.")]
     timestamp: Timestamp
 
 
 class Late(Outgoing, tag="late"):
-    """Is this server cut off from the others of the site? What people say there comes all the same, a little late.
+    """Whether this server is cut off from the site's other servers. Their messages still arrive, a little late.
 
-    Sent when that begins and when it is over, and after each `welcome` in between.
+    Sent when that begins and when it ends, and after each `welcome` in between.
     """
 
-    late: Annotated[bool, Meta(description="True: what others say may come late. False: no longer.")]
+    late: Annotated[bool, Meta(description="True: messages from other servers may arrive late. False: no longer.")]
     timestamp: Timestamp
 
 
 class Joined(Outgoing, tag="join"):
-    """Somebody came into the room: once, however many tabs they open."""
+    """A user entered the room. Sent once, however many tabs the user opens."""
 
     room: Room
     username: Name
@@ -131,7 +134,7 @@ class Joined(Outgoing, tag="join"):
 
 
 class Left(Outgoing, tag="leave"):
-    """Somebody is gone from the room, with the last of their tabs."""
+    """A user left the room, with their last tab."""
 
     room: Room
     username: Name
@@ -140,27 +143,27 @@ class Left(Outgoing, tag="leave"):
 
 
 class UserList(Outgoing, tag="userList"):
-    """Who is here: `users` are at most so many names (200 by default), `count` is always true."""
+    """The users in the room. `users` has a limited number of names (200 by default), `count` has no cap."""
 
     room: Room
-    users: Annotated[list[str], Meta(description="Names, those who came last first; capped.")]
-    count: Annotated[int, Meta(ge=0, description="How many people are here, never capped.")]
+    users: Annotated[list[str], Meta(description="Names, the latest to join first; capped.")]
+    count: Annotated[int, Meta(ge=0, description="The number of users here, never capped.")]
     timestamp: Timestamp
 
 
 class Reaction(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """One emoji on a message: who put it there, the first first."""
+    """One emoji on a message, and the users who added it, the earliest first."""
 
     emoji: EmojiText
-    usernames: Annotated[list[str], Meta(description=f"At most {REACTORS_LIMIT} names, the first ones.")]
-    count: Annotated[int, Meta(ge=0, description="How many people, never capped.")]
-    by: Annotated[list[str], Meta(description="The keys of those whom `usernames` names, in the same order.")] = []
+    usernames: Annotated[list[str], Meta(description=f"The first {REACTORS_LIMIT} names at most.")]
+    count: Annotated[int, Meta(ge=0, description="The number of users, never capped.")]
+    by: Annotated[list[str], Meta(description="The keys of `usernames`, in the same order.")] = []
 
 
 class Message(Outgoing, tag="message"):
-    """What somebody said, as it is now. `id` names it in its room, `seq` is the position of its last change.
+    """A message in its current state. `id` identifies it in its room, `seq` is the position of its last change.
 
-    One whose `id` is known already is that message's new state.
+    If you already have a message with this `id`, this is its new state.
     """
 
     room: Room
@@ -170,27 +173,29 @@ class Message(Outgoing, tag="message"):
     content: MessageText
     timestamp: Timestamp
     by: AuthorKey | UnsetType = UNSET
-    reply_to: Annotated[Id, Meta(description="The `id` of the message that this answers.")] | UnsetType = UNSET
-    edited: Annotated[Timestamp, Meta(description="When its text was last changed.")] | UnsetType = UNSET
-    deleted: Annotated[bool, Meta(description="Its text is gone.")] = False
+    reply_to: Annotated[Id, Meta(description="The `id` of the message that this one replies to.")] | UnsetType = (
+        UNSET
+    )
+    edited: Annotated[Timestamp, Meta(description="The time of the last edit of its text.")] | UnsetType = UNSET
+    deleted: Annotated[bool, Meta(description="Its text is removed.")] = False
     reactions: Annotated[list[Reaction], Meta(description="The emoji on it, the oldest first.")] = []
     follows: Follows | UnsetType = UNSET
 
 
 class Edited(Outgoing, tag="edit"):
-    """A message has changed: this is its state now. Who was away may have missed more than an edit of its text."""
+    """A message has changed: this is its current state. A client that was away may have missed several changes."""
 
     room: Room
     id: Id
     seq: Number
     content: MessageText
-    edited: Annotated[Timestamp, Meta(description="When its text was last changed.")] | UnsetType = UNSET
+    edited: Annotated[Timestamp, Meta(description="The time of the last edit of its text.")] | UnsetType = UNSET
     reactions: Annotated[list[Reaction], Meta(description="The emoji on it, the oldest first.")] = []
     follows: Follows | UnsetType = UNSET
 
 
 class Deleted(Outgoing, tag="delete"):
-    """A message is deleted: its text and reactions are gone, and whoever shows them must forget them."""
+    """A message is deleted: its text and reactions are removed. Clients must remove them too."""
 
     room: Room
     id: Id
@@ -199,7 +204,7 @@ class Deleted(Outgoing, tag="delete"):
 
 
 class Reacted(Outgoing, tag="react"):
-    """The emoji on a message changed: these are all that it has now."""
+    """The reactions to a message changed. `reactions` has all of them."""
 
     room: Room
     id: Id
@@ -209,7 +214,7 @@ class Reacted(Outgoing, tag="react"):
 
 
 class Position(Outgoing, tag="position"):
-    """Everything up to `seq` was told: the changes with the numbers before it were made void by later ones."""
+    """Every change up to `seq` was sent. Later changes replaced those with the numbers before it."""
 
     room: Room
     seq: Number
@@ -217,7 +222,7 @@ class Position(Outgoing, tag="position"):
 
 
 class ReadUpTo(Outgoing, tag="read"):
-    """Another socket of the same person read the room up to `seq`."""
+    """Another socket of the same user has read the room up to `seq`."""
 
     room: Room
     username: Name
@@ -225,7 +230,7 @@ class ReadUpTo(Outgoing, tag="read"):
 
 
 class TypingNow(Outgoing, tag="typing"):
-    """Somebody is typing."""
+    """A user is typing."""
 
     room: Room
     username: Name
@@ -234,30 +239,30 @@ class TypingNow(Outgoing, tag="typing"):
 
 
 class History(Outgoing, tag="history"):
-    """A page of messages, oldest first. `more` tells whether there are others that way."""
+    """A page of messages, oldest first. `more` is true if there are more in that direction."""
 
     room: Room
     messages: Annotated[list[Message], Meta(description="Oldest first.")]
-    more: Annotated[bool, Meta(description="There are older ones; after `after`: newer ones.")]
+    more: Annotated[bool, Meta(description="There are older messages; for `after`: newer ones.")]
     timestamp: Timestamp
     ref: Ref | UnsetType = UNSET
 
 
 class Found(Outgoing, tag="found"):
-    """The messages that a search found, newest first. `more` tells whether there are older ones."""
+    """Search results, newest first. `more` is true if there are older ones."""
 
     room: Room
     messages: Annotated[list[Message], Meta(description="Newest first.")]
-    more: Annotated[bool, Meta(description="There are older ones.")]
+    more: Annotated[bool, Meta(description="There are older results.")]
     timestamp: Timestamp
     indexing: Annotated[
-        bool, Meta(description="Messages of this room are still being indexed: some may be missing here.")
+        bool, Meta(description="This room's messages are still being indexed. Some may be missing here.")
     ] = False
     ref: Ref | UnsetType = UNSET
 
 
 class Invited(Outgoing, tag="invite"):
-    """A link into the room; it is told this once."""
+    """An invitation link to the room. The server sends it only once."""
 
     room: Room
     path: Annotated[str, Meta(description="The link's path on this site.")]
@@ -267,23 +272,23 @@ class Invited(Outgoing, tag="invite"):
 
 
 class Member(Struct, rename="camel", frozen=True):
-    """Somebody with a role in a room."""
+    """A member of a room, and their role."""
 
     username: Name
     role: Role
 
 
 class Restricted(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """Somebody who is muted or banned."""
+    """A muted or banned user."""
 
     username: Name
-    kind: Annotated[Literal["mute", "ban"], Meta(description="May not speak, or may not be there.")]
+    kind: Annotated[Literal["mute", "ban"], Meta(description="`mute`: may not post. `ban`: may not enter.")]
     until: Timestamp | UnsetType = UNSET
     reason: ReasonText = ""
 
 
 class Members(Outgoing, tag="members"):
-    """Who has a role in the room; for its moderators also who is muted or banned."""
+    """The room's members; for moderators also its mutes and bans."""
 
     room: Room
     members: Annotated[list[Member], Meta(description="Owners first.")]
@@ -293,19 +298,19 @@ class Members(Outgoing, tag="members"):
 
 
 class Sharing(Outgoing, tag="sharing"):
-    """How many others come from somebody's address. The address itself is not told."""
+    """How many other guests share a user's address. The address itself is not sent."""
 
     room: Room
     username: Name
-    others: Annotated[int, Meta(ge=0, description="Other guests in the room who come from it.")]
+    others: Annotated[int, Meta(ge=0, description="Other guests in the room with this address.")]
     restrictable: Annotated[
-        bool, Meta(description="Not where they are not here, nobody knows the address, or it is a proxy's.")
+        bool, Meta(description="False if the user is not here, or the address is unknown or a proxy's.")
     ]
     known: Annotated[
         bool,
         Meta(
-            description="Is their account, session or browser known? If not, they can come back at once, unless "
-            "`address` is given."
+            description="The user's account, session or browser is known. If not, the user can return at once, "
+            "unless the command has `address`."
         ),
     ]
     timestamp: Timestamp
@@ -313,7 +318,7 @@ class Sharing(Outgoing, tag="sharing"):
 
 
 class Ack(Outgoing, tag="ack"):
-    """The command was carried out. For a message and for its changes: its `id`, and its `seq` now."""
+    """The command was carried out. A message, or a change of one, has its `id` and its new `seq`."""
 
     room: Room
     timestamp: Timestamp
@@ -323,14 +328,14 @@ class Ack(Outgoing, tag="ack"):
 
 
 class Pong(Outgoing, tag="pong"):
-    """Alive."""
+    """The reply to `ping`."""
 
     timestamp: Timestamp
     ref: Ref | UnsetType = UNSET
 
 
 class Reconnect(Outgoing, tag="reconnect"):
-    """The server ends this connection now: come back in `after`, not before; others have other moments."""
+    """The server ends this connection now. Reconnect in `after`, not earlier: each client gets its own delay."""
 
     after: Annotated[int, Meta(ge=0, description="Milliseconds.")]
     reason: Annotated[str, Meta(description="A sentence for people.")]
@@ -340,16 +345,16 @@ class Reconnect(Outgoing, tag="reconnect"):
 class Error(Outgoing, tag="error"):
     """The command was refused: `message` is a sentence for people, `code` is for programs."""
 
-    code: Annotated[ErrorCode, Meta(description="For programs.")]
+    code: Annotated[ErrorCode, Meta(description="The reason, for programs.")]
     message: Annotated[str, Meta(description="A sentence for people.")]
     timestamp: Timestamp
-    field: Annotated[str, Meta(description="The field that was wrong.")] | UnsetType = UNSET
+    field: Annotated[str, Meta(description="The invalid field.")] | UnsetType = UNSET
     ref: Ref | UnsetType = UNSET
     retry_after: Annotated[int, Meta(ge=0, description="Milliseconds.")] | UnsetType = UNSET
 
 
 NumberedEvent: TypeAlias = Message | Edited | Deleted | Reacted
-"""What has a number in the room's log."""
+"""The events that have a number in the room's log."""
 
 AnyOutgoing: TypeAlias = (
     Welcome

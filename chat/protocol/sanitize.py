@@ -1,6 +1,6 @@
-"""Mends texts: removes characters that nobody sees or needs, or that would turn or break the text around them.
+"""Sanitizes texts: removes invisible characters of no use, and those that would reorder or break the text around.
 
-chat/static/chat/client/text.js does the same before it sends; tests/support/texts.json holds the two equal.
+chat/static/chat/client/text.js does the same before it sends; tests/support/texts.json keeps the two equal.
 """
 
 import re
@@ -8,40 +8,40 @@ import re
 from chat.protocol.characters import BIDI, NONCHARACTERS, SELECTORS, SURROGATES, TAGS, UNUSED
 
 FLAG_OF_REGION = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f"
-"""A black flag, the region's code in tag characters, the end (UTS 51, annex C). There is no other use for tags."""
+"""A black flag, the region's code in tag characters, the end tag (UTS 51, annex C). Tags have no other use."""
 _LINE_BREAK = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
-"""Line breaks of other systems and programs."""
+"""Line breaks of other systems and programs, which become "\\n"."""
 _SURROGATE = re.compile(f"[{SURROGATES}]")
 _DROPPED = re.compile(f"[\x00-\x08\x0e-\x1f\x7f-\x9f{NONCHARACTERS}{UNUSED}]")
 _TAG = re.compile(f"({FLAG_OF_REGION})|[{TAGS}]")
 _SELECTORS = re.compile(f"([{SELECTORS}])[{SELECTORS}]+")
-"""One chooses a form, more can only hide something."""
+"""Runs of variation selectors. The first chooses a form; more can only hide something."""
 BIDI_CONTROL = re.compile(f"[{BIDI}]")
 _UNSOUND = re.compile(
     f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{SURROGATES}\ufdd0-\ufdef\ufffe\uffff{UNUSED}{BIDI}]"
 )
-"""Characters of the first plane that are mended. Python searches for a class of that plane alone by a table."""
+"""Sanitized characters of the first plane. For a class of that plane alone Python's search uses a table."""
 _UNSOUND_BEYOND = re.compile("[^\x00-\U0001fffd]")
-"""Tags and noncharacters are there, and hardly anything that people write."""
+"""Code points with tags and noncharacters, and hardly anything that people write."""
 _EMBEDDINGS, _ISOLATES = "\u202a\u202b\u202d\u202e", "\u2066\u2067\u2068"
 _PDF, _PDI = "\u202c", "\u2069"
 """Ends of an embedding or override, and of an isolate (UAX 9, section 2)."""
 
 
 def is_clean(text: str, runs: list[str]) -> bool:
-    """Would ``mended`` leave it as it is, but for bidi controls? ``runs`` are where the text has no letters."""
-    # Mended characters are not printable, but for selectors. Most texts are printable, and that is asked faster.
+    """True if ``sanitized`` would not change the text, bidi controls aside. ``runs``: parts without letters."""
+    # Except for selectors, sanitized characters are not printable. Most texts are, and that check is faster.
     if not text.isprintable() and (_UNSOUND.search(text) or _UNSOUND_BEYOND.search(text)):
         return False
     return not any(map(_SELECTORS.search, runs))
 
 
 def sanitized(text: str, limit: int) -> str:
-    """The text without what cannot be seen and is of no use, of at most ``limit`` characters if it had no more."""
+    """The text without useless invisible characters. Within ``limit`` characters if ``text`` is."""
     text = _LINE_BREAK.sub("\n", text)
     text = _DROPPED.sub("", replace_surrogates(text))
     text = _TAG.sub(lambda found: found[1] or "", text)
-    # Selectors come last: two may stand together only now.
+    # Selectors come last: two may become neighbours only now.
     closed = _SELECTORS.sub(r"\1", _closed(text) if BIDI_CONTROL.search(text) else text)
     return closed if len(closed) <= limit else _SELECTORS.sub(r"\1", BIDI_CONTROL.sub("", text))
 
@@ -52,7 +52,7 @@ def replace_surrogates(text: str) -> str:
 
 
 def _closed(text: str) -> str:
-    """Each bidi control with its end, in the right order: what stands after the text keeps its direction."""
+    """The text with every bidi control closed, in order: whatever follows the text keeps its direction."""
     parts: list[str] = []
     ends: list[str] = []
     done = isolates = 0
@@ -66,7 +66,7 @@ def _closed(text: str) -> str:
             ends.append(_PDI)
             isolates += 1
         elif control == _PDI and isolates:
-            # It ends what began within the isolate too.
+            # A PDI also ends the embeddings that began within its isolate.
             while (end := ends.pop()) != _PDI:
                 parts.append(end)
             isolates -= 1

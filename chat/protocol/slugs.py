@@ -1,7 +1,7 @@
-"""The slug of a public room for what people call it: "My Room" is ``my-room``, "Кухня" is ``room-`` and a digest.
+"""Slugs of rooms. "My Room" becomes ``my-room``; "Кухня" becomes ``room-`` and a digest.
 
-Addresses, groups of the layer and tables of the log have slugs of ASCII. A table of letters for each script
-would say it worse than people do, so what has no ASCII is a digest, and the room's title keeps the name.
+URLs, groups of the channel layer and the log's tables have ASCII slugs. A transliteration table for each script
+would spell names badly, so a name outside ASCII gets a digest, and the room's title keeps the name.
 """
 
 import re
@@ -15,17 +15,17 @@ from chat.protocol.text import name_key
 
 _LONGEST = 50
 _DIGEST = 10
-"""Digits of a digest: 40 bits, so that a million names are not likely to have two of one."""
+"""Hexadecimal digits of a digest: 40 bits, so that two of a million names hardly ever share one."""
 _ASCII_OF = str.maketrans(
     {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "\u0131": "i", "ł": "l", "þ": "th"}
     | {"&": "-and-", "+": "-plus-", "@": "-at-", "%": "-percent-", "'": "", "\N{RIGHT SINGLE QUOTATION MARK}": ""}
 )
-_LOST = re.compile(
+_SIGNIFICANT = re.compile(
     f"[^\x00-\xbf\xd7\xf7\u2000-\u206f\u3000-\u303f\ufe30-\ufe4f\uff00-\uff0f{PICTURES}{INVISIBLE}{MARKS}]"
 )
-"""Characters outside ASCII that tell names apart; punctuation and pictures beside letters do not."""
+"""Characters outside ASCII that distinguish names. Punctuation and pictures next to letters do not."""
 _SHARP = re.compile(r"(?<=\w)#")
-"""The # of "C#"; "#general" is how other chats write a room's name."""
+"""The # of "C#", but not of "#general": other chats write a room's name so."""
 
 
 def is_hidden(slug: str) -> bool:
@@ -34,10 +34,10 @@ def is_hidden(slug: str) -> bool:
 
 
 def slug_of(name: str) -> str | None:
-    """The slug of the public room of this name; None where it shows nothing, or begins as other rooms' slugs do.
+    """The slug of the public room with this name; None if nothing of it is visible, or it has the hidden prefix.
 
-    A slug is its own. Names that differ in case, spaces, punctuation, accents or in what nobody sees are the same
-    room's; in a script that ASCII does not have, so are names that look alike (``name_key``).
+    The slug of a slug is that slug. Case, spaces, punctuation, accents and invisible characters do not count.
+    Outside ASCII, names that look alike (``name_key``) have the same slug too.
     """
     if re.match(PUBLIC_PATTERN, name):
         return name
@@ -46,14 +46,14 @@ def slug_of(name: str) -> str | None:
     name = unicodedata.normalize("NFKC", sanitized(name, len(name)))
     plain = _without_marks(_SHARP.sub("-sharp-", name.casefold()).translate(_ASCII_OF))
     slug = re.sub(r"[^a-z0-9_]+", "-", plain).strip("-_")
-    if _LOST.search(plain) or not slug or len(slug) > _LONGEST:
+    if _SIGNIFICANT.search(plain) or not slug or len(slug) > _LONGEST:
         key = name_key(name).strip("-_")
         return _with_digest(slug, key) if key else None
     return slug
 
 
 def _without_marks(text: str) -> str:
-    """Letters that ASCII has keep no mark: "é" is "e". Marks of other scripts stay, they tell words apart."""
+    """The text without marks on ASCII letters: "é" is "e". Marks of other scripts distinguish words and stay."""
     return re.sub(r"(?<=[a-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFKD", text))
 
 

@@ -1,4 +1,4 @@
-"""The types of the fields: their limits are part of the protocol, so they stand in its schema."""
+"""The types of the fields. Their limits are part of the protocol, so its schema has them."""
 
 from typing import Annotated, Literal
 
@@ -18,65 +18,74 @@ from chat.protocol.limits import (
     TOKEN_LIMIT,
 )
 
-Ref = Annotated[str, Meta(min_length=1, max_length=64, description="The client's own name for this command.")]
+Ref = Annotated[str, Meta(min_length=1, max_length=64, description="The client's own id for this command.")]
 Room = Annotated[
     str,
     Meta(
         pattern=ROOM_PATTERN,
-        description="A room: 1-50 characters of a-z, 0-9, `-` and `_`, not starting with `-`. Those that are not "
-        "public start with `_`; the server makes these names.",
+        description="A room's name: 1-50 characters of a-z, 0-9, `-` and `_`, not starting with `-`. The names of "
+        "rooms that are not public start with `_`; the server makes them.",
     ),
 ]
 Username = Annotated[
     str,
     Meta(
         min_length=1,
-        # Before NFKC; clean_name holds the real limit, on what NFKC leaves.
+        # The length before NFKC. clean_name checks the real limit, after NFKC.
         max_length=4 * NAME_LIMIT,
         description=f"A name: 1-{NAME_LIMIT} visible characters, normalised to NFKC.",
     ),
 ]
 Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_LIMIT, description="Plain text, never markup.")]
 Number = Annotated[int, Meta(ge=0, le=MAX_INTEGER, description="A position in the room's log.")]
-Epoch = Annotated[str, Meta(max_length=32, description="Which life of the room's log a position is of.")]
+Epoch = Annotated[
+    str,
+    Meta(
+        max_length=32,
+        description="Identifies the room's log. A position is valid only with the epoch of its log.",
+    ),
+]
 Timestamp = Annotated[int, Meta(ge=0, le=MAX_INTEGER, description="Milliseconds since 1970.")]
 PageSize = Annotated[int, Meta(ge=1, le=HISTORY_LIMIT, description="How many messages.")]
 Query = Annotated[
-    str, Meta(min_length=1, max_length=QUERY_LIMIT, description="Words; the last may be unfinished.")
+    str, Meta(min_length=1, max_length=QUERY_LIMIT, description="Words. The last may be the beginning of a word.")
 ]
 EmojiText = Annotated[str, Meta(min_length=1, max_length=EMOJI_LIMIT, description="One emoji.")]
-MessageText = Annotated[str, Meta(max_length=CONTENT_LIMIT, description="The text: plain, never markup.")]
-Name = Annotated[str, Meta(description="The name, normalised: use this one, not what was sent.")]
+MessageText = Annotated[str, Meta(max_length=CONTENT_LIMIT, description="Plain text, never markup.")]
+Name = Annotated[str, Meta(description="The normalised name. Use this one, not the one that was sent.")]
 AuthorKey = Annotated[
     str,
     Meta(
         max_length=32,
-        description="A person's key: opaque, the same as long as the account, or the guest's session and name. "
-        "It tells whose something is; the name does not.",
+        description="A user's key: opaque. It stays the same for an account, or for a guest's session and name. "
+        "Compare authors by this key, not by their names.",
     ),
 ]
-Id = Annotated[int, Meta(ge=0, le=MAX_INTEGER, description="The message's name in its room.")]
+Id = Annotated[int, Meta(ge=0, le=MAX_INTEGER, description="Identifies the message in its room.")]
 Follows = Annotated[
     int,
     Meta(
         ge=0,
         le=MAX_INTEGER,
-        description="The number of the change before this one, where that is not `seq` - 1. A client that has not "
-        "seen it has missed something.",
+        description="The number of the change before this one, if that is not `seq` - 1. A client that has not "
+        "received that change has missed something.",
     ),
 ]
 Token = Annotated[str, Meta(min_length=1, max_length=TOKEN_LIMIT, description="A signed JWT (RFC 7519).")]
-TargetName = Annotated[str, Meta(min_length=1, max_length=150, description="Whom: the name of somebody.")]
-ReasonText = Annotated[str, Meta(max_length=REASON_LIMIT, description="Why, for the moderators.")]
+TargetName = Annotated[str, Meta(min_length=1, max_length=150, description="The name of the other user.")]
+ReasonText = Annotated[str, Meta(max_length=REASON_LIMIT, description="The reason, for the moderators.")]
 WithAddress = Annotated[
     bool,
-    Meta(description="Also for every guest who comes from where they come from; `sharing` tells how many do."),
+    Meta(description="Also applies to every guest with the same address; `sharing` has their number."),
 ]
-Title = Annotated[str, Meta(max_length=TITLE_LIMIT, description="The room's name for people; its address stays.")]
+Title = Annotated[
+    str,
+    Meta(max_length=TITLE_LIMIT, description="The room's title. Changing it does not change the room's address."),
+]
 Slow = Annotated[
-    int, Meta(ge=0, le=SLOW_LIMIT, description="Seconds between two messages of one person; 0: as they like.")
+    int, Meta(ge=0, le=SLOW_LIMIT, description="Slow mode: seconds between two messages of one user. 0 is off.")
 ]
 Role = Literal["owner", "moderator", "member", "guest"]
-"""What somebody is in a room."""
+"""A user's role in a room."""
 RoomKind = Literal["public", "members", "private", "direct"]
-"""Who may come in: everybody, everybody with an account, who is invited, or two people."""
+"""Who may enter: everybody, every account, invited members, or the two users of a direct room."""

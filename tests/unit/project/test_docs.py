@@ -63,10 +63,10 @@ def test_a_stale_file_is_told_and_mended(tmp_path: Path, capsys: pytest.CaptureF
     call_command("chat_protocol", directory=tmp_path)
     page = tmp_path / "protocol.md"
     right = page.read_text() + "Said by hand.\n"
-    page.write_text(right.replace("Say that the user is typing.", "Something else."))
+    page.write_text(right.replace("Report that the user is typing.", "Something else."))
     with pytest.raises(CommandError, match=r"protocol\.md: not what the code says"):
         call_command("chat_protocol", directory=tmp_path, check=True)
-    assert "+Say that the user is typing." in capsys.readouterr().out
+    assert "+Report that the user is typing." in capsys.readouterr().out
     call_command("chat_protocol", directory=tmp_path)
     assert page.read_text() == right
 

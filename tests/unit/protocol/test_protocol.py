@@ -369,11 +369,11 @@ def test_a_25_digit_number_is_refused_by_field() -> None:
         ('{"type":"join", "username" : "a" , "username"\n:"b"}', "username"),
     ],
 )
-def test_a_field_that_stands_twice_is_refused(text: str, field: str) -> None:
+def test_a_field_that_occurs_twice_is_refused(text: str, field: str) -> None:
     """Two readers may take different ones of two equal keys, so there is only one, also where one is escaped."""
     refused = refusal(text)
     assert refused.code is ErrorCode.BAD_JSON
-    assert f"'{field}' stands twice" in refused.message
+    assert f"'{field}' occurs twice" in refused.message
 
 
 @pytest.mark.parametrize("ref", ["r", "ref", "type"])
