@@ -3,9 +3,9 @@
 Not on asgiref's one shared thread, where a slow query would freeze every consumer of the process (channels issue
 2132). One thread writes, so that this process never waits for a lock of its own; a few read.
 
-No thread waits for a lock that somebody else's transaction holds. On PostgreSQL a statement gives up after BRIEF,
-and its call is tried again later, for PATIENCE seconds; others use the thread meanwhile. SQLite has one lock, for
-everybody.
+No thread waits long for a lock that another transaction holds. On PostgreSQL a statement gives up after
+LOCK_TIMEOUT_MS. Its call is retried later, for LOCK_RETRY_SECONDS; other calls use the thread meanwhile. SQLite
+has one lock for everybody.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ LOST = {"40001", "40P01"}
 waited for the other (its manual, appendix A)."""
 LOCKED = "55P03"
 """PostgreSQL's code for a statement that waited for a lock longer than its `lock_timeout`."""
-BRIEF = 50
+LOCK_TIMEOUT_MS = 50
 """Milliseconds for which a thread of ours waits for a lock: longer than most transactions of the chat's own."""
-PATIENCE = 5.0
+LOCK_RETRY_SECONDS = 5.0
 """Seconds for which a call that meets a lock is tried again."""
 PAUSE_LIMIT = 0.25
 """Seconds between two tries of it, at most."""
@@ -52,7 +52,7 @@ def _bound_waiting(connection: BaseDatabaseWrapper, **_: object) -> None:
     """A thread of ours has a new connection."""
     if connection.vendor == "postgresql" and getattr(_here, "brief", False):
         with connection.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = {BRIEF}")
+            cursor.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
 
 
 connection_created.connect(_bound_waiting, dispatch_uid="chat.database")
@@ -61,7 +61,7 @@ _readers = ThreadPoolExecutor(READERS, thread_name_prefix="chat-read", initializ
 _writer = ThreadPoolExecutor(1, thread_name_prefix="chat-write", initializer=_be_brief)
 
 
-async def reading(call: Callable[[], T]) -> T:
+async def run_read(call: Callable[[], T]) -> T:
     """What ``call`` returns, from a thread that may use the ORM. Raises what it raises."""
     return await _patiently(_readers, _twice, call)
 
@@ -75,7 +75,7 @@ class Busy:
 _busy = Busy()
 
 
-def writes_for() -> float:
+def writer_busy_seconds() -> float:
     """Seconds that the thread that writes has been at one thing."""
     since = _busy.since
     return time.monotonic() - since if since is not None else 0.0
@@ -89,7 +89,7 @@ def _timed(call: Callable[[], T]) -> T:
         _busy.since = None
 
 
-async def writing(call: Callable[[], T]) -> T:
+async def run_write(call: Callable[[], T]) -> T:
     """Like ``reading``, on the one thread that writes. Calls run in order, except those that meet a lock."""
     return await _patiently(_writer, _timed, call)
 
@@ -97,12 +97,12 @@ async def writing(call: Callable[[], T]) -> T:
 async def _patiently(pool: ThreadPoolExecutor, guard: Callable[[Callable[[], T]], T], call: Callable[[], T]) -> T:
     """Try again later where somebody else has a lock: the thread is for others in between."""
     loop = asyncio.get_running_loop()
-    pause, give_up = BRIEF / 1_000, 0.0
+    pause, give_up = LOCK_TIMEOUT_MS / 1_000, 0.0
     while True:
         try:
             return await loop.run_in_executor(pool, guard, call)
         except OperationalError as error:
-            give_up = give_up or loop.time() + PATIENCE
+            give_up = give_up or loop.time() + LOCK_RETRY_SECONDS
             if not is_locked(error) or loop.time() + pause > give_up:
                 raise
         await asyncio.sleep(pause)
@@ -121,7 +121,7 @@ def _twice(call: Callable[[], T]) -> T:
 
 def _guarded(call: Callable[[], T]) -> T:
     try:
-        return again_where_lost(call)
+        return retry_on_conflict(call)
     except Error as error:
         # The next call gets a new connection, whatever was wrong with this one. A lock is no fault of it.
         if not is_locked(error):
@@ -148,7 +148,7 @@ def _state(error: BaseException) -> str | None:
     return state
 
 
-def again_where_lost(call: Callable[[], T]) -> T:
+def retry_on_conflict(call: Callable[[], T]) -> T:
     """What ``call`` returns, a whole transaction; done again, a few times, where it lost against another one.
 
     Blocks the thread in between. Within somebody else's transaction, which is lost too then, there is no again.

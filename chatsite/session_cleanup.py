@@ -9,7 +9,7 @@ from django.contrib.sessions.models import Session
 from django.db import Error
 from django.utils import timezone
 
-from chat.database import writing
+from chat.database import run_write
 
 logger = logging.getLogger("chatsite.sessions")
 
@@ -47,7 +47,7 @@ class SessionCleanup:
 async def remove_expired() -> int:
     """Remove up to ROUND_LIMIT expired sessions. Returns their number."""
     removed = 0
-    while removed < ROUND_LIMIT and (found := await writing(_remove_some)):
+    while removed < ROUND_LIMIT and (found := await run_write(_remove_some)):
         removed += found
     return removed
 

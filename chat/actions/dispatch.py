@@ -11,7 +11,7 @@ from chat.actions.guards import given, known, present
 from chat.actions.moderation import Target
 from chat.auth import Identity
 from chat.hub import Hub, OpenRoom, Socket
-from chat.log import done
+from chat.log import write_or_busy
 from chat.loops import current
 from chat.presence import Presence
 from chat.protocol import (
@@ -42,11 +42,11 @@ async def run_command(hub: Hub, socket: Socket, command: RoomCommand) -> Outgoin
             here = _here(room, command.username)
     if isinstance(command, Report):
         known(hub, socket, command.room)
-        await done(partial(moderation.report, who, command))
+        await write_or_busy(partial(moderation.report, who, command))
         return Ack(room=command.room, timestamp=protocol.now(), ref=command.ref)
     if isinstance(command, Invite) and command.username is UNSET:
         return await _link(who, command)
-    slug = await done(partial(_carry_out, who, command, here))
+    slug = await write_or_busy(partial(_carry_out, who, command, here))
     # Signals tell everybody of it; but what is acknowledged holds here from now on.
     await hub.reload(slug)
     return Ack(room=slug, timestamp=protocol.now(), ref=command.ref)
@@ -73,7 +73,7 @@ def _carry_out(who: Identity, command: RoomCommand, here: Target | None) -> str:
 
 
 async def _link(who: Identity, command: Invite) -> Invited:
-    code, invitation = await done(partial(rooms.make_link, who, command.room))
+    code, invitation = await write_or_busy(partial(rooms.make_link, who, command.room))
     try:
         path = reverse("chat:invite", kwargs={"code": code})
     except NoReverseMatch:

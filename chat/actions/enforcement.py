@@ -19,7 +19,7 @@ from chat.auth import Identity, revalidate
 from chat.auth.usernames import add_missing_names
 from chat.conf import chat_settings
 from chat.hub import Hub, OpenRoom, Socket
-from chat.log import answered, done
+from chat.log import read_or_busy, write_or_busy
 from chat.loops import current
 from chat.metrics.counters import counters
 from chat.presence import Presence
@@ -128,7 +128,7 @@ class AccessEnforcer:
 
     async def _fill_names(self) -> None:
         try:
-            await done(add_missing_names)
+            await write_or_busy(add_missing_names)
         except Invalid:
             # The database is away: with the next round.
             return
@@ -140,7 +140,7 @@ class AccessEnforcer:
             some = sockets[start : start + TOGETHER]
             before = [socket.identity for socket in some]
             try:
-                found = await answered(partial(revalidate, before))
+                found = await read_or_busy(partial(revalidate, before))
             except Invalid:
                 # Asked again with the next round.
                 return

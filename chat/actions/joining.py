@@ -16,7 +16,7 @@ from chat.auth.usernames import NameLookup
 from chat.conf import chat_settings
 from chat.hub import Hub, OpenRoom, Socket
 from chat.limits import RowKind, creation_limits
-from chat.log import answered, unavailable
+from chat.log import read_or_busy, unavailable
 from chat.loops import current
 from chat.presence import JoinRequest, Presence
 from chat.protocol import ErrorCode, Invalid, Join, quoted
@@ -87,7 +87,7 @@ async def _open(hub: Hub, socket: Socket, slug: str) -> OpenRoom:
     known = hub.room(slug)
     # One query for all who are not known in it, whether there is such a room or not: neither the answer nor its
     # time tells.
-    if not (known and role_of(known.policy, who)) and not await answered(partial(visible, slug, who)):
+    if not (known and role_of(known.policy, who)) and not await read_or_busy(partial(visible, slug, who)):
         raise no_room(slug)
     return await hub.open(slug, make=False)
 

@@ -16,7 +16,7 @@ from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.filters import Draft, filtered
 from chat.hub import Hub, OpenRoom, Socket
-from chat.log import EditText, Emoji, Erase, HasRead, NewMessage, Outcome
+from chat.log import DeleteMessage, EditText, MarkRead, NewMessage, Outcome, SetReaction
 from chat.protocol import Delete, Edit, ErrorCode, Invalid, Post, React, Read, ReadUpTo, TypingNow
 
 OnCommit = Callable[[Outcome], None]
@@ -72,7 +72,7 @@ def delete(hub: Hub, socket: Socket, command: Delete, done: OnCommit) -> None:
     who = socket.identity
     allowed = partial(_for_moderators, who) if may(room.policy, who, RoomPermission.HIDE) else partial(_own, who)
     hub.log.append(
-        Erase(
+        DeleteMessage(
             room=room.log,
             author=who.key,
             username=name,
@@ -89,7 +89,7 @@ def react(hub: Hub, socket: Socket, command: React, done: OnCommit) -> None:
     room, name = known(hub, socket, command.room)
     check_posting(room.policy, socket.identity, socket.address)
     hub.log.append(
-        Emoji(
+        SetReaction(
             room=room.log,
             author=socket.identity.key,
             username=name,
@@ -110,13 +110,13 @@ def read(hub: Hub, socket: Socket, command: Read) -> None:
     if not who.lasting:
         return
     # The log knows the room's last number. Here it may still be on its way, after the ack of the message.
-    position = HasRead(room=room.log, author=who.key, username=name, seq=command.seq)
+    position = MarkRead(room=room.log, author=who.key, username=name, seq=command.seq)
     hub.log.append(replace(position, done=partial(_once_more, hub, position)))
     event = protocol.encode(ReadUpTo(room=command.room, username=name, seq=min(command.seq, room.position)))
     hub.publish_to(command.room, who.key, event, but=socket.id)
 
 
-def _once_more(hub: Hub, position: HasRead, outcome: Outcome) -> None:
+def _once_more(hub: Hub, position: MarkRead, outcome: Outcome) -> None:
     """Write the position again where the first try failed: a client sends it once, and waits for no answer."""
     if isinstance(outcome, Invalid) and outcome.code is ErrorCode.BUSY:
         with suppress(Invalid):

@@ -13,8 +13,8 @@ from chat.actions.moderation import restrictable
 from chat.auth import Identity
 from chat.hub import Hub, Socket
 from chat.limits import limit_key
-from chat.log import answered
-from chat.log.search_words import asked
+from chat.log import read_or_busy
+from chat.log.search_words import parse_query
 from chat.loops import current
 from chat.presence import Presence
 from chat.protocol import (
@@ -48,7 +48,7 @@ async def history(hub: Hub, socket: Socket, command: GetHistory) -> History:
 async def search(hub: Hub, socket: Socket, command: Search) -> Found:
     """The room's messages with these words, the newest first."""
     room, _ = present(hub, socket, command.room)
-    if not asked(command.query):
+    if not parse_query(command.query):
         message = "query: has no word, number or picture in it that could be searched for"
         raise Invalid(ErrorCode.BAD_FIELD, message, field="query")
     found = await hub.log.search(room.log, command.query, before=given(command.before), limit=command.limit)
@@ -66,10 +66,10 @@ async def search(hub: Hub, socket: Socket, command: Search) -> Found:
 async def members(hub: Hub, socket: Socket, command: GetMembers) -> Members:
     """Who has a role in the room; for its moderators also who is muted or banned."""
     room, _ = present(hub, socket, command.room)
-    named = await answered(partial(_members, room.log.pk))
+    named = await read_or_busy(partial(_members, room.log.pk))
     restricted: list[Restricted] = []
     if may(room.policy, socket.identity, RoomPermission.MODERATE):
-        restricted = await answered(partial(_restricted, room.log.pk))
+        restricted = await read_or_busy(partial(_restricted, room.log.pk))
     present(hub, socket, command.room)
     return Members(
         room=command.room, members=named, restricted=restricted, timestamp=protocol.now(), ref=command.ref

@@ -7,7 +7,7 @@ from chat.actions.enforcement import AccessEnforcer
 from chat.auth import Identity, account
 from chat.auth.tokens import authenticate
 from chat.hub import Socket
-from chat.log import answered
+from chat.log import read_or_busy
 from chat.loops import current
 from chat.protocol import ErrorCode, Invalid, quoted
 
@@ -19,7 +19,7 @@ async def use_token(socket: Socket, token: str) -> None:
     """
     enforcer = current(AccessEnforcer)
     events = enforcer.events
-    found = await answered(partial(_of_token, token))
+    found = await read_or_busy(partial(_of_token, token))
     now = socket.identity
     # A guest who shows a token stays one that the browser has been.
     who = replace(found, browser=tuple(dict.fromkeys((*now.browser, now.person))))

@@ -17,7 +17,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from chat import models
 from chat.admin.history import Entry, audit, remember
 from chat.admin.inspection import PRIVATE
-from chat.database import reading
+from chat.database import run_read
 from chat.log.changes import reactions_on
 from chat.log.maintenance import in_pieces
 
@@ -100,7 +100,7 @@ def _pieces(messages: QuerySet[models.Message], form: Form) -> Iterator[str]:
 
 
 async def _from_threads(pieces: Iterator[str]) -> AsyncIterator[str]:
-    while (piece := await reading(partial(next, pieces, None))) is not None:
+    while (piece := await run_read(partial(next, pieces, None))) is not None:
         yield piece
 
 

@@ -20,7 +20,7 @@ from chat.admin.inspection import InspectedAdmin, InspectedList
 from chat.log import maintenance
 from chat.log.changes import reactions_on
 from chat.log.search import with_words
-from chat.log.search_words import asked
+from chat.log.search_words import parse_query
 
 SHOWN = 120
 """Characters of a message in the list."""
@@ -73,7 +73,7 @@ class MessageAdmin(InspectedAdmin):
         queryset: QuerySet[models.Message],
         search_term: str,
     ) -> tuple[QuerySet[models.Message], bool]:
-        if asked(search_term):
+        if parse_query(search_term):
             queryset = with_words(queryset, search_term)
         elif search_term:
             # Signs alone are no words to the index.

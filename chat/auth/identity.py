@@ -18,7 +18,7 @@ from django.utils.crypto import salted_hmac
 
 from chat.auth import browsers
 from chat.auth.headers import Scope, cookies
-from chat.database import reading
+from chat.database import run_read
 from chat.models import account_key, author_key
 
 GUEST_NAME = "chat_name"
@@ -77,7 +77,7 @@ async def identify(scope: Scope) -> Identity:
     """The identity behind a socket's cookies. Reads the database only where there is a session cookie."""
     brought = cookies(scope)
     key = brought.get(settings.SESSION_COOKIE_NAME)
-    found = await reading(partial(_of_session, key)) if key else None
+    found = await run_read(partial(_of_session, key)) if key else None
     return with_browser(found or Identity(key=f"socket:{secrets.token_hex(8)}"), brought)
 
 

@@ -16,7 +16,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import Exists, OuterRef, Subquery
 from django.db.models.signals import post_save
 
-from chat.database import reading
+from chat.database import run_read
 from chat.models import AccountName
 from chat.protocol import name_key, visible_part
 
@@ -143,7 +143,7 @@ class NameLookup:
 
 async def _answer(batch: dict[str, "asyncio.Future[bool]"]) -> None:
     try:
-        found = await reading(partial(_known, batch))
+        found = await run_read(partial(_known, batch))
     except Exception as error:  # noqa: BLE001 those who asked raise it
         for answer in batch.values():
             answer.set_exception(error)

@@ -8,7 +8,7 @@ from functools import partial
 from chat.access import policy
 from chat.access.policy import Policy
 from chat.hub.room import OpenRoom
-from chat.log import RoomLog, answered
+from chat.log import RoomLog, read_or_busy
 from chat.protocol import ErrorCode, Invalid
 
 NOBODY_S = Policy(kind="private")
@@ -17,7 +17,7 @@ NOBODY_S = Policy(kind="private")
 
 async def load(log: RoomLog) -> Policy:
     """As the database has them now. Raises Invalid: no_room, busy."""
-    found = await answered(partial(policy.load, log.pk))
+    found = await read_or_busy(partial(policy.load, log.pk))
     if found is None:
         raise Invalid(ErrorCode.NO_ROOM, f"room: there is no room {log.slug!r} for you", field="room")
     return found

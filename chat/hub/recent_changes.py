@@ -4,7 +4,7 @@ from bisect import bisect_right
 from operator import attrgetter
 
 from chat.conf import chat_settings
-from chat.log import Change, nothing
+from chat.log import Change, void_change
 
 CHARACTERS = 1_000_000
 """What a room keeps at most, whatever its changes' number."""
@@ -38,7 +38,7 @@ class RecentChanges:
         gone = {change.id for change in self._changes if change.gone}
         last = changes[-1].seq if changes else floor
         if last < self.floor:
-            changes = [*changes, nothing(self._room, self.floor, follows=last)]
+            changes = [*changes, void_change(self._room, self.floor, follows=last)]
         if len(changes) + len(self._changes) <= 2 * chat_settings().RING:
             self._changes[:0] = changes
             self._size += sum(len(change.fresh) for change in changes)
@@ -70,4 +70,4 @@ class RecentChanges:
             change = self._changes[index]
             if index < gone and not change.gone:
                 follows = self._changes[index - 1].seq if index else self.floor
-                self._changes[index] = nothing(self._room, change.seq, follows=follows)
+                self._changes[index] = void_change(self._room, change.seq, follows=follows)

@@ -9,7 +9,7 @@ from itertools import count
 from chat import protocol
 from chat.hub.policy_loader import PolicyLoader
 from chat.hub.room import OpenRoom
-from chat.log import Log, Standing
+from chat.log import Log, RoomCounters
 from chat.protocol import ErrorCode, Invalid
 
 RECONCILE = 1.0
@@ -62,7 +62,7 @@ class Reconciler:
                 self._compare(room, there, returned[room], lost=lost)
         self._before = now
 
-    def _compare(self, room: OpenRoom, there: Standing, returned: int, *, lost: bool) -> None:
+    def _compare(self, room: OpenRoom, there: RoomCounters, returned: int, *, lost: bool) -> None:
         if there.rules != room.policy.rules:
             self._rules.reload(room)
         room.compared(returned, there.seq)

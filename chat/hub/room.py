@@ -13,7 +13,7 @@ from chat.access.policy import Policy
 from chat.hub.recent_changes import RecentChanges
 from chat.hub.reorder_buffer import ReorderBuffer
 from chat.hub.sockets import PLAIN, Socket
-from chat.log import Change, Log, RoomLog, Stretch
+from chat.log import Change, Log, LogSlice, RoomLog
 from chat.metrics.counters import counters
 from chat.protocol import Invalid, Message, Ref, Welcome
 from chat.transport import Batch
@@ -272,7 +272,7 @@ class OpenRoom:
         for socket in list(self.behind):
             self.go_on(socket)
 
-    async def _patiently(self, position: int) -> Stretch:
+    async def _patiently(self, position: int) -> LogSlice:
         """Changes from the log, however long the database is away."""
         while True:
             try:
@@ -324,7 +324,7 @@ class OpenRoom:
             self._gap = None
         self._deliver_what_follows((), known=False)
 
-    def _deliver_read(self, stretch: Stretch) -> None:
+    def _deliver_read(self, stretch: LogSlice) -> None:
         changes = stretch.to_the_end()
         for change in changes:
             self._add(change)

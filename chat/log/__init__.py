@@ -1,20 +1,20 @@
 """The room log: every change of a room gets the room's next number and is durable before it is acknowledged."""
 
-from chat.log.calls import answered, done
-from chat.log.changes import Change, Stretch, nothing
+from chat.log.changes import Change, LogSlice, void_change
+from chat.log.database_calls import read_or_busy, write_or_busy
 from chat.log.log import Log
-from chat.log.queries import Page, RoomLog, Standing
-from chat.log.search import Results
+from chat.log.queries import Page, RoomCounters, RoomLog
+from chat.log.search import SearchResults
 from chat.log.writer import Writer
 from chat.log.writes import (
+    DeleteMessage,
     EditText,
-    Emoji,
-    Erase,
-    HasRead,
-    Hide,
+    MarkRead,
+    MessageChange,
     NewMessage,
-    OfMessage,
     Outcome,
+    SetHidden,
+    SetReaction,
     Write,
     Written,
     unavailable,
@@ -22,25 +22,25 @@ from chat.log.writes import (
 
 __all__ = [
     "Change",
+    "DeleteMessage",
     "EditText",
-    "Emoji",
-    "Erase",
-    "HasRead",
-    "Hide",
     "Log",
+    "LogSlice",
+    "MarkRead",
+    "MessageChange",
     "NewMessage",
-    "OfMessage",
     "Outcome",
     "Page",
-    "Results",
+    "RoomCounters",
     "RoomLog",
-    "Standing",
-    "Stretch",
+    "SearchResults",
+    "SetHidden",
+    "SetReaction",
     "Write",
     "Writer",
     "Written",
-    "answered",
-    "done",
-    "nothing",
+    "read_or_busy",
     "unavailable",
+    "void_change",
+    "write_or_busy",
 ]

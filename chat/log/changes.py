@@ -35,7 +35,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class LogSlice:
     """A part of a room's log, as it was read."""
 
     room: str
@@ -56,10 +56,12 @@ class Stretch:
         """The changes, and where they don't reach the end, one that does."""
         last = self.changes[-1].seq if self.changes else self.since
         # Of a room that is gone or was restored, the end may lie before the beginning.
-        return self.changes if last >= self.end else [*self.changes, nothing(self.room, self.end, follows=last)]
+        return (
+            self.changes if last >= self.end else [*self.changes, void_change(self.room, self.end, follows=last)]
+        )
 
 
-def nothing(room: str, seq: int, *, follows: int | None = None) -> Change:
+def void_change(room: str, seq: int, *, follows: int | None = None) -> Change:
     """In the place of changes up to ``seq`` that later ones have made void."""
     position = Position(room=room, seq=seq, follows=UNSET if follows is None else follows)
     frame = protocol.encode(position)

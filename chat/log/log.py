@@ -13,13 +13,13 @@ from functools import partial
 from django.db import Error
 
 from chat.conf import chat_settings
-from chat.database import writing
+from chat.database import run_write
 from chat.log import queries, repair
-from chat.log.calls import answered, done
-from chat.log.changes import Change, Stretch
-from chat.log.queries import RoomLog, Standing
-from chat.log.search import Results, results
-from chat.log.search_indexing import Indexing
+from chat.log.changes import Change, LogSlice
+from chat.log.database_calls import read_or_busy, write_or_busy
+from chat.log.queries import RoomCounters, RoomLog
+from chat.log.search import SearchResults, results
+from chat.log.search_indexing import SearchIndexer
 from chat.log.write_queue import WriteQueue
 from chat.log.writer import Writer
 from chat.log.writes import (
@@ -48,7 +48,7 @@ class Log:
         # Writes what waits; None while nothing does.
         self._task: asyncio.Task[None] | None = None
         # From the first room on.
-        self._indexing: Indexing | None = None
+        self._indexing: SearchIndexer | None = None
         # Set when there is something to write, while all that waits is held up; else None.
         self._more: asyncio.Event | None = None
 
@@ -99,7 +99,7 @@ class Log:
     async def _commit(self, batch: list[Write], *, wait: bool) -> Sequence[Outcome | Held]:
         began = asyncio.get_running_loop().time()
         try:
-            return await writing(partial(_writer.attempt, batch, wait=wait))
+            return await run_write(partial(_writer.attempt, batch, wait=wait))
         except Error as error:
             logger.error("the database refuses %d changes: %s", len(batch), error)  # noqa: TRY400 no traceback: it is not ours
         except Exception:
@@ -146,37 +146,37 @@ class Log:
         This and what follows raise Invalid (busy) without the database.
         """
         if self._indexing is None:
-            self._indexing = Indexing()
-        return await answered(partial(queries.open_room, slug, make=make, owner=owner))
+            self._indexing = SearchIndexer()
+        return await read_or_busy(partial(queries.open_room, slug, make=make, owner=owner))
 
-    async def positions(self, rooms: list[RoomLog]) -> dict[int, Standing]:
+    async def positions(self, rooms: list[RoomLog]) -> dict[int, RoomCounters]:
         """How each stands now, by its key. One that is gone is not there."""
-        return await answered(partial(queries.positions, [room.pk for room in rooms]))
+        return await read_or_busy(partial(queries.positions, [room.pk for room in rooms]))
 
     async def heal(self, rooms: list[RoomLog]) -> None:
         """Let rooms go on in which something else wrote messages (chat.log.repair)."""
-        found = await answered(partial(repair.ahead, [room.pk for room in rooms]))
+        found = await read_or_busy(partial(repair.ahead, [room.pk for room in rooms]))
         if found:
-            await done(partial(repair.heal, found, skip=True))
+            await write_or_busy(partial(repair.heal, found, skip=True))
 
-    async def since(self, room: RoomLog, position: int, limit: int) -> Stretch:
+    async def since(self, room: RoomLog, position: int, limit: int) -> LogSlice:
         """What changed after ``position``, in order, up to ``limit`` changes."""
-        return await answered(partial(queries.changes_since, room, position, limit))
+        return await read_or_busy(partial(queries.changes_since, room, position, limit))
 
     async def history(
         self, room: RoomLog, *, before: int | None, after: int | None, limit: int
     ) -> tuple[list[Message], bool]:
         """Messages, oldest first, and whether there are more that way (chat.log.queries)."""
-        return await answered(
+        return await read_or_busy(
             partial(queries.history, room.pk, room.slug, before=before, after=after, limit=limit)
         )
 
-    async def search(self, room: RoomLog, query: str, *, before: int | None, limit: int) -> Results:
+    async def search(self, room: RoomLog, query: str, *, before: int | None, limit: int) -> SearchResults:
         """The newest messages with these words."""
-        return await answered(partial(results, room.pk, room.slug, query, before=before, limit=limit))
+        return await read_or_busy(partial(results, room.pk, room.slug, query, before=before, limit=limit))
 
     async def read_position(self, room: RoomLog, reader: str) -> int:
-        return await answered(partial(queries.read_position, room.pk, reader))
+        return await read_or_busy(partial(queries.read_position, room.pk, reader))
 
     async def close(self) -> None:
         """Write what waits, then no more."""

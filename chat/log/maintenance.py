@@ -15,7 +15,7 @@ from django.db.models import Count, F, Max, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from chat import models
-from chat.database import again_where_lost
+from chat.database import retry_on_conflict
 from chat.log.queries import RoomLog, open_room
 from chat.log.repair import recount
 from chat.log.search import (
@@ -28,7 +28,7 @@ from chat.log.search import (
     UNINDEXED,
 )
 from chat.log.writer import BATCH, Writer
-from chat.log.writes import Hide, NewMessage, Written
+from chat.log.writes import NewMessage, SetHidden, Written
 from chat.protocol import Invalid, name_key
 
 Messages = QuerySet[models.Message]
@@ -88,7 +88,7 @@ def hide(messages: Sequence[models.Message], *, author: str, username: str, hidd
     Their rooms are read from them: select those along.
     """
     writes = [
-        Hide(
+        SetHidden(
             room=RoomLog(message.room_id, message.room.slug, message.room.epoch, message.room.seq),
             author=author,
             username=username,
@@ -132,7 +132,7 @@ def prune(messages: Messages, size: int = BATCH) -> Iterator[Gone]:
     """Delete messages, so many in one transaction; what went with each. The rooms remember how many numbers."""
     for rows in in_pieces(messages.select_related("room").only("number", "room__slug"), size):
         began = time.monotonic()
-        gone = again_where_lost(partial(_prune, rows[0].room, [row.pk for row in rows]))
+        gone = retry_on_conflict(partial(_prune, rows[0].room, [row.pk for row in rows]))
         took = time.monotonic() - began
         yield gone
         # Who waits for SQLite's lock only looks again now and then, and must find it free.

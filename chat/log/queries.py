@@ -8,7 +8,7 @@ from django.db import connections, router, transaction
 from django.db.models import F, QuerySet
 
 from chat import models
-from chat.log.changes import Stretch, of_messages, with_reactions
+from chat.log.changes import LogSlice, of_messages, with_reactions
 from chat.log.repair import has_rows_ahead, heal
 from chat.protocol import ErrorCode, Invalid, Message
 
@@ -75,7 +75,7 @@ def _made(slug: str, owner: int | str | None) -> models.Room:
     return room
 
 
-class Standing(NamedTuple):
+class RoomCounters(NamedTuple):
     """How a room stands now."""
 
     epoch: str
@@ -86,18 +86,18 @@ class Standing(NamedTuple):
     rules: int = 0
 
 
-def positions(rooms: list[int]) -> dict[int, Standing]:
+def positions(rooms: list[int]) -> dict[int, RoomCounters]:
     """How each room stands, by its key. One that is gone is not there."""
-    found: dict[int, Standing] = {}
+    found: dict[int, RoomCounters] = {}
     for start in range(0, len(rooms), AT_ONCE):
         rows = models.Room.objects.filter(pk__in=rooms[start : start + AT_ONCE]).values_list(
             "pk", "epoch", "seq", "pruned", "rules"
         )
-        found |= {pk: Standing(epoch, seq, pruned, rules) for pk, epoch, seq, pruned, rules in rows}
+        found |= {pk: RoomCounters(epoch, seq, pruned, rules) for pk, epoch, seq, pruned, rules in rows}
     return found
 
 
-def changes_since(room: RoomLog, position: int, limit: int) -> Stretch:
+def changes_since(room: RoomLog, position: int, limit: int) -> LogSlice:
     """What changed after ``position``, in order: ``limit`` changes and PAGE characters at most."""
     # Where there are rows, they tell the room's last number as of the same moment.
     last = models.Room.objects.filter(pk=room.pk).values_list("seq", flat=True).first() or 0
@@ -107,7 +107,7 @@ def changes_since(room: RoomLog, position: int, limit: int) -> Stretch:
     kept, cut = _within_page(found, limit)
     if found:
         last = found[0].last
-    return Stretch(
+    return LogSlice(
         room.slug, position, of_messages(with_reactions(kept, room.slug), position), whole=not cut, last=last
     )
 

@@ -23,7 +23,7 @@ from django.db.models.expressions import RawSQL
 
 from chat import models
 from chat.log.changes import with_reactions
-from chat.log.search_words import BEGINNING, Query, asked, indexed
+from chat.log.search_words import BEGINNING, Query, index_tokens, parse_query
 from chat.protocol import Message
 
 INDEX = "chat_message_search"
@@ -169,7 +169,7 @@ def forget(connection: BaseDatabaseWrapper) -> None:
 
 def words_for(room: int, text: str) -> str:
     """A message row's text for the index."""
-    return f"{_of_room(room)} {indexed(text)}"
+    return f"{_of_room(room)} {index_tokens(text)}"
 
 
 def _of_room(room: int) -> str:
@@ -186,7 +186,7 @@ def is_unindexed(room: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
+class SearchResults:
     """The results of a search, newest first."""
 
     messages: list[Message]
@@ -196,14 +196,14 @@ class Results:
     indexing: bool = False
 
 
-def results(room: int, slug: str, query: str, *, before: int | None, limit: int) -> Results:
+def results(room: int, slug: str, query: str, *, before: int | None, limit: int) -> SearchResults:
     """Like ``search``, and tells whether the index has the whole room."""
-    return Results(*search(room, slug, query, before=before, limit=limit), is_unindexed(room))
+    return SearchResults(*search(room, slug, query, before=before, limit=limit), is_unindexed(room))
 
 
 def search(room: int, slug: str, query: str, *, before: int | None, limit: int) -> tuple[list[Message], bool]:
     """The newest messages that have all words of ``query``, the last as a beginning; and are there older ones?"""
-    wanted = asked(query)
+    wanted = parse_query(query)
     if not wanted:
         return [], False
     rows = _rows(room, wanted, before, limit + 1)
@@ -244,7 +244,7 @@ def _newest(room: int, query: Query, before: int | None, limit: int) -> list[int
 
 def with_words(messages: QuerySet[models.Message], text: str) -> QuerySet[models.Message]:
     """The messages that have all words of a text, the last as a beginning; none if it has no words."""
-    query = asked(text)
+    query = parse_query(text)
     return _matching(messages, query) if query else messages.none()
 
 

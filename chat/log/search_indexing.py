@@ -14,7 +14,7 @@ from functools import partial
 from django.db import Error, connections, router, transaction
 
 from chat import models
-from chat.database import again_where_lost, writing
+from chat.database import retry_on_conflict, run_write
 from chat.log.search import words_for
 
 BATCH = 200
@@ -27,7 +27,7 @@ IDLE = 10.0
 logger = logging.getLogger("chat.log")
 
 
-class Indexing:
+class SearchIndexer:
     """A task of one event loop that indexes what is not indexed, until it is closed."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Indexing:
 
     async def _index_all(self) -> None:
         began = time.monotonic()
-        while await writing(index_some):
+        while await run_write(index_some):
             await asyncio.sleep(REST * (time.monotonic() - began))
             began = time.monotonic()
 
@@ -59,7 +59,7 @@ class Indexing:
 
 def index_some(size: int = BATCH) -> int:
     """Give their tokens to the newest messages that have none; how many there were. For a thread."""
-    return again_where_lost(partial(_index_some, size))
+    return retry_on_conflict(partial(_index_some, size))
 
 
 def _index_some(size: int) -> int:
@@ -82,7 +82,7 @@ def index_anew(size: int = BATCH) -> Iterator[int]:
     last = done = 0
     while found := list(rows.filter(pk__gt=last)[:size]):
         given = [(pk, content, words_for(room, content)) for pk, room, content in found]
-        again_where_lost(partial(_give, using, given))
+        retry_on_conflict(partial(_give, using, given))
         last = found[-1][0]
         done += len(found)
         yield done

@@ -132,7 +132,7 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", plain).translate(_PLACES)
 
 
-def indexed(text: str) -> str:
+def index_tokens(text: str) -> str:
     """The tokens of a text, between spaces."""
     folded = fold(text)
     if text.isascii() or not _WHOLE.search(folded):
@@ -148,7 +148,7 @@ def indexed(text: str) -> str:
     return " ".join(tokens)
 
 
-def asked(text: str) -> Query:
+def parse_query(text: str) -> Query:
     """The parts of a query. The result is empty (false) if nothing in it can be searched for."""
     pieces = list(_pieces(fold(text)))
     beginning = None

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from chat.database import PATIENCE
+from chat.database import LOCK_RETRY_SECONDS
 from chat.log.writer import BATCH
 from chat.log.writes import Write
 
@@ -124,7 +124,7 @@ class WriteQueue:
         again = aside is not None
         aside = aside or HeldLine(since=began)
         aside.writes.extendleft(reversed(writes))
-        if now - aside.since > PATIENCE:
+        if now - aside.since > LOCK_RETRY_SECONDS:
             return aside.writes
         # The first time it was tried among others, which is no measure.
         aside.due = now + max(aside.pause, SHARE * (now - began) * again)

@@ -27,7 +27,7 @@ from django.db import DataError, Error, IntegrityError, OperationalError, connec
 from msgspec import UNSET
 
 from chat import models, protocol
-from chat.database import BRIEF, PATIENCE, again_where_lost, is_locked
+from chat.database import LOCK_RETRY_SECONDS, LOCK_TIMEOUT_MS, is_locked, retry_on_conflict
 from chat.log.changes import (
     Change,
     database_moment,
@@ -42,15 +42,15 @@ from chat.log.repair import heal
 from chat.log.search import words_for
 from chat.log.writes import (
     HELD,
+    DeleteMessage,
     EditText,
-    Emoji,
-    Erase,
-    HasRead,
     Held,
-    Hide,
+    MarkRead,
+    MessageChange,
     NewMessage,
-    OfMessage,
     Outcome,
+    SetHidden,
+    SetReaction,
     Write,
     Written,
     ref_reused,
@@ -85,9 +85,9 @@ class Writer:
         It waits for what somebody else has locked, and in the end refuses what it waits for (busy).
         """
         outcomes = self.attempt(writes)
-        give_up = time.monotonic() + PATIENCE
+        give_up = time.monotonic() + LOCK_RETRY_SECONDS
         while HELD in outcomes and time.monotonic() < give_up:
-            time.sleep(BRIEF / 1_000)
+            time.sleep(LOCK_TIMEOUT_MS / 1_000)
             held = [place for place, outcome in enumerate(outcomes) if outcome is HELD]
             self._fill(outcomes, held, writes)
         return [unavailable() if outcome is HELD else outcome for outcome in outcomes]
@@ -201,7 +201,7 @@ class Writer:
         """Write those in these places. The commits of others in the batch must be told, even if these fail."""
         some = [writes[place] for place in places]
         try:
-            found = again_where_lost(partial(self.attempt, some))
+            found = retry_on_conflict(partial(self.attempt, some))
         except Error as error:
             logger.error("the database refuses %d changes: %s", len(some), error)  # noqa: TRY400 as above
             found = [unavailable() for _ in some]
@@ -299,7 +299,7 @@ class _Batch:
     def _moments(self) -> list[Any]:
         """Before when a room must have been active last, for that to be written anew; and now."""
         operations = self.connection.ops
-        before = self.now - 1_000 * models.MOMENT
+        before = self.now - 1_000 * models.ACTIVE_PRECISION
         return [database_moment(before, operations), database_moment(self.now, operations)]
 
     def advance(self) -> bool:
@@ -424,7 +424,7 @@ class _LockingBatch(_Batch):
             match write:
                 case NewMessage():
                     return self._new(write)
-                case OfMessage():
+                case MessageChange():
                     return self._changed(write)
         except Invalid as refusal:
             return refusal
@@ -449,7 +449,7 @@ class _LockingBatch(_Batch):
             self.insert(self.waiting)
             self.waiting = []
 
-    def _changed(self, write: OfMessage) -> Outcome:
+    def _changed(self, write: MessageChange) -> Outcome:
         # What is changed may be as new as this batch.
         self._flush()
         rows = models.Message.objects.using(self.using).filter(room_id=write.room.pk, number=write.id)
@@ -473,20 +473,20 @@ class _LockingBatch(_Batch):
         row.seq = self.next_number(write.room)
         row.changes += 1
         row.keep(using=self.using)
-        if isinstance(write, EditText | Erase):
+        if isinstance(write, EditText | DeleteMessage):
             # With the text its words were taken.
             rows.update(words=words_for(row.room_id, row.content))
         return Written(row.number, row.seq, self.now, _change(write, row))
 
-    def _apply(self, write: OfMessage, row: models.Message) -> bool:
+    def _apply(self, write: MessageChange, row: models.Message) -> bool:
         """Change the row. False where it is so already."""
         match write:
-            case Hide(hidden=hidden):
+            case SetHidden(hidden=hidden):
                 return _hide(row, hidden=hidden)
-            case Erase() if row.author != write.author:
+            case DeleteMessage() if row.author != write.author:
                 # A moderator's: out of sight, and for the staff still there.
                 return row.deleted is None and _hide(row, hidden=True)
-            case Erase():
+            case DeleteMessage():
                 return _erase(row, self.now)
         if row.deleted is not None or row.hidden:
             raise Invalid(ErrorCode.NOT_FOUND, "id: this message was deleted", field="id")
@@ -495,16 +495,16 @@ class _LockingBatch(_Batch):
                 row.note_said()
                 changed, row.content, row.edited = row.content != content, content, moment(self.now)
                 return changed
-            case Emoji(on=True):
+            case SetReaction(on=True):
                 return _put_on(write, row)
-            case Emoji(on=False, emoji=emoji, author=author):
+            case SetReaction(on=False, emoji=emoji, author=author):
                 return row.reactions.filter(emoji=emoji, author=author).delete()[0] > 0
         raise TypeError(f"{write!r} is nothing that changes a message")
 
     def _keep_positions(self) -> None:
         read: dict[tuple[int, str], int] = {}
         for write in self.writes:
-            if isinstance(write, HasRead) and write.room.pk in self.first:
+            if isinstance(write, MarkRead) and write.room.pk in self.first:
                 key = (write.room.pk, write.author)
                 read[key] = max(read.get(key, 0), min(write.seq, self.last[write.room.pk]))
         if read:
@@ -519,8 +519,8 @@ class _LockingBatch(_Batch):
 
 def _active(last: str) -> str:
     """SQL that sets, now and then, when a room was last active, as its last number becomes ``last``."""
-    lively = f"kind IN ('public', 'members') AND {last} >= {models.LIVELY} AND (active IS NULL OR active < %s)"
-    return f"active = CASE WHEN {lively} THEN %s ELSE active END"
+    listed = f"kind IN ('public', 'members') AND {last} >= {models.ACTIVE_FROM_CHANGES}"
+    return f"active = CASE WHEN {listed} AND (active IS NULL OR active < %s) THEN %s ELSE active END"
 
 
 def _said(message: Message) -> Written:
@@ -528,9 +528,9 @@ def _said(message: Message) -> Written:
     return Written(message.id, message.seq, message.timestamp, Change(message.seq, message.id, frame, frame))
 
 
-def _change(write: OfMessage, row: models.Message) -> Change:
+def _change(write: MessageChange, row: models.Message) -> Change:
     state = state_of(row, write.room.slug, reactions_on([row.pk]).get(row.pk, []))
-    if isinstance(write, Emoji):
+    if isinstance(write, SetReaction):
         event: Any = Reacted(room=state.room, id=state.id, seq=state.seq, reactions=state.reactions)
     else:
         event = event_of(state)
@@ -557,7 +557,7 @@ def _erase(row: models.Message, now: int) -> bool:
     return True
 
 
-def _put_on(write: Emoji, row: models.Message) -> bool:
+def _put_on(write: SetReaction, row: models.Message) -> bool:
     emojis = Counter(row.reactions.values_list("emoji", flat=True))
     if write.emoji not in emojis and len(emojis) >= protocol.EMOJIS_LIMIT:
         message = f"emoji: a message has at most {protocol.EMOJIS_LIMIT} different ones"

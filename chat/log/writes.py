@@ -79,7 +79,7 @@ class NewMessage(Write):
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class OfMessage(Write):
+class MessageChange(Write):
     """Something that changes the message ``id``."""
 
     id: int
@@ -95,7 +95,7 @@ class OfMessage(Write):
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class EditText(OfMessage):
+class EditText(MessageChange):
     content: str
     # The words as they were sent, where a filter made others of them.
     sent: str | None = None
@@ -106,7 +106,7 @@ class EditText(OfMessage):
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class Erase(OfMessage):
+class DeleteMessage(MessageChange):
     """Delete: the text is gone, the number stays. A message of somebody else's is hidden instead."""
 
     @property
@@ -115,7 +115,7 @@ class Erase(OfMessage):
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class Hide(OfMessage):
+class SetHidden(MessageChange):
     """Take a message out of sight, or show it again. Its text is kept."""
 
     hidden: bool
@@ -126,7 +126,7 @@ class Hide(OfMessage):
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class Emoji(OfMessage):
+class SetReaction(MessageChange):
     emoji: str
     on: bool
 
@@ -136,7 +136,7 @@ class Emoji(OfMessage):
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class HasRead(Write):
+class MarkRead(Write):
     seq: int
 
     @property

@@ -14,8 +14,8 @@ from chat.models.fields import AUTHOR_LENGTH, account_key, author_key
 from chat.models.messages import Message, Reaction, ReadPosition, digest
 from chat.models.moderation import AccountName, AuditEntry, Connection, Report
 from chat.models.rooms import (
-    LIVELY,
-    MOMENT,
+    ACTIVE_FROM_CHANGES,
+    ACTIVE_PRECISION,
     Invitation,
     Membership,
     Restriction,
@@ -25,9 +25,9 @@ from chat.models.rooms import (
 )
 
 __all__ = [
+    "ACTIVE_FROM_CHANGES",
+    "ACTIVE_PRECISION",
     "AUTHOR_LENGTH",
-    "LIVELY",
-    "MOMENT",
     "AccountName",
     "AuditEntry",
     "Closed",

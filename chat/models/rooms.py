@@ -13,15 +13,15 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat import protocol
-from chat.database import BRIEF, PATIENCE, is_locked
+from chat.database import LOCK_RETRY_SECONDS, LOCK_TIMEOUT_MS, is_locked
 from chat.models.fields import AUTHOR_LENGTH
 
 COUNTERS = ("epoch", "seq", "pruned", "rules", "active")
 
-LIVELY = 5
+ACTIVE_FROM_CHANGES = 5
 """Changes that a room must have had to be listed by when it was last active: a flood of rooms with a message each
 can't bury those that people talk in."""
-MOMENT = 60
+ACTIVE_PRECISION = 60
 """Seconds by which the time of a room's last activity may be behind: so a busy room writes it once a minute."""
 
 NUMBERS = ("seq", "pruned")
@@ -75,7 +75,7 @@ class Rooms(models.QuerySet["Room"]):
         others.
         """
         nowait = connections[self.db].features.has_select_for_update_nowait
-        give_up = time.monotonic() + PATIENCE
+        give_up = time.monotonic() + LOCK_RETRY_SECONDS
         while True:
             try:
                 with transaction.atomic(using=self.db):
@@ -83,7 +83,7 @@ class Rooms(models.QuerySet["Room"]):
             except OperationalError as error:
                 if not is_locked(error) or time.monotonic() > give_up:
                     raise
-            time.sleep(BRIEF / 1_000)
+            time.sleep(LOCK_TIMEOUT_MS / 1_000)
 
 
 class Room(models.Model):

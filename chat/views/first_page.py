@@ -18,7 +18,7 @@ from chat import actions, loops, protocol
 from chat.auth import GUEST_NAME, Identity
 from chat.auth.password_attempts import remember_guest
 from chat.conf import chat_settings
-from chat.database import again_where_lost
+from chat.database import retry_on_conflict
 from chat.limits import RowKind, creation_limits, request_address
 from chat.presence import Presence
 from chat.protocol import ErrorCode, Invalid
@@ -50,7 +50,7 @@ def index(request: HttpRequest) -> HttpResponse:
         remember_guest()
     room = form.cleaned_data["room"]
     if title := form.title():
-        again_where_lost(partial(actions.create_titled, identity_of(request), room, title))
+        retry_on_conflict(partial(actions.create_titled, identity_of(request), room, title))
     return redirect("chat:room", room=room)
 
 
@@ -83,7 +83,7 @@ def invite(request: HttpRequest, code: str) -> HttpResponse:
     context: dict[str, Any] = {"title": invitation.room.title, "by": invitation.by.get_username()}
     if request.method == "POST":
         try:
-            return redirect("chat:room", room=again_where_lost(partial(actions.accept, identity, code)))
+            return redirect("chat:room", room=retry_on_conflict(partial(actions.accept, identity, code)))
         except Invalid as refusal:
             if refusal.code == ErrorCode.NO_ROOM:
                 return no_room(request)
@@ -117,7 +117,7 @@ def _into_room(request: HttpRequest, form: Form, name: str, make: Callable[..., 
     identity = identity_of(request)
     if identity is not None and form.is_valid():
         try:
-            room = again_where_lost(partial(make, identity, **form.cleaned_data))
+            room = retry_on_conflict(partial(make, identity, **form.cleaned_data))
             return redirect("chat:room", room=room)
         except Invalid as refusal:
             field = refusal.field if refusal.field in form.fields else None

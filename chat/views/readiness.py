@@ -161,7 +161,7 @@ def readiness() -> Readiness:
     return Readiness(
         database=_database.answer(),
         layer=_worst([hub.layer for hub in hubs]),
-        log=database.writes_for() < STUCK,
+        log=database.writer_busy_seconds() < STUCK,
         draining=any(hub.draining for hub in hubs),
     )
 

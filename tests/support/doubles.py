@@ -15,7 +15,7 @@ from helpers import PATIENCE
 from chat import loops
 from chat.hub import Hub, Socket
 from chat.hub.bus import ALL_HUBS
-from chat.log import Log, RoomLog, Standing, Stretch
+from chat.log import Log, LogSlice, RoomCounters, RoomLog
 from chat.log.writes import unavailable
 from chat.protocol import AnyOutgoing, decode_outgoing
 from chat.transport import AsgiTransport
@@ -174,7 +174,7 @@ class SlowLog(Log):
         # What happens after each of the next reads, before what was read is told.
         self.meanwhile: deque[Callable[[], Awaitable[object]]] = deque()
 
-    async def since(self, room: RoomLog, position: int, limit: int) -> Stretch:
+    async def since(self, room: RoomLog, position: int, limit: int) -> LogSlice:
         self.asked.append(position)
         if self.away:
             raise unavailable()
@@ -184,7 +184,7 @@ class SlowLog(Log):
         await self.telling.wait()
         return stretch
 
-    async def positions(self, rooms: list[RoomLog]) -> dict[int, Standing]:
+    async def positions(self, rooms: list[RoomLog]) -> dict[int, RoomCounters]:
         try:
             found = await super().positions(rooms)
             await self.telling.wait()

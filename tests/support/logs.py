@@ -11,18 +11,18 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from chat import models
-from chat.database import reading, writing
+from chat.database import run_read, run_write
 from chat.log import (
     Change,
+    DeleteMessage,
     EditText,
-    Emoji,
-    Erase,
-    HasRead,
-    Hide,
     Log,
+    MarkRead,
     NewMessage,
     Outcome,
     RoomLog,
+    SetHidden,
+    SetReaction,
     Write,
     Writer,
     Written,
@@ -102,14 +102,14 @@ def edit(room: RoomLog, number: int, content: str, *, author: str = "alice", ref
     )
 
 
-def erase(room: RoomLog, number: int, *, author: str = "alice") -> Erase:
-    return Erase(
+def erase(room: RoomLog, number: int, *, author: str = "alice") -> DeleteMessage:
+    return DeleteMessage(
         room=room, author=author, username=author.title(), id=number, allowed=partial(own, author), done=ignore
     )
 
 
-def hide(room: RoomLog, number: int, *, hidden: bool = True) -> Hide:
-    return Hide(
+def hide(room: RoomLog, number: int, *, hidden: bool = True) -> SetHidden:
+    return SetHidden(
         room=room, author="staff", username="Staff", id=number, hidden=hidden, allowed=anybody, done=ignore
     )
 
@@ -122,8 +122,8 @@ def react(
     author: str = "bob",
     on: bool = True,
     ref: str | None = None,
-) -> Emoji:
-    return Emoji(
+) -> SetReaction:
+    return SetReaction(
         room=room,
         author=author,
         username=author.title(),
@@ -136,8 +136,8 @@ def react(
     )
 
 
-def read(room: RoomLog, seq: int, *, author: str = "alice") -> HasRead:
-    return HasRead(room=room, author=author, username=author.title(), seq=seq, done=ignore)
+def read(room: RoomLog, seq: int, *, author: str = "alice") -> MarkRead:
+    return MarkRead(room=room, author=author, username=author.title(), seq=seq, done=ignore)
 
 
 def written(outcomes: Iterable[Outcome]) -> list[Written]:
@@ -172,7 +172,7 @@ async def commit(log: Log, *writes: Write) -> list[Outcome]:
 
 async def elsewhere(*writes: Write) -> list[Change]:
     """Written as another process does it, which tells us nothing; the changes."""
-    return changes_of(await writing(partial(Writer().write, writes)))
+    return changes_of(await run_write(partial(Writer().write, writes)))
 
 
 # --- What is there ---
@@ -191,7 +191,7 @@ def everything(room: RoomLog) -> Messages:
 
 async def there(room: RoomLog) -> Messages:
     """The same, from an event loop."""
-    return await reading(partial(everything, room))
+    return await run_read(partial(everything, room))
 
 
 def assert_counted(room: RoomLog) -> None:

@@ -11,7 +11,7 @@ from doubles import Outage, until
 from helpers import PATIENCE
 
 from chat import models
-from chat.database import READERS, close_connections, reading, writing
+from chat.database import READERS, close_connections, run_read, run_write
 
 
 def thread() -> str:
@@ -33,24 +33,24 @@ def break_connection() -> None:
 
 async def test_answers_and_errors_come_back(rooms: None) -> None:
     """What the call returns or raises is what the caller gets."""
-    assert await reading(ask) == await writing(ask) == 1
-    for through in (reading, writing):
+    assert await run_read(ask) == await run_write(ask) == 1
+    for through in (run_read, run_write):
         with pytest.raises(ZeroDivisionError):
             await through(lambda: 1 // 0)
 
 
 async def test_nobody_waits_on_the_loop_s_thread(rooms: None) -> None:
     """Questions and writes run on threads of their own kind, none on the loop's."""
-    names = {await reading(thread), await writing(thread)}
+    names = {await run_read(thread), await run_write(thread)}
     assert {name.rpartition("_")[0] for name in names} == {"chat-read", "chat-write"}
 
 
 async def test_a_slow_question_holds_up_no_other(rooms: None) -> None:
     """While some readers wait, others are answered, and what is written is written."""
     held = threading.Event()
-    slow = [asyncio.create_task(reading(partial(held.wait, PATIENCE))) for _ in range(READERS - 1)]
+    slow = [asyncio.create_task(run_read(partial(held.wait, PATIENCE))) for _ in range(READERS - 1)]
     await asyncio.sleep(0)
-    assert await reading(ask) == await writing(ask) == 1
+    assert await run_read(ask) == await run_write(ask) == 1
     assert not any(task.done() for task in slow)
     held.set()
     assert await asyncio.gather(*slow) == [True] * (READERS - 1)
@@ -59,9 +59,9 @@ async def test_a_slow_question_holds_up_no_other(rooms: None) -> None:
 async def test_writes_are_done_in_their_order(rooms: None) -> None:
     """One thread writes: what was asked first is done first."""
     done: list[int] = []
-    await asyncio.gather(*(writing(partial(done.append, number)) for number in range(100)))
+    await asyncio.gather(*(run_write(partial(done.append, number)) for number in range(100)))
     assert done == list(range(100))
-    assert len({await writing(thread) for _ in range(5)}) == 1
+    assert len({await run_write(thread) for _ in range(5)}) == 1
 
 
 async def test_connections_last(rooms: None) -> None:
@@ -73,14 +73,14 @@ async def test_connections_last(rooms: None) -> None:
         opened.append(thread())
 
     connection_created.connect(count)
-    await asyncio.gather(*(reading(ask) for _ in range(50)), *(writing(ask) for _ in range(50)))
-    await asyncio.gather(*(reading(ask) for _ in range(50)), *(writing(ask) for _ in range(50)))
+    await asyncio.gather(*(run_read(ask) for _ in range(50)), *(run_write(ask) for _ in range(50)))
+    await asyncio.gather(*(run_read(ask) for _ in range(50)), *(run_write(ask) for _ in range(50)))
     assert 2 <= len(opened) <= READERS + 1
     assert len(set(opened)) == len(opened)
     opened.clear()
     close_connections()
-    await writing(ask)
-    assert opened == [await writing(thread)]
+    await run_write(ask)
+    assert opened == [await run_write(thread)]
 
 
 async def test_a_broken_connection_is_not_noticed_by_who_reads(rooms: None) -> None:
@@ -93,35 +93,35 @@ async def test_a_broken_connection_is_not_noticed_by_who_reads(rooms: None) -> N
             raise OperationalError("server closed the connection unexpectedly")
         return ask()
 
-    await asyncio.gather(*(reading(ask) for _ in range(20)))
-    assert await reading(breaks_once) == 1
+    await asyncio.gather(*(run_read(ask) for _ in range(20)))
+    assert await run_read(breaks_once) == 1
     assert connections[1] is None
     if connection.vendor == "postgresql":
         for _ in range(3 * READERS):
-            await reading(break_connection)
-            assert await reading(ask) == 1
+            await run_read(break_connection)
+            assert await run_read(ask) == 1
         # The one who asked last need not be the one whose connection broke last.
         close_connections()
 
 
 async def test_a_broken_connection_fails_one_write_only(rooms: None) -> None:
     """Nobody knows what became of a write on a connection that broke, so it is not done again; the next one is."""
-    await writing(break_connection)
+    await run_write(break_connection)
     with pytest.raises(Error):
-        await writing(ask)
-    assert await writing(ask) == 1
+        await run_write(ask)
+    assert await run_write(ask) == 1
 
 
 async def test_a_database_that_stays_away_is_told(rooms: None, outage: Outage) -> None:
     """A question is asked twice and no more; when the database is back, it is answered."""
     with outage.begin("SELECT 1"):
         with pytest.raises(OperationalError):
-            await reading(ask)
+            await run_read(ask)
         assert outage.struck == 2
         with pytest.raises(OperationalError):
-            await writing(ask)
+            await run_write(ask)
         assert outage.struck == 3
-    assert await reading(ask) == await writing(ask) == 1
+    assert await run_read(ask) == await run_write(ask) == 1
 
 
 async def test_what_the_database_refuses_is_not_asked_again(rooms: None) -> None:
@@ -132,12 +132,12 @@ async def test_what_the_database_refuses_is_not_asked_again(rooms: None) -> None
         tried.append(thread())
         models.Room.objects.create(slug="lobby")
 
-    await writing(refused)
-    for through in (reading, writing):
+    await run_write(refused)
+    for through in (run_read, run_write):
         with pytest.raises(IntegrityError):
             await through(refused)
     assert len(tried) == 3
-    assert await writing(models.Room.objects.count) == 1
+    assert await run_write(models.Room.objects.count) == 1
 
 
 async def test_who_gives_up_leaves_the_thread_alone(rooms: None) -> None:
@@ -150,11 +150,11 @@ async def test_who_gives_up_leaves_the_thread_alone(rooms: None) -> None:
         ask()
         done.set()
 
-    asking = asyncio.create_task(writing(slow))
+    asking = asyncio.create_task(run_write(slow))
     await until(started.is_set)
     asking.cancel()
     held.set()
-    assert await writing(done.is_set)
+    assert await run_write(done.is_set)
 
 
 async def test_closing_waits_for_what_is_under_way(rooms: None) -> None:
@@ -166,12 +166,12 @@ async def test_closing_waits_for_what_is_under_way(rooms: None) -> None:
         held.wait(PATIENCE)
         return ask()
 
-    asking = asyncio.create_task(reading(slow))
+    asking = asyncio.create_task(run_read(slow))
     await until(started.is_set)
     closing = asyncio.create_task(asyncio.to_thread(close_connections))
-    others = [asyncio.create_task(reading(ask)) for _ in range(3)]
+    others = [asyncio.create_task(run_read(ask)) for _ in range(3)]
     held.set()
     await closing
     assert await asking == 1
     assert await asyncio.gather(*others) == [1] * 3
-    assert await reading(ask) == await writing(ask) == 1
+    assert await run_read(ask) == await run_write(ask) == 1

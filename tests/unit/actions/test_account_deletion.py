@@ -12,7 +12,7 @@ from members import member, olga
 from chat import actions, models
 from chat.actions.rooms import make_link
 from chat.auth import account
-from chat.database import writing
+from chat.database import run_write
 from chat.protocol import Ack, Error, ErrorCode, RoomChanged, Welcome
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -126,7 +126,7 @@ async def test_who_is_in_the_room_is_told_and_nothing_can_be_said_any_more(
     welcome = await alice.join(slug)
     assert (welcome.title, welcome.closed or None) == ("Bob", None)
     await alice.say("hi", slug)
-    await writing(lambda: ends(bob))
+    await run_write(lambda: ends(bob))
     changed = await alice.expect(RoomChanged, room=slug)
     assert (changed.title, changed.closed, changed.archived) == (title, closed, True)
     for command in ({"content": "are you there?"}, {"id": 1, "content": "edited"}):
@@ -156,7 +156,7 @@ async def test_an_account_that_is_active_again_can_be_talked_to(person: Enter) -
         bob.is_active = True
         bob.save()
 
-    await writing(activate)
+    await run_write(activate)
     assert (await alice.expect(RoomChanged, room=room.slug)).title == "Bob"
     await alice.say("hi", room.slug)
 
@@ -168,7 +168,7 @@ async def test_a_new_name_is_told_in_the_room(person: Enter) -> None:
     await alice.send("direct", username="Bob", ref="d")
     slug = (await alice.expect(Ack, ref="d")).room
     await alice.join(slug)
-    await writing(lambda: rename(bob))
+    await run_write(lambda: rename(bob))
     assert (await alice.expect(RoomChanged, room=slug)).title == "Robert"
 
 

@@ -17,7 +17,7 @@ from chat import actions, models
 from chat.actions import directory
 from chat.auth import account, guest
 from chat.log import RoomLog, Writer, queries
-from chat.models import LIVELY
+from chat.models import ACTIVE_FROM_CHANGES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,7 +41,7 @@ def names(client: Client, which: str, address: str = "/") -> list[str]:
     return [room["title"] for room in client.get(address).context[which]]
 
 
-def talk(slug: str, number: int = LIVELY, author: str = "eve") -> RoomLog:
+def talk(slug: str, number: int = ACTIVE_FROM_CHANGES, author: str = "eve") -> RoomLog:
     """Something was said there."""
     room = queries.open_room(slug)
     Writer().write(posts(room, number, author=author))
@@ -171,7 +171,7 @@ async def test_rooms_with_people_come_first(person: Any, async_client: Any) -> N
     alice: Persona = await person("Alice")
     await alice.join("tea")
     await alice.join("silent")
-    for index in range(LIVELY):
+    for index in range(ACTIVE_FROM_CHANGES):
         await alice.say(f"{index}", "tea")
     await (await person("Bob")).join("silent")
     response = await async_client.get("/")
@@ -190,7 +190,7 @@ def test_what_is_not_for_everybody_or_was_never_used_is_not_listed(rooms: None, 
     assert names(browser(bob), "rooms") == (["Tea"] if state == "members" else [])
 
 
-@pytest.mark.parametrize("seq", [0, 1, LIVELY - 1])
+@pytest.mark.parametrize("seq", [0, 1, ACTIVE_FROM_CHANGES - 1])
 @pytest.mark.parametrize("kind", [Kind.PUBLIC, Kind.MEMBERS])
 def test_a_flood_of_rooms_does_not_bury_those_that_people_talk_in(alice: User, kind: str, seq: int) -> None:
     """However many and how new they are: rooms in which little was said come last."""
@@ -309,7 +309,7 @@ def test_a_room_s_activity_is_kept_to_the_minute(rooms: None, moments: list[int]
 
 def test_rooms_of_before_get_the_time_of_their_latest_message(rooms: None, moments: list[int]) -> None:
     """By the migration, where enough was said for it; one that is active already keeps its time."""
-    for slug, number in (("tea", 9), ("quiet", LIVELY - 1), ("new", 9)):
+    for slug, number in (("tea", 9), ("quiet", ACTIVE_FROM_CHANGES - 1), ("new", 9)):
         talk(slug, number)
     private = models.Room.objects.create(slug=models.new_hidden_slug(), kind="private")
     talk(private.slug, 9)

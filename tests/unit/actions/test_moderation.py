@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from chat import models
 from chat.actions import AccessEnforcer, accept
-from chat.database import writing
+from chat.database import run_write
 from chat.hub import Hub
 from chat.hub.stall_detector import LONGEST
 from chat.loops import current
@@ -373,7 +373,7 @@ async def test_what_holds_everywhere_pushes_no_restriction_of_the_room_off_the_l
     """The room's own come first, the latest of them first."""
     monkeypatch.setattr("chat.actions.queries.SHOWN", 3)
     await does(alice, "mute", username="Bob", reason="loud")
-    await writing(
+    await run_write(
         lambda: models.Restriction.objects.bulk_create(
             models.Restriction(kind="ban", person=f"account:{number}", reason="spam") for number in range(900, 905)
         )

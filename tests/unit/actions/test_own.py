@@ -13,7 +13,7 @@ from members import browser, guest, member
 from msgspec import UNSET
 
 from chat import models
-from chat.database import reading
+from chat.database import run_read
 from chat.log import Change, Writer, Written, queries
 from chat.models import author_key
 from chat.protocol import (
@@ -107,7 +107,7 @@ async def test_an_account_that_is_renamed_stays_the_same_person(person: Enter) -
     assert [(message.username, message.by) for message in messages] == [("Alice", key), ("Alicia", key)]
     await alicia.send("search", query="before")
     assert [message.by for message in (await alicia.expect(Found)).messages] == [key]
-    assert (await alicia.join(since=0, epoch=(await reading(_lobby)).epoch)).resumed
+    assert (await alicia.join(since=0, epoch=(await run_read(_lobby)).epoch)).resumed
     assert (await alicia.expect(Message, content="before")).by == key
 
 

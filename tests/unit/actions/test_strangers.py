@@ -457,10 +457,10 @@ def conditions(turns: Turns, layer: FakeLayer) -> Iterator[None]:
     """Two processes in one, and nothing waits for a thread."""
     with override_settings(CHAT=SMALL), pytest.MonkeyPatch.context() as patched:
         patched.setattr(loops, "_kept", Kept())
-        patched.setattr("chat.log.calls.reading", turns.reading)
-        patched.setattr("chat.log.calls.writing", turns.writing)
-        patched.setattr("chat.log.log.writing", turns.writing)
-        patched.setattr("chat.auth.usernames.reading", turns.reading)
+        patched.setattr("chat.log.database_calls.run_read", turns.reading)
+        patched.setattr("chat.log.database_calls.run_write", turns.writing)
+        patched.setattr("chat.log.log.run_write", turns.writing)
+        patched.setattr("chat.auth.usernames.run_read", turns.reading)
         patched.setattr("chat.consumers.consumer.identify", identify)
         patched.setattr("chat.hub.bus.get_channel_layer", lambda: layer)
         yield

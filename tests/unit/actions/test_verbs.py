@@ -11,7 +11,7 @@ from members import guest, member
 from msgspec import UNSET
 
 from chat import models
-from chat.database import reading, writing
+from chat.database import run_read, run_write
 from chat.log import Writer, queries
 from chat.log.search_indexing import index_some
 from chat.protocol import (
@@ -81,7 +81,7 @@ async def counts(kinds: tuple[type, ...], first: Persona, *others: Persona) -> l
 
 async def kept() -> dict[int, Message]:
     """What the lobby's log has."""
-    return await reading(lambda: everything(queries.open_room(LOBBY)))
+    return await run_read(lambda: everything(queries.open_room(LOBBY)))
 
 
 # --- Edit ---
@@ -194,7 +194,7 @@ async def test_what_is_deleted_stays_so(alice: Persona, bob: Persona) -> None:
 async def test_what_the_staff_hides_is_gone_for_everybody(alice: Persona, bob: Persona) -> None:
     """Its author can't change it either, nor bring it back."""
     await alice.say("spam")
-    await writing(lambda: Writer().write([hide(queries.open_room(LOBBY), 1)]))
+    await run_write(lambda: Writer().write([hide(queries.open_room(LOBBY), 1)]))
     assert await refusal(alice, "edit", id=1, content="ham") == (ErrorCode.NOT_FOUND, "id")
     assert await refusal(bob, "react", id=1, emoji=CAT) == (ErrorCode.NOT_FOUND, "id")
     await does(alice, "delete", id=1)
@@ -458,7 +458,7 @@ async def test_a_search_finds_what_is_there_now(alice: Persona, bob: Persona) ->
         await alice.say(content)
     await does(alice, "edit", id=1, content="new words")
     await does(alice, "delete", id=2)
-    await writing(lambda: Writer().write([hide(queries.open_room(LOBBY), 3)]))
+    await run_write(lambda: Writer().write([hide(queries.open_room(LOBBY), 3)]))
     assert await found(bob, "words") == [1]
     assert await found(bob, "old") == []
     assert await found(bob, "new") == [1]
@@ -500,11 +500,11 @@ async def test_a_search_for_nothing_is_refused_with_why(alice: Persona, query: s
 async def test_a_search_says_that_older_messages_are_still_indexed(alice: Persona) -> None:
     """The index is filled in the background after an update: what is not in it yet is not said to be absent."""
     await alice.say("上海")
-    await writing(lambda: models.Message.objects.update(words=None))
+    await run_write(lambda: models.Message.objects.update(words=None))
     await alice.send("search", query="上海", ref="s")
     answer = await alice.expect(Found, ref="s")
     assert (answer.messages, answer.indexing) == ([], True)
-    await writing(index_some)
+    await run_write(index_some)
     await alice.send("search", query="上海", ref="t")
     answer = await alice.expect(Found, ref="t")
     assert ([message.id for message in answer.messages], answer.indexing) == ([1], False)

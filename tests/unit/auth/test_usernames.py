@@ -600,7 +600,7 @@ async def accounts(*usernames: str) -> None:
         User.objects.bulk_create(User(username=username) for username in usernames)
         add_missing_names()
 
-    await database.writing(make)
+    await database.run_write(make)
 
 
 @pytest.fixture
@@ -623,7 +623,7 @@ async def test_an_answer_is_not_older_than_its_question(
 ) -> None:
     """Who asks while a query runs waits for the next: what was saved in between counts."""
     running, ready = asyncio.Event(), asyncio.Event()
-    plain = database.reading
+    plain = database.run_read
 
     async def slow(call: Callable[[], Any]) -> Any:
         answer = await plain(call)
@@ -631,7 +631,7 @@ async def test_an_answer_is_not_older_than_its_question(
         await ready.wait()
         return answer
 
-    monkeypatch.setattr(account_names, "reading", slow)
+    monkeypatch.setattr(account_names, "run_read", slow)
     first = asyncio.create_task(asked.is_taken("Alice"))
     await running.wait()
     await accounts("Alice")
@@ -666,7 +666,7 @@ async def test_closing_ends_the_waiting(asked: NameLookup, monkeypatch: pytest.M
         running.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(account_names, "reading", endless)
+    monkeypatch.setattr(account_names, "run_read", endless)
     first = asyncio.create_task(asked.is_taken("Alice"))
     await running.wait()
     second = asyncio.create_task(asked.is_taken("Bob"))

@@ -10,7 +10,7 @@ from django.utils import timezone
 from doubles import Clock, until
 from pytest_django import Settings
 
-from chat.database import writing
+from chat.database import run_write
 from chat.loops import close_current, current
 from chatsite import session_cleanup
 
@@ -33,12 +33,12 @@ async def test_expired_sessions_are_removed_a_few_at_a_time(
             session(f"expired{number}", -number - 0.1)
         session("alive", 1)
 
-    await writing(make)
+    await run_write(make)
     transactions.clear()
     assert await session_cleanup.remove_expired() == 10
     # The last finds none.
     assert len(transactions) == 4
-    assert await writing(lambda: [found.pk for found in Session.objects.all()]) == ["alive"]
+    assert await run_write(lambda: [found.pk for found in Session.objects.all()]) == ["alive"]
     assert await session_cleanup.remove_expired() == 0
 
 
@@ -46,7 +46,7 @@ async def test_a_round_has_an_end(rooms: None, monkeypatch: pytest.MonkeyPatch) 
     """A million rows are removed in parts, one each hour."""
     monkeypatch.setattr(session_cleanup, "BATCH", 2)
     monkeypatch.setattr(session_cleanup, "ROUND_LIMIT", 4)
-    await writing(lambda: [session(f"expired{number}", -1) for number in range(7)])
+    await run_write(lambda: [session(f"expired{number}", -1) for number in range(7)])
     assert await session_cleanup.remove_expired() == 4
 
 

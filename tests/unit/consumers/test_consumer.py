@@ -23,7 +23,7 @@ from chat import loops
 from chat.actions import AccessEnforcer
 from chat.auth import GUEST_NAME, Identity
 from chat.consumers import ChatConsumer, consumer
-from chat.database import reading
+from chat.database import run_read
 from chat.hub import Hub, Socket
 from chat.log import Log, queries
 from chat.loops import current
@@ -363,7 +363,7 @@ async def test_a_resume_tells_what_became_of_the_messages(person: Enter, setting
     assert (await again.join(since=1, epoch=epoch)).resumed
     while follower.seq < 6:
         follower.hear(await again.next())
-    assert follower.messages == await reading(lambda: everything(queries.open_room(LOBBY)))
+    assert follower.messages == await run_read(lambda: everything(queries.open_room(LOBBY)))
     assert [message.deleted for message in follower.messages.values()] == [False, False, True]
 
 
@@ -372,9 +372,9 @@ async def test_a_page_may_be_ahead_of_its_socket(bob: Persona, person: Enter, cl
     await bob.join()
     await bob.say("one")
     await bob.expect(Message, id=1)
-    lobby = await reading(lambda: queries.open_room(LOBBY))
+    lobby = await run_read(lambda: queries.open_room(LOBBY))
     await elsewhere(post(lobby, "two"), post(lobby, "three"))
-    page = await reading(lambda: queries.page(LOBBY, 50))
+    page = await run_read(lambda: queries.page(LOBBY, 50))
     alice = await person("Alice")
     assert (await alice.join(since=page.seq, epoch=page.epoch)).resumed
     await bob.say("four")

@@ -16,7 +16,7 @@ from members import browser, member
 from pytest_django import Settings
 
 from chat import models
-from chat.database import writing
+from chat.database import run_write
 from chat.hub import Hub
 from chat.loops import current
 from chat.protocol import (
@@ -39,7 +39,7 @@ from chat.protocol import (
 def slow_commits() -> Iterator[Callable[[], None]]:
     """The one thread that writes is held up, until the end or until what this yields is called."""
     go_on = threading.Event()
-    held = asyncio.ensure_future(writing(partial(go_on.wait, PATIENCE)))
+    held = asyncio.ensure_future(run_write(partial(go_on.wait, PATIENCE)))
     try:
         yield go_on.set
     finally:
@@ -298,7 +298,7 @@ async def test_a_read_position_outlives_a_lost_connection(person: Enter) -> None
     await alice.join()
     await alice.say("one")
     with slow_commits() as go_on:
-        lost = asyncio.ensure_future(writing(_lose_the_connection))
+        lost = asyncio.ensure_future(run_write(_lose_the_connection))
         await alice.send("read", seq=1)
         await alice.send("ping", ref="p")
         await alice.expect(Pong, ref="p")

@@ -325,8 +325,8 @@ def conditions(turns: Turns, layer: FakeLayer) -> Iterator[None]:
         override_settings(CHAT={"RING": 3, "CATCH_UP": 30, "OUTBOX": 1_024}),
         pytest.MonkeyPatch.context() as patched,
     ):
-        patched.setattr("chat.log.calls.reading", turns)
-        patched.setattr("chat.log.log.writing", turns)
+        patched.setattr("chat.log.database_calls.run_read", turns)
+        patched.setattr("chat.log.log.run_write", turns)
         patched.setattr("chat.hub.bus.get_channel_layer", lambda: layer)
         patched.setattr(room_module, "STRETCH", 3)
         patched.setattr(room_module, "CHUNK", 400)

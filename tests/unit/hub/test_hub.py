@@ -26,7 +26,7 @@ from logs import (
 from pytest_django import Settings
 
 from chat import loops, models
-from chat.database import reading
+from chat.database import run_read
 from chat.hub import RECONCILE, REST, RETRY, TICK, Hub, OpenRoom, degraded_notice, group_name, people_part
 from chat.hub import room as room_module
 from chat.hub.bus import ALL_HUBS, PATIENCE, UNHEARD, Outside
@@ -259,7 +259,7 @@ async def test_two_processes_hear_each_other(hub: Hub, another: Hub, layer: Fake
         await visitor.reaches(30)
     truth = await there(log_of(hub))
     assert [visitor.messages for visitor in visitors] == [truth, truth]
-    await reading(partial(assert_counted, log_of(hub)))
+    await run_read(partial(assert_counted, log_of(hub)))
 
 
 async def test_what_another_process_wrote_is_found(hub: Hub, another: Hub, layer: FakeLayer, clock: Clock) -> None:
@@ -390,7 +390,7 @@ async def test_a_hint_of_another_life_is_dropped(hub: Hub, layer: FakeLayer, clo
     layer.lost = 0.0
     hub.remove(visitor.socket)
     await emptied(hub, clock)
-    await reading(lambda: models.Room.objects.all().delete())
+    await run_read(lambda: models.Room.objects.all().delete())
     visitor = await enter(hub)
     layer.carry(*layer.sent[0])
     await say(hub, "new")
@@ -408,7 +408,7 @@ async def test_a_room_whose_row_is_gone_starts_over(
         await say(hub)
     await visitor.reaches(3)
     before = log_of(hub)
-    await reading(lambda: models.Room.objects.all().delete())
+    await run_read(lambda: models.Room.objects.all().delete())
     with pytest.raises(AssertionError, match="room: is gone"):
         await say(hub)
     await seconds(clock, hub, number=1)
@@ -434,7 +434,7 @@ async def test_a_database_that_was_restored_starts_over(hub: Hub, clock: Clock) 
         models.Message.objects.filter(number__gt=2).delete()
         models.Room._base_manager.update(seq=2)
 
-    await reading(restore)
+    await run_read(restore)
     await seconds(clock, hub, number=1)
     await until(lambda: len(visitor.ear.frames) == 6)
     welcome = visitor.ear.heard()[-1]
@@ -452,7 +452,7 @@ async def test_a_room_that_cannot_start_over_yet_does_so_later(
     visitor = await enter(hub)
     await say(hub)
     await visitor.reaches(1)
-    await reading(lambda: models.Room.objects.all().delete())
+    await run_read(lambda: models.Room.objects.all().delete())
 
     async def away(slug: str, **_: object) -> RoomLog:
         raise Invalid(ErrorCode.BUSY, slug)
@@ -1037,7 +1037,7 @@ async def test_catching_up_and_going_live_leave_no_seam(hub: Hub, layer: FakeLay
 @pytest.mark.parametrize("since", range(5))
 async def test_a_room_that_was_just_opened_tells_what_was_missed(hub: Hub, since: int) -> None:
     """Nothing of it is in memory: who comes back to an empty room is told from the log."""
-    room = await reading(partial(queries.open_room, ROOM))
+    room = await run_read(partial(queries.open_room, ROOM))
     await elsewhere(*posts(room, 3), edit(room, 1, "x"))
     visitor = await enter(hub, since=since)
     await say(hub)

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from chat import protocol
 from chat.hub import recent_changes as ring_module
 from chat.hub.recent_changes import RecentChanges
-from chat.log import Change, Stretch
+from chat.log import Change, LogSlice
 from chat.log.changes import event_of, of_messages
 from chat.protocol import Message, Position, decode_outgoing
 
@@ -58,11 +58,11 @@ class Book:
         frame = fresh if new else protocol.encode(event_of(state))
         return Change(state.seq, state.id, frame, fresh, gone=state.deleted)
 
-    def read(self, position: int, limit: int = 100) -> Stretch:
+    def read(self, position: int, limit: int = 100) -> LogSlice:
         """What the log tells of the changes after a position."""
         found = sorted((m for m in self.now.values() if m.seq > position), key=lambda message: message.seq)
         copies = [replace(message) for message in found[:limit]]
-        return Stretch("lobby", position, of_messages(copies, position), len(found) <= limit, self.seq)
+        return LogSlice("lobby", position, of_messages(copies, position), len(found) <= limit, self.seq)
 
     def caught_up(self, ring: RecentChanges, position: int) -> Messages:
         """What somebody holds who held all up to a position and then got what the ring has."""

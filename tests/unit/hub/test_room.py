@@ -12,7 +12,7 @@ from msgspec import UNSET
 from pytest_django import Settings
 
 from chat import loops, models
-from chat.database import reading
+from chat.database import run_read
 from chat.hub import RETRY, TICK, OpenRoom
 from chat.hub import room as room_module
 from chat.log import Change, Log, RoomLog, Write, maintenance, queries
@@ -73,7 +73,7 @@ async def assert_knows_all(room: OpenRoom, *visitors: Visitor) -> None:
     """When all is read that the room reads, each holds what is in the database, as it is there."""
     await until(lambda: not (room._gap or room._feed))
     truth = await there(room.log)
-    last = (await reading(partial(queries.open_room, room.slug))).seq
+    last = (await run_read(partial(queries.open_room, room.slug))).seq
     for visitor in visitors:
         await visitor.reaches(last)
         assert visitor.messages == truth
@@ -178,7 +178,7 @@ async def test_numbers_without_a_message_are_passed_over(room: OpenRoom) -> None
         models.Message.objects.filter(room_id=room.log.pk, number__in=[1, 2, 4, 6]).delete()
         models.Room._base_manager.filter(pk=room.log.pk).update(pruned=4)
 
-    await reading(prune)
+    await run_read(prune)
     room.catch_up()
     await assert_knows_all(room, visitor, come(room, 0))
     assert isinstance(visitor.ear.heard()[-1], Position)
@@ -463,7 +463,7 @@ async def test_who_was_told_more_elsewhere_goes_on_from_there(room: OpenRoom) ->
 
 async def test_a_room_that_is_gone_is_resumed_by_nobody(room: OpenRoom) -> None:
     """A number ahead of the room's is not believed where the room has no row any more."""
-    await reading(partial(gone, room.log))
+    await run_read(partial(gone, room.log))
     assert not await room.can_resume(1, room.log.epoch, 100)
 
 
@@ -543,7 +543,7 @@ async def test_pruned_messages_are_told_to_nobody_who_comes_back(room: OpenRoom)
         "old",
         "new",
     ]
-    await reading(partial(prune_first, room.log))
+    await run_read(partial(prune_first, room.log))
     room.pruned(1)
     assert [message.content for message in (await room.history(before=None, after=None, limit=5))[0]] == ["new"]
     back = come(room, 0)
@@ -699,14 +699,14 @@ async def test_a_room_whose_row_is_gone_does_not_keep_asking(
     live = come(room)
     await tell(room, *posts(room.log, 5))
     await live.reaches(5)
-    await reading(partial(gone, room.log))
+    await run_read(partial(gone, room.log))
     back = come(room, 0)
     room.catch_up()
     for rounds in range(1, 4):
         await until(lambda rounds=rounds: len(log.asked) > rounds)  # type: ignore[misc]
         for _ in range(20):
             # Time enough to ask again and again.
-            await reading(object)
+            await run_read(object)
         assert len(log.asked) == rounds + 1
         await clock.skip(RETRY)
     assert back.ear.frames == []
@@ -721,7 +721,7 @@ async def test_another_life_begins_anew_for_everybody(
     await tell(room, *posts(room.log, 5))
     log.telling.clear()
     crowd.append(come(room, 0))
-    await reading(partial(gone, room.log))
+    await run_read(partial(gone, room.log))
     anew = await log.open("lobby")
     await elsewhere(*posts(anew, 2), edit(anew, 1, "x"))
     life = await log.open("lobby")
@@ -750,7 +750,7 @@ async def test_another_life_does_not_tell_what_was_made_for_the_former(room: Ope
     """Whoever comes back to the same number of another life is told what came after it there."""
     await tell(room, *posts(room.log, 3))
     await come(room, 1).reaches(3)
-    await reading(partial(gone, room.log))
+    await run_read(partial(gone, room.log))
     anew = await log.open("lobby")
     room.start_over(anew)
     await tell(room, *(post(anew, "anew") for _ in range(3)))
@@ -771,7 +771,7 @@ async def test_what_is_read_of_a_former_life_is_told_to_nobody(
     await elsewhere(post(room.log))
     room.catch_up()
     await until(lambda: len(log.asked) == 2)
-    await reading(partial(gone, room.log))
+    await run_read(partial(gone, room.log))
     room.start_over(await log.open("lobby"))
     log.telling.set()
     await until(lambda: not (room._gap or room._feed))

@@ -26,7 +26,7 @@ from chat.actions import enforcement
 from chat.auth import Identity, account, identify, identity, revalidate
 from chat.auth.tokens import mint
 from chat.hub import Hub
-from chat.log import answered, done
+from chat.log import read_or_busy, write_or_busy
 from chat.loops import current
 from chat.protocol import CloseCode, ErrorCode, Expiring, Joined, Left, Message, RoomChanged, Welcome
 
@@ -240,12 +240,12 @@ class Rounds:
         self._asking = 0
         # How many sign-ins were looked at together.
         self.looks: list[int] = []
-        monkeypatch.setattr(enforcement, "answered", self._look)
-        monkeypatch.setattr(enforcement, "done", partial(self._ask, done))
+        monkeypatch.setattr(enforcement, "read_or_busy", self._look)
+        monkeypatch.setattr(enforcement, "write_or_busy", partial(self._ask, write_or_busy))
 
     async def _look(self, call: Any) -> Any:
         self.looks.append(len(call.args[0]))
-        return await self._ask(answered, call)
+        return await self._ask(read_or_busy, call)
 
     async def _ask(self, ask: Any, call: Any) -> Any:
         self._asking += 1

@@ -21,7 +21,7 @@ from psycopg import errors
 from chat import actions, loops, models
 from chat.actions.audit import keep
 from chat.auth import account
-from chat.database import TRIES, again_where_lost, on_each_thread, reading, writing
+from chat.database import TRIES, on_each_thread, retry_on_conflict, run_read, run_write
 from chat.log import EditText, Log, Outcome, RoomLog, Write, Writer, queries
 
 
@@ -106,7 +106,7 @@ def of_another_process(*writes: Write) -> list[Outcome]:
 
 
 @only_postgresql
-@pytest.mark.parametrize("through", [reading, writing])
+@pytest.mark.parametrize("through", [run_read, run_write])
 def test_who_loses_in_a_deadlock_tries_again(
     through: Any, tea: RoomLog, coffee: RoomLog, somebody: Somebody
 ) -> None:
@@ -160,7 +160,7 @@ def test_who_waits_for_a_room_holds_no_other(tea: RoomLog, coffee: RoomLog, some
 
 
 @only_postgresql
-@pytest.mark.parametrize("through", [reading, writing])
+@pytest.mark.parametrize("through", [run_read, run_write])
 def test_who_saw_too_little_tries_again(through: Any, tea: RoomLog, somebody: Somebody) -> None:
     """A transaction that may see only what was there when it began is begun again, where that is another now."""
     seen: list[str] = []
@@ -231,9 +231,9 @@ def test_who_always_loses_is_told(rooms: None) -> None:
         raise lost()
 
     with pytest.raises(OperationalError, match="deadlock"):
-        asyncio.run(writing(lose))
+        asyncio.run(run_write(lose))
     assert len(tried) == TRIES
-    assert asyncio.run(writing(models.Room.objects.count)) == 0
+    assert asyncio.run(run_write(models.Room.objects.count)) == 0
 
 
 @pytest.mark.parametrize("cause", [errors.UndefinedTable(), errors.LockNotAvailable(), ValueError(), None])
@@ -246,7 +246,7 @@ def test_what_would_fail_again_is_tried_once(cause: Exception | None, rooms: Non
         raise Error from cause
 
     with pytest.raises(Error):
-        again_where_lost(fail)
+        retry_on_conflict(fail)
     assert len(tried) == 1
 
 
@@ -259,7 +259,7 @@ def test_within_a_transaction_nothing_is_tried_again(rooms: None) -> None:
         raise lost()
 
     with pytest.raises(OperationalError), transaction.atomic():
-        again_where_lost(lose)
+        retry_on_conflict(lose)
     assert len(tried) == 1
 
 

@@ -16,7 +16,7 @@ from logs import assert_counted, commit, edit, everything, post, posts, react, r
 from members import member
 
 from chat import loops, models
-from chat.database import BRIEF, READERS, reading, writing
+from chat.database import LOCK_TIMEOUT_MS, READERS, run_read, run_write
 from chat.log import Log, RoomLog, Writer, maintenance, queries
 from chat.log.repair import heal
 from chat.log.writes import HELD
@@ -30,8 +30,8 @@ LONG = 30.0
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    for where in ("chat.log.waiting", "chat.database", "chat.log.commits"):
-        monkeypatch.setattr(f"{where}.PATIENCE", LONG)
+    for where in ("chat.log.write_queue", "chat.database", "chat.log.writer"):
+        monkeypatch.setattr(f"{where}.LOCK_RETRY_SECONDS", LONG)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ async def test_only_the_room_waits_that_somebody_has_locked(
     found = await there(club)
     assert [found[number].content for number in (7, 2, 11)] == ["first", "second", "third"]
     for room in (tea, club):
-        await reading(partial(assert_counted, room))
+        await run_read(partial(assert_counted, room))
 
 
 async def test_the_acks_of_other_rooms_come_first(
@@ -184,7 +184,7 @@ async def test_who_waits_too_long_is_told(
     tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After PATIENCE the room's changes are busy, all of them; those that come afterwards begin to wait anew."""
-    monkeypatch.setattr("chat.log.write_queue.PATIENCE", 0.2)
+    monkeypatch.setattr("chat.log.write_queue.LOCK_RETRY_SECONDS", 0.2)
     somebody.lock(club.pk)
     outcomes = await commit(log, post(club, "1"), post(club, "2"), post(tea), read(club, 1))
     assert refusals(outcomes) == [ErrorCode.BUSY, ErrorCode.BUSY, None, ErrorCode.BUSY]
@@ -213,7 +213,7 @@ async def test_several_rooms_wait_each_for_itself(
     tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log
 ) -> None:
     """Free rooms go on while two transactions lock a room each. A room waits for its own transaction only."""
-    attic = await reading(partial(queries.open_room, "attic"))
+    attic = await run_read(partial(queries.open_room, "attic"))
     somebody.lock(club.pk)
     with Somebody() as other:
         other.execute("BEGIN")
@@ -294,7 +294,7 @@ def test_pages_wait_as_they_did(rooms: None) -> None:
             cursor.execute("SHOW lock_timeout")
             return str(cursor.fetchone()[0])
 
-    assert {asyncio.run(through(timeout)) for through in (reading, writing)} == {f"{BRIEF}ms"}
+    assert {asyncio.run(through(timeout)) for through in (run_read, run_write)} == {f"{LOCK_TIMEOUT_MS}ms"}
     assert timeout() == "5s"
 
 

@@ -40,20 +40,20 @@ from msgspec.structs import replace as replace_struct
 from pytest_django import Settings
 
 from chat import loops, models, protocol
-from chat.database import close_connections, reading
+from chat.database import close_connections, run_read
 from chat.log import (
     Change,
+    DeleteMessage,
     EditText,
-    Emoji,
-    Erase,
-    HasRead,
-    Hide,
     Log,
+    MarkRead,
+    MessageChange,
     NewMessage,
-    OfMessage,
     Outcome,
     Page,
     RoomLog,
+    SetHidden,
+    SetReaction,
     Write,
     Writer,
     Written,
@@ -419,7 +419,7 @@ def test_who_is_allowed_is_asked_with_the_row(room: RoomLog, writer: Writer) -> 
     def allowed(message: models.Message) -> None:
         seen.append(message.content)
 
-    gone = Erase(room=room, author="staff", username="Staff", id=1, allowed=allowed, done=ignore)
+    gone = DeleteMessage(room=room, author="staff", username="Staff", id=1, allowed=allowed, done=ignore)
     assert refusals(writer.write([post(room), edit(room, 1, "better"), gone])) == [None] * 3
     assert seen == ["better"]
 
@@ -602,7 +602,7 @@ def test_what_was_committed_is_told_though_the_database_goes_away(
         def strike(message: models.Message) -> None:
             stack.enter_context(outage.begin())
 
-        last = Erase(room=room, author="alice", username="Alice", id=1, allowed=strike, done=ignore)
+        last = DeleteMessage(room=room, author="alice", username="Alice", id=1, allowed=strike, done=ignore)
         outcomes = writer.write([post(room), poisonous(room), post(room), last, post(room)])
     assert refusals(outcomes) == [None, ErrorCode.FORBIDDEN, None, ErrorCode.BUSY, ErrorCode.BUSY]
     assert list(everything(room)) == [1, 2]
@@ -787,8 +787,8 @@ async def test_a_commit_that_fails_in_the_middle_leaves_nothing(
             outcomes = await commit(log, *batch)
         assert refusals(outcomes) == [ErrorCode.BUSY] * 3
     assert [outcome.seq for outcome in written(await commit(log, *posts(lobby, 2)))] == [3, 4]
-    await reading(partial(assert_counted, lobby))
-    assert not await reading(models.Reaction.objects.exists)
+    await run_read(partial(assert_counted, lobby))
+    assert not await run_read(models.Reaction.objects.exists)
 
 
 async def test_a_change_that_comes_again_undoes_none_that_came_after_it(log: Log, lobby: RoomLog) -> None:
@@ -887,7 +887,7 @@ async def test_a_fault_of_ours_is_answered_too(log: Log, lobby: RoomLog, caplog:
         raise ZeroDivisionError
 
     await commit(log, post(lobby))
-    broken = Erase(room=lobby, author="alice", username="Alice", id=1, allowed=fail, done=ignore)
+    broken = DeleteMessage(room=lobby, author="alice", username="Alice", id=1, allowed=fail, done=ignore)
     assert refusals(await commit(log, post(lobby), broken)) == [ErrorCode.BUSY] * 2
     assert "ZeroDivisionError" in caplog.text
     assert written(await commit(log, post(lobby)))[0].seq == 2
@@ -1140,10 +1140,10 @@ class Model:
         match write:
             case NewMessage():
                 return self._post(write)
-            case HasRead(author=author, seq=seq):
+            case MarkRead(author=author, seq=seq):
                 self.read[author] = max(self.read.get(author, 0), seq)
                 return None
-            case OfMessage(id=number) if number in self.said:
+            case MessageChange(id=number) if number in self.said:
                 return self._change(self.said[number], write)
         return ErrorCode.NOT_FOUND
 
@@ -1161,25 +1161,25 @@ class Model:
             self.refs[name] = (number, write.content, write.reply_to)
         return number, number
 
-    def _change(self, said: Said, write: OfMessage) -> tuple[int, int] | ErrorCode:
-        if isinstance(write, EditText | Erase) and write.author != said.author:
+    def _change(self, said: Said, write: MessageChange) -> tuple[int, int] | ErrorCode:
+        if isinstance(write, EditText | DeleteMessage) and write.author != said.author:
             return ErrorCode.FORBIDDEN
-        if isinstance(write, EditText | Emoji) and (said.deleted or said.hidden):
+        if isinstance(write, EditText | SetReaction) and (said.deleted or said.hidden):
             return ErrorCode.NOT_FOUND
         before = replace(said, reactions=list(said.reactions))
         match write:
             case EditText(content=content):
                 said.edited = said.edited or said.content != content
                 said.content = content
-            case Erase() if said.hidden:
+            case DeleteMessage() if said.hidden:
                 said.withdrawn = True
-            case Erase():
+            case DeleteMessage():
                 said.deleted, said.reactions, said.content = True, [], ""
-            case Hide(hidden=hidden):
+            case SetHidden(hidden=hidden):
                 said.hidden = hidden or said.withdrawn
-            case Emoji(on=True, emoji=emoji, author=author) if (emoji, author) not in said.reactions:
+            case SetReaction(on=True, emoji=emoji, author=author) if (emoji, author) not in said.reactions:
                 said.reactions.append((emoji, author))
-            case Emoji(on=False, emoji=emoji, author=author) if (emoji, author) in said.reactions:
+            case SetReaction(on=False, emoji=emoji, author=author) if (emoji, author) in said.reactions:
                 said.reactions.remove((emoji, author))
         if said != before:
             said.seq = self.next()

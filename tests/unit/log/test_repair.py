@@ -13,7 +13,7 @@ from helpers import CommunicatorPersona as Persona
 from logs import assert_counted, commit, edit, everything, post, posts, react, written
 
 from chat import loops, models
-from chat.database import reading
+from chat.database import run_read
 from chat.hub import reconcile
 from chat.log import Log, RoomLog, Writer, maintenance, queries
 from chat.log.repair import ahead, heal
@@ -143,7 +143,7 @@ def test_what_may_be_called_instead_says_it(tea: RoomLog) -> None:
 async def test_it_reaches_open_pages(alice: Persona) -> None:
     """From a thread beside the chat."""
     await alice.join("tea")
-    await reading(partial(maintenance.post, "tea", "hi", username="Bot"))
+    await run_read(partial(maintenance.post, "tea", "hi", username="Bot"))
     await alice.expect(Message, content="hi", username="Bot")
 
 
@@ -189,9 +189,9 @@ async def log(rooms: None) -> AsyncIterator[Log]:
 
 async def test_many_rooms_are_written_while_one_heals(tea: RoomLog, log: Log) -> None:
     """The others of its batch are not written twice, and not refused."""
-    attic = await reading(partial(queries.open_room, "attic"))
+    attic = await run_read(partial(queries.open_room, "attic"))
     await commit(log, post(tea), post(attic))
-    await reading(partial(by_hand, tea, number=6, seq=6))
+    await run_read(partial(by_hand, tea, number=6, seq=6))
     outcomes = await commit(log, *(post(room, f"{number}") for number in range(3) for room in (tea, attic)))
     assert [outcome.id for outcome in written(outcomes)] == [7, 2, 8, 3, 9, 4]
 
@@ -203,7 +203,7 @@ async def test_what_was_written_by_hand_is_heard(alice: Persona, bob: Persona) -
     await alice.say("one", "tea")
     room = await models.Room.objects.aget(slug="tea")
     log = RoomLog(room.pk, "tea", room.epoch, room.seq)
-    await reading(partial(by_hand, log, number=2, seq=2))
+    await run_read(partial(by_hand, log, number=2, seq=2))
     ack = await alice.say("two", "tea")
     assert ack.id == 3
     heard = [await bob.expect(Message, room="tea") for _ in range(3)]
@@ -215,9 +215,9 @@ async def test_it_is_heard_where_nobody_says_anything(alice: Persona, monkeypatc
     monkeypatch.setattr(reconcile, "HEAL", 1)
     await alice.join("tea")
     room = await models.Room.objects.aget(slug="tea")
-    await reading(partial(by_hand, RoomLog(room.pk, "tea", room.epoch, 0), number=3, seq=3))
+    await run_read(partial(by_hand, RoomLog(room.pk, "tea", room.epoch, 0), number=3, seq=3))
     assert (await alice.expect(Message, room="tea", content="by hand")).id == 3
-    assert not await reading(partial(ahead, [room.pk]))
+    assert not await run_read(partial(ahead, [room.pk]))
 
 
 def test_the_check_mends_what_it_can(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,9 @@ from helpers import PATIENCE
 from logs import posts
 
 from chat import models
-from chat.database import reading, writing
+from chat.database import run_read, run_write
 from chat.log import Writer, queries, search_indexing
-from chat.log.search_indexing import Indexing
+from chat.log.search_indexing import SearchIndexer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,19 +29,19 @@ async def said_before(number: int) -> None:
         Writer().write(posts(room, number))
         models.Message.objects.update(words=None)
 
-    await writing(write)
+    await run_write(write)
 
 
 async def until_all_are_indexed() -> None:
     async with asyncio.timeout(PATIENCE):
-        while await reading(models.Message.objects.filter(words=None).exists):  # noqa: ASYNC110 the database tells nobody
+        while await run_read(models.Message.objects.filter(words=None).exists):  # noqa: ASYNC110 the database tells nobody
             await asyncio.sleep(0.01)
 
 
 async def test_what_is_not_indexed_is_indexed(rooms: None) -> None:
     """In batches until nothing is left, and what comes later too; by two processes at once as by one."""
     await said_before(search_indexing.BATCH + 5)
-    two = [Indexing(), Indexing()]
+    two = [SearchIndexer(), SearchIndexer()]
     await until_all_are_indexed()
     await said_before(3)
     await until_all_are_indexed()
@@ -52,9 +52,9 @@ async def test_what_is_not_indexed_is_indexed(rooms: None) -> None:
 async def test_where_all_is_indexed_nothing_is_locked(rooms: None, transactions: list[str]) -> None:
     """Each server looks every ten seconds: that is one question."""
     await said_before(2)
-    assert await writing(search_indexing.index_some) == 2
+    assert await run_write(search_indexing.index_some) == 2
     transactions.clear()
-    assert await writing(search_indexing.index_some) == 0
+    assert await run_write(search_indexing.index_some) == 0
     assert transactions == []
 
 
@@ -73,7 +73,7 @@ async def test_a_failure_is_told_and_does_not_end_it(
         raise RuntimeError("no") if unforeseen else Error("away")
 
     monkeypatch.setattr(search_indexing, "index_some", fails)
-    one = Indexing()
+    one = SearchIndexer()
     async with asyncio.timeout(PATIENCE):
         await failed.wait()
     await until_all_are_indexed()

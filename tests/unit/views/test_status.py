@@ -164,7 +164,7 @@ async def test_a_thread_that_hangs_at_the_log_is_told(
         begun.set()
         goes_on.wait(PATIENCE)
 
-    writing = asyncio.ensure_future(database.writing(hang))
+    writing = asyncio.ensure_future(database.run_write(hang))
     await asyncio.to_thread(begun.wait, PATIENCE)
     try:
         assert told(await async_client.get("/readyz")) == (503, {**ALL_WELL, "ready": False, "log": "stuck"})
@@ -172,7 +172,7 @@ async def test_a_thread_that_hangs_at_the_log_is_told(
         goes_on.set()
         await writing
     monkeypatch.setattr(readiness, "STUCK", 0.000_1)
-    assert database.writes_for() == 0.0
+    assert database.writer_busy_seconds() == 0.0
     assert told(await async_client.get("/readyz")) == (200, ALL_WELL)
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from django.db import Error
 
-from chat.database import reading, writing
+from chat.database import run_read, run_write
 from chat.log.writes import unavailable
 
 T = TypeVar("T")
@@ -14,19 +14,19 @@ T = TypeVar("T")
 logger = logging.getLogger("chat.log")
 
 
-async def answered(call: Callable[[], T]) -> T:
+async def read_or_busy(call: Callable[[], T]) -> T:
     """What ``call`` reads. Raises what it raises, and Invalid (busy) where the database doesn't answer."""
     try:
-        return await reading(call)
+        return await run_read(call)
     except Error as error:
         logger.error("the database does not answer: %s", error)  # noqa: TRY400 no traceback: it is not ours
         raise unavailable() from None
 
 
-async def done(call: Callable[[], T]) -> T:
+async def write_or_busy(call: Callable[[], T]) -> T:
     """As ``answered``, for what ``call`` writes: after all that was to be written before."""
     try:
-        return await writing(call)
+        return await run_write(call)
     except Error as error:
         logger.error("the database refuses a change: %s", error)  # noqa: TRY400 as above
         raise unavailable() from None
