@@ -1,4 +1,4 @@
-"""Once a second: what was counted, and what there is, goes to chat.metrics; and how busy the event loop is."""
+"""Exports counters and gauges to Prometheus once a second, and measures how busy the event loop is."""
 
 import asyncio
 import os
@@ -13,9 +13,9 @@ from chat.metrics.counters import RefusalReason, counters
 from chat.protocol import COMMANDS, CloseCode, ErrorCode
 
 INTERVAL = 1.0
-"""Seconds."""
+"""Seconds between two exports."""
 STATM = Path("/proc/self/statm")
-"""Where Linux tells of this process's memory, in pages."""
+"""This process's memory on Linux, in pages."""
 
 
 class Collector:
@@ -25,7 +25,7 @@ class Collector:
         self._hub = current(Hub)
         self._limits = current(Limits)
         self._loop = asyncio.get_running_loop()
-        _begin_with_zeros()
+        _set_zeros()
         self._rounds = self._loop.create_task(self._collect_each_second())
 
     async def _collect_each_second(self) -> None:
@@ -36,7 +36,7 @@ class Collector:
             self.collect()
 
     def collect(self) -> None:
-        """Have chat.metrics tell how it is now."""
+        """Set the gauges, and export the counters."""
         rooms = self._hub.rooms().values()
         prometheus.SOCKETS.set(len(self._hub.sockets))
         prometheus.LAGGING.set(len({socket for room in rooms for socket in room.behind}))
@@ -47,7 +47,7 @@ class Collector:
         prometheus.DRAINING.set(self._hub.draining)
         prometheus.RESIDENT.set(_resident())
         counters.cpu_seconds = time.process_time()
-        prometheus.ledger.hand_over()
+        prometheus.exporter.export()
 
     async def close(self) -> None:
         self._rounds.cancel()
@@ -55,8 +55,8 @@ class Collector:
         self.collect()
 
 
-def _begin_with_zeros() -> None:
-    """What may be counted by something is there before the first one: its rate then shows that one too."""
+def _set_zeros() -> None:
+    """Start every labelled counter at 0. Without it a rate would miss the first event."""
     counters.commands.update(dict.fromkeys(COMMANDS.values(), 0))
     counters.refused.update(dict.fromkeys(ErrorCode, 0))
     counters.connects_refused.update(dict.fromkeys(RefusalReason, 0))
@@ -64,7 +64,7 @@ def _begin_with_zeros() -> None:
 
 
 def _resident() -> int:
-    """Bytes; 0 where the system does not tell."""
+    """Resident memory in bytes; 0 on systems without /proc."""
     try:
         return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
     except OSError:

@@ -1,9 +1,9 @@
-"""What happens in this process, counted in plain numbers: a delivery must not pay for being watched.
+"""The counters of this process, as plain numbers: counting must cost a delivery nothing.
 
     counters.deliveries += 1
 
-Each number is counted by the event loop's thread alone, and only grows. Once a second chat.metrics.collector hands
-what is new to chat.metrics.prometheus, whose counters have locks, or files that other processes read.
+Only the event loop's thread changes a counter, and counters only grow. Once a second chat.metrics.collector
+exports them to chat.metrics.prometheus, whose counters have locks, or files that other processes read.
 """
 
 from bisect import bisect_left
@@ -15,27 +15,28 @@ from typing import Any
 
 
 class RefusalReason(StrEnum):
-    """Why a connection or a socket was not taken."""
+    """The reason why a connection, a socket or a request was refused."""
 
-    # It did not come from our page, or not to our path.
+    # The Origin header is not this site's, or the path is not the chat's.
     ORIGIN = "origin"
-    # Too many connections at once from its address, or too many requests; from there so many are open; so many are
-    # this person's; so many are open.
+    # Its address opened too many connections in a short time.
     RATE = "rate"
+    # Its address made too many requests in a short time.
     REQUESTS = "requests"
+    # Too many sockets are open from its address, for its user, or in this process.
     ADDRESS = "address"
     PERSON = "person"
     FULL = "full"
 
 
 class Histogram:
-    """How values are spread: how many there were up to each bound and above the one before, and their sum."""
+    """The number of values in each bucket, and the sum of all. A bound belongs to the bucket below it."""
 
     __slots__ = ("bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = tuple(bounds)
-        # The last is of what is above every bound.
+        # The last bucket has the values above every bound.
         self.counts = [0] * (len(self.bounds) + 1)
         self.total = 0.0
 
@@ -58,16 +59,16 @@ def _sizes() -> Histogram:
 
 @dataclass(slots=True)
 class Counters:
-    """One per process. chat.metrics says of each what it means."""
+    """All counters of a process. chat.metrics.prometheus has a description of each, under the same name."""
 
     # --- Connections ---
     connects: int = 0
     connects_refused: Counter[RefusalReason] = field(default_factory=Counter)
-    # By who closed them, "server" or "client", and the code, or "other".
+    # Keys: who closed the socket ("server" or "client"), and the close code or "other".
     closed: Counter[tuple[str, str]] = field(default_factory=Counter)
     sign_ins_ended: int = 0
-    # --- What is asked ---
-    # By the command's class, and by the error's code.
+    # --- Commands ---
+    # Keys: the command's class; the error's code.
     commands: Counter[type[Any]] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     # --- The log ---
@@ -75,7 +76,7 @@ class Counters:
     changes: int = 0
     commit_size: Histogram = field(default_factory=_sizes)
     commit_seconds: Histogram = field(default_factory=_seconds)
-    # --- What is delivered ---
+    # --- Deliveries ---
     deliveries: int = 0
     writes: int = 0
     delivery_seconds: Histogram = field(default_factory=_seconds)
@@ -83,7 +84,7 @@ class Counters:
     gaps_read: int = 0
     stretches_read: int = 0
     falls: int = 0
-    # --- The layer ---
+    # --- The channel layer ---
     layer_published: int = 0
     layer_received: int = 0
     layer_failed: int = 0
@@ -92,7 +93,7 @@ class Counters:
     cpu_seconds: float = 0.0
 
     def delivered(self, frames: int, sockets: int) -> None:
-        """So many frames were written to so many sockets, to each in one write."""
+        """Count ``frames`` frames to each of ``sockets`` sockets, each socket in one write."""
         self.deliveries += frames * sockets
         self.writes += sockets
 

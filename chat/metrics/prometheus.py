@@ -1,8 +1,8 @@
-"""What Prometheus is told, and how: the only place that knows its client.
+"""The metrics for Prometheus. This is the only module that uses its client library.
 
-Alone, a process keeps its numbers in memory. Where PROMETHEUS_MULTIPROC_DIR names a folder before this is
-imported, each process keeps them in files there, and whoever is asked answers for all: counters and histograms as
-sums, also of those that have ended, gauges for each living process, with its ``pid``.
+A single process keeps its numbers in memory. If PROMETHEUS_MULTIPROC_DIR names a folder when this is imported,
+each process keeps them in files there, and any process answers a scrape for all of them. Counters and histograms
+are then sums, which include ended processes. Gauges are exported for each living process, with its ``pid``.
 
     REGISTRY.register(chat.metrics.registry)    # in a project that has a page of metrics already
 """
@@ -27,19 +27,19 @@ from chat.metrics.counters import SECONDS, SIZES, Counters, Histogram, counters
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 ENDED = "ended"
-"""In the place of the pid, in the names of the files with the numbers of processes that have ended."""
+"""Stands for the pid in the names of the files that have the sums of ended processes."""
 
 registry = CollectorRegistry()
 
 _SHARED = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
-"""The folder in which each process keeps its numbers; "" where there is only this one."""
+"""The folder with the numbers of all processes; "" for a single process."""
 
 
 class ExportedHistogram(prometheus_client.Histogram):
-    """A histogram that takes many values at once."""
+    """A histogram that adds many values at once."""
 
-    def take(self, counts: Sequence[int], total: float) -> None:
-        """So many more up to each bound and above the one before, and above the last; and their sum."""
+    def add_counts(self, counts: Sequence[int], total: float) -> None:
+        """Add ``counts`` to the buckets (the last is above every bound), and ``total`` to the sum."""
         self._sum.inc(total)
         for bucket, count in zip(self._buckets, counts, strict=True):
             if count:
@@ -50,7 +50,7 @@ def _counter(name: str, meaning: str, *labels: str) -> Counter:
     return Counter(f"chat_{name}", meaning, labels, registry=registry)
 
 
-def _spread(name: str, meaning: str, bounds: Sequence[float]) -> ExportedHistogram:
+def _histogram(name: str, meaning: str, bounds: Sequence[float]) -> ExportedHistogram:
     return ExportedHistogram(f"chat_{name}", meaning, buckets=bounds, registry=registry)
 
 
@@ -59,130 +59,134 @@ def _gauge(name: str, meaning: str) -> Gauge:
 
 
 COUNTERS = {
-    "connects": _counter("connects_total", "Sockets that were opened."),
-    "sign_ins_ended": _counter(
-        "sign_ins_ended_total", "Sockets that were closed because their sign-in had ended."
+    "connects": _counter("connects_total", "Sockets opened."),
+    "sign_ins_ended": _counter("sign_ins_ended_total", "Sockets closed because their sign-in had ended."),
+    "messages": _counter("messages_total", "Messages committed by this process."),
+    "changes": _counter("changes_total", "Numbered changes committed by this process, including new messages."),
+    "deliveries": _counter("deliveries_total", "Frames of rooms written to live sockets."),
+    "writes": _counter("writes_total", "Writes to live sockets; each carries one or more deliveries."),
+    "caught_up": _counter("caught_up_total", "Frames written to sockets that reconnected or were behind."),
+    "gaps_read": _counter(
+        "gaps_read_total", "Reads of the log for changes that the channel layer did not deliver."
     ),
-    "messages": _counter("messages_total", "Messages that this process committed."),
-    "changes": _counter("changes_total", "Numbered changes that this process committed, new messages among them."),
-    "deliveries": _counter("deliveries_total", "Frames of rooms that were written to live sockets."),
-    "writes": _counter("writes_total", "Writes to live sockets: each carries one or more of these deliveries."),
-    "caught_up": _counter(
-        "caught_up_total", "Frames that were written to sockets which came back or were behind."
-    ),
-    "gaps_read": _counter("gaps_read_total", "Reads of the log for what the layer did not bring."),
     "stretches_read": _counter(
-        "stretches_read_total", "Reads of the log for sockets that came back or were behind."
+        "stretches_read_total", "Reads of the log for sockets that reconnected or were behind."
     ),
-    "falls": _counter("falls_total", "How often a socket read too slowly and fell behind."),
-    "layer_published": _counter("layer_published_total", "Messages that the channel layer took."),
-    "layer_received": _counter("layer_received_total", "Messages that came from the channel layer."),
-    "layer_failed": _counter("layer_failed_total", "Calls to the channel layer that failed."),
-    "cpu_seconds": _counter("cpu_seconds_total", "CPU that the process used, user and system, all its threads."),
+    "falls": _counter("falls_total", "Times that a socket read too slowly and fell behind (slow consumers)."),
+    "layer_published": _counter("layer_published_total", "Messages sent to the channel layer."),
+    "layer_received": _counter("layer_received_total", "Messages received from the channel layer."),
+    "layer_failed": _counter("layer_failed_total", "Failed calls to the channel layer."),
+    "cpu_seconds": _counter("cpu_seconds_total", "CPU time of the process, user and system, of all threads."),
 }
-"""By the tally's field."""
-LABELLED: dict[str, tuple[Counter, Callable[[Any], Sequence[str]]]] = {
+"""Metrics by the field of ``Counters``."""
+LABELLED_COUNTERS: dict[str, tuple[Counter, Callable[[Any], Sequence[str]]]] = {
     "connects_refused": (
-        _counter("connects_refused_total", "Connections, sockets and requests that were not taken.", "reason"),
+        _counter("connects_refused_total", "Connections, sockets and requests refused.", "reason"),
         lambda reason: (reason,),
     ),
     "closed": (
-        _counter("closed_total", "Sockets that were closed, by whom and with which code.", "by", "code"),
+        _counter("closed_total", "Sockets closed, by which side and with which code.", "by", "code"),
         lambda by_and_code: by_and_code,
     ),
     "commands": (
-        _counter("commands_total", "Commands that were read.", "type"),
+        _counter("commands_total", "Commands received.", "type"),
         lambda command: (command.__struct_config__.tag,),
     ),
     "refused": (
-        _counter("refused_total", "Commands that were answered with an error.", "code"),
+        _counter("refused_total", "Commands answered with an error.", "code"),
         lambda code: (code,),
     ),
 }
-"""The same for what is counted by something, and its labels."""
-SPREADS = {
-    "commit_size": _spread(
-        "commit_size", "What one commit wrote: messages, other changes, read positions.", SIZES
+"""Metrics with labels, by the field of ``Counters``, and a function from the field's key to the labels."""
+HISTOGRAMS = {
+    "commit_size": _histogram(
+        "commit_size", "Writes in one commit: messages, other changes, read positions.", SIZES
     ),
-    "commit_seconds": _spread(
-        "commit_seconds", "From handing a batch to the database's thread to its answer.", SECONDS
+    "commit_seconds": _histogram(
+        "commit_seconds", "Seconds from handing a batch to the database's thread to its result.", SECONDS
     ),
-    "delivery_seconds": _spread(
+    "delivery_seconds": _histogram(
         "delivery_seconds",
-        "From a message's timestamp, where its commit begins, until it was written to the last live socket of its "
-        "room here: counted for each of them, by the oldest of those that were written together.",
+        "Seconds from a message's timestamp, set when its commit begins, to its write to the last live socket of "
+        "its room here. Counted for each socket, by the oldest message of a write.",
         SECONDS,
     ),
-    "loop_lag_seconds": _spread(
-        "loop_lag_seconds", "How late a timer of each second fires: how long the event loop is busy.", SECONDS
+    "loop_lag_seconds": _histogram(
+        "loop_lag_seconds",
+        "Seconds by which a timer that fires each second is late: the event loop was busy for so long.",
+        SECONDS,
     ),
 }
 
 SOCKETS = _gauge("sockets", "Open sockets.")
-LAGGING = _gauge("lagging_sockets", "Sockets that are behind in a room: they read too slowly, or are catching up.")
-ROOMS = _gauge("rooms", "Rooms that somebody is in, in this process.")
-PEOPLE = _gauge("people", "People with a socket in this process.")
-LOG_WAITING = _gauge("log_waiting", "Changes that wait for the database.")
-LAYER_AWAY = _gauge("layer_away", "Is the channel layer away? 1: it is.")
-DRAINING = _gauge("draining", "Does the process say goodbye to its clients? 1: it does.")
+LAGGING = _gauge("lagging_sockets", "Sockets that are behind in a room: they read too slowly or are catching up.")
+ROOMS = _gauge("rooms", "Rooms with a socket in this process.")
+PEOPLE = _gauge("people", "Users with a socket in this process.")
+LOG_WAITING = _gauge("log_waiting", "Changes waiting for the database.")
+LAYER_AWAY = _gauge("layer_away", "1 while the channel layer is unreachable, else 0.")
+DRAINING = _gauge("draining", "1 while the process drains: it asks its clients to reconnect elsewhere. Else 0.")
 RESIDENT = _gauge("resident_bytes", "Resident memory of the process.")
 
 
-class Ledger:
-    """What of the tally Prometheus was told."""
+class Exporter:
+    """Exports to Prometheus how much ``counters`` has grown since the last export."""
 
     def __init__(self, counters: Counters) -> None:
-        self._tally = counters
-        self._told = Counters()
+        self._counters = counters
+        self._exported = Counters()
         self._lock = Lock()
 
-    def hand_over(self) -> None:
-        """Tell it the rest."""
+    def export(self) -> None:
+        """Export the difference to the last export."""
         with self._lock:
             for name, counter in COUNTERS.items():
-                now = getattr(self._tally, name)
-                counter.inc(now - getattr(self._told, name))
-                setattr(self._told, name, now)
-            for name, (counter, labels) in LABELLED.items():
-                self._hand_over_by_label(counter, labels, getattr(self._tally, name), getattr(self._told, name))
-            for name, spread in SPREADS.items():
-                self._hand_over_spread(spread, getattr(self._tally, name), getattr(self._told, name))
+                now = getattr(self._counters, name)
+                counter.inc(now - getattr(self._exported, name))
+                setattr(self._exported, name, now)
+            for name, (counter, labels) in LABELLED_COUNTERS.items():
+                self._export_labelled(
+                    counter, labels, getattr(self._counters, name), getattr(self._exported, name)
+                )
+            for name, histogram in HISTOGRAMS.items():
+                self._export_histogram(histogram, getattr(self._counters, name), getattr(self._exported, name))
 
-    def _hand_over_by_label(self, counter: Counter, labels: Any, now: Any, told: Any) -> None:
+    def _export_labelled(self, counter: Counter, labels: Any, now: Any, exported: Any) -> None:
         for key, count in list(now.items()):
-            # A zero is told too: a rate needs it to see the first one.
-            if count != told.get(key):
-                counter.labels(*labels(key)).inc(count - told[key])
-                told[key] = count
+            # Export zeros too: a rate needs one to see the first event.
+            if count != exported.get(key):
+                counter.labels(*labels(key)).inc(count - exported[key])
+                exported[key] = count
 
-    def _hand_over_spread(self, spread: ExportedHistogram, now: Histogram, told: Histogram) -> None:
-        if now.counts != told.counts:
+    def _export_histogram(self, histogram: ExportedHistogram, now: Histogram, exported: Histogram) -> None:
+        if now.counts != exported.counts:
             counts, total = list(now.counts), now.total
-            spread.take([new - old for new, old in zip(counts, told.counts, strict=True)], total - told.total)
-            told.counts, told.total = counts, total
+            histogram.add_counts(
+                [new - old for new, old in zip(counts, exported.counts, strict=True)], total - exported.total
+            )
+            exported.counts, exported.total = counts, total
 
 
-ledger = Ledger(counters)
+exporter = Exporter(counters)
 if _SHARED:
-    # What the last second brought.
-    atexit.register(ledger.hand_over)
+    # Export what was counted in the last second.
+    atexit.register(exporter.export)
 
 
-# --- One process, or all of them ---
+# --- Scrapes, of one process or of all ---
 
 
 def exposition() -> bytes:
-    """All numbers, in Prometheus' text format 0.0.4; of all processes, where they share a folder."""
+    """All metrics in Prometheus' text format 0.0.4; of all processes, if they share a folder."""
     if not _SHARED:
-        return generate_latest(_Plain(registry))
+        return generate_latest(_WithoutCreatedSamples(registry))
     every = CollectorRegistry()
     MultiProcessCollector(every, _SHARED)
-    with _held(Path(_SHARED), fcntl.LOCK_SH):
+    with _locked(Path(_SHARED), fcntl.LOCK_SH):
         return generate_latest(every)
 
 
-class _Plain(Collector):
-    """Without the times at which each number began, which several processes don't tell either."""
+class _WithoutCreatedSamples(Collector):
+    """The registry without ``_created`` samples, which the multiprocess mode does not have either."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -194,21 +198,21 @@ class _Plain(Collector):
 
 
 def forget(pid: int, folder: Path) -> None:
-    """A process has ended: its gauges go; what it counted stays in the sums. For who started it.
+    """Remove the gauges of an ended process, and keep its counters in the sums. Its parent process calls this.
 
-    Its files are added to those of all that ended, or each restart would make a scrape dearer. ``folder`` is what
-    PROMETHEUS_MULTIPROC_DIR was for the process; who calls this need not have it set.
+    The files of ended processes are merged. Otherwise each restart would make a scrape more expensive. ``folder``
+    is the process's PROMETHEUS_MULTIPROC_DIR; the caller need not have it set.
     """
-    with _held(folder, fcntl.LOCK_EX):
+    with _locked(folder, fcntl.LOCK_EX):
         for path in folder.glob(f"gauge_*_{pid}.db"):
             path.unlink()
         for kind in ("counter", "histogram"):
             if (path := folder / f"{kind}_{pid}.db").exists():
-                _add(path, folder / f"{kind}_{ENDED}.db")
+                _add_to_sums(path, folder / f"{kind}_{ENDED}.db")
                 path.unlink()
 
 
-def _add(path: Path, to: Path) -> None:
+def _add_to_sums(path: Path, to: Path) -> None:
     sums = MmapedDict(str(to))
     for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):
         sums.write_value(key, sums.read_value(key)[0] + value, 0.0)
@@ -216,8 +220,8 @@ def _add(path: Path, to: Path) -> None:
 
 
 @contextmanager
-def _held(folder: Path, how: int) -> Iterator[None]:
-    """While the folder is read no file may be added to another, or its numbers would count twice."""
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Lock the folder. A scrape that reads while files are merged would count their numbers twice."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, how)

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts against what the chat tells: no panel of them stays empty for a wrong name."""
+"""The dashboard and the alerts use only metrics that exist, so that no panel stays empty for a wrong name."""
 
 import json
 import re
@@ -14,17 +14,17 @@ OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
 FAMILIES = {family.name: family for family in prometheus.registry.collect()}
 SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
-LABELS = {f"chat_{name}_total": set(counter._labelnames) for name, (counter, _) in prometheus.LABELLED.items()} | {
-    f"chat_{name}_bucket": {"le"} for name in prometheus.SPREADS
-}
-"""Of the names that have some, beside those that Prometheus adds and the ``pid``."""
+LABELS = {
+    f"chat_{name}_total": set(counter._labelnames) for name, (counter, _) in prometheus.LABELLED_COUNTERS.items()
+} | {f"chat_{name}_bucket": {"le"} for name in prometheus.HISTOGRAMS}
+"""Labels by metric, without those that Prometheus adds and the ``pid``."""
 ADDED = {"job", "instance", "pid"}
 WORDS = {"sum", "max", "rate", "increase", "histogram_quantile", "by"}
-"""Of PromQL, as far as these expressions use it."""
+"""Words of PromQL in these expressions."""
 
 
 def names(family: str) -> set[str]:
-    """The names under which Prometheus has a metric."""
+    """The names of a metric's series in Prometheus."""
     return {family + suffix for suffix in SUFFIXES[FAMILIES[family].type]}
 
 
@@ -38,20 +38,20 @@ PANELS: list[tuple[str, str, str]] = [
 ALERTS: list[str] = re.findall(r"^ +expr: (.+)$", OPERATIONS, re.MULTILINE)
 
 
-def asked(expression: str) -> tuple[set[str], set[str]]:
-    """The metrics that an expression asks for, and the labels that it selects or sums by."""
+def parsed(expression: str) -> tuple[set[str], set[str]]:
+    """An expression's metrics, and the labels that it selects or sums by."""
     labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", expression))
     for some in re.findall(r"\bby \(([\w, ]+)\)", expression):
         labels |= set(some.split(", "))
-    # Without labels, ranges, strings and numbers only names and functions are left.
+    # Only names and functions remain without labels, ranges, strings and numbers.
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\bby \([^)]*\)|\"[^\"]*\"", "", expression)
     return set(re.findall(r"[a-zA-Z_]\w*", bare)) - WORDS, labels
 
 
 @pytest.mark.parametrize("expression", [*(panel[1] for panel in PANELS), *ALERTS])
-def test_every_expression_asks_for_what_there_is(expression: str) -> None:
-    """Its metrics are ours, and have the labels that it asks for."""
-    wanted, labels = asked(expression)
+def test_every_expression_uses_existing_metrics(expression: str) -> None:
+    """The chat exports its metrics, with the labels that it uses."""
+    wanted, labels = parsed(expression)
     assert wanted
     assert wanted <= KNOWN | {"up"}, wanted - KNOWN
     has = ADDED.union(*(LABELS.get(name, set()) for name in wanted))
@@ -59,22 +59,22 @@ def test_every_expression_asks_for_what_there_is(expression: str) -> None:
 
 
 @pytest.mark.parametrize(("title", "expression", "legend"), PANELS)
-def test_every_legend_names_what_is_left_of_the_labels(title: str, expression: str, legend: str) -> None:
-    """What is summed over a label can't be told by it."""
-    told = set(re.findall(r"\{\{(\w+)\}\}", legend))
+def test_every_legend_uses_remaining_labels(title: str, expression: str, legend: str) -> None:
+    """A sum over a label has lost it, so the legend can't show it."""
+    used = set(re.findall(r"\{\{(\w+)\}\}", legend))
     summed = "sum" in expression or "max" in expression
     left = set().union(*(set(some.split(", ")) for some in re.findall(r"\bby \(([\w, ]+)\)", expression)))
-    assert told <= (left if summed else ADDED), title
+    assert used <= (left if summed else ADDED), title
 
 
 def test_the_dashboard_shows_everything() -> None:
-    """There is no metric that none of its panels asks for."""
-    shown = set().union(*(asked(expression)[0] for _, expression, _ in PANELS))
+    """Every metric is on a panel."""
+    shown = set().union(*(parsed(expression)[0] for _, expression, _ in PANELS))
     assert {family for family in FAMILIES if not names(family) & shown} == set()
 
 
-def test_its_panels_have_their_own_places() -> None:
-    """None lies over another, and none leaves the 24 columns."""
+def test_panels_do_not_overlap() -> None:
+    """No panel covers another, and all are within the 24 columns."""
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         at = panel["gridPos"]
@@ -85,15 +85,15 @@ def test_its_panels_have_their_own_places() -> None:
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
 
 
-def test_its_variables_are_those_of_its_expressions() -> None:
-    """Data source, job and instance; the rest is Grafana's own."""
+def test_every_variable_is_defined_and_used() -> None:
+    """These are data source, job and instance; the others are Grafana's own."""
     defined = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
     used = set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD))) - {"__all", "__rate_interval"}
     assert used == defined
 
 
 def test_every_metric_is_in_operations() -> None:
-    """The table of them has each, under the name that Prometheus has, with its labels and what it means."""
+    """The table has every metric, with its name in Prometheus, its labels and its help text."""
     for name, family in FAMILIES.items():
         shown = name + SUFFIXES[family.type][0].removesuffix("_bucket")
         labels = ", ".join(sorted(LABELS.get(shown, ())))
@@ -101,6 +101,6 @@ def test_every_metric_is_in_operations() -> None:
         assert row in OPERATIONS, row
 
 
-def test_there_are_alerts() -> None:
-    """They are found where the tests above look for them."""
+def test_alerts_are_found() -> None:
+    """The tests above would pass without any, if the alerts were not where they search."""
     assert len(ALERTS) == OPERATIONS.count("- alert: ") >= 5

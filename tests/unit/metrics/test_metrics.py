@@ -1,4 +1,4 @@
-"""What is counted, and what Prometheus is told of it, by one process and by several."""
+"""The counters, and their export to Prometheus, by one process and by several."""
 
 import dataclasses
 import subprocess
@@ -45,20 +45,20 @@ async def hub(rooms: None) -> AsyncIterator[Hub]:
     await close_current()
 
 
-# --- The numbers ---
+# --- The counters ---
 
 
 @given(st.lists(st.tuples(st.sampled_from([0, 0.5, *SIZES, 500.5, 1e9]), st.integers(1, 100)), max_size=20))
-def test_a_spread_counts_as_a_histogram_does(values: list[tuple[float, int]]) -> None:
-    """Value by value, each as often as it came: the same buckets and the same sum."""
-    spread, registry = Histogram(SIZES), CollectorRegistry()
+def test_a_histogram_counts_as_prometheus_does(values: list[tuple[float, int]]) -> None:
+    """The buckets and the sum are equal to those of prometheus_client, value by value."""
+    histogram, registry = Histogram(SIZES), CollectorRegistry()
     ours = prometheus.ExportedHistogram("ours", "Ours.", buckets=SIZES, registry=registry)
     theirs = prometheus_client.Histogram("theirs", "Theirs.", buckets=SIZES, registry=registry)
     for value, times in values:
-        spread.add(value, times)
+        histogram.add(value, times)
         for _ in range(times):
             theirs.observe(value)
-    ours.take(spread.counts, spread.total)
+    ours.add_counts(histogram.counts, histogram.total)
     samples = [sample for family in registry.collect() for sample in family.samples]
     compared = [each for each in samples if each.name in ("theirs_bucket", "theirs_count", "theirs_sum")]
     assert len(compared) == len(SIZES) + 3
@@ -67,19 +67,19 @@ def test_a_spread_counts_as_a_histogram_does(values: list[tuple[float, int]]) ->
         assert same == pytest.approx(sample.value)
 
 
-def test_everything_that_is_counted_is_told() -> None:
-    """Each number of the tally has its metric, and each of these metrics its number."""
+def test_every_counter_is_exported() -> None:
+    """Each field of Counters has its metric, and each of these metrics its field."""
     counted = {field.name for field in dataclasses.fields(Counters)}
-    assert counted == {*prometheus.COUNTERS, *prometheus.LABELLED, *prometheus.SPREADS}
+    assert counted == {*prometheus.COUNTERS, *prometheus.LABELLED_COUNTERS, *prometheus.HISTOGRAMS}
 
 
-def test_only_what_is_new_is_handed_over() -> None:
-    """What is handed over twice is told once, and what came in between is added."""
+def test_an_export_adds_only_the_difference() -> None:
+    """A second export adds nothing; a later one adds what was counted in between."""
     counted = Counters()
-    ledger = prometheus.Ledger(counted)
+    exporter = prometheus.Exporter(counted)
 
-    def told() -> tuple[float, float, float]:
-        ledger.hand_over()
+    def exported() -> tuple[float, float, float]:
+        exporter.export()
         numbers = Numbers(prometheus.exposition().decode())
         return (
             numbers.of("chat_deliveries_total"),
@@ -87,44 +87,44 @@ def test_only_what_is_new_is_handed_over() -> None:
             numbers.of("chat_commit_size_sum"),
         )
 
-    before = told()
+    before = exported()
     for times in (1, 2):
         counted.delivered(frames=3, sockets=2)
         counted.closed["client", "1015"] += 1
         counted.commit_size.add(7, 2)
-        after = told()
+        after = exported()
         assert after == tuple(old + times * new for old, new in zip(before, (6, 1, 14), strict=True))
-    assert told() == after
+    assert exported() == after
 
 
 @given(
     st.text(st.characters(codec="utf-8"), max_size=200),
     st.sampled_from(["", '"timestamp":1,"', '\\"timestamp":1']),
 )
-def test_when_a_message_was_kept_is_found_whatever_it_says(said: str, field: str) -> None:
-    """Nothing that people write is taken for the time: not in the text, nor in a name before or after it."""
-    said = field + said
-    message = Message(room="lobby", id=1, seq=1, username=said, content=said, timestamp=1_763_800_000_123)
-    message.reactions = [Reaction(said, [said], 1)]
+def test_a_message_s_timestamp_is_found_whatever_its_text(text: str, field: str) -> None:
+    """No user's text is taken for the timestamp: not in the content, nor in a name before or after it."""
+    text = field + text
+    message = Message(room="lobby", id=1, seq=1, username=text, content=text, timestamp=1_763_800_000_123)
+    message.reactions = [Reaction(text, [text], 1)]
     assert protocol.timestamp_of(protocol.encode(message)) == 1_763_800_000_123
 
 
-def test_what_is_no_message_tells_no_time() -> None:
-    """0 where there is none."""
+def test_an_event_without_a_timestamp_has_none() -> None:
+    """Its timestamp is 0."""
     assert protocol.timestamp_of(protocol.encode(protocol.Deleted(room="lobby", id=1, seq=2))) == 0
 
 
-# --- What is counted in a conversation ---
+# --- Counters in a conversation ---
 
 
 async def test_each_message_is_a_delivery_to_each_socket(person: Enter, settings: Settings) -> None:
-    """5 messages to 3 sockets are 15 deliveries, each timed; a write may carry several of them."""
+    """5 messages to 3 sockets are 15 deliveries, each of them timed; a write may carry several."""
     settings.CHAT = {**settings.CHAT, "USER_LIST_INTERVAL": 0}
     people = [await person(name) for name in ("Alice", "Bob", "Eve")]
     for each in people:
         await each.join()
     for each in people:
-        # After it the room is quiet.
+        # The room is quiet after this event.
         await each.expect(UserList, count=3)
     since = Since()
     for number in range(5):
@@ -142,8 +142,8 @@ async def test_each_message_is_a_delivery_to_each_socket(person: Enter, settings
     assert since.of("chat_layer_received_total") >= 1
 
 
-async def test_a_change_is_no_message(hub: Hub) -> None:
-    """An edit is a change of the log, and what it tells has no time of its own."""
+async def test_an_edit_is_not_counted_as_a_message(hub: Hub) -> None:
+    """An edit is a change of the log, and its event has no timestamp."""
     visitor = await enter(hub)
     await commit(hub.log, post(hub.rooms()["tea"].log))
     await visitor.reaches(1)
@@ -155,10 +155,10 @@ async def test_a_change_is_no_message(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(("ago", "seconds"), [(2_000, 2.0), (-60_000, 0.0)])
-async def test_a_delivery_lasts_from_when_the_message_was_kept(
+async def test_a_delivery_is_timed_from_the_message_s_timestamp(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, ago: int, seconds: float
 ) -> None:
-    """One that was kept two seconds before it is written counts two; where the clock went back meanwhile, none."""
+    """A message written two seconds after its timestamp counts two; if the clock was set back, none."""
     visitors = [await enter(hub) for _ in range(3)]
     since, moment = Since(), protocol.now()
     monkeypatch.setattr(protocol, "now", lambda: moment)
@@ -171,8 +171,8 @@ async def test_a_delivery_lasts_from_when_the_message_was_kept(
     assert since.of("chat_delivery_seconds_sum") == pytest.approx(3 * seconds)
 
 
-async def test_what_the_log_is_read_for_is_counted(hub: Hub) -> None:
-    """A gap once, and once for those who come back from before what is in memory; these count as caught up."""
+async def test_reads_of_the_log_are_counted(hub: Hub) -> None:
+    """A gap counts once. A client that resumes from before the changes in memory counts once, and as caught up."""
     log = await hub.log.open("tea")
     await elsewhere(*posts(log, 10))
     since = Since()
@@ -187,8 +187,8 @@ async def test_what_the_log_is_read_for_is_counted(hub: Hub) -> None:
     assert (since.of("chat_caught_up_total"), since.of("chat_deliveries_total")) == (10, 2)
 
 
-async def test_who_reads_too_slowly_lags(hub: Hub, settings: Settings) -> None:
-    """It fell once, and lags until it has read all, in however many rooms it is."""
+async def test_a_slow_consumer_lags(hub: Hub, settings: Settings) -> None:
+    """It fell behind once, and lags until it has read everything, however many rooms it is in."""
     settings.CHAT = {**settings.CHAT, "OUTBOX": 1_024}
     visitor = await enter(hub)
     hub.enter(await hub.open("cake"), visitor.socket)
@@ -203,22 +203,22 @@ async def test_who_reads_too_slowly_lags(hub: Hub, settings: Settings) -> None:
 
 
 async def enter(hub: Hub, since: int | None = None) -> Visitor:
-    """Somebody comes into the room "tea"."""
+    """A new visitor in the room "tea"."""
     visitor = Visitor()
     hub.add(visitor.socket)
     hub.enter(await hub.open("tea"), visitor.socket, since)
     return visitor
 
 
-async def test_what_is_there_is_told(person: Enter) -> None:
-    """Sockets, the people that they are of, the rooms that they are in; and what became of them all."""
+async def test_open_sockets_users_and_rooms_are_exported(person: Enter) -> None:
+    """The gauges have the sockets, their users and their rooms; the counters have the closes."""
     since = Since()
     ann, again = await member(person, "Ann"), await member(person, "Ann")
     bob = await person("Bob")
     await ann.join("tea")
     await bob.join("cake")
-    told = now()
-    assert (told.of("chat_sockets"), told.of("chat_people"), told.of("chat_rooms")) == (3, 2, 2)
+    numbers = now()
+    assert (numbers.of("chat_sockets"), numbers.of("chat_people"), numbers.of("chat_rooms")) == (3, 2, 2)
     await ann.vanish(1001)
     await again.vanish(3_333)
     await bob.vanish()
@@ -228,8 +228,8 @@ async def test_what_is_there_is_told(person: Enter) -> None:
         assert since.of("chat_closed_total", by="client", code=code) == 1
 
 
-async def test_closes_of_ours_and_refusals_are_counted_by_their_code(alice: Persona, charlie: Persona) -> None:
-    """A command that is refused; nonsense until the socket is closed; a sign-in that ends."""
+async def test_our_closes_and_refusals_are_counted_by_code(alice: Persona, charlie: Persona) -> None:
+    """A refused command, invalid frames until the socket is closed, and a sign-in that ends."""
     since = Since()
     await charlie.send("message", content="hi")
     await charlie.refused(ErrorCode.NOT_JOINED)
@@ -254,10 +254,10 @@ async def test_closes_of_ours_and_refusals_are_counted_by_their_code(alice: Pers
     ("limit", "reason"),
     [("SOCKETS", "full"), ("SOCKETS_PER_ADDRESS", "address"), ("SOCKETS_PER_PERSON", "person")],
 )
-async def test_sockets_that_are_too_many_are_counted_by_the_limit(
+async def test_sockets_over_a_limit_are_counted_by_that_limit(
     person: Enter, settings: Settings, limit: str, reason: str
 ) -> None:
-    """Each reason for itself, and the close with it."""
+    """Each limit has its own reason, and the close is counted too."""
     settings.CHAT = {"LIMITS": True, limit: 1}
     client = AsyncClient()
     await client.aforce_login(await User.objects.acreate(username="Ann"))
@@ -269,8 +269,8 @@ async def test_sockets_that_are_too_many_are_counted_by_the_limit(
     assert since.of("chat_closed_total", by="server", code="4029") == 1
 
 
-async def test_a_foreign_page_is_counted_too(person: Enter) -> None:
-    """It never had a socket."""
+async def test_a_refused_origin_is_counted(person: Enter) -> None:
+    """It counts as a refused connection, not as an opened socket."""
     since = Since()
     with pytest.raises(Closed):
         await person("Eve", headers={"origin": "https://evil.example"})
@@ -278,19 +278,19 @@ async def test_a_foreign_page_is_counted_too(person: Enter) -> None:
     assert since.of("chat_connects_total") == since.of("chat_closed_total") == 0
 
 
-async def test_connections_that_come_too_fast_are_counted(hub: Hub, settings: Settings) -> None:
-    """At the door, where nothing of them was read."""
+async def test_connections_over_the_rate_are_counted(hub: Hub, settings: Settings) -> None:
+    """They are refused before anything of them is read."""
     settings.CHAT = {"LIMITS": True, "CONNECT_BURST": 1, "CONNECT_RATE": 0.01}
     door, since = AdmissionFactory(Factory.forProtocol(object)), Since()
     with pytest.raises(AttributeError):
-        # It comes in, and is no protocol.
+        # This one is admitted; ``object`` is no protocol.
         door.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
     assert door.buildProtocol(IPv4Address("TCP", "192.0.2.1", 2)) is None
     assert since.of("chat_connects_refused_total", reason="rate") == 1
 
 
-async def test_a_layer_that_is_away_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What failed is counted, and nothing as published."""
+async def test_an_unreachable_layer_is_exported(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failed calls are counted, and nothing is counted as published."""
     layer = FakeLayer()
     monkeypatch.setattr(hub._bus, "_layer", layer)
     assert now().of("chat_layer_away") == 0
@@ -304,8 +304,8 @@ async def test_a_layer_that_is_away_is_told(hub: Hub, monkeypatch: pytest.Monkey
     assert since.of("chat_layer_published_total") == 0
 
 
-async def test_what_waits_for_the_database_is_told(hub: Hub, outage: Outage) -> None:
-    """How much it is, as long as it does; and a commit that fails is timed as well."""
+async def test_changes_waiting_for_the_database_are_exported(hub: Hub, outage: Outage) -> None:
+    """The gauge has their number while they wait. A failed commit is timed too."""
     log = await hub.log.open("tea")
     since = Since()
     with outage.begin():
@@ -319,7 +319,7 @@ async def test_what_waits_for_the_database_is_told(hub: Hub, outage: Outage) -> 
 
 
 async def test_a_busy_loop_lags(hub: Hub, clock: Clock) -> None:
-    """A timer of each second that fires 0.4 s late says so."""
+    """A timer that fires 0.4 s late adds 0.4 to the histogram."""
     current(Collector)
     since = Since()
     clock.stop()
@@ -328,28 +328,28 @@ async def test_a_busy_loop_lags(hub: Hub, clock: Clock) -> None:
     assert since.of("chat_loop_lag_seconds_sum") == pytest.approx(0.4)
 
 
-async def test_every_second_the_numbers_are_fresh(hub: Hub, clock: Clock) -> None:
-    """Nobody has to ask this process: another may answer for it."""
+async def test_the_gauges_are_updated_every_second(hub: Hub, clock: Clock) -> None:
+    """They are updated without a scrape, because another process may answer it."""
     current(Collector)
     await enter(hub)
     hub.draining = True
     await clock.skip(INTERVAL)
-    told = Numbers(prometheus.exposition().decode())
-    assert (told.of("chat_sockets"), told.of("chat_rooms"), told.of("chat_draining")) == (1, 1, 1)
-    assert told.of("chat_resident_bytes") > 10_000_000
-    assert told.of("chat_cpu_seconds_total") > 0
+    numbers = Numbers(prometheus.exposition().decode())
+    assert (numbers.of("chat_sockets"), numbers.of("chat_rooms"), numbers.of("chat_draining")) == (1, 1, 1)
+    assert numbers.of("chat_resident_bytes") > 10_000_000
+    assert numbers.of("chat_cpu_seconds_total") > 0
 
 
-async def test_what_may_happen_is_there_before_it_does(hub: Hub) -> None:
-    """A rate sees the first one only where a zero came before."""
-    told = now()
+async def test_labelled_counters_start_at_zero(hub: Hub) -> None:
+    """A rate counts the first event only if a zero came before it."""
+    numbers = now()
     for name, label, known in (
         ("chat_refused_total", "code", {str(code) for code in ErrorCode}),
         ("chat_commands_total", "type", set(COMMANDS)),
         ("chat_connects_refused_total", "reason", {str(reason) for reason in RefusalReason}),
     ):
-        assert {sample.labels[label] for sample in told.each(name)} == known
-    codes = {sample.labels["code"] for sample in told.each("chat_closed_total", by="server")}
+        assert {sample.labels[label] for sample in numbers.each(name)} == known
+    codes = {sample.labels["code"] for sample in numbers.each("chat_closed_total", by="server")}
     assert codes == {str(int(code)) for code in CloseCode if code != CloseCode.NORMAL}
 
 
@@ -361,20 +361,20 @@ from chat.metrics import prometheus
 from chat.metrics.counters import counters
 
 for line in sys.stdin:
-    if line == "tell\\n":
+    if line == "scrape\\n":
         print(prometheus.exposition().decode() + "# the end", flush=True)
     else:
         counters.delivered(int(line), 1)
         counters.closed["server", "4400"] += 1
         counters.commit_size.add(3)
         prometheus.SOCKETS.set(int(line))
-        prometheus.ledger.hand_over()
+        prometheus.exporter.export()
         print("# the end", flush=True)
 """
 
 
 class Process:
-    """One that counts what it is told to, and tells what all that share its folder have counted."""
+    """A process that counts on command, and exports the numbers of all processes of its folder."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
@@ -383,8 +383,8 @@ class Process:
     def count(self, number: int) -> None:
         self._ask(str(number))
 
-    def tell(self) -> Numbers:
-        return Numbers(self._ask("tell"))
+    def scrape(self) -> Numbers:
+        return Numbers(self._ask("scrape"))
 
     def _ask(self, line: str) -> str:
         assert self.process.stdin
@@ -419,33 +419,33 @@ def processes(folder: Path | None, number: int) -> Iterator[list[Process]]:
         ]
 
 
-def test_one_answers_for_all(tmp_path: Path) -> None:
-    """What is counted is summed; what is there is told of each process."""
+def test_one_process_answers_for_all(tmp_path: Path) -> None:
+    """Counters are summed; gauges are exported for each process."""
     with processes(tmp_path, 3) as some:
         for number, process in enumerate(some, 1):
             process.count(number)
         some[0].count(10)
-        told = some[2].tell()
-        assert told.of("chat_deliveries_total") == 16
-        assert told.of("chat_closed_total", by="server", code="4400") == 4
-        assert (told.of("chat_commit_size_count"), told.of("chat_commit_size_sum")) == (4, 12)
-        assert told.of("chat_commit_size_bucket", le="2.0") == 0
-        assert told.of("chat_commit_size_bucket", le="5.0") == 4
-        sockets = {sample.labels["pid"]: sample.value for sample in told.each("chat_sockets")}
+        numbers = some[2].scrape()
+        assert numbers.of("chat_deliveries_total") == 16
+        assert numbers.of("chat_closed_total", by="server", code="4400") == 4
+        assert (numbers.of("chat_commit_size_count"), numbers.of("chat_commit_size_sum")) == (4, 12)
+        assert numbers.of("chat_commit_size_bucket", le="2.0") == 0
+        assert numbers.of("chat_commit_size_bucket", le="5.0") == 4
+        sockets = {sample.labels["pid"]: sample.value for sample in numbers.each("chat_sockets")}
         assert sockets == {str(process.pid): value for process, value in zip(some, (10, 2, 3), strict=True)}
 
 
-def test_alone_and_together_the_same_is_told(tmp_path: Path) -> None:
-    """The same names, whether the numbers are kept in memory or in files."""
+def test_single_and_shared_processes_export_the_same_names(tmp_path: Path) -> None:
+    """The names do not depend on whether the numbers are in memory or in files."""
     with processes(None, 1) as (alone,), processes(tmp_path, 1) as (together,):
         for process in (alone, together):
             process.count(1)
-        assert alone.tell().names == together.tell().names
-        assert len(alone.tell().names) > 25
+        assert alone.scrape().names == together.scrape().names
+        assert len(alone.scrape().names) > 25
 
 
-def test_who_has_ended_is_forgotten_and_counts(tmp_path: Path) -> None:
-    """Its sockets are gone, its deliveries were; and a hundred more of them leave no more files."""
+def test_an_ended_process_has_no_gauges_and_keeps_its_counts(tmp_path: Path) -> None:
+    """Its gauges are removed, its counters stay in the sums, and a second one leaves no more files."""
     with processes(tmp_path, 3) as (one, two, three):
         for process in (one, two, three):
             process.count(5)
@@ -453,21 +453,21 @@ def test_who_has_ended_is_forgotten_and_counts(tmp_path: Path) -> None:
         for process in (one, two):
             process.kill()
             prometheus.forget(process.pid, tmp_path)
-            told = three.tell()
-            assert told.of("chat_deliveries_total") == 15
-            assert told.of("chat_commit_size_count") == 3
-            assert told.of("chat_commit_size_sum") == 9
+            numbers = three.scrape()
+            assert numbers.of("chat_deliveries_total") == 15
+            assert numbers.of("chat_commit_size_count") == 3
+            assert numbers.of("chat_commit_size_sum") == 9
             sizes.append(len(list(tmp_path.iterdir())))
-        assert [sample.labels["pid"] for sample in told.each("chat_sockets")] == [str(three.pid)]
+        assert [sample.labels["pid"] for sample in numbers.each("chat_sockets")] == [str(three.pid)]
         assert sizes[0] > sizes[1] == 3 + 2
         prometheus.forget(one.pid, tmp_path)
-        assert three.tell().of("chat_deliveries_total") == 15
+        assert three.scrape().of("chat_deliveries_total") == 15
 
 
-def test_a_scrape_sees_nothing_twice_while_some_are_forgotten(
+def test_a_scrape_counts_nothing_twice_while_files_are_merged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whenever it is asked, it is the same sum."""
+    """Every scrape has the same sum."""
     monkeypatch.setattr(prometheus, "_SHARED", str(tmp_path))
     with processes(tmp_path, 1) as (one,):
         one.count(5)
