@@ -1,4 +1,4 @@
-// The article's client, in plain Node: open /ws, join, say something, print what is heard.
+// The article's client, in plain Node: open /ws, join, say something, print each frame.
 import WebSocket from "ws";
 
 const [url, username] = process.argv.slice(2);

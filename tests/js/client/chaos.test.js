@@ -23,7 +23,7 @@ function dice(seed) {
   return () => (state = (state * 48271) % 2147483647) / 2147483647;
 }
 
-/** What a page of the room shows: served with a state, kept by events. */
+/** The messages that a page of the room shows: a state from the server, kept current by events. */
 class Page {
   shown = new Map(); // id → message: all from some one on
   found = new Map(); // the same of a search
@@ -153,7 +153,7 @@ async function disaster(seed) {
   server.chance = chance;
   for (let step = 0; step < 250; step += 1) {
     const {socket, environment, clock} = page.here;
-    wallClock += 1_000; // of their own: hundreds of pages live within one real millisecond
+    wallClock += 1_000; // each page has its own time: hundreds of pages live within one real millisecond
     if (chance() < 0.2) bob(server, chance);
     if (socket.readyState === 0 && chance() < 0.5) socket.accept();
     if (chance() < 0.25) page.act(chance, said);

@@ -1,4 +1,4 @@
-/** What the server wants later, or slower: it waits in its order, and the page is told for how long. */
+/** Deferred commands wait in order, and the page learns for how long. */
 
 import assert from "node:assert/strict";
 import {test} from "node:test";

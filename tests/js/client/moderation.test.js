@@ -1,4 +1,4 @@
-/** What moderators and owners do, and what becomes of those who are taken out. */
+/** Commands of moderators and owners, and the clients of removed users. */
 
 import assert from "node:assert/strict";
 import {test} from "node:test";

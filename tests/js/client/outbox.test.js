@@ -113,7 +113,7 @@ test("Another guest of the same name sends nothing of ours, and what we wrote is
   before.client.send("lobby", "mine");
   await rest();
   before.crash();
-  const other = await opened(browser, {you: "a later guest"}); // whose welcome says "Ann", as ours did
+  const other = await opened(browser, {you: "a later guest"}); // the welcome says "Ann", as ours did
   assert.deepEqual([waiting(other), contents(other), browser.records()], [[], [], []]);
 });
 

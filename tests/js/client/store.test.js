@@ -1,4 +1,4 @@
-/** What the store keeps, for whom, and who gets it when a tab is gone. */
+/** The store's entries, their owners, and the tab that inherits them. */
 
 import assert from "node:assert/strict";
 import {test} from "node:test";

@@ -1,6 +1,6 @@
 /**
  * A browser with tabs that share a database and locks, and that crash: as much of IndexedDB and of the Web Locks as
- * the store uses. A crashed tab's open transactions never were, its locks are free, and it hears nothing any more.
+ * the store uses. A crashed tab's open transactions never were, its locks are free, and it receives nothing any more.
  */
 
 import {settle} from "./helpers.js";
@@ -11,7 +11,7 @@ export class FakeBrowser {
   databases = new Map(); // name → {records: key → record, queue: transactions}
   #locks = [];
 
-  /** @param {string[]} faults what doesn't work in this tab, see `fails`; may be changed at any time */
+  /** @param {string[]} faults names of the faults of this tab, see `fails`; the set may change at any time */
   tab(...faults) {
     const tab = {alive: true, faults: new Set(faults)};
     const locks = {request: (name, ...rest) => this.#request(tab, name, rest.length > 1 ? rest[0] : {}, rest.at(-1))};

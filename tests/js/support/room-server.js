@@ -21,7 +21,7 @@ export class RoomServer {
   #sockets = new Map(); // socket → username
   #late = []; // answers that were read, and are not sent yet
 
-  /** What the page of the room is served with. */
+  /** The state that the page of the room is served with. */
   page() {
     return {messages: this.#states(byId).slice(-10), seq: this.seq, epoch: this.seq ? this.epoch : null};
   }

@@ -27,7 +27,7 @@ function ask(method, options) {
 
 /** @param {() => unknown} call */
 export function stepsOf(call) {
-  ask("Profiler.takePreciseCoverage"); // what came before
+  ask("Profiler.takePreciseCoverage"); // drop the counts so far
   call();
   const {result} = ask("Profiler.takePreciseCoverage");
   const functions = result.filter(({url}) => url.includes(OURS)).flatMap(({functions: found}) => found);

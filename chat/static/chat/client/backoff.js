@@ -4,8 +4,8 @@ const ASKED_LIMIT = 300_000;
 /**
  * Exponential back-off with full jitter: each delay is drawn evenly from 0 to a ceiling that doubles.
  *
- * Full jitter, because a thousand clients that lost the same server must not come back in the same second:
- * drawing from the whole range spreads them evenly, adding a little noise to a fixed step does not.
+ * Full jitter, because a thousand clients that lost the same server must not reconnect in the same second: drawing from
+ * the whole range spreads them evenly, adding a little noise to a fixed step does not.
  */
 export class Backoff {
   #base;
@@ -32,12 +32,12 @@ export class Backoff {
     return Math.floor(this.#random() * ceiling);
   }
 
-  /** A delay of at least `pause` milliseconds, for somebody who was sent away. */
+  /** A delay of at least `pause` milliseconds, for a client that was turned away. */
   after(pause) {
     return pause + Math.floor(this.#random() * pause) + this.next();
   }
 
-  /** A delay for somebody who cannot hurry anything: about the cap, still spread. */
+  /** A delay for a client without a network: about the cap, still spread. */
   slow() {
     return Math.floor(this.#cap * (0.5 + this.#random() / 2));
   }
@@ -47,7 +47,7 @@ export class Backoff {
   }
 }
 
-/** The browser's timers, and a time that goes on evenly: a corrected wall clock must not look like silence. */
+/** The browser's timers, and a monotonic time: a corrected wall clock must not look like silence. */
 export const systemClock = {
   now: () => performance.now(),
   setTimeout: (...args) => globalThis.setTimeout(...args),

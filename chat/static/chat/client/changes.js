@@ -1,11 +1,11 @@
-/** Frames whose seq is a number of the room's log. `read` has a position in it, and is no change of the room. */
+/** Frames whose seq is a number of the room's log. `read` names a position in it, and is no change of the room. */
 export function isNumbered({type, seq}) {
   return Number.isSafeInteger(seq) && type !== "read";
 }
 
 /**
- * A message after a change: what the frame (`message`, `edit`, `delete` or `react`) makes of it. A frame about
- * another message, or one that is older than the message's state, changes nothing.
+ * The message after a change. The frame is a `message`, `edit`, `delete` or `react`. A frame of another message, or one
+ * that is older than the message's state, changes nothing.
  */
 export function changed(message, frame) {
   if (frame.id !== message.id || !(frame.seq > message.seq)) return message;
@@ -14,7 +14,7 @@ export function changed(message, frame) {
   switch (frame.type) {
     case "message":
       return stated(frame);
-    case "edit": // of a deleted one too: the staff may bring it back
+    case "edit": // also an edit of a deleted message: the staff may restore it
       return given({...now, content: frame.content, edited: frame.edited, reactions: frame.reactions});
     case "delete":
       return {...now, content: "", deleted: true};

@@ -2,44 +2,44 @@
  * A chat client: one WebSocket, several rooms, messages that arrive once. No dependencies and no DOM: it runs
  * in a page, in a worker and in Node.
  *
- *     const store = openStore({owner: you});              // store.js; without one, what waits lives in memory
+ *     const store = openStore({owner: you});              // store.js; without one, pending messages are kept in memory only
  *     const client = new ChatClient("wss://chat.example/ws", {you, store}); // you: the person's key, as /whoami tells it
  *     client.addEventListener("message", ({detail}) => console.log(detail.username, detail.content));
  *     client.connect();
  *     await client.join("lobby", {username: "Ann"});
- *     const {id} = await client.send("lobby", "hello");   // settles when the server has kept it
+ *     const {id} = await client.send("lobby", "hello");   // settles when the server has stored it
  *     await client.react("lobby", id, "👍", true);
  *     const {messages, more} = await client.history("lobby", {before: id, limit: 20});
  *     await client.moderation.mute("lobby", "Bob", {seconds: 600}); // moderation.js
  *
- * It comes back by itself, with full-jitter back-off, and continues each room where it was left. What was not
- * acknowledged is sent again, in order and with the same ref, which the server takes once. With a store that
- * holds for messages over a reload or a crash of the page too.
+ * The client reconnects by itself, with full-jitter backoff, and resumes each room where it was left. Commands without
+ * an ack are sent again, in order and with the same ref, so the server applies each once. With a store, pending messages
+ * survive a reload or a crash of the page too.
  *
- * The server tells authors by keys: messages, joins, typing and emoji have `own`; in a `userList` it is the reader's
- * place. A person's messages are sent over no connection of another: should the cookies have changed, they are refused
- * with `other_person`.
+ * The server identifies authors by keys. Messages, joins, typing and emoji get `own`: true if they are the reader's. In a
+ * `userList`, `own` is the index of the reader. A user's messages are never sent over another user's connection: if the
+ * cookies have changed, they are refused with `other_person`.
  *
  * Events, each a CustomEvent whose `detail` is:
  *
  * - `state`: {state, retryIn?, code?, reason?}. "connecting"; "open"; "waiting" and "offline" (next try in
  *   `retryIn` ms); "closed" (by `close()`, or for good by the server's close code; `connect()` starts anew)
  * - `welcome`, `join`, `leave`, `userList`, `message`, `edit`, `delete`, `react`, `read`, `typing`, `history`,
- *   `found`, `members`, `sharing`, `invite`: the server's frame (protocol.md). A later kind of frame is passed on under its own `type`. Numbered
- *   frames come in order, once, and all of them: one that is missing is asked for. A `welcome` can come again at
- *   any time
- * - `room`: the server's frame, when the room or what you are in it has changed; `aboutRoom` (protocol.js) fills in what
- *   it leaves out, as of a `welcome`
- * - `person`: {you, username}. The connection came back as somebody else: the page shows what is not theirs. Then what
- *   the former person wrote is refused
- * - `removed`: the server's frame. You are out of the room, and stay out until `join` is called again
- * - `late`: {late}. The server is cut off from the site's others, or not any more: what people say there may come late
- * - `expiring`: {after}. The token expires in so many ms. With the option `token` a new one is shown by itself
- * - `reset`: {room}. What was missed can't be had: forget the room's messages and start from `history`
- * - `pending`: an entry as of `pending()`. A message of another tab that has ended was found after `restored`
+ *   `found`, `members`, `sharing`, `invite`: the server's frame (protocol.md). An unknown type of
+ *   frame is passed on under its own `type`. Numbered frames arrive in order, once, and without gaps: a missing one is
+ *   requested. A `welcome` can arrive again at any time
+ * - `room`: the server's frame, when the room or your role in it has changed; `aboutRoom` (protocol.js) fills in the
+ *   fields that it leaves out, as for a `welcome`
+ * - `person`: {you, username}. The connection came back as another user, so the page shows a former user's messages.
+ *   Afterwards that user's pending messages are refused
+ * - `removed`: the server's frame. You were removed from the room, until `join` is called again
+ * - `late`: {late}. The server lost the other servers of the site, or has them again: messages of users there may be late
+ * - `expiring`: {after}. The token expires in `after` ms. With the option `token` the client sends a new one by itself
+ * - `reset`: {room}. Missed frames can't be resent: forget the room's messages and start from `history`
+ * - `pending`: an entry as of `pending()`. A message of another, closed tab was found after `restored`
  * - `sent`: {ref, room, content, replyTo, id, seq, timestamp}. A message was acknowledged
- * - `later`: {ref, room, retryIn, error}. The server wants a message later (`slow_mode`, `too_many`, `busy`); it is sent
- *   again in `retryIn` ms, and those behind it wait
+ * - `later`: {ref, room, retryIn, error}. The server deferred a message (`slow_mode`, `too_many`, `busy`); it is
+ *   sent again in `retryIn` ms, and the messages behind it wait
  * - `refused`: {ref, room, content, replyTo, error}. A message will not be sent; `error` is a ChatError
  * - `error`: {code, message, field?, ref?, retryAfter?, room?, command?}. The server refused another command;
  *   `command` is its type. A refused join is not tried again until `join` is called again.
@@ -52,22 +52,22 @@ import {Session} from "./session.js";
 import {contentError, emojiError, mended, queryError} from "./text.js";
 
 export class ChatClient extends EventTarget {
-  /** What moderators and owners do (moderation.js). */
+  /** Commands of moderators and owners (moderation.js). */
   moderation = new Moderation((command) => this.#ask(command));
   #session;
 
   /**
    * @param {string} url ws: or wss:
    * @param {object} [options] all optional
-   * @param {string} [options.you] the key of the page's person, where the page knows it before the first `welcome`
+   * @param {string} [options.you] the key of the page's user, if the page knows it before the first `welcome`
    * @param {typeof WebSocket} [options.WebSocket]
    * @param {{now, setTimeout, clearTimeout}} [options.clock] milliseconds, monotonic
    * @param {() => number} [options.random] like Math.random
-   * @param {{window?: Window, document?: Document}} [options.environment] what tells about network and tab
-   * @param {{load, put, delete, clear}} [options.store] keeps unacknowledged messages beyond the page (store.js)
-   * @param {() => Promise<string>} [options.token] a JWT that says who this is, instead of a cookie: asked for at each
-   *   connection and before one expires
-   * @param {number} [options.outboxLimit] what may wait for an acknowledgement, 100 by default
+   * @param {{window?: Window, document?: Document}} [options.environment] sources of the network's and the tab's state
+   * @param {{load, put, delete, clear}} [options.store] keeps pending messages beyond the page (store.js)
+   * @param {() => Promise<string>} [options.token] returns a JWT that identifies the user, instead of a cookie; called for each
+   *   connection, and before a token expires
+   * @param {number} [options.outboxLimit] most commands that may wait for an ack, 100 by default
    */
   constructor(url, {clock = systemClock, random = Math.random, ...options} = {}) {
     super();
@@ -80,33 +80,33 @@ export class ChatClient extends EventTarget {
     return this.#session.connection.state;
   }
 
-  /** The key of who the reader is, as the server gave it: "" where it knows only a name, null before it told. */
+  /** The reader's key, as the server gave it: "" if it knows only a name, null before the first `welcome`. */
   get you() {
     return this.#session.person.key;
   }
 
-  /** Messages that came another way, with the page perhaps, marked as those of frames are. */
+  /** Mark messages that did not arrive in a frame, such as those in the page's HTML, with `own`. */
   marked(messages) {
     return this.#session.person.messages(messages);
   }
 
-  /** Settles, within 3 s, when `pending` has what an earlier page left in the store. Nothing is sent before. */
+  /** Settles, within 3 s, when `pending` has the messages that an earlier page left in the store. None is sent before. */
   get restored() {
     return this.#session.publisher.restored;
   }
 
-  /** Connect; or, when a next try is due later, try now. */
+  /** Connect, or, if a retry is scheduled, retry now. */
   connect() {
     this.#session.connection.connect();
   }
 
-  /** The sign-in has ended: close, and keep nothing of what was written, here or in the store. */
+  /** The sign-in has ended: close, and drop all pending messages, in memory and in the store. */
   forget() {
     this.close();
     this.#session.publisher.forget();
   }
 
-  /** Leave everything and stop. Messages without an answer (not their changes) wait for who joins again. */
+  /** Leave all rooms and disconnect. Messages without an ack stay pending until the next join; changes don't. */
   close() {
     this.#session.connection.close();
     const error = new ChatError("closed", "The chat was closed.");
@@ -116,10 +116,10 @@ export class ChatClient extends EventTarget {
   }
 
   /**
-   * Be in a room, now and after each reconnect. A page that the server knows by its session gives no username.
+   * Join a room, now and after each reconnect. A page whose session the server knows needs no username.
    * @param {string} room
    * @param {{username?: string, since?: number, epoch?: string | null}} [place] since and epoch: the position that
-   *   the page shows already. What came after it follows; where that can't be had, `reset` does
+   *   the page has already. Later frames follow; if the server no longer has them, `reset` follows
    * @returns {Promise<object>} the first `welcome`; rejected when the server refuses
    */
   join(room, place = {}) {
@@ -127,7 +127,7 @@ export class ChatClient extends EventTarget {
     return this.#session.rooms.join(room, place);
   }
 
-  /** Leave a room. What was not acknowledged there is given up. */
+  /** Leave a room. Its commands without an ack are dropped. */
   leave(room) {
     if (!this.#session.rooms.has(room)) return;
     const error = new ChatError("left", "The room was left.");
@@ -138,15 +138,15 @@ export class ChatClient extends EventTarget {
   }
 
   /**
-   * Make a room, and be its owner.
-   * @param {{kind?: "public" | "members" | "private", room?: string}} [options] room: its name, of a public one
+   * Create a room, as its owner.
+   * @param {{kind?: "public" | "members" | "private", room?: string}} [options] room: the name of a public room
    * @returns {Promise<{room: string}>} where to `join`
    */
   create(title, {kind = "private", room} = {}) {
     return this.#ask({type: "create", title, kind, room});
   }
 
-  /** Talk with one other person. @returns {Promise<{room: string}>} where to `join` */
+  /** Open the direct room with one other account. @returns {Promise<{room: string}>} where to `join` */
   direct(username) {
     return this.#ask({type: "direct", username});
   }
@@ -154,10 +154,10 @@ export class ChatClient extends EventTarget {
   // --- Messages ---
 
   /**
-   * Publish a message. It is kept until the server has answered, through any number of lost connections. Characters that
-   * draw nothing and are of no use are left out, as the server would do it (text.js).
-   * @param {{ref?: string, replyTo?: number}} [options] ref: of an earlier try, to be sure that there is one message;
-   *   replyTo: the id of the message that this answers
+   * Publish a message. It stays pending until the server has answered, through any number of reconnects. Characters that
+   * draw nothing and are of no use are removed, as the server does too (text.js).
+   * @param {{ref?: string, replyTo?: number}} [options] ref: of an earlier attempt, so that the message is not
+   *   published twice; replyTo: the id of the message that this one answers
    * @returns {Promise<{id: number, seq: number, timestamp: number}>} rejected with a ChatError when the
    *   message will not be sent
    */
@@ -169,12 +169,12 @@ export class ChatClient extends EventTarget {
     return this.#session.publisher.put(entry, contentError(said) ?? this.#absence(room));
   }
 
-  /** The messages of a room that were not acknowledged: [{ref, room, content, replyTo?, at, tries}], oldest first. */
+  /** The pending messages of a room: [{ref, room, content, replyTo?, at, tries}], oldest first. */
   pending(room) {
     return this.#session.publisher.pending(room);
   }
 
-  /** Messages that were refused, until sent again by their ref or discarded: + `failed`: {code, message, field?}. */
+  /** The refused messages of a room, until sent again by their ref or discarded; each has `failed`: {code, message, field?}. */
   failed(room) {
     return this.#session.publisher.failed(room);
   }
@@ -185,7 +185,7 @@ export class ChatClient extends EventTarget {
   }
 
   /**
-   * Change the text of one's own message. Each change waits in memory, behind what was said, through lost connections.
+   * Edit one's own message. A change waits in memory, behind earlier commands, through reconnects.
    * @returns {Promise<{id: number, seq: number}>} rejected with a ChatError when it will not be done
    */
   edit(room, id, content) {
@@ -193,46 +193,46 @@ export class ChatClient extends EventTarget {
     return this.#change(room, {type: "edit", id, content: said}, contentError(said));
   }
 
-  /** Delete a message: one's own, and moderators those of others. */
+  /** Delete a message: one's own, or, as a moderator, another user's. */
   remove(room, id) {
     return this.#change(room, {type: "delete", id});
   }
 
-  /** Put an emoji on a message, or take one's own off again. */
+  /** Add an emoji to a message, or remove one's own. */
   react(room, id, emoji, on = true) {
     return this.#change(room, {type: "react", id, emoji, on}, emojiError(emoji));
   }
 
-  // --- What is told by the way ---
+  // --- Ephemeral signals ---
 
-  /** Say that the user is typing. May be called at each key: one in two seconds is sent. */
+  /** Signal that the user is typing. May be called at each key: at most one every two seconds is sent. */
   typing(room) {
     this.#session.ephemeral.typing(room);
   }
 
-  /** Say that everything up to `seq` was read. One in two seconds is sent, the last one always, and never one back. */
+  /** Signal that everything up to `seq` was read. At most one every two seconds is sent, always the last, never a lower one. */
   read(room, seq) {
     this.#session.ephemeral.read(room, seq);
   }
 
-  /** The page may go: tell now how far was read, without waiting for the two seconds to pass. */
+  /** The page may be closed: send the read position now, without waiting for the two seconds. */
   tellNow() {
     this.#session.ephemeral.tellNow();
   }
 
-  // --- Questions ---
+  // --- Queries ---
 
   /**
-   * Ask for messages before or after an id, or for the latest.
-   * @returns {Promise<{messages: object[], more: boolean}>} oldest first, and whether there are more that way; rejected
-   *   with a ChatError, "disconnected" when there is no connection, or it is lost or `reset` comes before the answer
+   * Fetch messages before or after an id, or the latest.
+   * @returns {Promise<{messages: object[], more: boolean}>} oldest first; more: whether the room has more
+   *   in that direction. Rejected with a ChatError: "disconnected" without a connection, or if it is lost or `reset` comes first
    */
   history(room, {before, after, limit = 50} = {}) {
     return this.#ask({type: "history", room, before, after, limit: Math.min(limit, LIMIT.HISTORY)});
   }
 
   /**
-   * Ask for the messages with these words; the last may be unfinished.
+   * Search for messages with these words; the last word may be unfinished.
    * @returns {Promise<{messages: object[], more: boolean}>} newest first; rejected like `history`
    */
   search(room, query, {before, limit = 20} = {}) {
@@ -253,7 +253,7 @@ export class ChatClient extends EventTarget {
     return refused;
   }
 
-  /** Why nothing can be said in a room that was not joined. */
+  /** The error for a room that was not joined, or null. */
   #absence(room) {
     if (this.#session.rooms.has(room)) return null;
     return new ChatError(this.state === "closed" ? "closed" : ERROR.NOT_JOINED, "Join the room first.");

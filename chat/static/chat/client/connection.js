@@ -1,6 +1,6 @@
 /**
- * Keeps a link to the server: opens one, and another when it is lost, until it is told to stop or the server
- * says so by a close code. Knows nothing of chat but the close codes.
+ * Keeps a socket to the server open: opens a new one when it is lost, until it is closed or the server's close code
+ * forbids it. It knows nothing of the chat but the close codes.
  */
 
 import {Backoff} from "./backoff.js";
@@ -8,8 +8,8 @@ import {CLOSE} from "./protocol.js";
 import {Socket} from "./socket.js";
 
 /**
- * What a browser tells about its network and its tab, as two callbacks: `away` (the network is gone) and
- * `back` (it returned, or the user looks at the tab again: a good moment to try or to check the link).
+ * The browser's network and tab, as two callbacks: `away` (the network is gone) and `back` (it returned, or the user
+ * looks at the tab again: a good moment to retry or to check the socket).
  */
 export class Network {
   #window;
@@ -52,11 +52,11 @@ export class Network {
 }
 
 /**
- * Milliseconds that a link must hold before the next loss counts as the first. A `welcome` is no proof: a
- * server that greets and falls over would be asked several times a second, by everybody.
+ * Milliseconds that a socket must stay open before the backoff starts over. A `welcome` is no proof: every client
+ * would reconnect several times a second to a server that greets and crashes.
  */
 const STABLE = 5_000;
-/** The shortest wait, in milliseconds, after the server said that it was too much. */
+/** The shortest wait, in milliseconds, after the close code TOO_MANY. */
 const TOO_MANY_PAUSE = 5_000;
 /** The longest wait, in milliseconds, that the server may ask for. */
 const SLOT_LIMIT = 300_000;
@@ -113,17 +113,17 @@ export class Connection {
     this.#end(CLOSE.NORMAL, "");
   }
 
-  /** Hand a command to the link, if one is open. Whoever needs it over a loss repeats it. */
+  /** Send a command, if the socket is open. After a loss, callers that need it send it again. */
   send(command) {
     if (this.#state === "open") this.#socket.send(command);
   }
 
-  /** The server asks to reconnect in `after` milliseconds, and not before: others have the other slots. */
+  /** The server asks to reconnect in `after` milliseconds, not earlier: other clients have the other slots. */
   reconnectIn(after) {
     const delay = Math.min(Math.max(after, 0), SLOT_LIMIT);
     this.#slot = this.#clock.now() + delay;
     this.#cancelRetry();
-    // As a rule the server closes the socket meanwhile. If it does not, we leave when our time has come.
+    // The server usually closes the socket before that. If it does not, we reconnect at our slot.
     this.#retry = this.#clock.setTimeout(() => {
       this.#letGo();
       this.#open();
@@ -143,7 +143,7 @@ export class Connection {
       });
       this.#become("connecting");
     } catch (error) {
-      this.#end(CLOSE.NORMAL, error.message); // a wrong address stays wrong
+      this.#end(CLOSE.NORMAL, error.message); // a retry would not help a wrong address
     }
   }
 
@@ -159,7 +159,7 @@ export class Connection {
     else this.#end(code, reason);
   }
 
-  /** Drop the link, if there is one, and everything that hangs on it. */
+  /** Drop the socket, if there is one, and its timers. */
   #letGo(code) {
     this.#cancelRetry();
     this.#clock.clearTimeout(this.#stable);
@@ -179,7 +179,7 @@ export class Connection {
   #delay(online, code) {
     if (this.#slot !== null) return Math.max(0, this.#slot - this.#clock.now());
     if (code === CLOSE.TOO_MANY) return this.#backoff.after(TOO_MANY_PAUSE);
-    // "Offline" is sometimes a browser's mistake, so even then a try is made now and again.
+    // Browsers are sometimes wrong about "offline", so slow retries go on even then.
     return online ? this.#backoff.next() : this.#backoff.slow();
   }
 

@@ -1,18 +1,18 @@
 import {Backoff} from "./backoff.js";
 
-/** Milliseconds between tries to get a token, when the page that has them fails. */
+/** Milliseconds between attempts to get a token, if the page's function fails. */
 const AGAIN = {base: 1_000, cap: 30_000};
 
 /**
- * The token of a page that has its own: asked for anew for each connection, and when the server says that the one it
- * was shown expires soon.
+ * The token of a page that authenticates by token: requested for each connection, and when the server says that the
+ * current one expires soon.
  */
 export class Credentials {
   current; // the latest token, undefined where there are none
   #token;
   #clock;
   #backoff;
-  #turn = 0; // what was asked for before a loss is of no use after it
+  #turn = 0; // a token requested before a loss is ignored after it
   #again = null;
 
   /** @param {{token?: () => Promise<string>, clock, random}} options without `token` there is nothing to wait for */
@@ -26,7 +26,7 @@ export class Credentials {
     return this.#token !== undefined;
   }
 
-  /** Get a token, however often it takes until the link is lost; then call `then`. Without tokens, at once. */
+  /** Get a token, retrying until the connection is lost; then call `then`. Without tokens, call it at once. */
   async renew(then) {
     this.lost();
     const turn = this.#turn;
@@ -47,7 +47,7 @@ export class Credentials {
     this.#clock.clearTimeout(this.#again);
   }
 
-  /** A token; null where there is none just now. */
+  /** A token, or null if the page can't give one now. */
   async #ask() {
     try {
       return (await this.#token()) ?? null;

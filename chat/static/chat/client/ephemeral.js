@@ -1,6 +1,6 @@
 /**
- * What is told to a room and not answered: that the user is typing, and how far they have read. Both are throttled.
- * A position that was read is kept over a lost connection; it never goes back.
+ * Signals to a room that get no reply: the user is typing, and how far they have read. Both are throttled. The read
+ * position survives a lost connection; it never goes back.
  */
 
 /** Milliseconds. */
@@ -10,7 +10,7 @@ const READ_EVERY = 2_000;
 export class Ephemeral {
   #transmit;
   #clock;
-  #rooms = new Map(); // room → {here, typedAt, readAt, read, told, timer}: the server was told up to `told`
+  #rooms = new Map(); // room → {here, typedAt, readAt, read, told, timer}: `told` is the position last sent
 
   /** @param {{transmit: (command) => void, clock}} options */
   constructor({transmit, clock}) {
@@ -18,12 +18,12 @@ export class Ephemeral {
     this.#clock = clock;
   }
 
-  /** The server takes signals for the room now. `startOver`: its numbers are others than before. */
+  /** The server accepts signals for the room now. `startOver`: its numbers start over. */
   enter(room, read, startOver) {
     const state = this.#of(room);
     if (startOver) state.read = state.told = 0;
     state.here = true;
-    state.told = read ?? state.told; // what was on its way when the connection was lost may not have come
+    state.told = read ?? state.told; // a signal in flight when the connection was lost may not have arrived
     this.read(room, state.told);
     this.#tell(room, state);
   }
@@ -61,7 +61,7 @@ export class Ephemeral {
     this.#transmit({type: "typing", room});
   }
 
-  /** A message ends the typing for those who see it; the next key starts it anew. */
+  /** A message ends the typing notice at its readers; the next key starts it again. */
   spoke(room) {
     this.#of(room).typedAt = -Infinity;
   }
@@ -73,7 +73,7 @@ export class Ephemeral {
     this.#tell(room, state);
   }
 
-  /** Nobody may be here any more in two seconds: what waits is told now. */
+  /** The page may be gone in two seconds: send the waiting positions now. */
   tellNow() {
     for (const [room, state] of this.#rooms) {
       this.#stopWaiting(state);
@@ -82,7 +82,7 @@ export class Ephemeral {
     }
   }
 
-  /** Another socket of the same person has read as far. */
+  /** Another socket of the same user has read this far. */
   readElsewhere(room, seq) {
     const state = this.#of(room);
     state.told = Math.max(state.told, seq);

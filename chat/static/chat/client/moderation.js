@@ -1,7 +1,7 @@
 /**
- * What moderators and owners do in a room, and what everybody can tell them. Each asks the server once and settles with
- * its answer; rejected with a ChatError ("forbidden", "no_person", …), "disconnected" where the connection is lost
- * before the answer: then it may have been done.
+ * Commands of moderators and owners, and reports to them. Each is sent once and settles with the server's reply. It is
+ * rejected with a ChatError ("forbidden", "no_person", …); with "disconnected" if the connection is lost before the
+ * reply: the server may have carried it out.
  */
 export class Moderation {
   #ask;
@@ -12,16 +12,16 @@ export class Moderation {
   }
 
   /**
-   * Take somebody out, for a minute (by default); of a room that is not public they are no member any more.
-   * @param {{reason?: string, address?: boolean}} [options] address: also every guest who comes from where they do
+   * Remove a user for a minute (by default). In a room that is not public this ends their membership.
+   * @param {{reason?: string, address?: boolean}} [options] address: also every guest with the same address
    */
   kick(room, username, {reason = "", address} = {}) {
     return this.#ask({type: "kick", room, username, reason, address});
   }
 
   /**
-   * Let somebody be there and not speak.
-   * @param {{seconds?: number, reason?: string, address?: boolean}} [options] no seconds: for good; address: as above
+   * Mute a user: they may read and not write.
+   * @param {{seconds?: number, reason?: string, address?: boolean}} [options] no seconds: permanent; address: as above
    */
   mute(room, username, {seconds, reason = "", address} = {}) {
     return this.#ask({type: "mute", room, username, seconds, reason, address});
@@ -32,15 +32,15 @@ export class Moderation {
   }
 
   /**
-   * Put somebody out.
-   * @param {{seconds?: number, reason?: string, address?: boolean}} [options] no seconds: for good; address: as above
+   * Ban a user.
+   * @param {{seconds?: number, reason?: string, address?: boolean}} [options] no seconds: permanent; address: as above
    */
   ban(room, username, {seconds, reason = "", address} = {}) {
     return this.#ask({type: "ban", room, username, seconds, reason, address});
   }
 
   /**
-   * How many others come from somebody's address, before it is restricted.
+   * How many other guests share a user's address, before it is restricted.
    * @returns {Promise<{others: number, restrictable: boolean}>} others: guests in the room
    */
   sharing(room, username) {
@@ -51,7 +51,7 @@ export class Moderation {
     return this.#ask({type: "ban", room, username, on: false});
   }
 
-  /** @param {"owner" | "moderator" | "member" | "none"} role none: a member no more; also for oneself */
+  /** @param {"owner" | "moderator" | "member" | "none"} role none: ends the membership; also one's own */
   setRole(room, username, role) {
     return this.#ask({type: "role", room, username, role});
   }
@@ -62,19 +62,19 @@ export class Moderation {
   }
 
   /**
-   * Who has a role, and, for moderators, who is muted or banned.
+   * The users with a role, and, for moderators, the muted and banned ones.
    * @returns {Promise<{members: {username, role}[], restricted?: {username, kind, until?, reason?}[]}>}
    */
   members(room) {
     return this.#ask({type: "members", room});
   }
 
-  /** Make somebody a member; without a name, make a link that does. @returns {Promise<{path?, expires?}>} of the link */
+  /** Make a user a member, or, without a name, create an invitation link. @returns {Promise<{path?, expires?}>} of the link */
   invite(room, username) {
     return this.#ask({type: "invite", room, username});
   }
 
-  /** Tell the moderators of a message. */
+  /** Report a message to the moderators. */
   report(room, id, {reason = ""} = {}) {
     return this.#ask({type: "report", room, id, reason});
   }

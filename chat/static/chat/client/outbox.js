@@ -1,22 +1,22 @@
-/** Milliseconds that a store may take to tell what it has: some browsers never answer when one is opened. */
+/** Milliseconds that a store may take to load: some browsers never answer when one is opened. */
 const PATIENCE = 3_000;
 /** Refused messages that are kept. */
 const FAILED_LIMIT = 20;
 
 /**
- * What the server has not acknowledged, in the order in which it was said: messages, and changes of messages.
+ * The commands that the server has not acknowledged, in order: messages, and changes of messages.
  *
- * An entry is {ref, room, you, at, tries, order, epoch?} with {content, replyTo?} or {change}: `you` is the key of who
- * wrote it (person.js), `at` when (milliseconds since 1970), `tries` how often it was handed to a socket, `epoch` which
- * life of the room an id in it is of, `change` the command that changes a message. A message that was refused has
+ * An entry is {ref, room, you, at, tries, order, epoch?} with {content, replyTo?} or {change}: `you` is its author's
+ * key (person.js), `at` its time (milliseconds since 1970), `tries` how often it was sent, `epoch` the room's epoch that
+ * an id in it belongs to, `change` the command that changes a message. A message that was refused has
  * `failed`: {code, message, field?}.
  *
- * An entry goes to a socket of the same person only; for another it is dropped. An entry written before the server
- * told the key belongs to the first person that it tells.
+ * An entry is sent over a socket of its author only; if another user signs in, it is dropped. An entry written before
+ * the server sent a key belongs to the first user that it names.
  *
- * Memory is what counts. Messages are also put into a store, where they survive the page; one that fails is as good
- * as none. Messages without a key are not stored: anybody could claim the name later. Nor are changes: their target may
- * be another thing to the user of the next page.
+ * The entries in memory count. Messages are also put into a store, where they survive the page; a failing store is
+ * ignored. Messages without a key are not stored: anybody could claim the name later. Changes are not stored either:
+ * their target may look different on the next page.
  */
 export class Outbox {
   #entries = [];
@@ -32,8 +32,8 @@ export class Outbox {
    * @param {{key: string | null}} options.person
    * @param {number} [options.limit] waiting entries that are kept
    * @param {{setTimeout, clearTimeout}} options.clock
-   * @param {(entries: object[]) => void} options.onArrival there may be more to send; and messages of another page that
-   *   came later than `restored`
+   * @param {(entries: object[]) => void} options.onArrival there may be more to send; given the messages of
+   *   another page that arrived after `restored`
    */
   constructor({store = null, person, limit = 100, clock, onArrival}) {
     this.#store = store;
@@ -41,7 +41,7 @@ export class Outbox {
     this.#limit = limit;
     this.#onArrival = onArrival;
     this.#ready = !store;
-    /** Settles when all that the store kept is here, or was waited for in vain. */
+    /** Settles when the store's messages are loaded, or the wait for them timed out. */
     this.restored = this.#restore(clock);
   }
 
@@ -55,7 +55,7 @@ export class Outbox {
     return entry && waits(entry) ? entry : undefined;
   }
 
-  /** What waits in one room, oldest first. */
+  /** The waiting entries of one room, oldest first. */
   of(room) {
     return this.#entries.filter((entry) => entry.room === room && waits(entry));
   }
@@ -65,7 +65,7 @@ export class Outbox {
     return this.#entries.filter((entry) => entry.room === room && entry.failed);
   }
 
-  /** The next to send: nothing while older messages may still come from the store, and nothing of another person. */
+  /** The next entry to send: none while the store is loading, and none of another user. */
   first(room, {changesOnly = false} = {}) {
     if (!this.#ready) return undefined;
     return this.of(room).find((entry) => this.#isOurs(entry) && (entry.change || !changesOnly));
@@ -75,7 +75,7 @@ export class Outbox {
   add(entry) {
     this.#drop(entry.ref);
     const at = Date.now();
-    const order = Math.max(at, (this.#entries.at(-1)?.order ?? 0) + 1); // a wall clock may be set back
+    const order = Math.max(at, (this.#entries.at(-1)?.order ?? 0) + 1); // the wall clock may be set back
     const added = {...entry, you: this.#person.key, at, order, tries: 0};
     this.#entries.push(added);
     this.#put(added);
@@ -92,7 +92,7 @@ export class Outbox {
     return entry;
   }
 
-  /** It was refused: it stays, and is not sent. */
+  /** The server refused it: it stays, and is not sent. */
   fail(ref, {code, message, field}) {
     const entry = this.#get(ref);
     entry.failed = {code, message, field};
@@ -105,7 +105,7 @@ export class Outbox {
     this.#entries = this.#entries.filter(({change}) => !change);
   }
 
-  /** The server has told who the person is. Returns what is another's: it is here no more. */
+  /** The server has identified the user. Removes other users' entries and returns them. */
   identified() {
     const others = this.#entries.filter((entry) => !this.#isOurs(entry));
     for (const {ref} of others) this.remove(ref);
@@ -116,7 +116,7 @@ export class Outbox {
     return others;
   }
 
-  /** The sign-in has ended: nothing of it stays, in memory or in the store. */
+  /** The sign-in has ended: drop all entries, in memory and in the store. */
   clear() {
     this.#entries = [];
     this.#keep((store) => store.clear());
@@ -146,7 +146,7 @@ export class Outbox {
     try {
       if (this.#store) await write(this.#store);
     } catch {
-      // Full, blocked or forbidden: the entry is still in memory, which is what a page without a store has.
+      // The store is full, blocked or forbidden: the entry is still in memory, as on a page without a store.
     }
   }
 
@@ -164,17 +164,17 @@ export class Outbox {
     try {
       this.#take(await this.#store.load((later) => this.#take(later)));
     } catch {
-      // As above: there is nothing that could be restored.
+      // As above: no entry can be restored.
     }
   }
 
   #take(entries) {
     const known = entries.filter((entry) => isMessage(entry) && !this.#get(entry.ref));
-    // While the server has not told who the person is, they wait for that.
+    // Before the server has identified the user, all entries are kept.
     const fresh = known.filter((entry) => this.#person.key === null || this.#isOurs(entry));
     for (const {ref} of known.filter((entry) => !fresh.includes(entry))) this.#keep((store) => store.delete(ref));
     this.#entries.push(...fresh.map((entry) => ({...entry, tries: 0})));
-    // What comes later must not push itself before one that is under way.
+    // Later entries must not overtake the one that is in flight.
     if (this.#ready) this.#onArrival(fresh);
     else this.#entries.sort((a, b) => a.order - b.order);
   }
@@ -184,7 +184,7 @@ function waits(entry) {
   return !entry.failed;
 }
 
-/** Somebody else may have written into the store, or a later version of this. */
+/** Another script may have written into the store, or a later version of this one. */
 function isMessage(entry) {
   return (
     typeof entry?.ref === "string" &&

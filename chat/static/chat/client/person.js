@@ -1,12 +1,12 @@
 /**
- * The reader's identity on the server, and so what is theirs. Pure.
+ * The reader's key, and the `own` marks that follow from it. Pure.
  *
  * The server gives each person an opaque key: in `welcome` (and in the page) as `you`, on what they said and did as
  * `by`. Names decide nothing: a later guest may have the same one, and an account may get another. Frames without
  * a key, from a guest with a bare name or from a server of a version before, are nobody's here.
  */
 export class Person {
-  /** The key; "" where the server knows only a name; null before it told. */
+  /** The key; "" if the server knows only a name; null before the first `welcome`. */
   key;
 
   constructor(key = null) {

@@ -5,7 +5,7 @@
 
 export const VERSION = 1;
 
-/** Why the server closed a socket. From 4400 on a client does not come back by itself. */
+/** Close codes of the server. From 4400 on a client does not reconnect by itself. */
 export const CLOSE = {
   NORMAL: 1000,
   INTERNAL: 1011,
@@ -18,7 +18,7 @@ export const CLOSE = {
   FORBIDDEN: 4403,
 };
 
-/** Why a command was refused. The socket stays open. */
+/** Error codes of a refused command. The socket stays open. */
 export const ERROR = {
   BAD_JSON: "bad_json",
   UNKNOWN_TYPE: "unknown_type",
@@ -71,7 +71,7 @@ export const LIMIT = {
   SLOW: 3600,
 };
 
-/** What a `welcome` or a `room` event tells of the room, and of oneself in it; with what it leaves out. */
+/** The room, and the reader's role in it, as in a `welcome` or `room` event; omitted fields get their defaults. */
 export function aboutRoom({
   role = "member",
   title = "",
@@ -79,17 +79,17 @@ export function aboutRoom({
   readOnly = false,
   slow = 0,
   archived = false,
-  closed = null, // of two people, why it is over: "deleted", "deactivated" (the other account), "left"
+  closed = null, // why a direct room is closed: "deleted", "deactivated" (the other account), "left"
   muted = null, // until when, in milliseconds since 1970; 0: for good
 }) {
   return {role, title, kind, readOnly, slow, archived, closed, muted};
 }
 
 /**
- * Whether a client returns after the server closed the socket with this code.
+ * Whether a client reconnects after the server closed the socket with this code.
  *
- * Codes that nobody has defined yet say "come back" below 4400 and "do not" from there. 1000 comes back too:
- * a proxy that limits a connection's life says 1000, and a client that is done closes the socket itself.
+ * Unknown codes mean "reconnect" below 4400 and "don't" from there. The client reconnects after 1000 too: a proxy that
+ * limits a connection's lifetime sends 1000, and a client that is done closes the socket itself.
  */
 export function comesBack(code) {
   return code < 4400;
@@ -103,19 +103,19 @@ export function characters(text) {
 }
 
 /**
- * A name for one command that no other command has: the time in milliseconds, and 80 random bits.
+ * A unique identifier of one command: the time in milliseconds, and 80 random bits.
  *
- * The time comes first because servers keep these names in an index: names of one time stand together there, and
- * a message costs a third less than with names that are random from the first letter.
+ * The time comes first because servers index refs: refs of one time stand together there, and a message costs a third
+ * less than with refs that are random from the first letter.
  */
 export function newRef() {
   const time = Date.now().toString(16).padStart(12, "0");
-  // Not randomUUID: browsers have it only in secure contexts, and a chat on http://192.168.… is none.
+  // Not randomUUID: browsers have it only in secure contexts, and http://192.168.… is none.
   const bytes = crypto.getRandomValues(new Uint8Array(10));
   return time + Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Why something that was asked of a ChatClient will not happen. */
+/** The reason why a ChatClient's command failed. */
 export class ChatError extends Error {
   /**
    * @param {string} code a code of the protocol (see ERROR), or one of the client's own: "closed" and "left" (by us), "other_person",

@@ -3,8 +3,8 @@ import {ChatError, ERROR, isForLater} from "./protocol.js";
 import {Sender} from "./sender.js";
 
 /**
- * What the user says and changes, on its way: kept in the outbox, carried by a courier for each room, settled by the
- * server's answer, which whoever asked for it gets as a promise.
+ * Publishes the user's messages and changes: they wait in the outbox, a sender for each room sends them, and the
+ * server's reply settles the caller's promise.
  */
 export class Publisher {
   #outbox;
@@ -50,12 +50,12 @@ export class Publisher {
     if (!this.#outbox.waiting(ref)) this.#outbox.remove(ref);
   }
 
-  /** The server has told who the person is. Messages that another wrote are given up. */
+  /** The server has identified the user. Messages of another user are dropped. */
   identified(error) {
     for (const entry of this.#outbox.identified()) this.#refused(entry, error);
   }
 
-  /** The sign-in has ended: nothing of it is kept. */
+  /** The sign-in has ended: drop all entries. */
   forget() {
     this.#outbox.clear();
   }
@@ -65,7 +65,7 @@ export class Publisher {
     if (!this.#senders.has(room)) this.#senders.set(room, new Sender({room, outbox: this.#outbox, ...this.#tools}));
   }
 
-  /** The server takes commands for the room now. */
+  /** The server accepts commands for the room now. */
   start(room, epoch) {
     for (const entry of this.#outbox.of(room)) {
       const gone = entry.change && (entry.epoch ?? epoch) !== epoch;
@@ -74,12 +74,12 @@ export class Publisher {
     this.#senders.get(room)?.start(epoch);
   }
 
-  /** The user is out of the room, and may come back: what waits there waits on. */
+  /** The user was removed, and may come back: waiting entries stay. */
   pause(room) {
     this.#senders.get(room)?.stop();
   }
 
-  /** The link is gone. */
+  /** The connection is lost. */
   stop() {
     for (const sender of this.#senders.values()) sender.stop();
   }
@@ -92,7 +92,7 @@ export class Publisher {
     for (const {ref} of this.#outbox.failed(room)) this.#outbox.remove(ref);
   }
 
-  /** Messages stay in the outbox: who joins again sends them. */
+  /** Messages stay in the outbox: the next join sends them. */
   close(error) {
     this.stop();
     this.#senders.clear();
@@ -102,9 +102,9 @@ export class Publisher {
   }
 
   /**
-   * Take an entry of the outbox on the way, unless one with its ref is.
-   * @param {ChatError | null} objection why it can't even be tried
-   * @returns {Promise<object>} what the ack says
+   * Publish an entry, unless one with its ref is in flight.
+   * @param {ChatError | null} objection why it can't be sent at all
+   * @returns {Promise<object>} the ack's fields
    */
   put(entry, objection) {
     const underWay = this.#deliveries.get(entry.ref);
@@ -129,7 +129,7 @@ export class Publisher {
     this.#senders.get(room)?.answered(ref);
   }
 
-  /** Whether the error was an answer to something on its way. */
+  /** Whether the error answered a command of the outbox. */
   errored(frame) {
     const entry = this.#outbox.waiting(frame.ref);
     if (!entry) return false;
@@ -160,7 +160,7 @@ export class Publisher {
   }
 
   #refused({ref, room, content, replyTo, change}, error) {
-    // Taken first, so that a listener that sends it again starts anew.
+    // Taken first, so that a listener can send it again with a new promise.
     const delivery = this.#take(ref);
     if (!change) this.#emit("refused", {ref, room, content, replyTo, error});
     delivery?.reject(error);
@@ -179,7 +179,7 @@ export class Publisher {
   #newDelivery(ref) {
     const delivery = {};
     delivery.promise = new Promise((resolve, reject) => Object.assign(delivery, {resolve, reject}));
-    delivery.promise.catch(() => {}); // who does not look at the promise still gets the event
+    delivery.promise.catch(() => {}); // the event reports it even if nobody awaits the promise
     this.#deliveries.set(ref, delivery);
     return delivery;
   }

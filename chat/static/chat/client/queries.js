@@ -2,15 +2,15 @@ import {Backoff} from "./backoff.js";
 import {changed} from "./changes.js";
 import {ChatError, isForLater, newRef} from "./protocol.js";
 
-/** Milliseconds that a question may stay open. */
+/** Milliseconds that a query may stay open. */
 const TIMEOUT = 15_000;
 
 /**
- * Questions that have an answer each (`history`, `search`, `members`), and commands of moderators and owners, which
- * have an `ack`. They do not outlive their link: who still wants to know asks again.
+ * Queries (`history`, `search`, `members`), and commands of moderators and owners, which get an `ack`. They do not
+ * outlive their connection: the caller asks again.
  *
- * A change of a message can overtake an answer that was read before it; who hears of it while the message is not on
- * the page yet can do nothing with it. So the changes that come while a question is open are put into its answer.
+ * A change of a message can overtake a reply that was read before it, while the page does not have the message yet. So
+ * the changes that arrive while a query is open are applied to its reply.
  */
 export class Queries {
   #open = new Map(); // ref → {command, resolve, reject, deadline, again, backoff, changes}
@@ -43,14 +43,14 @@ export class Queries {
     return promise;
   }
 
-  /** A numbered frame came. */
+  /** A numbered frame arrived. */
   changed(frame) {
     for (const {command, changes} of this.#open.values()) {
       if (command.room === frame.room) changes.push(frame);
     }
   }
 
-  /** An answer came. One that nobody waits for any more may be of a state that is past, so it isn't told. */
+  /** A reply arrived. A reply to no open query may be outdated, so it is dropped. */
   answer(frame) {
     const query = this.#take(frame.ref);
     if (!query) return;
@@ -60,14 +60,14 @@ export class Queries {
     query.resolve(answer);
   }
 
-  /** Whether the ack was the answer to a command of ours. */
+  /** Whether the ack answered one of these commands. */
   acked(frame) {
     const query = this.#take(frame.ref);
     query?.resolve(frame);
     return query !== undefined;
   }
 
-  /** Whether the error was an answer to a question. */
+  /** Whether the error answered a query. */
   errored(frame) {
     const query = this.#open.get(frame.ref);
     if (!query) return false;
@@ -80,17 +80,17 @@ export class Queries {
     return true;
   }
 
-  /** The link is gone. */
+  /** The connection is lost. */
   lost() {
     this.#abandon("The connection was lost.", () => true);
   }
 
-  /** The room starts over: an answer that is on its way may not have what was missed. */
+  /** The room starts over: a reply in flight may lack missed messages. */
   startOver(room) {
     this.#abandon("The room starts over.", ({command}) => command.room === room);
   }
 
-  /** The user is out of the room. */
+  /** The user was removed from the room. */
   removed(room) {
     this.#abandon("You are not in the room any more.", ({command}) => command.room === room);
   }

@@ -1,19 +1,18 @@
 import {Backoff} from "./backoff.js";
 import {ERROR} from "./protocol.js";
 
-/** Milliseconds until an unanswered command is sent again over a link that is alive. Doubled each time. */
+/** Milliseconds until an unanswered command is sent again over a live connection. Doubled each time. */
 const ACK_TIMEOUT = 10_000;
 const ACK_TIMEOUT_CAP = 60_000;
-/** Milliseconds, at most, that are added to the time which the server asks for: not all shall come in that instant. */
+/** Most milliseconds that are added to the server's `retryAfter`, so that not all clients retry at once. */
 const SPREAD = 500;
 
 /**
- * Carries one room's outbox to the server, in order.
+ * Sends one room's outbox to the server, in order.
  *
- * One command is under way at a time: were the next one sent before this one's answer, a `busy` for this one
- * would let the next overtake it. Every delivery of a message has the same ref, and the server answers a ref
- * that it knows with the first answer; a change that holds already is no change. So sending again is always safe.
- * In slow mode messages wait, and changes don't.
+ * One command is in flight at a time: if the next one were sent before the reply, a `busy` reply would let it overtake.
+ * Each attempt has the same ref, and the server answers a known ref with the first reply; a repeated change has no
+ * effect. So sending again is idempotent. In slow mode messages wait, and changes don't.
  */
 export class Sender {
   #outbox;
@@ -25,8 +24,8 @@ export class Sender {
   #timer = null;
   #running = false;
   #epoch = null;
-  #underWay = null; // the ref that waits for its answer
-  #slow = null; // timer of the next message, in slow mode
+  #underWay = null; // ref of the command in flight, or null
+  #slow = null; // timer for the next message in slow mode, or null
   #patience = ACK_TIMEOUT;
 
   /** @param {{outbox, room: string, transmit: (command) => void, clock, random: () => number}} options */
@@ -39,7 +38,7 @@ export class Sender {
     this.#backoff = new Backoff({random});
   }
 
-  /** The server takes commands for the room now, in this life of the room. */
+  /** The server accepts commands for the room now, in this epoch. */
   start(epoch) {
     this.#epoch = epoch;
     if (this.#running) return;
@@ -47,26 +46,26 @@ export class Sender {
     this.#settle();
   }
 
-  /** The link is gone: what was under way will be sent again. */
+  /** The connection is lost: the command in flight will be sent again. */
   stop() {
     this.#running = false;
     this.#stopWaiting();
     this.#endSlow();
   }
 
-  /** There is something new in the outbox. */
+  /** The outbox has a new entry. */
   wake() {
     if (this.#running && this.#underWay === null && this.#timer === null) this.#deliver();
   }
 
-  /** An entry has its answer, whatever it was, and waits no more. */
+  /** An entry has its reply, whatever it was. */
   answered(ref) {
     if (ref === this.#underWay) this.#settle();
   }
 
   /**
-   * The server wants it later. `retryAfter` is in milliseconds.
-   * @returns {number | null} when it is sent again; null: it isn't under way
+   * The server deferred it. `retryAfter` is in milliseconds.
+   * @returns {number | null} milliseconds until it is sent again; null: it isn't in flight
    */
   later(ref, {code, retryAfter}) {
     if (ref !== this.#underWay) return null;
@@ -129,7 +128,7 @@ export class Sender {
 function commandOf({ref, room, content, replyTo, change, epoch}, now) {
   if (change) return {...change, room, ref};
   const command = {type: "message", room, content, ref};
-  // In another life of the room the id would name another message.
+  // In another epoch the id would name another message.
   if (replyTo !== undefined && (epoch ?? now) === now) command.replyTo = replyTo;
   return command;
 }

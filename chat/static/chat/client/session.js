@@ -73,7 +73,7 @@ export class Session {
     this.queries.lost();
   }
 
-  // --- What comes ---
+  // --- Incoming frames ---
 
   #received(frame) {
     this.person.mark(frame, this.rooms.get(frame.room)?.name);
@@ -95,7 +95,7 @@ export class Session {
     ["expiring", (frame) => this.#expiring(frame)],
     ["read", (frame) => this.#readElsewhere(frame)],
     ["reconnect", ({after}) => Number.isFinite(after) && this.connection.reconnectIn(after)],
-    ["pong", () => {}], // the link has seen it
+    ["pong", () => {}], // the socket has seen it
   ]);
 
   #event(frame) {
@@ -126,7 +126,7 @@ export class Session {
     this.publisher.start(room, epoch);
   }
 
-  /** A server of the version before does not tell who it is. */
+  /** A server of the previous version sends no `you`. */
   #identify({you, username}) {
     if (you === undefined || you === this.person.key) return;
     const another = this.person.key !== null;

@@ -1,14 +1,14 @@
 /**
- * One WebSocket and the watch over it. It finds out that the other end is gone, also when nobody says so:
- * a handshake without an answer, or silence after a `ping`, ends it. A Link is used once.
+ * One WebSocket and its heartbeat. It detects that the other end is gone without a close frame: a handshake without a
+ * response, or silence after a `ping`, ends it. A Socket is used once.
  */
 
-/** Milliseconds. QUIET + ANSWER is how long a dead link can look alive: 20 s. */
+/** Milliseconds. A dead connection looks alive for QUIET + ANSWER at most: 20 s. */
 export const PACE = {CONNECT: 10_000, QUIET: 10_000, ANSWER: 10_000, PROBE: 4_000};
 
-/** A close code of the client's own: this link is given up, another follows. */
+/** The client's own close code: this socket is given up, another follows. */
 const GIVEN_UP = 4000;
-/** What a browser reports for a link that ended without a close frame. */
+/** Close code that a browser reports if there was no close frame. */
 const ABNORMAL = 1006;
 const OPEN = 1;
 
@@ -18,7 +18,7 @@ export class Socket {
   #on;
   #timer = null;
   #heardAt = 0;
-  #silent = true; // nothing came since the last ping
+  #silent = true; // nothing arrived since the last ping
 
   /**
    * @param {string} url
@@ -40,19 +40,19 @@ export class Socket {
     this.#wait(PACE.CONNECT, () => this.#dead("The server did not answer."));
   }
 
-  /** Whether the frame was handed to the socket. */
+  /** Returns whether the frame was handed to the WebSocket. */
   send(command) {
     if (this.#socket.readyState !== OPEN) return false;
     this.#socket.send(JSON.stringify(command));
     return true;
   }
 
-  /** Ask at once whether the other end is there, for one who has a reason to doubt it. */
+  /** Send a ping now: there is a reason to doubt the connection. */
   probe() {
     if (this.#socket.readyState === OPEN) this.#ask(PACE.PROBE);
   }
 
-  /** Let go of the socket. Nothing is reported any more. */
+  /** Close the socket. It reports nothing any more. */
   drop(code = GIVEN_UP, reason = "") {
     this.#stopWaiting();
     const socket = this.#socket;
@@ -79,12 +79,12 @@ export class Socket {
   }
 
   #dead(reason) {
-    // The close handshake of a dead link takes a minute or more, so nobody waits for it.
+    // The close handshake of a dead connection takes a minute or more: don't wait for it.
     this.drop(GIVEN_UP, reason);
     this.#on.lost(ABNORMAL, reason);
   }
 
-  /** The timer is not set anew with each frame: when it fires it looks when the last one came. */
+  /** The timer is not reset with each frame: when it fires, it checks when the last one arrived. */
   #listen() {
     const silence = this.#clock.now() - this.#heardAt;
     if (silence >= PACE.QUIET) this.#ask(PACE.ANSWER);
@@ -116,6 +116,6 @@ function parse(data) {
     const frame = JSON.parse(data);
     return frame !== null && typeof frame === "object" ? frame : null;
   } catch {
-    return null; // not ours to judge: what cannot be read is not acted on, and it was a sign of life
+    return null; // an unreadable frame is ignored, and still a sign of life
   }
 }

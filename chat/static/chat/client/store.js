@@ -1,5 +1,5 @@
 /**
- * Messages on their way, kept in IndexedDB: they survive a reload, a crash of the tab, the end of the browser.
+ * Pending messages, kept in IndexedDB: they survive a reload, a crash of the tab, and the end of the browser.
  *
  * All tabs of a site share the database, so each entry bears its owner, the key of a person (person.js), and its tab. A
  * page that loads removes entries of other owners: a browser has one person at a time, and the messages of one are not
@@ -15,16 +15,16 @@ import {newRef} from "./protocol.js";
 
 const VERSION = 1;
 const ENTRIES = "entries";
-/** Milliseconds after which nobody wants a message sent any more that was left behind. */
+/** Milliseconds after which an abandoned message is not sent any more. */
 const KEPT = 30 * 24 * 3_600_000;
 /** Milliseconds in which a tab that reloads comes for its own entries, before another tab takes them. */
 const GRACE = 5_000;
 
 /**
  * @param {object} options
- * @param {string} options.owner whose entries these are: the key of the person, which the server gives
+ * @param {string} options.owner key of the user whose entries these are, as the server gave it
  * @param {string} [options.room] entries of other rooms are left to their pages
- * @param {string} [options.name] of the database
+ * @param {string} [options.name] the database's name
  * @param {IDBFactory} [options.indexedDB]
  * @param {LockManager} [options.locks]
  * @param {(ms: number) => Promise<void>} [options.pause]
@@ -41,7 +41,7 @@ export function openStore({
   return new Store({owner, room, name, indexedDB, locks, pause});
 }
 
-/** Where storage is forbidden some browsers throw at the very name. */
+/** Some browsers throw at the very name if storage is forbidden. */
 function ofBrowser() {
   try {
     return globalThis.indexedDB;

@@ -1,13 +1,13 @@
 import {Backoff} from "./backoff.js";
 import {ChatError, isForLater, newRef} from "./protocol.js";
 
-/** Milliseconds after which a join without an answer is asked for again, over a link that is alive. */
+/** Milliseconds after which an unanswered join is sent again over a live connection. */
 const JOIN_TIMEOUT = 10_000;
-/** Milliseconds: a busy server that doesn't say when is asked again within so many. */
+/** Milliseconds: the longest wait before a retry, if a busy server gives no `retryAfter`. */
 const JOIN_BUSY = {base: 2_000, cap: 2_000};
 
 /**
- * One room that the user wants to be in, and how far its log has been seen.
+ * One room that the user has joined, and the position in its log.
  *
  * `lastSeq` follows what came through the log (`message` and changes), never an ack: others' messages with lower
  * numbers may still be on their way to us when ours is acknowledged. A number that is missing is asked for by
@@ -19,7 +19,7 @@ export class Subscription {
   name = null; // under which the reader is there, by the latest welcome
   joined = false; // on the present link
   refused = false; // the server said no for good; only another `join` asks again
-  ref = newRef(); // of its join commands
+  ref = newRef(); // ref of its join commands
   #hearing = false; // the welcome that follows the latest join has come
   #gapAt = null; // lastSeq at the latest gap
   #startOver = false; // asking from lastSeq brought nothing on
@@ -52,22 +52,22 @@ export class Subscription {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.welcome.catch(() => {}); // who does not look at the promise still gets the "error" event
+    this.welcome.catch(() => {}); // the "error" event reports it even if nobody awaits the promise
   }
 
-  /** Enter over the open link, or enter again where the log was left. */
+  /** Join over the open connection, or join again at the current position. */
   ask() {
     this.#hearing = false;
     this.#askIn(JOIN_TIMEOUT);
     this.#transmit(this.#command);
   }
 
-  /** The server wants the join later. `retryAfter` is in milliseconds. */
+  /** The server deferred the join. `retryAfter` is in milliseconds. */
   askLater(retryAfter) {
     this.#askIn(this.#busy.next(retryAfter));
   }
 
-  /** The link is gone. */
+  /** The connection is lost. */
   lost() {
     this.joined = this.#hearing = false;
     this.#clock.clearTimeout(this.#again);
@@ -98,7 +98,7 @@ export class Subscription {
     this.#reject(error);
   }
 
-  /** The server took the user out. */
+  /** The server removed the user. */
   removed(error) {
     this.lost();
     this.refuse(error);
@@ -148,7 +148,7 @@ export class Subscription {
   }
 }
 
-/** The rooms that the user wants to be in: entered with each new link, and told apart. */
+/** The rooms that the user has joined: joined again with each new connection. */
 export class Subscriptions {
   #subscriptions = new Map(); // room → Membership
   #emit;
@@ -169,7 +169,7 @@ export class Subscriptions {
     return this.#subscriptions.has(room);
   }
 
-  /** The life of the room that its ids are of, as far as we know. */
+  /** The room's epoch, if known. */
   epochOf(room) {
     return this.get(room)?.epoch ?? undefined;
   }
@@ -184,19 +184,19 @@ export class Subscriptions {
     return subscription.welcome;
   }
 
-  /** A link is there. */
+  /** The connection is open. */
   enter() {
     this.#open = true;
     for (const subscription of this.#subscriptions.values()) if (!subscription.refused) subscription.ask();
   }
 
-  /** The link is gone. */
+  /** The connection is lost. */
   lost() {
     this.#open = false;
     for (const subscription of this.#subscriptions.values()) subscription.lost();
   }
 
-  /** @returns {boolean} whether the server has to be told */
+  /** @returns {boolean} whether a `leave` has to be sent */
   leave(room, error) {
     const subscription = this.get(room);
     this.#subscriptions.delete(room);
@@ -204,7 +204,7 @@ export class Subscriptions {
     return subscription.joined;
   }
 
-  /** The server took the user out: only another `join` asks again. Returns whether they were in. */
+  /** The server removed the user: only another `join` asks again. Returns whether they were in. */
   removed({room, ...frame}) {
     const subscription = this.get(room);
     if (!subscription || subscription.refused) return false;
@@ -221,7 +221,7 @@ export class Subscriptions {
     return this.get(frame.room)?.takes(frame) ?? false;
   }
 
-  /** Whether the error was an answer to a join. */
+  /** Whether the error answered a join. */
   errored(frame) {
     const subscription = [...this.#subscriptions.values()].find(({ref}) => ref === frame.ref);
     if (!subscription) return false;

@@ -1,7 +1,7 @@
 /**
  * Mends a text before it is sent, as chat/protocol/text.py does once more: so the sender's page shows what the others
- * see. tests/support/texts.json holds the two equal. Pure, and by code points: no answer hangs on the Unicode version
- * of a browser.
+ * see. tests/support/texts.json holds the two equal. Pure, and by code points: the result does not depend on the
+ * browser's Unicode version.
  */
 
 import {characters, ChatError, ERROR, LIMIT} from "./protocol.js";
@@ -33,16 +33,16 @@ const ISOLATES = "\u2066\u2067\u2068";
 const PDF = "\u202c";
 const PDI = "\u2069";
 
-/** Whether a text shows nothing. */
+/** Whether a text draws nothing. */
 export function isBlank(text) {
   return !DRAWN.test(text);
 }
 
-/** The text without what can't be seen and is of no use, of at most `limit` characters if it had no more. */
+/** The text without invisible, useless characters. It has at most `limit` characters if the input had. */
 export function mended(text, limit) {
   const whole = text
     .replace(LINE_BREAK, "\n")
-    .replace(SURROGATE, "\ufffd") // before what stands between two halves goes and they are one
+    .replace(SURROGATE, "\ufffd") // first, so that two halves do not become one when the characters between them are removed
     .replace(DROPPED, "")
     .replace(TAG, (_, flag = "") => flag);
   const ended = closed(whole).replace(MORE_SELECTORS, "$1");
@@ -60,7 +60,7 @@ function closed(text) {
       isolates += 1;
     } else if (control === PDI && isolates > 0) {
       isolates -= 1;
-      return ends.splice(ends.lastIndexOf(PDI)).reverse().join(""); // what began within the isolate ends too
+      return ends.splice(ends.lastIndexOf(PDI)).reverse().join(""); // embeddings that began within the isolate end too
     } else if (ends.at(-1) === control) ends.pop();
     else return "";
     return control;
@@ -68,14 +68,14 @@ function closed(text) {
   return paired + ends.reverse().join("");
 }
 
-/* What the server would refuse for its form, told without asking it. Each gives a ChatError, or null. */
+/* Texts that the server would refuse for their form. Each function returns a ChatError, or null. */
 
 export function contentError(text) {
   return textError(text, {field: "content", subject: "The message", limit: LIMIT.CONTENT});
 }
 
 export function queryError(text) {
-  return textError(text, {field: "query", subject: "What is searched for", limit: LIMIT.QUERY});
+  return textError(text, {field: "query", subject: "The search text", limit: LIMIT.QUERY});
 }
 
 export function emojiError(text) {

@@ -31,9 +31,9 @@ const $ = (id) => document.getElementById(id);
 const config = JSON.parse($("chat-config").textContent);
 const {room, username, you, path, lasting, page} = config;
 
-// --- What is known ---
+// --- State ---
 
-let {epoch} = page; // which life of the room the ids are of
+let {epoch} = page; // the epoch that the ids belong to
 const store = openStore({owner: you, room});
 const client = new ChatClient(socketUrl(), {you, store});
 const browserData = new BrowserData({you});
@@ -47,14 +47,14 @@ const history = new HistoryPages({
   room,
   timeline,
   messages,
-  begun: true, // what the page brought
+  begun: true, // the page's HTML has the latest messages
   onChange() {
-    notifications.hush(); // what was said before is no news
+    notifications.hush(); // old messages are not announced
     drawLog();
   },
 });
 
-// --- What is shown ---
+// --- Views ---
 
 const notifications = new Notifications({log: $("log"), announcement: $("announcement"), toast: $("toast")});
 
@@ -70,7 +70,7 @@ const log = new LogView({
 const messageSender = new MessageSender({client, room, timeline, notifications, onChange: () => drawLog()});
 
 const readPosition = new ReadPosition({
-  read: page.read || null, // 0: was never here
+  read: page.read || null, // 0: never joined before
   timeline,
   log,
   notifications,
@@ -205,7 +205,7 @@ function drawNow() {
   lookAround();
 }
 
-/** What depends on the reader's place. */
+/** Draw and fetch by the reader's place in the log. */
 function lookAround() {
   log.keepPlace(() => edges.draw({timeline, history, notifications, line: readPosition.line}));
   if (!entrance.entered) return;
@@ -213,11 +213,11 @@ function lookAround() {
   quotes.fetch();
 }
 
-// --- Saying something ---
+// --- Sending ---
 
 function send(text) {
   const {kind, message} = mode.take();
-  draftSync.save(); // not to be sent again after a crash
+  draftSync.save(); // or it would be sent again after a crash
   if (kind === "edit") {
     actions.edit(message, text);
     return;
@@ -234,13 +234,13 @@ function editLast() {
   log.nodeOf(last.id)?.scrollIntoView({block: "nearest"});
 }
 
-/** The server refused a change: its reason is told, and a text is not lost. */
+/** The server refused a change: show the reason, and don't lose the text. */
 function takeBack({kind, message, content, reason}) {
   notifications.tell(reason);
   if (kind === "edit" && !draftSync.ended && composer.text === "" && mode.kind === "say") mode.edit(message, content);
 }
 
-// --- Hearing something ---
+// --- Incoming frames ---
 
 for (const type of ["message", "edit", "delete", "react"]) {
   client.addEventListener(type, ({detail}) => heard(detail));
@@ -273,7 +273,7 @@ client.addEventListener("state", ({detail}) => {
 });
 
 client.addEventListener("welcome", ({detail}) => {
-  timeline.me = detail.username; // an account may have been renamed meanwhile
+  timeline.me = detail.username; // the account may have been renamed meanwhile
   write($("my-name"), detail.username);
   $("my-name").parentElement.title = detail.username;
   timeline.startAt(detail.seq);
@@ -291,20 +291,20 @@ client.addEventListener("reset", () => {
   history.begin();
 });
 
-/** The log is of another life, or not for these eyes any more. */
+/** The log has a new epoch, or the reader may not see it any more. */
 function forget() {
   for (const part of [quotes, readPosition, search, history]) part.reset();
   draftSync.forget(mode.message?.id);
 }
 
-/** Nothing of what the reader wrote stays in this browser. */
+/** Remove all the reader's texts from this browser. */
 function endSignIn() {
   client.forget();
   draftSync.end();
   messageSender.forget();
 }
 
-/** The reader may not see the room any more. Who comes back starts over. */
+/** The reader may not see the room any more. A return starts over. */
 function conceal() {
   document.querySelector(".room").dataset.concealed = "";
   searchPanel.stepAside();
@@ -313,7 +313,7 @@ function conceal() {
 }
 
 client.addEventListener("error", ({detail}) => {
-  if (detail.command === undefined) notifications.tell(errorWords(detail)); // the others have somebody who tells
+  if (detail.command === undefined) notifications.tell(errorWords(detail)); // the callers of commands report the others
 });
 
 function socketUrl() {
@@ -321,7 +321,7 @@ function socketUrl() {
   return `${scheme}//${location.host}${path}`;
 }
 
-// --- The beginning: what the page brought is there before the socket is ---
+// --- Start: the messages in the page's HTML are shown before the socket is open ---
 
 timeline.latest({messages: client.marked(page.messages), more: page.more});
 notifications.hush();

@@ -156,7 +156,7 @@ class FakeIntent {
   }
 }
 
-/** The tabs of a browser: what one writes the others hear of. */
+/** The tabs of a browser: each sees the others' writes. */
 class Tabs {
   storage = new FakeStorage();
   tabs = [];

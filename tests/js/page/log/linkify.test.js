@@ -42,7 +42,7 @@ for (const [text, ...expected] of [
   // A name before the host is there to deceive.
   ["https://bank.example@evil.example/"],
   ["https://user:secret@evil.example/"],
-  // What can't be seen or turns the text ends an address.
+  // Invisible characters, and those that turn the text, end an address.
   ["https://example.com/\u202egpj.exe", "https://example.com/"],
   ["https://exam\u200bple.com", "https://exam"],
   ["https://example.com\u200f تعال", "https://example.com"],

@@ -1,4 +1,4 @@
-/** What the reader does to messages: seen at once, settled by the server, taken back when it refuses. */
+/** The reader's changes of messages: shown at once, settled by the server, reverted if it refuses. */
 
 import assert from "node:assert/strict";
 import {test} from "node:test";

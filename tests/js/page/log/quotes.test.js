@@ -1,4 +1,4 @@
-/** What a message answers: from the page where it is there, else fetched once, without a storm. */
+/** Quotes: from the page's messages, or fetched once, without a storm of requests. */
 
 import assert from "node:assert/strict";
 import {test} from "node:test";

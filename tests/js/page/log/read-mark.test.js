@@ -1,4 +1,4 @@
-/** What was read, and where the line "new" stands. */
+/** The read position, and the line "new". */
 
 import assert from "node:assert/strict";
 import {test} from "node:test";

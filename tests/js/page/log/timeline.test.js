@@ -1,4 +1,4 @@
-/** What is shown in a room: each message once, as it is now, in the log's order, whatever the order it came in. */
+/** The timeline: each message once, in its latest state, in the log's order, in whatever order the frames arrive. */
 
 import assert from "node:assert/strict";
 import {test} from "node:test";
@@ -20,7 +20,7 @@ function message(id, username = "Bob", timestamp = id * 1_000, content = `m${id}
 const page = (from, to, more = false) => ({messages: range(from, to), more});
 const range = (from, to) => Array.from({length: to - from + 1}, (_, n) => message(from + n));
 
-/** A timeline that has heard these messages, or begun with them as its latest page. */
+/** A timeline that received these messages, or began with them as its latest page. */
 function timeline(...messages) {
   const here = new Timeline("Ann", keyOf("Ann"));
   here.latest({messages, more: false});

@@ -1,4 +1,4 @@
-/** What one may do in a room, why one can't speak, and whether one is still who one was. */
+/** The reader's rights in a room, the reasons why they can't send, and the check of their sign-in. */
 
 import assert from "node:assert/strict";
 import {test} from "node:test";

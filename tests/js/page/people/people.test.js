@@ -1,4 +1,4 @@
-/** Who is here, who types, and how it is said. */
+/** The users in a room: the list, typing, and the sentences about them. */
 
 import assert from "node:assert/strict";
 import {test} from "node:test";
@@ -89,7 +89,7 @@ test("The server's errors become sentences.", () => {
   assert.equal(words("content: must not be blank", "content"), "The message must not be blank.");
   assert.equal(words("limit: is odd", "limit"), "limit: is odd.");
   assert.match(errorWords({code: "ref_reused", message: "ref: is another one's", field: "ref"}), /try again\.$/);
-  assert.equal(words("query: is odd", "query"), "What you typed is odd.");
+  assert.equal(words("query: is odd", "query"), "The search text is odd.");
   assert.match(words("replyTo: there is no such message in this room", "replyTo"), /^What you answer .*\.$/);
   assert.equal(words("Too many rooms.", undefined), "Too many rooms.");
 });

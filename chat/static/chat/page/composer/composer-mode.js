@@ -1,17 +1,17 @@
 import {elements, make} from "../shell/dom.js";
 import {beginning, words} from "../shell/words.js";
 
-/** What the composer is for: something new ("say"), an answer ("reply"), or another text for a message ("edit"). */
+/** The composer's mode: a new message ("say"), a reply ("reply"), or an edit of a message ("edit"). */
 export class ComposerMode {
   kind = "say";
-  message = null; // that is answered or edited; {id, unknown: true} while only a kept draft tells of it
+  message = null; // the message to reply to or edit, as it was then; {id, unknown: true} until a draft's message is loaded
   #composer;
   #box;
   #label;
   #text;
   #sendWord;
   #onChange;
-  #before = ""; // what stood in the composer before an edit
+  #before = ""; // the composer's text before an edit
 
   /**
    * @param {object} options
@@ -35,7 +35,7 @@ export class ComposerMode {
     this.#set("reply", message);
   }
 
-  /** @param {string} [text] to begin with: what was refused before */
+  /** @param {string} [text] the initial text, if the server refused an earlier edit */
   edit(message, text = message.content) {
     this.#restore();
     this.#before = this.#composer.text;
@@ -43,7 +43,7 @@ export class ComposerMode {
     this.#composer.text = text;
   }
 
-  /** The text being written, as it is kept (drafts.js); null if there is none. */
+  /** The unsent text, as a draft (drafts.js), or null. */
   get draft() {
     const {text} = this.#composer;
     if (this.kind === "edit" && text !== this.message.content) {
@@ -54,19 +54,19 @@ export class ComposerMode {
     return this.kind === "reply" ? {kind: "reply", id: this.message.id, text} : {kind: "say", text: written};
   }
 
-  /** Go on with what was kept, in the place of what stands there. The focus stays where it is. */
+  /** Restore a draft, in place of the present text. The focus stays where it is. */
   restore({kind, text, before = ""}, message) {
     this.#before = before;
     this.#composer.text = text;
     this.#show(kind, message);
   }
 
-  /** The message that a kept draft is for is known now. */
+  /** The message of the draft is loaded now. */
   learn(message) {
     this.#show(this.kind, message);
   }
 
-  /** Back to something new. Returns whether it was anything else. */
+  /** Back to a new message. Returns whether the mode was another. */
   end() {
     if (this.kind === "say") return false;
     this.#restore();
@@ -74,7 +74,7 @@ export class ComposerMode {
     return true;
   }
 
-  /** The composer's text goes: what was it for? */
+  /** The composer's text is sent: return its mode and message, and start over. */
   take() {
     const {kind, message} = this;
     this.end();
@@ -82,8 +82,8 @@ export class ComposerMode {
   }
 
   /**
-   * A message is gone: it can't be edited or answered any more. Text written for it stays, as a new message.
-   * Returns whether there was any.
+   * A message is gone: it can't be edited or replied to any more. Its draft stays, as a new message. Returns whether there
+   * was one.
    */
   forget(id) {
     if (!this.message || this.message.id !== id) return false;
@@ -93,7 +93,7 @@ export class ComposerMode {
     return draft !== null && draft.kind !== "say";
   }
 
-  /** The text of an edit goes, what stood there before comes back. */
+  /** Drop the text of an edit and restore the text before it. */
   #restore() {
     if (this.kind === "edit") this.#composer.text = this.#before;
     this.#before = "";

@@ -3,10 +3,10 @@ import {isBlank, mended} from "../../client/text.js";
 import {EnterKey, isComposing} from "../shell/keyboard.js";
 import {words} from "../shell/words.js";
 
-/** Characters before the limit from which the count is shown. */
+/** The count is shown when so many characters are left, or fewer. */
 const NEAR_LIMIT = 400;
 
-/** The text as it is sent: mended, and without the blank lines around it. */
+/** The text as it is sent: sanitized, and without blank lines around it. */
 export function cleaned(text) {
   return mended(text.replace(/^\s*\n/, "").trimEnd(), LIMIT.CONTENT).trimEnd();
 }
@@ -28,8 +28,8 @@ export class Composer {
    * @param {HTMLTextAreaElement} options.field
    * @param {HTMLElement} options.count
    * @param {HTMLButtonElement} options.button
-   * @param {HTMLElement} options.hint what Enter does
-   * @param {object} options.on {send(text), typing(), changed(), up(): in the empty field, escape(): whether it meant something}
+   * @param {HTMLElement} options.hint the note about the Enter key
+   * @param {object} options.on {send(text), typing(), changed(), up(): in the empty field, escape(): whether it was used}
    */
   constructor({form, field, count, button, hint, on}) {
     this.#field = field;
@@ -54,7 +54,7 @@ export class Composer {
     return this.#field.value;
   }
 
-  /** What stands there, the cursor after it. */
+  /** Set the text, with the cursor at its end. */
   set text(text) {
     this.#field.value = text;
     this.#field.setSelectionRange(text.length, text.length);
@@ -65,7 +65,7 @@ export class Composer {
     this.#field.focus();
   }
 
-  /** Whether anything can be written. What is written already stays. */
+  /** Whether the field can be used. Its text stays. */
   set enabled(enabled) {
     if (this.#field.disabled === !enabled) return;
     this.#field.disabled = !enabled;
@@ -75,7 +75,7 @@ export class Composer {
   #hint(element) {
     const {breaksLine} = this.#enter;
     this.#field.enterKeyHint = breaksLine ? "enter" : "send";
-    element.hidden = breaksLine; // the button says what sends
+    element.hidden = breaksLine; // the button sends
   }
 
   #key(event) {

@@ -1,18 +1,18 @@
 /**
- * Texts that were begun and not sent, in the browser's localStorage: one for each person's key (person.js) and room.
+ * Drafts in the browser's localStorage: one for each user's key (person.js) and room.
  *
- * localStorage, because it writes at once: a page that is being closed has no time for more. It may be full, empty or
- * forbidden at any moment; then there is no draft.
+ * localStorage, because it writes synchronously: a page that is being closed has no time for more. It may be full, empty
+ * or forbidden at any moment; then there is no draft.
  */
 
 const PREFIX = "chat.draft ";
 const KINDS = new Set(["say", "reply", "edit"]);
-/** Milliseconds after which nobody goes on with a text. */
+/** Milliseconds after which a draft is dropped. */
 const KEPT = 30 * 24 * 3_600_000;
-/** Rooms whose drafts are kept, the latest. */
+/** Most drafts that are kept, the latest. */
 const MOST = 50;
 
-/** The browser's localStorage. Browsers that forbid storage throw at the very name. */
+/** The browser's localStorage. Some browsers throw at the very name if storage is forbidden. */
 export function storageOfBrowser() {
   try {
     return globalThis.localStorage;
@@ -35,7 +35,7 @@ export class Drafts {
     this.#storage = storage;
   }
 
-  /** Under which name a room's draft stands in the storage. */
+  /** The storage key of a room's draft. */
   nameOf(room) {
     return `${PREFIX}${this.#you} ${room}`;
   }
@@ -46,7 +46,7 @@ export class Drafts {
     return isDraft(draft) && isYoung(at) ? draft : null;
   }
 
-  /** Keep it in the place of what was kept; null: none. */
+  /** Replace the draft; null removes it. */
   write(room, draft) {
     this.#try((storage) => {
       if (draft) storage.setItem(this.nameOf(room), JSON.stringify({...draft, at: Date.now()}));
@@ -54,7 +54,7 @@ export class Drafts {
     });
   }
 
-  /** Remove what is of others, what is too old and what is too much. */
+  /** Remove drafts of other users, those that are too old, and those beyond the limit. */
   sweep() {
     this.#try((storage) => {
       const ours = this.#names.filter((name) => name.startsWith(this.nameOf("")));
@@ -65,7 +65,7 @@ export class Drafts {
     });
   }
 
-  /** Remove everything, whosever it is. */
+  /** Remove all drafts of all users. */
   clear() {
     this.#try((storage) => {
       for (const name of this.#names) storage.removeItem(name);
@@ -93,7 +93,7 @@ function isYoung(at) {
   return Date.now() - at < KEPT;
 }
 
-/** Somebody else may have written there, or a later version of this. */
+/** Another script may have written there, or a later version of this one. */
 function isDraft({text, kind, id, before = ""}) {
   return (
     typeof text === "string" &&
@@ -103,15 +103,15 @@ function isDraft({text, kind, id, before = ""}) {
   );
 }
 
-/** Milliseconds after a key until the draft is written. */
+/** Milliseconds from a key to the write of the draft. */
 const PAUSE = 500;
 
 /**
- * Keeps what is being written, and brings it back: after a reload, a change of rooms, the end of the browser.
+ * Saves the composer's text as a draft, and restores it after a reload, a change of rooms, or the end of the browser.
  *
- * Two tabs of one room share the draft. A tab writes only what its user has changed there, so an empty one does not
- * wipe out the other's text. A tab in which nothing was written shows what the other one writes, and is emptied when
- * that one sends it. Text written in both stays in both; the next page gets the latest.
+ * Two tabs of one room share the draft. A tab writes only its own user's changes, so an empty tab does not erase the
+ * other's text. A tab without input follows the other tab, and is emptied when that one sends. Text typed in both tabs
+ * stays in both; the next page gets the latest.
  */
 export class DraftSync {
   ended = false;
@@ -122,17 +122,17 @@ export class DraftSync {
   #epoch;
   #tell;
   #timer = null;
-  #known = "null"; // what this tab has last read or written, as JSON
-  #typed = false; // what stands here was written here
-  #parted = false; // the other tab has another text since
+  #known = "null"; // the draft that this tab last read or wrote, as JSON
+  #typed = false; // the present text was typed in this tab
+  #parted = false; // another tab has a different text since
 
   /**
    * @param {object} options
    * @param {Drafts} options.drafts
    * @param {import("./composer-mode.js").ComposerMode} options.mode
-   * @param {(id: number) => object} options.find what is known of a message: {message?, gone?} (history.js)
-   * @param {() => string | undefined} options.epoch which life of the room ids are of
-   * @param {() => void} options.tell that what was answered or edited is gone, and its text can be sent as a new message
+   * @param {(id: number) => object} options.find finds a message: {message?, gone?} (history.js)
+   * @param {() => string | undefined} options.epoch the room's epoch, which ids belong to
+   * @param {() => void} options.tell the user that the message is gone, and the draft would be a new message
    */
   constructor({drafts, room, mode, find, epoch, tell, window = globalThis, document = globalThis.document}) {
     this.#drafts = drafts;
@@ -149,12 +149,12 @@ export class DraftSync {
     document.addEventListener("visibilitychange", () => document.hidden && this.save());
   }
 
-  /** Show what was kept. */
+  /** Restore the draft. */
   restore() {
     this.#follow();
   }
 
-  /** Something was written, or is for something else now. */
+  /** The text or the mode has changed. */
   changed() {
     if (this.ended) return;
     this.#timer ??= setTimeout(() => this.save(), PAUSE);
@@ -171,7 +171,7 @@ export class DraftSync {
     this.#agree(now, draft !== null);
   }
 
-  /** The message that a kept draft is for may have come, or turned out to be gone. Called after drawing. */
+  /** The draft's message may be loaded now, or turn out to be gone. Called after drawing. */
   settle() {
     const {message} = this.#mode;
     if (!message?.unknown) return;
@@ -180,7 +180,7 @@ export class DraftSync {
     else if (found) this.#mode.learn(found);
   }
 
-  /** A message is gone: what was written for it can be sent as a new one. */
+  /** A message is gone: its draft can be sent as a new message. */
   forget(id) {
     if (this.#mode.forget(id)) this.#tell();
   }
@@ -203,7 +203,7 @@ export class DraftSync {
     return JSON.stringify(this.#drafts.read(this.#room));
   }
 
-  /** Show what is kept, unless something else was written here. */
+  /** Show the stored draft, unless another text was typed here. */
   #follow() {
     const stored = this.#stored;
     if (this.ended || stored === this.#known) return;
@@ -226,7 +226,7 @@ export class DraftSync {
   #show(draft) {
     const {kind, id, epoch} = draft;
     this.#mode.restore(draft, kind === "say" ? null : {id, unknown: true});
-    // In another life of the room the id would name another message.
+    // In another epoch the id would name another message.
     if (kind !== "say" && epoch !== this.#epoch()) this.forget(id);
     else this.settle();
   }

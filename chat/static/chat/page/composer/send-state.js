@@ -1,4 +1,4 @@
-/** Whether the reader may speak now, and what keeps a message waiting. Pure: times are passed in. */
+/** Whether the reader may send now, and why a message waits. Pure: times are passed in. */
 
 import {write} from "../shell/dom.js";
 import {speakingWords} from "../shell/room-words.js";
@@ -7,16 +7,16 @@ import {clockTime, shortTime} from "../shell/words.js";
 const FREE = {why: null, can: true, until: null};
 
 export class SendState {
-  #held = null; // {ref, why, until}: a message of ours that the server wants later
+  #held = null; // {ref, why, until}: our message that the server deferred
   #spokenAt = -Infinity;
 
-  /** The server wants a message later. @param {{ref, retryIn, error: {code}}} later of the client's event */
+  /** The server deferred a message. @param {{ref, retryIn, error: {code}}} later of the client's event */
   later({ref, retryIn, error}, now) {
     const why = {slow_mode: "waiting", too_many: "too_many"}[error.code];
     if (why) this.#held = {ref, why, until: now + retryIn};
   }
 
-  /** A message of ours has its answer. */
+  /** Our message has its reply. */
   settled(ref) {
     if (this.#held?.ref === ref) this.#held = null;
   }
@@ -26,7 +26,7 @@ export class SendState {
   }
 
   /**
-   * @param {import("../moderation/room-access.js").RoomAccess} standing
+   * @param {import("../moderation/room-access.js").RoomAccess} access
    * @param {number} now milliseconds since 1970
    * @returns {{why: string | null, can: boolean, until: number | null, slow?: number}} until: when that ends, as `now`
    */
@@ -46,7 +46,7 @@ export class SendState {
 /** Milliseconds. */
 const HALF_A_DAY = 43_200_000;
 
-/** The line above the field that says why one can't speak, or when. It counts down for the eyes only. */
+/** The line above the field that says why the reader can't send, or when they can. Its countdown is visual only. */
 export class SendStateView {
   #sendState = new SendState();
   #access;
@@ -55,11 +55,11 @@ export class SendStateView {
   #said;
   #shown;
   #ticking = null;
-  #reason = null; // that was said last, to screen readers
+  #reason = null; // the reason that screen readers were last given
 
   /**
    * @param {object} options
-   * @param {HTMLElement} options.speaking the line; data-why tells the reason
+   * @param {HTMLElement} options.speaking the line; data-why is the reason
    * @param {HTMLElement} options.speakingSaid a live region: it changes with the reason only
    * @param {HTMLElement} options.speakingShown hidden from screen readers
    */

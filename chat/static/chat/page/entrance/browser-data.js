@@ -1,11 +1,11 @@
 import {Drafts, storageOfBrowser} from "../composer/drafts.js";
 
-/** Under this name the browser remembers whom it has: the key of who was served the latest page. */
+/** Storage key of the user's key that the latest page was served for. */
 const PERSON = "chat.you";
 
 /**
- * A browser's data of a person ends with the sign-in. Each page tells here whom it was served for. Data of others is
- * then removed, and their open pages are told.
+ * A user's data in the browser ends with the sign-in. Each page records here which user it was served for. Other users'
+ * data is then removed, and their open pages are notified.
  */
 export class BrowserData {
   drafts;
@@ -14,9 +14,9 @@ export class BrowserData {
 
   /**
    * @param {object} options
-   * @param {string} options.you the key of the page's person; "" for nobody
-   * @param {{sweep: () => Promise<void>}} [options.store] of messages on their way (store.js); the store of a chat sweeps
-   *   when it is read
+   * @param {string} options.you the key of the page's user; "" without one
+   * @param {{sweep: () => Promise<void>}} [options.store] of pending messages (store.js); a chat's store cleans up
+   *   when it is loaded
    */
   constructor({you, store, storage = storageOfBrowser()}) {
     this.#you = you;
@@ -24,11 +24,11 @@ export class BrowserData {
     this.drafts = new Drafts({you, storage});
     this.#remember();
     this.drafts.sweep();
-    store?.sweep().catch(() => {}); // what can't be opened now is swept with the next page
+    store?.sweep().catch(() => {}); // a database that can't be opened now is cleaned up by the next page
   }
 
   /**
-   * Call back when the browser has somebody else: at once in an open page, and when a page comes back from the back-forward
+   * Call back when the browser has another user: at once in an open page, and when a page returns from the back-forward
    * cache.
    */
   watch(onOther, window = globalThis) {
@@ -44,11 +44,11 @@ export class BrowserData {
     try {
       this.#storage.setItem(PERSON, this.#you);
     } catch {
-      // Then the server tells, when the page connects.
+      // The server reports it instead, when the page connects.
     }
   }
 
-  /** The key of the person served last; the page's own if it is not known. */
+  /** The key of the user served last; the page's own if unknown. */
   get #latest() {
     try {
       return this.#storage.getItem(PERSON) ?? this.#you;

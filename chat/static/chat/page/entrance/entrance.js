@@ -2,7 +2,7 @@ import {CLOSE, ERROR} from "../../client/protocol.js";
 import {elements, write} from "../shell/dom.js";
 import {connectionWords, errorWords} from "../shell/words.js";
 
-/** The connection's state in words, with a countdown while it waits and a button to try at once. */
+/** The connection's state in words, with a countdown while it waits and a retry button. */
 export class ConnectionView {
   #box;
   #said;
@@ -30,13 +30,13 @@ export class ConnectionView {
 
   /** @param {{state, retryIn?, code?, reason?}} detail of the client's `state` event */
   draw(detail) {
-    // Whether others may be late is a server's to say; the next one says it after its welcome.
+    // Only a server knows whether others may be late; the next one sends it after its welcome.
     if (detail.state !== "open") this.#late = false;
     this.#detail = detail;
     this.#draw();
   }
 
-  /** The server is cut off from the others, or not any more: what people say there may come late. */
+  /** The server lost the other servers, or has them again: messages of users there may be late. */
   late(late) {
     this.#late = late;
     this.#draw();
@@ -59,12 +59,12 @@ export class ConnectionView {
   }
 }
 
-/** Why a join is refused to somebody who can choose another name. */
+/** Errors of a join after which the user can choose another name. */
 const OF_NAMES = new Set([ERROR.NAME_TAKEN, ERROR.NAME_NEEDED, ERROR.NAME_RESERVED]);
 
-/** The way into the room: where the page stands in its log, the connection's state, and what a refusal means. */
+/** Joining the room: the page's position in the log, the connection's state, and a refused join. */
 export class Entrance {
-  /** Whether the server answers questions about the room now. */
+  /** Whether the server answers queries about the room now. */
   entered = false;
   #client;
   #room;
@@ -74,7 +74,7 @@ export class Entrance {
 
   /**
    * @param {object} options
-   * @param {{seq: number, epoch: string | null}} options.page what the page shows; no epoch: there was no room yet
+   * @param {{seq: number, epoch: string | null}} options.page the page's position; no epoch: the room did not exist yet
    */
   constructor({client, room, page: {seq, epoch}}) {
     this.#client = client;
@@ -102,26 +102,26 @@ export class Entrance {
     this.#client.connect();
   }
 
-  /** The browser may have another cookie. */
+  /** The browser may have another user's cookie. */
   doubted() {
     this.#view.draw({state: "checking"});
   }
 
-  /** It is certain now. */
+  /** The sign-in has ended for certain. */
   signedOut() {
     this.#view.draw({state: "signed out"});
   }
 
   #changed(detail) {
     this.entered &&= detail.state === "open";
-    // Perhaps the browser has another cookie only: session-end.js finds out.
+    // The browser may only have another cookie: session-end.js checks.
     const doubtful = detail.state === "closed" && detail.code === CLOSE.NOT_SIGNED_IN;
     this.#view.draw(doubtful ? {state: "checking"} : detail);
   }
 
   #refused(error) {
     const reason = errorWords(error);
-    this.#client.close(); // a socket without a room is of no use to anybody
+    this.#client.close(); // a connection without a room is useless
     this.#view.draw({state: "closed", reason});
     if (OF_NAMES.has(error.code)) this.#askForName(reason);
   }

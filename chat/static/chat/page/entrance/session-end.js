@@ -4,12 +4,12 @@ import {make, write} from "../shell/dom.js";
 import {roomWords} from "../shell/room-words.js";
 import {errorWords} from "../shell/words.js";
 
-/** Milliseconds before the question: the browser may just be getting a new cookie. */
+/** Milliseconds before the check: the browser may just be getting a new cookie. */
 const PATIENCE = 1_500;
-/** Milliseconds between further questions: one that failed, or a server that closes again and again. */
+/** Milliseconds between further checks: after a failed one, or if a server closes again and again. */
 const AGAIN = {base: 2_000, cap: 30_000};
 
-/** Whether the reader is still who they were, when the server says that their sign-in has ended. */
+/** Checks whether the reader is still signed in, when the server says that their sign-in has ended. */
 export class SignInCheck {
   #url;
   #you;
@@ -18,13 +18,13 @@ export class SignInCheck {
   #clock;
   #backoff;
   #timer = null;
-  #asked = false; // since the reader was last in a room
+  #asked = false; // since the last join
 
   /**
    * @param {object} options
    * @param {string} options.url answers {username, account, you}
    * @param {string} options.you the reader's key
-   * @param {object} options.on {same(), other({username, account, you}): username null: nobody}
+   * @param {object} options.on {same(), other({username, account, you}): username null: no user}
    */
   constructor({url, you, on, fetch = globalThis.fetch.bind(globalThis), clock = systemClock, random = Math.random}) {
     this.#url = url;
@@ -35,15 +35,15 @@ export class SignInCheck {
     this.#backoff = new Backoff({random, ...AGAIN});
   }
 
-  /** The server closed the socket with 4401, or the browser has somebody else now. One may be a sign of the other. */
+  /** The server closed the socket with 4401, or the browser has another user now. Both may have the same cause. */
   check() {
-    if (this.#timer !== null) return; // it is asked soon anyway
+    if (this.#timer !== null) return; // a check is scheduled
     const delay = PATIENCE + (this.#asked ? this.#backoff.next() : 0);
     this.#asked = true;
     this.#timer = this.#clock.setTimeout(() => this.#ask(), delay);
   }
 
-  /** The reader is in the room. */
+  /** The reader has joined. */
   settled() {
     this.#asked = false;
     this.#backoff.reset();
@@ -57,19 +57,19 @@ export class SignInCheck {
     else this.#on.other(who);
   }
 
-  /** Null where it can't be told. */
+  /** The current user, or null if unknown. */
   async #whoIsIt() {
     try {
       const response = await this.#fetch(this.#url, {cache: "no-store", credentials: "same-origin"});
       const who = response.ok ? await response.json() : null;
-      return who?.you === undefined ? null : who; // a server of the version before does not tell
+      return who?.you === undefined ? null : who; // a server of the previous version sends no `you`
     } catch {
       return null;
     }
   }
 }
 
-/** What stands in the place of the field when the reader is out of the room: why, and what can be done. */
+/** The notice in place of the composer when the reader was removed: the reason and the next step. */
 export class RemovedView {
   #page;
   #box;
@@ -81,7 +81,7 @@ export class RemovedView {
 
   /**
    * @param {object} options
-   * @param {HTMLElement} options.page data-out says that one is out, data-concealed that nothing may be seen
+   * @param {HTMLElement} options.page data-out: the reader was removed; data-concealed: the messages are hidden
    * @param {{index: string, signIn: string}} options.links
    */
   constructor({page, out, outTitle, outHint, outActions, links}) {
@@ -97,7 +97,7 @@ export class RemovedView {
     return !this.#box.hidden;
   }
 
-  /** @param {{code: string, message: string, retryAfter?: number}} frame; `comeBack` is called by a button */
+  /** @param {{code: string, message: string, retryAfter?: number}} frame; a button calls `comeBack` */
   removed({code, message, retryAfter}, comeBack) {
     const forNow = retryAfter !== undefined;
     const title = code === "banned" && forNow ? roomWords.outForNow : (roomWords.out[code] ?? message);
@@ -111,7 +111,7 @@ export class RemovedView {
     this.#show(signedOut, signedOutHint, this.#link(signIn, this.#links.signIn));
   }
 
-  /** A guest's name is not known any more. */
+  /** The guest's session has ended. */
   unnamed() {
     this.#show(roomWords.unnamed, "", this.#link(roomWords.chooseName, this.#links.index));
   }
@@ -132,7 +132,7 @@ export class RemovedView {
     return focused;
   }
 
-  /** A button, once the time has come. */
+  /** A button that is enabled when the time has passed. */
   #offer(title, retryAfter, comeBack) {
     const button = make("button", {type: "button", className: "primary"}, roomWords.comeBack);
     button.addEventListener("click", comeBack);
@@ -163,15 +163,15 @@ export class RemovedView {
     write(this.#title, title);
     write(this.#hint, hint);
     this.#actions.replaceChildren(...actions);
-    // What had the focus may be hidden now.
+    // The focused element may be hidden now.
     if (!document.activeElement?.closest(".room-head")) this.#box.focus({preventScroll: true});
   }
 }
 
-/** Why a join is refused to somebody who is told so in the place of the field. */
+/** Errors of a join that are shown in place of the composer. */
 const OUT = new Set([ERROR.BANNED, ERROR.NO_ROOM, ERROR.SIGN_IN]);
 
-/** The ways out of the room that the reader did not choose: put out, not let in, signed out. */
+/** The ends of a session that the reader did not choose: removed, refused, signed out. */
 export class SessionEnd {
   #client;
   #room;
@@ -185,10 +185,10 @@ export class SessionEnd {
 
   /**
    * @param {object} options
-   * @param {object} options.config of the page
-   * @param {() => void} options.left the reader is out
-   * @param {() => void} options.conceal take what was said out of sight
-   * @param {() => void} options.forget end, and keep nothing that the reader wrote
+   * @param {object} options.config the page's configuration
+   * @param {() => void} options.left the reader is no longer in the room
+   * @param {() => void} options.conceal hide the messages
+   * @param {() => void} options.forget end, and drop the reader's pending messages and drafts
    */
   constructor({client, config, entrance, moderationTools, left, conceal, forget}) {
     const {room, you, account, links} = config;
@@ -208,7 +208,7 @@ export class SessionEnd {
     this.#listen();
   }
 
-  /** The browser seems to have somebody else: the server knows. Until then nothing is sent or shown. */
+  /** The browser seems to have another user: ask the server. Nothing is sent or shown until it answers. */
   doubt() {
     this.#client.close();
     this.#entrance.doubted();
@@ -222,7 +222,7 @@ export class SessionEnd {
     this.#client.addEventListener("error", ({detail}) => {
       if (detail.command !== "join") return;
       if (OUT.has(detail.code)) this.#putOut(detail);
-      if (detail.code === ERROR.NAME_NEEDED) this.#forget(); // the session is gone that had one
+      if (detail.code === ERROR.NAME_NEEDED) this.#forget(); // the session with the name has ended
     });
     this.#client.addEventListener("state", ({detail: {state, code}}) => {
       if (state === "closed" && code === CLOSE.NOT_SIGNED_IN) this.#signIn.check();

@@ -3,19 +3,19 @@ const PAGE = 50;
 const AROUND = 30;
 
 /**
- * Pages of a room's history on their way into its timeline: the latest, then those before and after what is
- * shown, and those around a message far away.
+ * Fetches pages of a room's history into its timeline: the latest page, those before and after the shown messages, and
+ * those around a distant message.
  */
 export class HistoryPages {
   begun; // the latest page is in the timeline
   loading = null; // "latest", "older", "newer" or "around"
-  failed = null; // the same, of the last request, though there was a connection
+  failed = null; // kind of the last request, if it failed with a connection
   #client;
   #room;
   #timeline;
   #messages;
   #onChange;
-  #turn = 0; // a later jump or a reset makes what is on its way worthless
+  #turn = 0; // a later jump or a reset invalidates requests in flight
 
   /** @param {{client, room: string, timeline, messages, begun?: boolean, onChange: () => void}} options */
   constructor({client, room, timeline, messages, begun = false, onChange}) {
@@ -27,7 +27,7 @@ export class HistoryPages {
     this.#onChange = onChange;
   }
 
-  /** The latest page, unless it is here. Called at each welcome: an earlier try may have lost its connection. */
+  /** Fetch the latest page, unless it is here. Called at each welcome: an earlier attempt may have lost its connection. */
   async begin() {
     if (this.begun) return;
     await this.#load("latest", {}, (page) => {
@@ -36,18 +36,18 @@ export class HistoryPages {
     });
   }
 
-  /** The page before what is shown. */
+  /** Fetch the page before the shown messages. */
   async older() {
     const {shown} = this.#timeline;
     if (!this.begun || !shown.before) return;
     const before = shown.oldest;
     await this.#load("older", {before}, (page) => {
-      // What was let go meanwhile would leave a gap.
+      // If messages were dropped meanwhile, the page would leave a gap.
       if (this.#timeline.shown === shown && shown.oldest === before) this.#timeline.older(page);
     });
   }
 
-  /** The page after what is shown, for one who does not look at the live end. */
+  /** Fetch the page after the shown messages, away from the live end. */
   async newer() {
     const {window} = this.#timeline;
     if (!window) return;
@@ -58,9 +58,9 @@ export class HistoryPages {
   }
 
   /**
-   * Have a message in what is shown, with what stands around it.
-   * @returns {Promise<number | null | undefined>} its id; null where it is not there any more; undefined where the
-   *   reader has gone elsewhere meanwhile; rejected with a ChatError when it can't be told
+   * Show a message with the messages around it.
+   * @returns {Promise<number | null | undefined>} its id; null if it is gone; undefined if the reader went
+   *   elsewhere meanwhile; rejected with a ChatError if the request failed
    */
   async goTo(id) {
     this.#supersede();
@@ -71,13 +71,13 @@ export class HistoryPages {
     return id;
   }
 
-  /** As `goTo`, for the first message after a position of the log. */
+  /** As `goTo`, for the first message after a position in the log. */
   goAfter(position) {
     this.#supersede();
     return this.#around(position, ({future}) => future[0]?.id);
   }
 
-  /** The reader goes to the live end: what is on its way is not wanted any more. */
+  /** The reader goes to the live end: requests in flight are ignored. */
   leave() {
     if (!this.#timeline.window && this.loading !== "around") return;
     this.#supersede();
@@ -85,7 +85,7 @@ export class HistoryPages {
     this.#onChange();
   }
 
-  /** The log is of another life. */
+  /** The log has a new epoch. */
   reset() {
     this.#supersede();
     this.begun = false;
@@ -125,7 +125,7 @@ export class HistoryPages {
     return id;
   }
 
-  /** One page at a time. `take` puts it in its place. */
+  /** Fetch one page at a time; `take` inserts it. */
   async #load(kind, place, take) {
     if (this.loading) return;
     const turn = this.#turn;
@@ -146,12 +146,12 @@ export class HistoryPages {
   }
 }
 
-/** Quotes kept: more than a page has messages, or those at its two ends would push each other out for ever. */
+/** Most quotes kept: more than a page has messages, or those at its two ends would evict each other for ever. */
 const MOST = 3_000;
 
 /**
- * What a message answers, for the few words above it. What the timeline does not have is fetched: one at a time,
- * each once, the last asked for first. Pure but for the client.
+ * The messages that others reply to, for the quotes above them. Missing ones are fetched: one at a time, each once, the
+ * latest request first. Pure but for the client.
  */
 export class Quotes {
   #client;
@@ -161,7 +161,7 @@ export class Quotes {
   #messages;
   #kept = new Map(); // id → whether the room has a message with this id; if so, it is held
   #wanted = new Set();
-  #asking = null; // the id that was asked for; a reset forgets it
+  #asking = null; // the requested id; a reset clears it
 
   /** @param {{client, room: string, timeline, messages, onChange: () => void}} options */
   constructor({client, room, timeline, messages, onChange}) {
@@ -173,8 +173,8 @@ export class Quotes {
   }
 
   /**
-   * @returns {{id: number, version: string, message?: object, gone?: boolean}} without a message it is on its way,
-   *   or `gone`
+   * @returns {{id: number, version: string, message?: object, gone?: boolean}} without a message it is
+   *   being fetched, or `gone`
    */
   of = (id) => {
     const here = this.#messages.get(id);
@@ -187,7 +187,7 @@ export class Quotes {
     return {id, version: "wanted"};
   };
 
-  /** Fetch what is wanted. Called after drawing, and when the room is entered. */
+  /** Fetch a wanted message. Called after drawing, and after a join. */
   async fetch() {
     if (this.#asking !== null || this.#wanted.size === 0) return;
     const id = [...this.#wanted].at(-1);
@@ -195,14 +195,14 @@ export class Quotes {
     const page = await this.#client.history(this.#room, {before: id + 1, limit: 1}).catch((error) => error);
     if (this.#asking !== id) return;
     this.#asking = null;
-    if (page.code === "disconnected") return; // again when the room is entered
-    // What the server does not tell now is not asked for at every drawing.
+    if (page.code === "disconnected") return; // fetched again after the next join
+    // A message that the server does not have is not requested at every drawing.
     this.#keep(id, page.messages?.find((message) => message.id === id));
     this.#onChange();
     this.fetch();
   }
 
-  /** The log is of another life. */
+  /** The log has a new epoch. */
   reset() {
     for (const id of [...this.#kept.keys()]) this.#drop(id);
     this.#wanted.clear();

@@ -1,7 +1,7 @@
 /**
- * Find web addresses in plain text. Pure: it yields parts, whoever draws them makes elements of them.
+ * Find web addresses in plain text. Pure: it returns parts, and the caller makes elements of them.
  *
- * Only http and https, only with a host that people read as it is (linkify.js). An address ends where the sentence
+ * Only http and https, only with a host that people read as it is. An address ends where the sentence
  * ends: punctuation, quotes and brackets that belong to the sentence are not part of it.
  */
 
@@ -132,8 +132,8 @@ const APOSTROPHES = new Map([["'", "'"], ["‘", "’"], ["’", "’"], ["‚",
  */
 export function linkify(text) {
   const parts = [];
-  let done = 0; // what the parts have
-  let seen = 0; // what may have been a link; it is not looked into for another
+  let done = 0; // end of the last part
+  let seen = 0; // end of the last candidate: it is not searched for another address
   for (const {index, 0: scheme} of text.matchAll(SCHEME)) {
     if (index < seen) continue;
     const host = index + scheme.length;
@@ -157,7 +157,7 @@ function following(text, at) {
   return REST.exec(text)?.[0] ?? "";
 }
 
-/** The address as a browser would open it, or null when it is none of ours. */
+/** The address as a browser would open it, or null if it is not safe. */
 function safe(address, host) {
   const url = parsed(address);
   if (url?.protocol !== "http:" && url?.protocol !== "https:") return null;
@@ -172,7 +172,7 @@ function parsed(address) {
   }
 }
 
-/** Without what belongs to the sentence around it. */
+/** The rest without the punctuation of the sentence around it. */
 function trimmed(rest, before) {
   const characters = [...within(rest, before)];
   let end = characters.length;

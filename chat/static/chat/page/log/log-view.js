@@ -26,11 +26,11 @@ const DRAW = {
   pending: drawPending,
 };
 
-/** Pixels from the end within which the reader counts as being there. */
+/** Pixels from the end within which the reader counts as following. */
 const NEAR = 48;
-/** Kinds of rows that stand between others and have no place of their own. */
+/** Kinds of rows that separate others; they are no anchor for the reader's place. */
 const LINES = ["day", "unread"];
-/** Milliseconds that a row is lit that was jumped to. */
+/** Milliseconds that a row is highlighted after a jump to it. */
 const LIT = 2_500;
 
 /**
@@ -63,7 +63,7 @@ export class LogView {
     return this.#following;
   }
 
-  /** Pixels that are left above and below what is in sight. */
+  /** Pixels that are hidden above and below the visible part. */
   get margins() {
     const {scrollHeight, scrollTop, clientHeight} = this.#pane;
     return {above: scrollTop, below: scrollHeight - scrollTop - clientHeight};
@@ -89,7 +89,7 @@ export class LogView {
     if (this.#following) this.#toEnd();
   }
 
-  /** Change what is in the pane, and leave the reader where they are. */
+  /** Change the pane's content, and keep the reader's place. */
   keepPlace(change) {
     const anchor = this.#following ? null : this.#anchor();
     change();
@@ -107,7 +107,7 @@ export class LogView {
     return this.#list.querySelector(`:scope > [data-id="${id}"]`);
   }
 
-  /** Where a kind of row begins, seen from the reader's place: "above", "here", "below"; or null. */
+  /** Where the first row of a class is, relative to the visible part: "above", "here", "below"; or null. */
   whereIs(className) {
     const box = this.#list.querySelector(`:scope > .${className}`)?.getBoundingClientRect();
     const pane = this.#pane.getBoundingClientRect();
@@ -116,7 +116,7 @@ export class LogView {
     return box.top > pane.bottom ? "below" : "here";
   }
 
-  /** Put a row in sight, light it, and give it the focus. */
+  /** Scroll to a row, highlight it, and focus it. */
   reveal(node) {
     this.#follow(false);
     node.scrollIntoView({block: "center"});
@@ -140,13 +140,13 @@ export class LogView {
     for (const row of rows) {
       const before = this.#drawn.get(row.key)?.node;
       const node = this.#node(row, context);
-      if (before === next) next = node; // it was drawn anew in its place
+      if (before === next) next = node; // it was redrawn in place
       if (node === next) next = node.nextSibling;
       else this.#list.insertBefore(node, next);
     }
   }
 
-  /** The row's element: the one that stands, or a new one in its place. */
+  /** The row's element: the present one, or a new one in its place. */
   #node(row, context) {
     const drawn = this.#drawn.get(row.key);
     if (drawn?.version === row.version && drawn.kind === row.kind) return drawn.node;
@@ -158,12 +158,12 @@ export class LogView {
   }
 
   #exchange(drawn, node, {kind}) {
-    // What was read out once is not read out again because of an emoji.
+    // A message that was read out once is not read out again because of an emoji.
     if (drawn.kind === kind) node.ariaLive = "off";
     carryFocus(drawn.node, node, () => drawn.node.replaceWith(node));
   }
 
-  /** The first row in sight, and where it stands: the reader's place. */
+  /** The first visible row and its position: the reader's place. */
   #anchor() {
     const top = this.#pane.getBoundingClientRect().top;
     const rows = this.#list.children;
@@ -174,14 +174,14 @@ export class LogView {
       if (rows[middle].getBoundingClientRect().bottom > top) high = middle;
       else low = middle + 1;
     }
-    // A line of a day or of what is new goes elsewhere when older messages come above it.
+    // A day line or the line "new" moves when older messages come above it.
     while (LINES.includes(this.#rows.get(rows[low])?.kind)) low += 1;
     if (low === rows.length) return null;
     return {key: this.#rows.get(rows[low]).key, at: rows[low].getBoundingClientRect().top};
   }
 
   #return({key, at}) {
-    const node = this.#drawn.get(key)?.node; // not the element from before: it may have been drawn anew
+    const node = this.#drawn.get(key)?.node; // not the former element: it may have been redrawn
     if (node) this.#pane.scrollTop += node.getBoundingClientRect().top - at;
   }
 

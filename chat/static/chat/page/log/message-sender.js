@@ -1,14 +1,14 @@
 import {ERROR, newRef} from "../../client/protocol.js";
 import {errorWords, words} from "../shell/words.js";
 
-/** Milliseconds that the server's clock may be behind this browser's, when the two tell the same message apart. */
+/** Milliseconds that the server's clock may be behind the browser's, when an entry is compared with a message. */
 const CLOCKS_APART = 60_000;
 
-/** Messages of ours on their way, in the order in which they will be said. Pure. */
+/** The reader's pending messages, in sending order. Pure. */
 export class PendingMessages {
   #entries = []; // {ref, content, replyTo?, at, failed: reason or null, held: code or null, claim: id or null}
 
-  /** What is to be shown. An entry that has arrived already, by the look of it, is not shown twice. */
+  /** The entries to show. An entry whose message seems to have arrived is left out. */
   get entries() {
     return this.#entries.filter(({claim}) => claim === null);
   }
@@ -19,7 +19,7 @@ export class PendingMessages {
   }
 
   /**
-   * What an earlier life of this page left behind. It may be among `messages` already, its ack lost with that page.
+   * An entry of an earlier page. It may be among `messages` already, if its ack was lost with that page.
    * @param {string | null} [failed] why it was refused
    */
   restore(entry, messages, failed = null) {
@@ -46,13 +46,13 @@ export class PendingMessages {
     if (entry) Object.assign(entry, {failed: reason, claim: null});
   }
 
-  /** The server wants it later: why. */
+  /** The server deferred it; `code` is the reason. */
   hold(ref, code) {
     const entry = this.#find(ref);
     if (entry) entry.held = code;
   }
 
-  /** Try a failed one again: it moves to the end, where it will be. Returns it. */
+  /** Retry a failed one: it moves to the end. Returns it. */
   retry(ref) {
     const entry = this.take(ref);
     if (entry) this.#entries.push(Object.assign(entry, {failed: null, held: null}));
@@ -60,8 +60,8 @@ export class PendingMessages {
   }
 
   /**
-   * After a reconnect a message can come before its ack. Until the ack tells its id, the same words from us
-   * are taken for it; if they were others (another tab's), the ack sets it right.
+   * After a reconnect a message can arrive before its ack. Until the ack gives its id, a message of ours with the same
+   * text is taken for it; if that was another one (another tab's), the ack corrects it.
    */
   claim(message) {
     const entry = this.#entries.find(
@@ -75,7 +75,7 @@ export class PendingMessages {
     this.#entries = [];
   }
 
-  /** The log is of another life: nothing of ours is in it for sure. */
+  /** The log has a new epoch: none of our entries is known to be in it. */
   unclaim() {
     for (const entry of this.#entries) entry.claim = null;
   }
@@ -85,7 +85,7 @@ export class PendingMessages {
   }
 }
 
-/** What the reader says: it stands in the log at once, and there it is told what becomes of it. */
+/** Sends the reader's messages: each is shown in the log at once, with its state. */
 export class MessageSender {
   #client;
   #room;
@@ -125,12 +125,12 @@ export class MessageSender {
     this.#onChange();
   }
 
-  /** The server knows another message by this ref: with it this one is refused again and again. */
+  /** The server knows another message by this ref, and would refuse this one again and again. */
   #isSpent(ref) {
     return this.#client.failed(this.#room).some(({ref: other, failed}) => other === ref && failed.code === ERROR.REF_REUSED);
   }
 
-  /** Forget a refused one. Returns it. */
+  /** Discard a refused one. Returns it. */
   discard(ref) {
     const entry = this.#timeline.pendingMessages.take(ref);
     this.#client.discard(ref);
@@ -144,7 +144,7 @@ export class MessageSender {
     this.#onChange();
   }
 
-  /** Show what an earlier life of this page left behind. */
+  /** Show the messages that an earlier page left in the store. */
   async restore() {
     await this.#client.restored;
     const left = [...this.#client.pending(this.#room), ...this.#client.failed(this.#room)];

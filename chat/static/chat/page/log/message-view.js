@@ -1,16 +1,16 @@
-/** One message as a row. What can be pressed has data-act (room.js acts) and data-focus (row-interaction.js finds it again). */
+/** One message as a row. Buttons have data-act (row-interaction.js handles it) and data-focus (to find them again after a redraw). */
 
 import {classes, icon, ICONS, make} from "../shell/dom.js";
 import {beginning, clockTime, reactors, wholeTime, words} from "../shell/words.js";
 import {linkify} from "./linkify.js";
 
-/* Long messages: shown folded, with a button that unfolds them. Pure, but for `turn`. */
+/* Long messages are shown folded, with a button that unfolds them. */
 
-/** Lines from which a text is folded, and of how many characters at most a line is taken to be. chat.css shows 16. */
+/** A text with more lines is folded; a line is taken to have at most WIDTH characters. chat.css shows 16. */
 const LINES = 24;
 const WIDTH = 64;
 
-/** Whether a text would fill more of the page than a conversation can spare. */
+/** Whether a text is too long to be shown whole. */
 export function isLong(text) {
   let lines = 0;
   for (const line of text.split("\n", LINES + 1)) lines += Math.max(1, Math.ceil(line.length / WIDTH));
@@ -22,7 +22,7 @@ export function turn(row, button) {
   const unfolded = !row.querySelector(".text").classList.toggle("folded");
   button.textContent = unfolded ? words.fold : words.unfold;
   button.ariaExpanded = String(unfolded);
-  // A reader who has reached its end stays at this message.
+  // A reader at its end stays at this message.
   if (!unfolded) row.scrollIntoView({block: "nearest"});
   return unfolded;
 }
@@ -30,14 +30,14 @@ export function turn(row, button) {
 /** How many author colours chat.css has. */
 export const HUES = 8;
 
-/** Which of `kinds` colours a name has: always the same, in every browser. */
+/** The colour number of a name, below `kinds`: always the same, in every browser. */
 export function hueOf(name, kinds) {
   let hash = 0;
   for (const character of name) hash = (Math.imul(hash, 31) + character.codePointAt(0)) >>> 0;
   return hash % kinds;
 }
 
-/** @param {object} row of the kind "message" */
+/** @param {object} row a row of kind "message" */
 export function drawMessage({key, message, quote, own, continued, marked}, {lasting, unfolded}) {
   const {id, username, deleted = false, changing = []} = message;
   const changes = changing.some(({kind}) => kind !== "react");
@@ -47,7 +47,7 @@ export function drawMessage({key, message, quote, own, continued, marked}, {last
       className: classes("message", {own, continued, marked, deleted, changes}),
       dataset: {id, hue: hueOf(username, HUES)},
       tabIndex: -1,
-      ariaLive: own ? "off" : null, // who wrote it knows it
+      ariaLive: own ? "off" : null, // its author knows it
     },
     author(username),
     make(
@@ -63,7 +63,7 @@ export function drawMessage({key, message, quote, own, continued, marked}, {last
   );
 }
 
-/** @param {object} row of the kind "pending" */
+/** @param {object} row a row of kind "pending" */
 export function drawPending({key, entry, quote, continued}, {me, unfolded}) {
   return make(
     "li",
@@ -80,14 +80,14 @@ export function drawPending({key, entry, quote, continued}, {me, unfolded}) {
   );
 }
 
-/** What a message waits for, by the server's code. */
+/** The reason why a message waits, by the server's error code. */
 const HELD = {slow_mode: words.slow, too_many: words.held};
 
 function author(name) {
   return make("span", {className: "author", title: name}, make("bdi", {}, name));
 }
 
-/** The text; and, where it is long, the button that unfolds it. */
+/** The text, and, if it is long, the button that unfolds it. */
 function text({content, edited}, unfolded) {
   const parts = linkify(content).map((part) => (part.href ? link(part) : part.text));
   const note = edited && make("small", {className: "edited", title: wholeTime(edited)}, words.edited);
@@ -101,7 +101,7 @@ function text({content, edited}, unfolded) {
 }
 
 function link({text: shown, href}) {
-  // From left to right in any text: else the host may not stand where an address has it.
+  // Left to right in any text: otherwise the host may not stand where an address has it.
   const safety = {rel: "noopener noreferrer nofollow ugc", target: "_blank", dir: "ltr"};
   const properties = {href, title: href, tabIndex: -1, ...safety};
   return make("a", properties, shown);
@@ -112,7 +112,7 @@ function time(timestamp) {
   return make("time", {dateTime: date.toISOString(), title: wholeTime(date)}, clockTime(date));
 }
 
-/** The button that opens the actions where nothing hovers; elsewhere it is for screen readers. */
+/** The button that opens the actions on touch screens; elsewhere it is for screen readers. */
 function actions(name) {
   return make(
     "button",
@@ -122,7 +122,7 @@ function actions(name) {
   );
 }
 
-/** What is answered: its author and its first words, and the way to it. */
+/** The message replied to: its author, its first words, and a link to it. */
 function quotation({id, message, gone}) {
   if (!message) return make("p", {className: "quote"}, gone ? words.quoteGone : words.quoteWanted);
   const dataset = {act: "jump", to: id, focus: "quote", hue: hueOf(message.username, HUES)};
@@ -141,7 +141,7 @@ function reactions(message, lasting) {
   return make("ul", {className: "reactions"}, ...chips);
 }
 
-/** One emoji: how many put it there, who (shown by chat.css and said to screen readers), and whether I did. */
+/** One emoji: its count, its users' names (shown by chat.css and for screen readers), and whether the reader added it. */
 function chip(reaction, {changing = []}, lasting) {
   const {emoji, count, own} = reaction;
   const names = reactors(reaction);
@@ -161,7 +161,7 @@ function chip(reaction, {changing = []}, lasting) {
   return make("button", properties, ...content);
 }
 
-/** What becomes of a message on its way. Both sentences are there; the log's state shows one (chat.css). */
+/** The state of a pending message. Both sentences are there; the log's state shows one (chat.css). */
 function fate(doing) {
   return make(
     "p",

@@ -1,10 +1,10 @@
 import {elements, write} from "../shell/dom.js";
 import {errorWords, words} from "../shell/words.js";
 
-/** Pixels from either end of what is shown at which more is fetched without being asked for. */
+/** Pixels from either end of the shown messages within which more are fetched. */
 const NEAR = 400;
 
-/** Where the reader is in the room: the way to a message far back, on from there, and to the live end again. */
+/** Moves the reader: to a distant message, on from there, and to the live end. */
 export class Navigation {
   #history;
   #timeline;
@@ -41,7 +41,7 @@ export class Navigation {
     this.#log.follow();
   }
 
-  /** Fetch what comes next where the reader is near an end of what is here. */
+  /** Fetch more messages if the reader is near an end of the shown ones. */
   extend() {
     const {failed, loading} = this.#history;
     if (failed || loading) return;
@@ -66,11 +66,11 @@ export class Navigation {
   }
 }
 
-/** What stands at the two ends of the log: buttons for more of it, for the first new message and for the newest. */
+/** The controls at the two ends of the log: load more, go to the first new message, go to the newest. */
 export class LogEdges {
   #log;
   #elements;
-  #passed = null; // the line "new" that the reader has seen, or does not care for
+  #passed = null; // position of the line "new" that the reader has seen or ignores
 
   /**
    * @param {object} options
@@ -101,7 +101,7 @@ export class LogEdges {
     this.#drawFirstNew(timeline, line);
   }
 
-  /** The way up to what is new, while the reader has not seen where it begins. */
+  /** The button to the first new message, until the reader has seen the line "new". */
   #drawFirstNew({live, shown}, line) {
     const {firstNew, firstNewCount} = this.#elements;
     const where = this.#log.whereIs("unread");

@@ -1,16 +1,16 @@
 import {words} from "../shell/words.js";
 
 /*
- * How new messages reach a screen reader without flooding it. A few are read out by the live log itself; when
- * more come than can be listened to, the log is hushed and a count is said instead. Pure: time is passed in.
+ * Limits the announcements of new messages, so that they don't flood a screen reader. The live log reads out a few; when
+ * too many arrive, the log is silenced and a count is announced instead. Pure: time is passed in.
  */
 
-/** Milliseconds, and the messages of that time that are read out. */
+/** At most READ_OUT messages are read out in SPAN milliseconds. */
 const SPAN = 4_000;
 const READ_OUT = 3;
 
 export class AnnouncementLimit {
-  #times = []; // of the messages that were read out lately
+  #times = []; // times of the messages that were read out lately
   #unsaid = 0;
 
   /** @returns {boolean} whether `count` messages, shown now, are read out; otherwise they count for `summary` */
@@ -32,13 +32,13 @@ export class AnnouncementLimit {
   }
 }
 
-/** Milliseconds that the log stays hushed after the last thing that should not be read out. */
+/** Milliseconds that the log stays silent after the last change that should not be read out. */
 const HUSH = 1_000;
-/** Milliseconds that a sentence stays in sight, besides the time to read it. */
+/** Milliseconds that a sentence stays visible, besides the time to read it. */
 const TOLD = 4_000;
 
 /**
- * What the reader has not seen yet, and how the page says so: the count in the title while the tab is hidden,
+ * The unread messages, and how the page shows them: the count in the title while the tab is hidden,
  * the button while the reader is further up, and the live log.
  */
 export class Notifications {
@@ -47,14 +47,14 @@ export class Notifications {
   #toast;
   #announcements = new AnnouncementLimit();
   #title = document.title;
-  #unread = []; // ids of what came while the tab was hidden
-  #below = []; // ids of what came below the reader's place
+  #unread = []; // ids of messages that arrived while the tab was hidden
+  #below = []; // ids of messages that arrived below the reader's place
   #hushed = null;
   #told = null;
 
   /**
-   * @param {{log, announcement, toast: HTMLElement}} elements the live log, a live region for sentences, and one that
-   *   is seen too
+   * @param {{log, announcement, toast: HTMLElement}} elements the live log, a live region for sentences, and a
+   *   visible one
    */
   constructor({log, announcement, toast}) {
     this.#log = log;
@@ -62,19 +62,19 @@ export class Notifications {
     this.#toast = toast;
   }
 
-  /** The room is called otherwise now. */
+  /** The room has a new title. */
   rename(title) {
     const [, rest = ""] = this.#title.match(/( · [^·]*)$/u) ?? [];
     this.#title = `${title}${rest}`;
     this.#draw();
   }
 
-  /** How many messages came below the reader's place. */
+  /** Number of messages that arrived below the reader's place. */
   get below() {
     return this.#below.length;
   }
 
-  /** A message of somebody else came. */
+  /** A message of another user arrived. */
   came({id, following}) {
     if (document.hidden) this.#unread.push(id);
     if (!following) this.#below.push(id);
@@ -91,7 +91,7 @@ export class Notifications {
     this.#draw();
   }
 
-  /** A message is deleted or hidden: there is nothing to read any more. */
+  /** A message was deleted or hidden: it is not unread any more. */
   gone(id) {
     this.#unread = this.#unread.filter((each) => each !== id);
     this.#below = this.#below.filter((each) => each !== id);

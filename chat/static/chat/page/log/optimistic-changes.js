@@ -2,17 +2,17 @@ import {refusedWords} from "../shell/words.js";
 
 /* The emoji on a message: [{emoji, count, own, place, others}], as the client marks them (person.js). Pure. */
 
-/** What the palette offers. Each is one emoji to the server, and in every system's font. */
+/** The emoji of the palette. Each is one emoji to the server, and in every system's font. */
 export const PALETTE = ["👍", "❤️", "😂", "🎉", "😮", "😢", "🙏", "👀"];
-/** Different emoji on one message, as the server has it. */
+/** Most different emoji on one message, as on the server. */
 export const MOST = 20;
 
-/** Whether the reader has put `emoji` there, as far as is told: of many only the first are known. */
+/** Whether the reader has added `emoji`, if known: the server names only the first users. */
 export function has(reactions, emoji) {
   return find(reactions, emoji)?.own ?? false;
 }
 
-/** The reactions after the reader put the emoji on, or took it off. */
+/** The reactions after the reader added or removed the emoji. */
 export function toggled(reactions = [], emoji, on) {
   if (has(reactions, emoji) === on) return reactions;
   if (on && !find(reactions, emoji)) return [...reactions, {emoji, count: 1, own: true, place: 0, others: []}];
@@ -26,7 +26,7 @@ function moved(reaction, on) {
   return {...reaction, own: on, place: on ? others.length : -1, count: count + (on ? 1 : -1)};
 }
 
-/** What may be put on a message: the palette, and what others have put there. */
+/** The emoji that may be added to a message: the palette, and those that it has. */
 export function choices(reactions = []) {
   if (reactions.length >= MOST) return reactions.map(({emoji}) => emoji);
   const others = reactions.map(({emoji}) => emoji).filter((emoji) => !PALETTE.includes(emoji));
@@ -38,28 +38,28 @@ function find(reactions = [], emoji) {
 }
 
 /**
- * Changes of ours that the log does not have yet: shown at once over what it has, until it has caught up or the
- * server has refused. Pure.
+ * The reader's changes that the log does not have yet: shown at once over its messages, until the log has caught up or
+ * the server has refused. Pure.
  *
- * An acknowledged change stays until the message itself has come that far: the ack may be first, and the
- * message must not look for a moment as it was before.
+ * An acknowledged change stays until the message has reached its seq: the ack may arrive first, and the message must not
+ * flicker back.
  */
 export class OptimisticChanges {
-  #of = new Map(); // id → [{kind, content?, at?, emoji?, on?, seq: of the ack or null}], in the order they were made
+  #of = new Map(); // id → [{kind, content?, at?, emoji?, on?, seq: of the ack or null}], in order
 
   /**
    * @param {{kind: "edit" | "delete" | "react", content?, at?, emoji?, on?}} change at: milliseconds since 1970
-   * @returns {object} a token, for what becomes of it
+   * @returns {object} a token for `settle` and `drop`
    */
   add(id, change) {
     const token = {id, ...change, seq: null};
-    // The last word counts: an emoji that was put on and taken off again is off.
+    // The last change counts: an emoji that was added and removed is removed.
     const others = this.#list(id).filter(({kind, emoji}) => kind !== change.kind || emoji !== change.emoji);
     this.#of.set(id, [...others, token]);
     return token;
   }
 
-  /** The server has carried it out: that is the message's state from `seq` on. */
+  /** The server has applied it: the message has it from `seq` on. */
   settle(token, seq) {
     token.seq = seq;
   }
@@ -72,8 +72,8 @@ export class OptimisticChanges {
   }
 
   /**
-   * The message as the reader shall see it. With something over it, it has `changing`, the changes that have no
-   * answer yet, and `version`, which tells what is over it.
+   * The message with the reader's changes. If it has any, `changing` lists the unacknowledged ones, and `version`
+   * identifies them all.
    */
   over(message) {
     if (!this.#of.has(message.id)) return message;
@@ -107,7 +107,7 @@ function shown(message, {kind, content, at, emoji, on}) {
 }
 
 /**
- * What the reader does to messages: it is shown at once, and taken back with a reason when the server refuses.
+ * The reader's changes of messages: shown at once, and reverted with a reason if the server refuses.
  * Pure but for the client and the clock.
  */
 export class MessageActions {

@@ -1,14 +1,14 @@
 /**
- * How far the reader has read, and from where on messages are new to them. Pure.
+ * The reader's read position, and the line "new". Pure.
  *
- * Positions are numbers of the room's log. `line` is where the line "new" stands: it stays where it is while the
- * reader reads, and moves when they look away, so that it shows what came meanwhile.
+ * Positions are numbers of the room's log. `line` is the position of the line "new": it stays while the reader
+ * reads, and moves when they look away, so that it marks the messages that arrive meanwhile.
  */
 export class ReadMark {
   line;
-  #read; // null: nothing is known
+  #read; // null: unknown
 
-  /** @param {number | null} read what was kept of earlier visits */
+  /** @param {number | null} read the read position of earlier visits */
   constructor(read = null) {
     this.#read = read;
     this.line = read;
@@ -18,7 +18,7 @@ export class ReadMark {
     return this.#read;
   }
 
-  /** The reader saw everything up to here. Returns whether that is news. */
+  /** The reader saw everything up to here. Returns whether the position moved. */
   saw(seq) {
     if (seq <= (this.#read ?? 0)) return false;
     this.#read = seq;
@@ -30,25 +30,25 @@ export class ReadMark {
     this.line = this.#read ?? 0;
   }
 
-  /** Read elsewhere, by the same person; `away` tells whether they don't look at this page. */
+  /** The same user read this far elsewhere; away: this page is hidden. */
   readElsewhere(seq, {away}) {
     this.saw(seq);
     if (away) this.lookedAway();
   }
 
-  /** Nothing is new any more: who answers has read. */
+  /** No message is new any more: the reader has sent one. */
   clearLine() {
     this.line = null;
   }
 
-  /** The log is of another life. */
+  /** The log has a new epoch. */
   reset() {
     this.line = null;
     this.#read = null;
   }
 }
 
-/** What the reader has really seen: the newest message at the end of the log, in a tab that is looked at. */
+/** The position that the reader has really seen: the newest message, at the end of the log, in a visible tab. */
 export class ReadPosition {
   #mark;
   #timeline;
@@ -58,8 +58,8 @@ export class ReadPosition {
 
   /**
    * @param {object} options
-   * @param {number | null} options.read up to where this person had read when the page was made
-   * @param {(seq: number) => void} options.tell the server
+   * @param {number | null} options.read the user's read position when the page was made
+   * @param {(seq: number) => void} options.tell send it to the server
    */
   constructor({read, timeline, log, notifications, tell}) {
     this.#mark = new ReadMark(read);
@@ -69,7 +69,7 @@ export class ReadPosition {
     this.#tell = tell;
   }
 
-  /** What is after this number is new; null: nothing is. */
+  /** Messages after this number are new; null: none is. */
   get line() {
     return this.#mark.line;
   }
@@ -91,25 +91,25 @@ export class ReadPosition {
     });
   }
 
-  /** Something was drawn, or is looked at now. */
+  /** The log was drawn, or became visible. */
   see() {
     if (document.hidden || !this.#log.following) return;
     if (this.#mark.saw(this.#timeline.newest)) this.#tell(this.#timeline.newest);
     this.#notifications.looked();
   }
 
-  /** The same person has read up to here on another page. */
+  /** The same user has read up to here on another page. */
   readElsewhere(seq) {
     this.#mark.readElsewhere(seq, {away: document.hidden});
     this.#notifications.read(seq);
   }
 
-  /** Who answers has read. */
+  /** The reader sent a message, so they have read the others. */
   answered() {
     this.#mark.clearLine();
   }
 
-  /** The log is of another life. */
+  /** The log has a new epoch. */
   reset() {
     this.#mark.reset();
     this.#notifications.reset();

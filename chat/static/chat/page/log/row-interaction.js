@@ -2,13 +2,13 @@ import {isComposing} from "../shell/keyboard.js";
 import {turn} from "./message-view.js";
 
 /*
- * Where the focus is among the rows. One message at a time can be tabbed to, with what can be pressed in it; the
- * arrow keys go from message to message. So the way through a page of a thousand messages is a few tabs long.
+ * Keyboard focus in the rows. One message at a time is in the tab order, with its links and buttons; the arrow keys move
+ * from message to message. So a page of a thousand messages takes a few tabs.
  */
 
 const MESSAGE = "li[data-id]";
 
-/** Draw a row anew (`exchange` does it), and leave its guest (the toolbar) and the focus where they were. */
+/** Replace a row (`exchange` does it), and keep its guest (the toolbar) and the focus. */
 export function carryFocus(before, node, exchange) {
   const active = document.activeElement;
   const focused = before.contains(active) ? active : null;
@@ -24,9 +24,9 @@ export function carryFocus(before, node, exchange) {
 
 export class RowFocus {
   #list;
-  #current = null; // the row that can be tabbed to
+  #current = null; // the row in the tab order
 
-  /** @param {{list: HTMLElement, onLeave: () => void, onTop: () => void}} options onTop: no message is further up */
+  /** @param {{list: HTMLElement, onLeave: () => void, onTop: () => void}} options onTop: called at the topmost message */
   constructor({list, onLeave, onTop}) {
     this.#list = list;
     list.addEventListener("focusin", ({target}) => this.#stay(target.closest(MESSAGE)));
@@ -38,7 +38,7 @@ export class RowFocus {
     });
   }
 
-  /** Rows were drawn: the last message is the one to tab to, until the reader has chosen another. */
+  /** Rows were drawn: the last message is in the tab order, until the reader chooses another. */
   refresh() {
     const active = document.activeElement;
     this.#stay(this.#list.contains(active) ? active.closest(MESSAGE) : last(this.#list));
@@ -52,7 +52,7 @@ export class RowFocus {
   }
 
   #leave(event, onLeave) {
-    event.preventDefault(); // it is not meant for a sheet as well
+    event.preventDefault(); // a side panel must not close as well
     onLeave();
   }
 
@@ -96,7 +96,7 @@ export class RowButtons {
 
   /**
    * @param {object} parts
-   * @param {HTMLElement} parts.list of the rows
+   * @param {HTMLElement} parts.list the list of the rows
    * @param {() => import("../composer/composer.js").Composer} parts.composer
    */
   constructor({list, ...parts}) {
@@ -116,7 +116,7 @@ export class RowButtons {
     },
     retry: (row, {ref}) => {
       this.#parts.messageSender.retry(ref);
-      this.#parts.composer().focus(); // the button that had the focus is going
+      this.#parts.composer().focus(); // the button that had the focus is removed
     },
     reword: (row, {ref}) => this.#reword(ref),
     discard: (row, {ref}) => {
@@ -139,11 +139,11 @@ export class RowButtons {
   }
 }
 
-/* The text of selected messages: author, time and content, without the words of buttons. */
+/* Copies selected messages as author, time and text, without the labels of buttons. */
 
 const ROW = "li.message";
 
-/** Messages that are copied from the list are copied as they were written. */
+/** Copy messages from the list as they were written. */
 export function copyAsSaid(list) {
   document.addEventListener("copy", (event) => {
     const selection = document.getSelection();
@@ -155,7 +155,7 @@ export function copyAsSaid(list) {
   });
 }
 
-/** The text of the selected rows; null where the selection is not of messages alone. */
+/** The text of the selected rows; null if the selection has more than messages. */
 function said(range, list) {
   if (range.collapsed || !list.contains(range.commonAncestorContainer)) return null;
   const rows = [...list.querySelectorAll(ROW)].filter((row) => range.intersectsNode(row));

@@ -6,11 +6,11 @@ const TOGETHER = 5 * 60_000;
 /**
  * @param {import("./timeline.js").Timeline} timeline
  * @param {object} [options]
- * @param {(timestamp: number) => string} [options.dayOf] names the reader's day of a time
- * @param {(id: number) => object} [options.quoteOf] what is known of a message that another answers (history.js)
- * @param {number | null} [options.line] what is after this id is new; null: there is no such line
- * @param {number | null} [options.marked] the id of the message that is being edited or answered
- * @returns {Array<object>} each with `key` (names the row), `version` (changes when it must be drawn anew) and
+ * @param {(timestamp: number) => string} [options.dayOf] the reader's calendar day of a time
+ * @param {(id: number) => object} [options.quoteOf] the quote of a message, by its id (history.js)
+ * @param {number | null} [options.line] messages after this id are new; null: no line "new"
+ * @param {number | null} [options.marked] id of the message that is being edited or replied to
+ * @returns {Array<object>} each with `key` (identifies the row), `version` (changes when it must be redrawn) and
  *   `kind`: "day" {timestamp}; "unread"; "notice" {joined, left}; "message" {message, quote, own, continued, marked};
  *   "pending" {entry, quote, continued}
  */
@@ -30,9 +30,9 @@ class Layout {
   #marked;
   #notices;
   #nextNotice = 0;
-  #previous = null; // the message above, unless something stands between
+  #previous = null; // the message above, or null if another row is between
   #day = null;
-  #lineAt; // the id from which on the line "new" may stand; null: it stands, or there is none
+  #lineAt; // id after which the line "new" comes; null: it is placed, or there is none
 
   constructor(timeline, {dayOf, quoteOf, line, marked}) {
     this.#author = timeline.author;
@@ -40,7 +40,7 @@ class Layout {
     this.#quoteOf = (id) => (id === undefined ? null : quoteOf(id));
     this.#marked = marked;
     this.#notices = timeline.notices.filter(({after}) => after >= (timeline.shown.oldest ?? 0));
-    // With older ones that were not loaded, the first of these may be new without being the first new one.
+    // If older messages are not loaded, the first new one may be among those.
     this.#lineAt = !timeline.shown.before || timeline.shown.oldest <= line ? line : null;
   }
 
@@ -65,7 +65,7 @@ class Layout {
   }
 
   #shared(said, quote) {
-    // What answers something shows that, and who it is that answers.
+    // A reply shows its quote and its author.
     return {own: said.own, quote, continued: !quote && isContinued(this.#previous, said)};
   }
 
@@ -93,7 +93,7 @@ function isContinued(previous, message) {
   return Boolean(together) && heading(previous) === heading(message);
 }
 
-/** Under what it stands: two people may have had one name, and one person may get another. */
+/** The heading of a message: two users may have had one name, and one user may get another. */
 function heading({by = null, username}) {
   return JSON.stringify([by, username]);
 }

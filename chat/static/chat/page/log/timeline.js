@@ -1,19 +1,19 @@
 /**
- * What has been said in one room, as far as this page knows: messages, those on their way, comings and goings.
- * Pure: no DOM, no clock. rows.js says how it is laid out.
+ * The messages of one room that the page shows, the reader's pending ones, and notices of joins and leaves. Pure: no DOM,
+ * no clock. rows.js lays it out.
  *
- * `live` is the end of the room, which what is said now extends. Whoever jumps far back looks through a `window`
- * at another stretch of the room; when that has been read as far as the live end, the two become one again.
+ * `live` is the end of the room, where new messages arrive. After a jump far back, `window` shows another stretch of the
+ * room; when reading on reaches the live end, the two become one again.
  */
 
 import {PendingMessages} from "./message-sender.js";
 import {Messages, MessageWindow} from "./messages.js";
 import {OptimisticChanges} from "./optimistic-changes.js";
 
-/** Notices kept. */
+/** Most notices kept. */
 const MOST = 200;
 
-/** Comings and goings, as notices between the messages: {after: id, joined: [name], left: [name]}. Pure. */
+/** Joins and leaves, as notices between the messages: {after: id, joined: [name], left: [name]}. Pure. */
 export class MembershipNotices {
   #notices = []; // by `after`
 
@@ -39,7 +39,7 @@ export class MembershipNotices {
     this.#notices = [];
   }
 
-  /** In a run without messages between, one who comes and goes is no news. */
+  /** Between two messages, a user who joins and leaves again is not mentioned. */
   #note(list, opposite, name, after) {
     const notice = this.#open(after);
     const before = notice[opposite].indexOf(name);
@@ -57,19 +57,19 @@ export class MembershipNotices {
   }
 }
 
-/** Messages kept while the reader follows the newest, how many stay then, and how many there are at most. */
+/** Most messages while the reader follows the newest, how many stay after a trim, and the most in any case. */
 export const KEEP = {FOLLOWING: 1_000, AFTER_TRIM: 800, MOST: 1_500, TAIL: 100};
 
 export class Timeline {
-  me; // the reader's name, for what is on its way
-  #you; // their key: all else that is theirs the client has marked (person.js)
+  me; // the reader's name, for pending messages
+  #you; // the reader's key; the client has marked their messages (person.js)
   live;
   window = null;
   #all; // Messages
   pendingMessages = new PendingMessages();
   optimistic = new OptimisticChanges();
   #membershipNotices = new MembershipNotices();
-  #start = 0; // the log's position when the room was entered: what happens now is after it
+  #start = 0; // the log's position at the join: notices come after it
 
   /**
    * @param {string} me the reader's name
@@ -83,7 +83,7 @@ export class Timeline {
     this.live = new MessageWindow(all);
   }
 
-  /** The stretch of the room that the reader sees. */
+  /** The stretch of the room that is shown. */
   get shown() {
     return this.window ?? this.live;
   }
@@ -96,12 +96,12 @@ export class Timeline {
     return this.live.newest;
   }
 
-  /** Author of the messages on their way, in the form that messages have. */
+  /** Author of the pending messages, in the form that messages have. */
   get author() {
     return {username: this.me, by: this.#you};
   }
 
-  /** What is on its way is said at the live end, and shown there. */
+  /** Pending messages are shown at the live end only. */
   get pending() {
     return this.window ? [] : this.pendingMessages.entries;
   }
@@ -115,25 +115,25 @@ export class Timeline {
     return this.#all.get(id);
   }
 
-  /** The message as the reader shall see it, with our changes that are on their way. */
+  /** The message with the reader's unacknowledged changes. */
   state(message) {
     return this.optimistic.over(message);
   }
 
-  /** The last message of ours at the live end that can be edited. */
+  /** The reader's last message at the live end that can be edited. */
   get lastOwn() {
     const own = this.live.messages.findLast((message) => message.own && !this.state(message).deleted);
     return own && this.state(own);
   }
 
-  /** The room was entered at this position of its log. */
+  /** The room was joined at this position of its log. */
   startAt(seq) {
     this.#start = seq;
   }
 
-  // --- What comes ---
+  // --- Incoming frames ---
 
-  /** A numbered frame came. Returns whether it is a message that was not known. */
+  /** A numbered frame arrived. Returns whether it is a new message. */
   heard(frame) {
     const last = this.newest;
     this.#all.change(frame);
@@ -143,27 +143,27 @@ export class Timeline {
     return true;
   }
 
-  /** Whether a message would follow on what is live, or stand in it; one from before would leave a gap. */
+  /** Whether a message belongs to the live end; an older one would leave a gap. */
   #belongs(id) {
     return !this.live.before || id > (this.live.oldest ?? 0);
   }
 
   // --- Pages of history: {messages: oldest first, more} ---
 
-  /** The latest page. */
+  /** Add the latest page. */
   latest({messages, more}) {
     this.live.before = more;
     this.#fill(this.live, messages);
   }
 
-  /** What comes before the oldest message that is shown. */
+  /** Add the page before the oldest shown message. */
   older({messages, more}) {
     this.shown.before = more;
     this.#fill(this.shown, messages);
     if (this.shown.length > KEEP.MOST) this.#letNewestGo();
   }
 
-  /** What comes after the newest message of the window. */
+  /** Add the page after the newest message of the window. */
   newer({messages, more}) {
     this.#fill(this.window, messages);
     this.window.after = more;
@@ -171,13 +171,13 @@ export class Timeline {
     else this.window.dropOldest(KEEP.MOST);
   }
 
-  /** Look at another stretch of the room. */
+  /** Show another stretch of the room. */
   lookAt({messages, before, after}) {
     this.#show(new MessageWindow(this.#all, {messages, before, after}));
     if (!after || this.window.newest >= this.live.oldest) this.#join();
   }
 
-  /** Look at the live end again. */
+  /** Show the live end again. */
   lookAtLive() {
     this.#show(null);
   }
@@ -191,7 +191,7 @@ export class Timeline {
     for (const message of messages) messageWindow.put(message);
   }
 
-  /** The window has reached what is live: from here on it is one stretch. */
+  /** The window has reached the live end: make them one stretch. */
   #join() {
     this.live.before = this.window.before;
     this.#fill(this.live, this.window.messages);
@@ -199,7 +199,7 @@ export class Timeline {
     this.#dropOldest(KEEP.MOST);
   }
 
-  /** Whoever reads far back looks through a window, and the live end is kept short. */
+  /** A reader far back gets a window, and the live end is kept short. */
   #letNewestGo() {
     if (!this.window) {
       const {messages, before} = this.live;
@@ -209,18 +209,18 @@ export class Timeline {
     this.window.dropNewest(KEEP.MOST - KEEP.TAIL);
   }
 
-  // --- Messages of ours ---
+  // --- The reader's messages ---
 
-  /** The server has it: it becomes a message, unless that came before. */
+  /** The server has acknowledged it: it becomes a message, unless that arrived before. */
   confirm(ref, {id, seq, timestamp}) {
     const entry = this.pendingMessages.take(ref);
     if (!entry || !this.#belongs(id)) return;
-    // `ref` stays as the row's name, so that the row on the screen is the same one, at peace.
+    // `ref` stays as the row's key, so that the row on the screen is not replaced.
     const {content, replyTo} = entry;
     this.live.put({type: "message", id, seq, timestamp, ...this.author, own: true, content, replyTo, ref});
   }
 
-  // --- Comings and goings ---
+  // --- Joins and leaves ---
 
   joined(name) {
     this.#membershipNotices.joined(name, Math.max(this.newest, this.#start));
@@ -230,11 +230,11 @@ export class Timeline {
     this.#membershipNotices.left(name, Math.max(this.newest, this.#start));
   }
 
-  // --- Keeping it small ---
+  // --- Limits ---
 
   /**
-   * Let messages go when there are too many. History brings them back.
-   * @param {boolean} following the reader is at the newest message and will not miss the oldest
+   * Drop messages if there are too many. History brings them back.
+   * @param {boolean} following the reader is at the newest message and does not see the oldest
    */
   trim(following) {
     if (following || this.window) {
@@ -249,7 +249,7 @@ export class Timeline {
     this.#membershipNotices.forgetBefore(this.live.oldest);
   }
 
-  /** The log is of another life: start over. What is on its way stays. */
+  /** The log has a new epoch: start over. Pending messages stay. */
   reset() {
     this.live.clear();
     this.live = new MessageWindow(this.#all);

@@ -3,11 +3,11 @@ import {isComposing} from "../shell/keyboard.js";
 import {words} from "../shell/words.js";
 import {choices, has} from "./optimistic-changes.js";
 
-/* The faces of the toolbar (toolbar.js): each has a label, buttons and perhaps a question. */
+/* The faces of the toolbar: each has a label, buttons and perhaps a question. */
 
 /**
- * Each takes {message, lasting, moderates} and gives {label, nodes}. A button's data-act says what it does, the name
- * of another face turns to that.
+ * Each takes {message, lasting, moderates} and returns {label, nodes}. A button's data-act is its action, or the name of
+ * the face that it turns to.
  */
 export const FACES = {
   actions: ({message, lasting, moderates}) => ({
@@ -61,9 +61,8 @@ function pick(emoji, mine) {
 const MESSAGE = "li[data-id]";
 
 /**
- * What can be done with a message: one toolbar for all, that stands in the row which the mouse is over, which
- * has the keyboard's focus, or whose button was pressed. It has three faces: the actions, the emoji, and the
- * question before deleting.
+ * The actions for a message: one toolbar for all rows. It stands in the row under the mouse, in the focused row, or in
+ * the row whose button was pressed. It has three faces: the actions, the emoji, and the question before a deletion.
  */
 export class Toolbar {
   #list;
@@ -71,13 +70,13 @@ export class Toolbar {
   #context;
   #on;
   #face = "actions";
-  #pinned = false; // it was asked for, and does not come and go by itself
-  #drawn = null; // the row of which it shows the actions
+  #pinned = false; // it was opened by a button, and does not follow the mouse
+  #drawn = null; // the row whose actions it shows
   #bar = make("div", {className: "toolbar", role: "toolbar", ariaLive: "off", dataset: {guest: "toolbar"}});
 
   /**
    * @param {object} options
-   * @param {HTMLElement} options.list of the rows
+   * @param {HTMLElement} options.list the list of the rows
    * @param {(element: Element) => object} options.rowOf
    * @param {() => {lasting: boolean, moderates: boolean}} options.context lasting: whether
    *   messages can be changed; moderates: also those of others
@@ -92,7 +91,7 @@ export class Toolbar {
     this.#watch();
   }
 
-  /** Show it in a row, with the focus; where it was shown so before, hide it. */
+  /** Show it in a row, with the focus; if it was shown so already, hide it. */
   toggle(node) {
     const again = this.#pinned && this.#row === node;
     this.hide();
@@ -103,7 +102,7 @@ export class Toolbar {
   }
 
   hide() {
-    // The row has the focus then, unless that went elsewhere by itself.
+    // The row gets the focus, unless that moved elsewhere by itself.
     if (this.#bar.contains(document.activeElement)) this.#row.focus({preventScroll: true});
     this.#row?.classList.remove("has-guest");
     this.#bar.remove();
@@ -111,11 +110,11 @@ export class Toolbar {
     this.#pinned = false;
   }
 
-  /** Rows were drawn: the message may be another now, or gone. */
+  /** Rows were drawn: the message may have changed, or be gone. */
   refresh() {
     if (!this.#row) return;
     if (!this.#message) this.hide();
-    // Not at every drawing: a button that is exchanged while it is pressed is not clicked.
+    // Not at every drawing: a button that is replaced while it is pressed is not clicked.
     else if (this.#rowOf(this.#row) !== this.#drawn) this.#draw();
   }
 
@@ -123,7 +122,7 @@ export class Toolbar {
     return this.#bar.parentElement;
   }
 
-  /** The message of the row where it stands; null where nothing can be done with it. */
+  /** The message of its row; null if no action is possible. */
   get #message() {
     return this.#offered(this.#row);
   }
@@ -133,17 +132,17 @@ export class Toolbar {
     return row?.kind === "message" && !row.message.deleted ? row.message : null;
   }
 
-  /** Somebody is using it: then it does not run after the mouse. */
+  /** It is in use, so it does not follow the mouse. */
   get #engaged() {
     const active = document.activeElement;
     if (this.#pinned || this.#face !== "actions") return true;
     return this.#row?.contains(active) && active.matches(":focus-visible");
   }
 
-  // --- Where it stands ---
+  // --- Its row ---
 
   #watch() {
-    // A finger leaves too, and before its tap is a click: only a mouse hovers.
+    // A finger leaves too, before its tap becomes a click: only a mouse hovers.
     const hovers = ({pointerType}) => pointerType === "mouse" && !this.#engaged;
     this.#list.addEventListener("pointerover", (event) => hovers(event) && this.#visit(event.target));
     this.#list.addEventListener("pointerleave", (event) => hovers(event) && this.hide());
@@ -152,7 +151,7 @@ export class Toolbar {
       document.addEventListener(sign, ({target}) => this.#leave(target));
     }
     this.#bar.addEventListener("click", (event) => {
-      event.stopPropagation(); // these are not the row's own buttons
+      event.stopPropagation(); // these buttons are not the row's own
       this.#pressed(event.target.closest("button"));
     });
     this.#bar.addEventListener("keydown", (event) => this.#key(event));
@@ -164,7 +163,7 @@ export class Toolbar {
     if (node && node !== this.#row) this.#show(node);
   }
 
-  /** The mouse or the focus is at work elsewhere. */
+  /** The mouse or the focus is elsewhere. */
   #leave(target) {
     if (this.#row && !this.#row.contains(target) && (this.#engaged || !this.#list.contains(target))) this.hide();
   }
@@ -177,7 +176,7 @@ export class Toolbar {
     this.#draw();
   }
 
-  // --- What it shows ---
+  // --- Its face ---
 
   #turn(face, focus) {
     this.#face = face;
@@ -201,7 +200,7 @@ export class Toolbar {
     if (place) this.#focus(place);
   }
 
-  /** One button can be tabbed to; the arrow keys go to the others. */
+  /** One button is in the tab order; the arrow keys reach the others. */
   #stop(at) {
     for (const button of this.#buttons) button.tabIndex = button === at ? 0 : -1;
   }
@@ -215,7 +214,7 @@ export class Toolbar {
     return [...this.#bar.querySelectorAll("button")];
   }
 
-  // --- What is chosen ---
+  // --- Its buttons ---
 
   #pressed(button) {
     const {act, emoji} = button?.dataset ?? {};

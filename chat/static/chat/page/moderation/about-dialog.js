@@ -60,7 +60,7 @@ export class RoomSettings {
   }
 }
 
-/** Choose a number of seconds that the list may not have. */
+/** Select a number of seconds, and add it to the list if it is missing. */
 function offer(select, seconds) {
   if (![...select.options].some(({value}) => Number(value) === seconds)) {
     select.append(new Option(`${seconds} s`, seconds));
@@ -68,7 +68,7 @@ function offer(select, seconds) {
   select.value = String(seconds);
 }
 
-/** How others become members: by a link, or by name. */
+/** Invitations: by a link, or by name. */
 export class Invitations {
   #client;
   #room;
@@ -117,7 +117,7 @@ export class Invitations {
       await navigator.clipboard.writeText(inviteLink.value);
       return roomWords.copied;
     } catch {
-      return roomWords.copyYourself; // not every page may
+      return roomWords.copyYourself; // browsers allow it on secure pages only
     }
   }
 
@@ -131,7 +131,7 @@ export class Invitations {
   }
 }
 
-/** Who has a role in the room, and who is muted or banned. Owners give roles here, moderators lift what they can. */
+/** The users with a role in the room, and the muted and banned ones. Owners give roles here, moderators lift restrictions. */
 export class MembersList {
   #client;
   #room;
@@ -162,7 +162,7 @@ export class MembersList {
     restrictedBox.hidden = restricted.length === 0;
   }
 
-  /** Do it, tell it, and show how things stand then. */
+  /** Run it, report it, and reload the lists. */
   #change(work, told) {
     return this.#attempt(async () => {
       await work();
@@ -191,7 +191,7 @@ export class MembersList {
     const role = select.value;
     const told = role === "none" ? roomWords.ended(username) : roomWords.appointed(username, role);
     await this.#change(() => this.#client.moderation.setRole(this.#room, username, role), told);
-    if (select.isConnected) select.value = before; // it was refused
+    if (select.isConnected) select.value = before; // the server refused it
   }
 
   #restriction({username, kind, until, reason}) {
@@ -212,7 +212,7 @@ export class MembersList {
   }
 }
 
-/** The dialog about the room: what it is, who belongs to it, and what the reader may change of that. */
+/** The dialog about the room: its kind, its members, and the settings that the reader may change. */
 export class AboutDialog {
   #access;
   #client;
@@ -227,7 +227,7 @@ export class AboutDialog {
   /**
    * @param {object} options
    * @param {() => string} options.me
-   * @param {() => void} options.leave the reader is no member any more
+   * @param {() => void} options.leave called when the reader has left the room for good
    */
   constructor({client, room, access, confirmDialog, me, leave, ...parts}) {
     this.#client = client;
@@ -253,7 +253,7 @@ export class AboutDialog {
     this.#members.load();
   }
 
-  /** The room, or what the reader is in it, is another now. */
+  /** The room or the reader's role has changed. */
   draw() {
     const {aboutKind, aboutRole, aboutLeave} = this.#parts;
     const {kind, role} = this.#access.about;
@@ -272,7 +272,7 @@ export class AboutDialog {
     });
   }
 
-  /** Do it, and say in the dialog what came of it. */
+  /** Run it, and show its result in the dialog. */
   async #attempt(work) {
     const {aboutStatus} = this.#parts;
     try {

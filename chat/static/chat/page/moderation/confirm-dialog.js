@@ -1,14 +1,14 @@
 import {make} from "../shell/dom.js";
 import {LENGTHS} from "../shell/room-words.js";
 
-/** The dialog that asks before something is done that others feel. */
+/** The dialog that asks before an action that affects others. */
 export class ConfirmDialog {
   #dialog;
   #parts;
   #answer = () => {};
   #offered = null;
 
-  /** @param {{decide: HTMLDialogElement} & Record<string, HTMLElement>} parts of the dialog, by their names in the page */
+  /** @param {{decide: HTMLDialogElement} & Record<string, HTMLElement>} parts elements of the dialog, by their names in the page */
   constructor({decide, ...parts}) {
     this.#dialog = decide;
     this.#parts = parts;
@@ -21,11 +21,11 @@ export class ConfirmDialog {
 
   /**
    * @param {object} question
-   * @param {boolean} [question.length] for how long is asked too
-   * @param {boolean} [question.reason] why is asked too
-   * @param {Promise<string | null>} [question.address] the words of a box to tick, once they are known; null: there is
-   *   nothing to tick
-   * @returns {Promise<{reason: string, seconds?: number, address?: boolean} | null>} null: rather not
+   * @param {boolean} [question.length] also ask for a duration
+   * @param {boolean} [question.reason] also ask for a reason
+   * @param {Promise<string | null>} [question.address] the label of a checkbox, once it is known; null: no
+   *   checkbox
+   * @returns {Promise<{reason: string, seconds?: number, address?: boolean} | null>} null: cancelled
    */
   ask({title, hint, confirm, length = false, reason = false, address = null}) {
     const {decideTitle, decideHint, decideDo, decideLongBox, decideLong, decideReasonBox, decideReason} = this.#parts;
@@ -41,7 +41,7 @@ export class ConfirmDialog {
     return new Promise((resolve) => (this.#answer = resolve));
   }
 
-  /** The dialog does not wait for the words: the box comes when they do, if the same question is still open. */
+  /** The dialog does not wait for the label: the checkbox appears when it is known, if the same question is still open. */
   async #offer(address) {
     const {decideAddressBox, decideAddress, decideAddressWords} = this.#parts;
     decideAddressBox.hidden = true;

@@ -7,7 +7,7 @@ import {AboutDialog} from "./about-dialog.js";
 import {ConfirmDialog} from "./confirm-dialog.js";
 import {RoomAccess, RoomAccessView} from "./room-access.js";
 
-/** What is done to people: asked first where it weighs, and told when it is done. */
+/** Actions for other users: confirmed first if they are severe, and reported when done. */
 export class PersonActions {
   #moderation;
   #client;
@@ -19,7 +19,7 @@ export class PersonActions {
 
   /**
    * @param {object} options
-   * @param {import("./confirm-dialog.js").ConfirmDialog} options.deciding
+   * @param {import("./confirm-dialog.js").ConfirmDialog} options.confirmDialog
    * @param {(sentence: string) => void} options.tell
    * @param {(room: string) => void} options.visit go to another room
    */
@@ -81,7 +81,7 @@ export class PersonActions {
     return roomWords.banned(name);
   }
 
-  /** The words about the address; null if it can't be restricted, or an older server doesn't know. */
+  /** The label about the address; null if it can't be restricted, or the server is older. */
   async #offerAddress(name) {
     try {
       const {restrictable, others, known = true} = await this.#moderation.sharing(this.#room, name);
@@ -103,7 +103,7 @@ export class PersonActions {
   }
 }
 
-/** The dialog that tells the moderators of a message. */
+/** The dialog that reports a message to the moderators. */
 export class ReportDialog {
   #moderation;
   #room;
@@ -140,7 +140,7 @@ export class ReportDialog {
   }
 }
 
-/** Who may do what in the room: what the server tells of it, what the page shows of it, and what one can do with it. */
+/** The reader's rights in the room: as the server sends them, as the page shows them, and the actions that they allow. */
 export class ModerationTools {
   out;
   #client;
@@ -154,11 +154,11 @@ export class ModerationTools {
 
   /**
    * @param {object} options
-   * @param {object} options.config of the page
+   * @param {object} options.config the page's configuration
    * @param {() => string} options.me the reader's name
    * @param {(sentence: string) => void} options.tell
-   * @param {(title: string) => void} options.titled the room's title, at first and whenever it may be another
-   * @param {() => void} options.onChange what the reader may do is another now
+   * @param {(title: string) => void} options.titled called with the room's title, at first and after each change
+   * @param {() => void} options.onChange called when the reader's rights have changed
    */
   constructor({client, config, composer, me, tell, titled, onChange}) {
     const {room, about, account, links} = config;
@@ -238,12 +238,12 @@ export class ModerationTools {
     this.#client.addEventListener("welcome", () => this.out.hide() && composer.focus());
   }
 
-  /** The reader is out: nothing of this can be done any more. */
+  /** The reader is no longer in the room: close all dialogs. */
   close() {
     for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   }
 
-  /** Is what was said here for nobody else's eyes? */
+  /** Whether only members may see the messages. */
   get secret() {
     return this.#access.about.kind !== "public";
   }

@@ -1,4 +1,4 @@
-/** What the room is, and what the reader is and may do in it. Pure. */
+/** The room's settings, and the reader's role and rights in it. */
 
 import {aboutRoom} from "../../client/protocol.js";
 import {make, write} from "../shell/dom.js";
@@ -8,16 +8,16 @@ const RANKS = {guest: 0, member: 1, moderator: 2, owner: 3};
 
 export class RoomAccess {
   about;
-  account; // is the reader signed in?
-  #known = false; // the server has told the role
+  account; // the reader has an account
+  #known = false; // the server has sent the role
 
-  /** @param {{about: object, account: boolean}} page what the page brought */
+  /** @param {{about: object, account: boolean}} page the state in the page's HTML */
   constructor({about, account}) {
     this.about = aboutRoom({...about, role: "guest"});
     this.account = account;
   }
 
-  /** A `welcome` or a `room` event came. */
+  /** A `welcome` or a `room` event arrived. */
   heard(frame) {
     this.about = aboutRoom(frame);
     this.#known = true;
@@ -39,12 +39,12 @@ export class RoomAccess {
     return this.moderates && this.about.kind === "private";
   }
 
-  /** May the reader end a membership of their own? */
+  /** Whether the reader may end their own membership. */
   get leaves() {
     return this.#known && this.about.kind === "private";
   }
 
-  /** Actions for others in the list, by names that room-words.js has words for. */
+  /** Actions for other users in the list, by their keys in room-words.js. */
   get actions() {
     if (!this.#known || this.about.kind === "direct") return [];
     return [

@@ -5,12 +5,12 @@ import {roomWords} from "../shell/room-words.js";
 import {SidePanel} from "../shell/side-panel.js";
 import {typingWords, words} from "../shell/words.js";
 
-/* The list of who is here, as it is shown: the reader first, the others by name. Pure. */
+/* The users as they are listed: the reader first, the others by name. Pure. */
 
 /**
- * @param {{users: string[], count: number, own: number}} userList the server's: at most 200 names, the true count; and
- *   at which place the reader is, by the client (person.js)
- * @returns {{me: string | undefined, others: string[], hidden: number, count: number}} hidden: how many are here beyond
+ * @param {{users: string[], count: number, own: number}} userList the server's: at most 200 names, the true count, and
+ *   the index of the reader (person.js)
+ * @returns {{me: string | undefined, others: string[], hidden: number, count: number}} hidden: number of users beyond
  *   those
  */
 export function whoIsHere({users, count, own}, compare = byName) {
@@ -20,19 +20,19 @@ export function whoIsHere({users, count, own}, compare = byName) {
 
 const byName = new Intl.Collator(undefined, {sensitivity: "base", numeric: true}).compare;
 
-/** Milliseconds that "is typing" holds after the last sign. A client that types sends one every two seconds. */
+/** Milliseconds that "is typing" is shown after the last event. A typing client sends one every two seconds. */
 const HOLDS = 5_000;
 
-/** Who is typing, by the clock that is passed in. Pure. */
+/** The users who are typing. Pure: time is passed in. */
 export class TypingPeople {
   #until = new Map(); // name → clock time
 
   typed(name, now) {
-    this.#until.delete(name); // to the end of the list: it is the latest
+    this.#until.delete(name); // to the end: it is the latest
     this.#until.set(name, now + HOLDS);
   }
 
-  /** The name sent its message, or went. */
+  /** The user sent a message, or left. */
   stopped(name) {
     this.#until.delete(name);
   }
@@ -46,13 +46,13 @@ export class TypingPeople {
     return [...this.#until.keys()];
   }
 
-  /** The clock time at which the list gets shorter by itself; null when it is empty. */
+  /** Clock time at which the list next gets shorter; null if it is empty. */
   get nextChange() {
     return this.#until.size ? Math.min(...this.#until.values()) : null;
   }
 }
 
-/** The line that says who is typing. It empties itself. */
+/** The line that names the typing users. It empties itself. */
 export class TypingView {
   #line;
   #people = new TypingPeople();
@@ -82,12 +82,12 @@ export class TypingView {
   }
 }
 
-/** The key of the reader's own row: somebody else may have their name. */
+/** Key of the reader's own row: another user may have the same name. */
 const ME = Symbol("me");
 
 /**
- * Who is here: a list beside the messages, or, where there is no room for it, a sheet that a button opens. Where
- * something can be done with a person, their row has a button that unfolds it.
+ * The list of users: beside the messages, or, on narrow screens, in a panel that a button opens. If there are actions
+ * for a user, their row has a button that unfolds them.
  */
 export class PeopleView {
   #list;
@@ -100,7 +100,7 @@ export class PeopleView {
   /**
    * @param {object} options
    * @param {Iterable<HTMLElement>} options.counts show how many are here
-   * @param {() => string[]} [options.actions] what can be done with others (room-access.js)
+   * @param {() => string[]} [options.actions] actions for other users (room-access.js)
    * @param {(act: string, name: string) => void} [options.act]
    */
   constructor({panel, list, counts, toggle, close, actions = () => [], act = () => {}}) {
@@ -123,7 +123,7 @@ export class PeopleView {
     for (const element of this.#counts) element.textContent = words.here(count);
   }
 
-  /** Rows that stay are not drawn anew, so that one is not closed, nor loses the focus, when somebody comes. */
+  /** Rows that stay are not redrawn, so that none is closed or loses the focus when a user joins. */
   #place(rows) {
     const focused = this.#list.contains(document.activeElement) ? document.activeElement : null;
     this.#list.replaceChildren(...rows);
@@ -142,7 +142,7 @@ export class PeopleView {
     return this.#drawn(ME, {name, isMe: true});
   }
 
-  /** The row under this key: the one that stands, or a new one. */
+  /** The row with this key: the present one, or a new one. */
   #drawn(key, shown) {
     const version = JSON.stringify(shown);
     const known = this.#rows.get(key);
@@ -179,7 +179,7 @@ export class PeopleView {
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       this.#step(name, event.key === "ArrowDown" ? 1 : -1);
     } else return;
-    event.preventDefault(); // Escape is not meant for the sheet as well
+    event.preventDefault(); // Escape must not close the panel as well
   }
 
   #step(name, by) {
@@ -218,7 +218,7 @@ function menu(name, acts) {
 
 const NOBODY = {users: [], count: 0, own: -1};
 
-/** Who else is in the room: the list of them, who comes and goes, who is typing. */
+/** The users in the room: the list, joins and leaves, and typing. */
 export class People {
   #timeline;
   #people;
@@ -228,7 +228,7 @@ export class People {
 
   /**
    * @param {object} options
-   * @param {() => string[]} options.actions what can be done with others
+   * @param {() => string[]} options.actions actions for other users
    * @param {(act: string, name: string) => void} options.act
    * @param {() => void} options.onChange the timeline has to be drawn
    */
@@ -250,12 +250,12 @@ export class People {
     client.addEventListener("leave", ({detail}) => this.#moved("left", detail));
   }
 
-  /** Nobody is to be seen any more. */
+  /** Show nobody any more. */
   forget() {
     this.#listed(NOBODY);
   }
 
-  /** Somebody has said something: that ends their typing. */
+  /** A user sent a message: that ends their typing. */
   spoke(name) {
     this.#typing.stopped(name);
   }

@@ -112,7 +112,7 @@ function isAscii(text) {
   return /^[\0-\x7f]*$/.test(text);
 }
 
-/* Where the words that were searched for stand in a text. Pure: parts, of which whoever draws them makes elements. */
+/* Finds the words of a query in a text. Pure: it returns parts, and the caller makes elements of them. */
 
 /** Characters of an excerpt, and of what it shows before the first word that was found. */
 const EXCERPT = 180;
@@ -168,7 +168,7 @@ function joined(places, text) {
   return apart;
 }
 
-/** The places of what is wanted in a piece of the folded text. */
+/** The places of the query's words in a piece of the folded text. */
 function placesIn({kind, piece, index}, {words, beginning, runs}) {
   if (kind === "unspaced") {
     return runs.flatMap((run) => occurrences(piece, run).map((start) => [index + start, index + start + run.length]));

@@ -7,24 +7,24 @@ import {excerpt} from "./highlight.js";
 
 /** Results of one page. */
 const PAGE = 20;
-/** Characters of a query, as the server has it. */
+/** Most characters of a query, as on the server. */
 const LONGEST = 200;
 
-/** A search through the room: the words, what was found so far, and whether there is more. Pure but for the client. */
+/** A search in the room: the query, the results so far, and whether there are more. Pure but for the client. */
 export class Search {
   query = "";
   more = false;
-  indexing = false; // the server's index does not have all messages yet
+  indexing = false; // the server has not indexed all messages yet
   loading = false;
   error = null; // a ChatError, of the last request
   #client;
   #room;
   #messages;
   #onChange;
-  #ids = []; // of the messages found, newest first
-  #place = {}; // where the next page begins
-  #fresh = true; // the next page takes the place of what is there
-  #turn = 0; // an answer to an earlier question is not wanted any more
+  #ids = []; // ids of the found messages, newest first
+  #place = {}; // start of the next page
+  #fresh = true; // the next page replaces the results
+  #turn = 0; // replies to earlier queries are ignored
 
   /** @param {{client, room: string, messages, onChange: () => void}} options */
   constructor({client, room, messages, onChange}) {
@@ -39,12 +39,12 @@ export class Search {
     return this.#ids.map((id) => this.#messages.get(id));
   }
 
-  /** Whether a question was asked and all of its answer so far is here. */
+  /** Whether a query was sent and its results so far are here. */
   get answered() {
     return this.query !== "" && !this.loading && this.error === null;
   }
 
-  /** Search for other words; none clears what was found. What was found before stays until the answer is here. */
+  /** Search for other words; an empty query clears the results. Earlier results stay until the reply is here. */
   async ask(query) {
     const words = [...query.trim()].slice(0, LONGEST).join("");
     if (words === this.query && this.error === null) return;
@@ -53,24 +53,24 @@ export class Search {
     else this.#forget();
   }
 
-  /** The next page of what was found. */
+  /** The next page of results. */
   async next() {
     if (this.more && !this.loading) await this.#load();
   }
 
-  /** Ask again what had no answer, as when the connection is back. */
+  /** Repeat a failed query, for instance after a reconnect. */
   async again() {
     if (this.error !== null && !this.loading) await this.#load();
   }
 
-  /** A change was heard: what was found may be of another text now, or gone. */
+  /** A change arrived: a result may have another text now, or be gone. */
   heard(frame) {
     if (!this.#ids.includes(frame.id)) return;
     this.#show(this.results.filter(({deleted}) => !deleted));
     this.#onChange();
   }
 
-  /** The log is of another life: what was found may be something else now. */
+  /** The log has a new epoch: search again. */
   reset() {
     const {query} = this;
     this.#start("");
@@ -114,13 +114,13 @@ export class Search {
   }
 }
 
-/** Milliseconds without a key until what was typed is searched for, and the fewest characters that are. */
+/** Milliseconds without a key until the query is sent, and the shortest query. */
 const PAUSE = 350;
 const SHORTEST = 2;
-/** Text in ASCII. In other scripts, and of pictures, one character is enough to search for. */
+/** ASCII text. In other scripts, and for emoji, one character is enough. */
 const PLAIN = /^[\0-\x7f]*$/;
 
-/** The search in the room: a field, and what was found as a list from which one goes to the message. */
+/** The search panel: a field, and the results as a list of links to the messages. */
 export class SearchPanel {
   #model;
   #elements;
@@ -141,7 +141,7 @@ export class SearchPanel {
     const {search, searchToggle, searchClose, searchForm, searchText, searchResults, searchMore} = this.#elements;
     this.#model = model;
     this.#onChoose = onChoose;
-    const modest = false; // who goes to what was found goes on to the next
+    const modest = false; // after one result the reader goes on to the next
     this.#sheet = new SidePanel({panel: search, toggle: searchToggle, close: searchClose, focus: searchText, modest});
     searchForm.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -158,7 +158,7 @@ export class SearchPanel {
     this.#elements.searchText.select();
   }
 
-  /** Out of the way, where it lies over the messages. */
+  /** Close the panel if it covers the messages. */
   stepAside() {
     const over = getComputedStyle(this.#elements.search).position === "fixed";
     if (over && this.#sheet.open) this.#sheet.show(false, {refocus: false});
@@ -205,7 +205,7 @@ export class SearchPanel {
     if (button) this.#onChoose(Number(button.dataset.id));
   }
 
-  /** Down from the field to what was found, up and down in it. */
+  /** The arrow keys go from the field to the results, and up and down in them. */
   #key(event) {
     const step = {ArrowDown: 1, ArrowUp: -1}[event.key];
     if (!step || isComposing(event)) return;

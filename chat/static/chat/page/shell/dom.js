@@ -1,6 +1,6 @@
 /**
- * Make an element. `properties` are set as properties, `dataset` is merged; children are nodes and strings, and
- * null where there is none.
+ * Create an element. `properties` are set as properties, `dataset` is merged. Children are nodes, strings, or null, which
+ * is skipped.
  */
 export function make(tag, {dataset = {}, ...properties} = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -9,7 +9,7 @@ export function make(tag, {dataset = {}, ...properties} = {}, ...children) {
   return element;
 }
 
-/** Write what is not there yet: an element that stays as it is costs no layout, and no screen reader says it again. */
+/** Set a text only if it differs: an unchanged element costs no layout, and no screen reader announces it again. */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -19,7 +19,7 @@ export function classes(base, flags) {
   return [base, ...Object.keys(flags).filter((name) => flags[name])].join(" ");
 }
 
-/** The page's elements by the names that scripts give them: `peopleList` has the id "people-list". */
+/** The page's elements by camelCase names: `peopleList` has the id "people-list". */
 export function elements(...names) {
   const id = (name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   return Object.fromEntries(names.map((name) => [name, document.getElementById(id(name))]));
@@ -27,7 +27,7 @@ export function elements(...names) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** A line drawing: `path` in a square of 24, to go with words or in a button that has a label. */
+/** A line drawing: `path` in a square of 24, beside a text or in a labelled button. */
 export function icon(path, size = 18) {
   const svg = document.createElementNS(SVG, "svg");
   const attributes = {viewBox: "0 0 24 24", width: size, height: size, "aria-hidden": "true"};
@@ -43,7 +43,7 @@ export function sentence(parts) {
   return parts.map((part) => (typeof part === "string" ? part : make("bdi", {}, part.name)));
 }
 
-/** Run `draw` once before the next frame, however often it is asked for; in a hidden tab, soon. */
+/** Run `draw` once before the next frame, however often it is requested; in a hidden tab, within 250 ms. */
 export function onFrame(draw) {
   let asked = false;
   const run = () => {

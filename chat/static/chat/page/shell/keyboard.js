@@ -1,6 +1,6 @@
-/** What a phone's keyboard and a real one do to the page. */
+/** Keyboards: on-screen, physical, and input methods. */
 
-/** Safari lays the keyboard over the page instead of making the page smaller. */
+/** Safari lays the on-screen keyboard over the page instead of shrinking the page. */
 export function fitAboveKeyboard() {
   const {visualViewport} = window;
   visualViewport?.addEventListener("resize", () => {
@@ -11,14 +11,14 @@ export function fitAboveKeyboard() {
 }
 
 /**
- * Whether a key is the input method's: while it composes, Enter chooses its word and Escape gives it up. Safari tells it
- * by the key code only.
+ * Whether a key belongs to the input method: while it composes, Enter accepts its word and Escape cancels it. Safari
+ * reports it by the key code only.
  */
 export function isComposing({isComposing: composing, keyCode}) {
   return composing || keyCode === 229;
 }
 
-/** A dialog stays open where Escape was meant for the input method. */
+/** Keep a dialog open if Escape was meant for the input method. */
 export function keepDialogs() {
   let composing = false;
   for (const type of ["compositionstart", "compositionend"]) {
@@ -27,12 +27,12 @@ export function keepDialogs() {
   document.addEventListener("cancel", (event) => composing && event.preventDefault(), {capture: true});
 }
 
-/** Keys that only a real keyboard tells by their place. */
+/** Codes of keys that only a physical keyboard reports. */
 const REAL = /^(?:Arrow|Tab|Escape|Control|Alt|Meta|Shift|Page|Home|End)/;
 
 /**
- * Whether Enter starts a new line, as on phones, whose keyboards have no Shift+Enter. It does not where there is a
- * mouse, or once a key came that only a real keyboard has.
+ * Whether Enter starts a new line, as on phones, whose keyboards have no Shift+Enter. It does not if there is a
+ * mouse, or once a physical key was pressed.
  */
 export class EnterKey {
   /** @param {HTMLElement} field */
@@ -52,7 +52,7 @@ export class EnterKey {
   }
 }
 
-/** Call `then` at the key "/" where nobody writes. */
+/** Call `then` at the key "/" outside of fields. */
 export function onSlash(then) {
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || isComposing(event)) return;

@@ -1,8 +1,8 @@
-/** What the page says of roles, rules and what moderators do: plain sentences, in which names stand alone. */
+/** The page's sentences about roles, rules and moderation. Names in them are isolated (see `alone`). */
 
 import {alone} from "./words.js";
 
-/** Seconds for which somebody may be muted or banned; none: for good. */
+/** Durations of a mute or a ban, in seconds; null: permanent. */
 export const LENGTHS = [
   [600, "10 minutes"],
   [3_600, "1 hour"],
@@ -14,7 +14,7 @@ export const LENGTHS = [
 export const KINDS = {
   public: {badge: "", sentence: "Everybody may come in."},
   members: {badge: "Members", sentence: "Everybody with an account may come in."},
-  private: {badge: "Private", sentence: "Only who was invited may come in."},
+  private: {badge: "Private", sentence: "Only people with an invitation may come in."},
   direct: {badge: "Direct", sentence: "Only you two are here."},
 };
 
@@ -46,16 +46,16 @@ export const roomWords = {
   banned: (name) => `${alone(name)} is banned.`,
   unbanned: (name) => `${alone(name)} may come in again.`,
   appointed: (name, role) => `${alone(name)} is ${role === "owner" ? "an owner" : `a ${role}`} now.`,
-  ended: (name) => `${alone(name)} is no member any more.`,
+  ended: (name) => `${alone(name)} is no longer a member.`,
 
   sureToKick: (name) => `Take ${alone(name)} out?`,
   kickHint: (kind) =>
     kind === "public" || kind === "members"
       ? "They can come back after a minute."
-      : "They are no member any more, and need another invitation.",
+      : "They are no longer members, and need another invitation.",
   reallyKick: "Take out",
   sureToBan: (name) => `Ban ${alone(name)}?`,
-  banHint: "They are put out of the room on all their devices.",
+  banHint: "They are removed from the room on all their devices.",
   reallyBan: "Ban",
   withAddress: (others, known) =>
     `Also everybody from the same address: ${sharedBy(others)}.${known ? "" : " Without it they can come back at once."}`,
@@ -63,7 +63,7 @@ export const roomWords = {
   ownerHint: "Owners can do all that you can, also to you.",
   reallyMakeOwner: "Make an owner",
   sureToLeave: "Leave this room for good?",
-  leaveHint: "You are no member any more, and need another invitation to come back.",
+  leaveHint: "You will no longer be a member, and need another invitation to come back.",
   reallyLeave: "Leave the room",
   sureToArchive: "Archive this room?",
   archiveHint: "It can be read then, and nothing said in it. You can open it again.",
@@ -73,7 +73,7 @@ export const roomWords = {
   saved: "Saved.",
   copied: "Copied.",
   copyYourself: "Select the link and copy it.",
-  expires: (time) => `Whoever has it can become a member, until ${time}.`,
+  expires: (time) => `Anyone with the link can become a member, until ${time}.`,
   invited: (name) => `${alone(name)} is a member now.`,
   forGood: "for good",
   until: (time) => `until ${time}`,
@@ -82,12 +82,12 @@ export const roomWords = {
   lift: "Lift",
   liftFor: (name, kind) => `Lift: ${alone(name)}, ${kind === "ban" ? "banned" : "muted"}`,
   roleOf: (name) => `Role of ${alone(name)}`,
-  takeOut: "No member any more",
+  takeOut: "No longer a member",
 
   signedOut: "You were signed out.",
   signedOutHint: "Sign in to go on here.",
   signIn: "Sign in",
-  unnamed: "Your name is not known here any more.",
+  unnamed: "Your name is no longer known here.",
   chooseName: "Choose a name",
   somebodyElse: (name) => `You are ${alone(name)} now.`,
   somebodyElseHint: "You came in under another name in another tab.",
@@ -104,9 +104,9 @@ export const roomWords = {
 };
 
 /**
- * What stands in the way of speaking: [what is said, what is shown].
- * @param {{why: string | null, time?: string, slow?: number, seconds?: number}} state of send-state.js; `time` is when it
- *   ends, for people, `seconds` how long that is
+ * Why the reader can't send: [the text for screen readers, the visible text].
+ * @param {{why: string | null, time?: string, slow?: number, seconds?: number}} state of send-state.js; `time` is its
+ *   end, formatted, `seconds` the time until then
  */
 export function speakingWords({why, time = "", slow = 0, seconds = 0}) {
   switch (why) {
@@ -135,7 +135,7 @@ export function speakingWords({why, time = "", slow = 0, seconds = 0}) {
   }
 }
 
-/** A number of seconds, as people say it. */
+/** A number of seconds, in words. */
 export function span(seconds) {
   if (seconds < 120) return `${seconds} s`;
   return seconds < 7_200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3_600)} h`;

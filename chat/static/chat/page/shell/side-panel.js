@@ -1,6 +1,6 @@
 import {isComposing} from "./keyboard.js";
 
-/** A panel that a button opens: beside the messages, or, where there is no room for it, over them. */
+/** A panel that a button opens: beside the messages, or, on narrow screens, over them. */
 export class SidePanel {
   #panel;
   #toggle;
@@ -11,7 +11,7 @@ export class SidePanel {
    * @param {HTMLElement} options.panel
    * @param {HTMLElement} options.toggle the button; aria-expanded tells the state
    * @param {HTMLElement} options.close a button in the panel
-   * @param {HTMLElement} [options.focus] what has the focus once it is open
+   * @param {HTMLElement} [options.focus] gets the focus when the panel opens
    * @param {boolean} [options.modest] a press elsewhere closes it
    */
   constructor({panel, toggle, close, focus = panel, modest = true}) {
@@ -31,7 +31,7 @@ export class SidePanel {
   show(open, {refocus = true} = {}) {
     this.#toggle.setAttribute("aria-expanded", String(open));
     this.#panel.classList.toggle("open", open);
-    // The layout asks for this, for a look into the panel from outside would be repeated with each message.
+    // The layout uses this class: a `:has()` selector would be evaluated again with each message.
     this.#panel.parentElement.classList.toggle(`with-${this.#panel.id}`, open);
     if (open) this.#focus.focus();
     else if (refocus) this.#toggle.focus();
@@ -46,14 +46,14 @@ export class SidePanel {
 
   #pressed(event) {
     if (ofDialog(event)) return;
-    // As it was when it was pressed: what was pressed may be drawn anew already.
+    // The path as it was at the press: the pressed element may be redrawn already.
     const path = event.composedPath();
     const inside = path.includes(this.#panel) || path.includes(this.#toggle);
     if (this.open && !inside) this.show(false, {refocus: false});
   }
 }
 
-/** What happens in a dialog above the sheet is its own business. */
+/** Events in a dialog above the panel don't concern the panel. */
 function ofDialog({target}) {
   return target.closest?.("dialog") != null;
 }

@@ -1,6 +1,6 @@
 /**
- * Every sentence that the room's script says, in one place. A sentence with names is a list of parts, strings
- * and {name}: names come from strangers and may be right-to-left, so they are drawn each in a <bdi>.
+ * The texts and times that the room's script shows. A sentence with names is a list of parts, strings and {name}: users
+ * choose their names, which may be right-to-left, so each is drawn in a <bdi>.
  */
 
 import {CLOSE, ERROR} from "../../client/protocol.js";
@@ -74,21 +74,21 @@ export const words = {
 /** Characters of a message that a quote of it shows. */
 const BEGINNING = 140;
 
-/** The beginning of what a message says, on one line. */
+/** The beginning of a message's text, on one line. */
 export function beginning({content, deleted}) {
   if (deleted) return words.deleted;
   const characters = [...content.slice(0, 4 * BEGINNING).replace(/\s+/gu, " ").trim()];
   return characters.length > BEGINNING ? `${characters.slice(0, BEGINNING).join("")}…` : characters.join("");
 }
 
-/** What was to be changed when the server refused it. */
+/** The change that the server refused, by its kind. */
 const REFUSED = {
   edit: "Your change was not saved.",
   delete: "The message was not deleted.",
   react: "Your reaction was not kept.",
 };
 
-/** Why a change of a message did not happen. */
+/** The sentence for a refused change of a message. */
 export function refusedWords(kind, error) {
   return `${REFUSED[kind]} ${REASONS.get(error.code) ?? errorWords(error)}`;
 }
@@ -99,10 +99,10 @@ const REASONS = new Map([
   ["too_many_emoji", "There are too many different emoji on it."],
 ]);
 
-/** Names of those who have put an emoji on a message that are told; of more there is a count. */
+/** Most names that are listed for an emoji; the rest is a count. */
 const TOLD = 8;
 
-/** Who has put an emoji on a message: "Ann, you and 3 others". The names may be fewer than the count. */
+/** The users of an emoji: "Ann, you and 3 others". The names may be fewer than the count. */
 export function reactors({own, place, others: names, count}) {
   const known = names.map(alone);
   if (own) known.splice(place, 0, words.you);
@@ -112,7 +112,7 @@ export function reactors({own, place, others: names, count}) {
   return all.length > 1 ? `${all.slice(0, -1).join(", ")} and ${all.at(-1)}` : all.join("");
 }
 
-/** The connection's state: [what is said, what is only shown]. `seconds` until the next try. */
+/** The connection's state: [the text for screen readers, the text that is only shown]. `seconds` until the next attempt. */
 export function connectionWords({state, code, reason}, seconds) {
   const soon = seconds > 0 ? ` in ${seconds} s…` : "…";
   switch (state) {
@@ -135,9 +135,9 @@ export function connectionWords({state, code, reason}, seconds) {
   }
 }
 
-const SUBJECTS = new Map([["content", "The message"], ["username", "The name"], ["room", "The room's name"], ["query", "What you typed"]]);
+const SUBJECTS = new Map([["content", "The message"], ["username", "The name"], ["room", "The room's name"], ["query", "The search text"]]);
 
-/** An error of the server as a sentence: "username: 'Ann' is taken" has the field's name, not a person's word. */
+/** An error of the server as a sentence. In "username: 'Ann' is taken" the field's name is replaced by a word. */
 export function errorWords({message, field, code}) {
   if (field === "replyTo") return "What you answer is not there any more.";
   if (code === ERROR.REF_REUSED) return "The server took it for another one of yours: try again.";
@@ -158,7 +158,7 @@ export function names(all, shown = 2) {
   });
 }
 
-/** Who came and who went: "Ann and Bob joined · Carol left". */
+/** Joins and leaves: "Ann and Bob joined · Carol left". */
 export function comings({joined, left}) {
   const parts = joined.length ? [...names(joined), " joined"] : [];
   if (joined.length && left.length) parts.push(" · ");
