@@ -1,4 +1,4 @@
-"""System checks: what is wrong with a project's settings, before the first socket finds out."""
+"""System checks: errors in a project's settings, found before the first socket opens."""
 
 import re
 from importlib.metadata import PackageNotFoundError, version
@@ -16,61 +16,61 @@ from chat.auth.password_attempts import CountedTries
 from chat.conf import ChatSettings, chat_settings
 from chat.presence.registry import is_shared
 
-OURS = "chat.layers.ProcessChannelLayer"
+PROCESS_LAYER = "chat.layers.ProcessChannelLayer"
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
-PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
-CORE = "channels_redis.core.RedisChannelLayer"
+PUBSUB_LAYER = "channels_redis.pubsub.RedisPubSubChannelLayer"
+CORE_LAYER = "channels_redis.core.RedisChannelLayer"
 BACKEND = "chat.auth.password_attempts.CountedTries"
 MIDDLEWARE = "chat.middleware.SignIns"
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
-# The capacity of each in-memory layer where none is set.
-CAPACITIES = {OURS: 10_000, IN_MEMORY: 100}
-LEAST_CAPACITY = 1_000
+# The default capacity of each in-memory layer.
+CAPACITIES = {PROCESS_LAYER: 10_000, IN_MEMORY: 100}
+MIN_CAPACITY = 1_000
 
-FLOORS = {"django": (5, 2, 19), "daphne": (4, 2, 3), "autobahn": (26, 10, 1), "pyjwt": (2, 15)}
-"""What pyproject.toml asks for at least, for those who installed something else."""
-TOKENS = "See the settings JWT_* in chat/conf/; with JWT_ALGORITHMS = [] no token is let in."
+MIN_VERSIONS = {"django": (5, 2, 19), "daphne": (4, 2, 3), "autobahn": (26, 10, 1), "pyjwt": (2, 15)}
+"""The minimum versions in pyproject.toml, for projects that installed the packages in another way."""
+TOKENS = "See the settings JWT_* in chat/conf/. JWT_ALGORITHMS = [] turns tokens off."
 
 
 @register("chat")
 def check_chat_settings(**_: Any) -> list[CheckMessage]:
-    """chat.E001: CHAT has a key or value that isn't right."""
+    """chat.E001: CHAT has an unknown key or an invalid value."""
     try:
         chat_settings()
     except ImproperlyConfigured as error:
-        return [Error(str(error), hint="See chat/conf/ for each setting.", id="chat.E001")]
+        return [Error(str(error), hint="chat/conf/ describes each setting.", id="chat.E001")]
     return []
 
 
 @register("chat")
 def check_channel_layer(**_: Any) -> list[CheckMessage]:
-    """chat.E002: there is no layer. chat.W001, chat.W010: it drops early. chat.W002: it is not for presence."""
+    """chat.E002: no layer. chat.W001, chat.W010: it drops messages. chat.W002: it can't share presence."""
     layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default")
     if not layer:
-        hint = f'Set CHANNEL_LAYERS = {{"default": {{"BACKEND": "{OURS}"}}}}.'
-        return [Error("CHANNEL_LAYERS has no default layer.", hint=hint, id="chat.E002")]
+        hint = f'Set CHANNEL_LAYERS = {{"default": {{"BACKEND": "{PROCESS_LAYER}"}}}}.'
+        return [Error("CHANNEL_LAYERS must have a default layer.", hint=hint, id="chat.E002")]
     backend = layer["BACKEND"]
     if backend not in CAPACITIES and not is_shared(layer):
         return [
             Warning(
-                f"Who is here can't be shared through {backend}: run one process.",
-                hint=f"Several need {PUBSUB}. Silence chat.W002 if you run one.",
+                f"CHANNEL_LAYERS uses {backend}, through which processes can't share presence.",
+                hint=f"Several processes need {PUBSUB_LAYER}. If you run one process, silence chat.W002.",
                 id="chat.W002",
             )
         ]
-    if backend == CORE:
+    if backend == CORE_LAYER:
         return [
             Warning(
-                f"{backend} drops what comes in a burst: others hear it late, from the database.",
-                hint=f"Take {PUBSUB}.",
+                f"CHANNEL_LAYERS uses {backend}, which drops messages in a burst: they arrive late.",
+                hint=f"Use {PUBSUB_LAYER}.",
                 id="chat.W010",
             )
         ]
-    if backend in CAPACITIES and layer.get("CONFIG", {}).get("capacity", CAPACITIES[backend]) < LEAST_CAPACITY:
+    if backend in CAPACITIES and layer.get("CONFIG", {}).get("capacity", CAPACITIES[backend]) < MIN_CAPACITY:
         return [
             Warning(
-                f"The in-memory channel layer drops what comes past its capacity, here under {LEAST_CAPACITY}.",
-                hint='Set "CONFIG": {"capacity": 10000}: it is per process, for the hub is its only member.',
+                f"CHANNEL_LAYERS has a capacity under {MIN_CAPACITY}: the layer drops messages above it.",
+                hint='Set "CONFIG": {"capacity": 10000}. It is per process, whose hub is the only member.',
                 id="chat.W001",
             )
         ]
@@ -79,14 +79,14 @@ def check_channel_layer(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def check_origins(**_: Any) -> list[CheckMessage]:
-    """chat.W003: sockets are let in from pages that came without TLS."""
+    """chat.W003: sockets are accepted from pages without TLS."""
     plain = [origin for origin in settings.CSRF_TRUSTED_ORIGINS if origin.startswith("http://")]
     if settings.SESSION_COOKIE_SECURE and not plain:
         return []
     return [
         Warning(
-            "WebSockets are accepted from pages served over plain http.",
-            hint="Serve https, set SESSION_COOKIE_SECURE and list only https origins in CSRF_TRUSTED_ORIGINS.",
+            "WebSockets are accepted from pages that are served over plain http.",
+            hint="Serve https, set SESSION_COOKIE_SECURE, and list only https origins in CSRF_TRUSTED_ORIGINS.",
             id="chat.W003",
         )
     ]
@@ -94,97 +94,101 @@ def check_origins(**_: Any) -> list[CheckMessage]:
 
 @register("chat")
 def check_tokens(**_: Any) -> list[CheckMessage]:
-    """chat.E003: a token could not be checked, or not safely. chat.W006: its `sub` may be several accounts'."""
-    given = _given()
-    if given is None or not given.JWT_ALGORITHMS:
+    """chat.E003: tokens can't be verified, or not safely. chat.W006: a `sub` may match several accounts."""
+    chat = _settings_or_none()
+    if chat is None or not chat.JWT_ALGORITHMS:
         return []
     found: list[CheckMessage] = [Error(fault, hint=TOKENS, id="chat.E003") for fault in trusted.faults()]
-    name = given.JWT_USER_FIELD
+    name = chat.JWT_USER_FIELD
     if trusted.is_user_field(name) and not trusted.is_user_field(name, unique=True):
-        said = f"JWT_USER_FIELD is {name!r}, which several accounts may have: tokens let none of them in then."
-        hint = "Name a unique field, and one that people can't set to somebody else's."
-        found.append(Warning(said, hint=hint, id="chat.W006"))
+        text = (
+            f"JWT_USER_FIELD is {name!r}, which is not unique. A token that matches several accounts is refused."
+        )
+        hint = "Set it to a unique field that users can't set to another user's value."
+        found.append(Warning(text, hint=hint, id="chat.W006"))
     return found
 
 
 @register("chat")
 def check_limits(**_: Any) -> list[CheckMessage]:
-    """chat.W004: the limits are off. Not for deployment only: each start says so."""
-    given = _given()
-    if given is None or given.LIMITS:
+    """chat.W004: the limits are off. Every start warns of it, not only ``check --deploy``."""
+    chat = _settings_or_none()
+    if chat is None or chat.LIMITS:
         return []
-    said = "LIMITS is off: anybody may send, connect and try passwords as often as they like."
-    return [Warning(said, hint="Take LIMITS out of CHAT; it is for benchmarks.", id="chat.W004")]
+    text = "LIMITS is off: every client may send, connect and try passwords without limit."
+    return [Warning(text, hint="Remove LIMITS from CHAT. LIMITS = False is for benchmarks.", id="chat.W004")]
 
 
 @register("chat")
-def check_tries(**_: Any) -> list[CheckMessage]:
-    """chat.W011, chat.W012, chat.W013: passwords may be tried without end at some door, or hashed all at once."""
+def check_sign_ins(**_: Any) -> list[CheckMessage]:
+    """chat.W011 to chat.W013: attempts at passwords are not counted, not answered with 429, or not bounded."""
     found: list[CheckMessage] = []
     first = next(iter(settings.AUTHENTICATION_BACKENDS), None)
     if first is None or import_string(first) is not CountedTries:
-        said = "Passwords may be tried without end: the first of AUTHENTICATION_BACKENDS does not count tries."
-        found.append(Warning(said, hint=f'Let the list begin with "{BACKEND}".', id="chat.W011"))
+        text = "AUTHENTICATION_BACKENDS does not begin with the backend that limits attempts at passwords."
+        found.append(Warning(text, hint=f'Put "{BACKEND}" first.', id="chat.W011"))
     middleware = list(settings.MIDDLEWARE)
     before = middleware[: middleware.index(SESSIONS)] if SESSIONS in middleware else middleware
     if MIDDLEWARE not in before:
-        said = (
-            "Refused tries of passwords are not answered with 429, and no browser is known again: banned people "
+        text = (
+            "MIDDLEWARE lacks the chat's middleware: refused sign-ins get no 429, browsers are not recognised. "
+            "Banned users return under another name, and owners of accounts wait for others' attempts."
         )
-        said += "come back under another name, and owners wait for what others tried in their name."
-        found.append(Warning(said, hint=f'Put "{MIDDLEWARE}" into MIDDLEWARE, before {SESSIONS}.', id="chat.W012"))
+        found.append(Warning(text, hint=f'Put "{MIDDLEWARE}" into MIDDLEWARE, before {SESSIONS}.', id="chat.W012"))
     if not all(isinstance(hasher, Bounded) for hasher in get_hashers()):
-        said = "Any number of passwords is hashed at once, and old passwords in forms are not counted."
-        hint = 'Take those of chat.auth.hashers for PASSWORD_HASHERS: "chat.auth.hashers.Argon2", and so on.'
-        found.append(Warning(said, hint=hint, id="chat.W013"))
+        text = (
+            "PASSWORD_HASHERS hashes any number of passwords at once, and does not count old passwords in forms."
+        )
+        hint = 'Use the hashers of chat.auth.hashers: "chat.auth.hashers.Argon2", and so on.'
+        found.append(Warning(text, hint=hint, id="chat.W013"))
     return found
 
 
 @register(Tags.security, deploy=True)
 def check_versions(**_: Any) -> list[CheckMessage]:
-    """chat.W005: something that reads what strangers send is older than its last security fix that we know of."""
+    """chat.W005: a package that parses clients' input lacks a known security fix."""
     return [
         Warning(
-            f"{name} {found} has known security faults.",
+            f"{name} {found} has known vulnerabilities.",
             hint=f"Install {name} {'.'.join(map(str, floor))} or newer.",
             id="chat.W005",
         )
-        for name, floor in FLOORS.items()
+        for name, floor in MIN_VERSIONS.items()
         if (found := _installed(name)) and _numbers(found) < floor
     ]
 
 
 @register(Tags.security, deploy=True)
 def check_sessions(**_: Any) -> list[CheckMessage]:
-    """chat.W007: a session that only the cookie holds can't be ended, so neither can its sockets."""
+    """chat.W007: a session that is only in a cookie can't be ended, and neither can its sockets."""
     if settings.SESSION_ENGINE != "django.contrib.sessions.backends.signed_cookies":
         return []
-    said = "Sessions are kept in signed cookies: signing out ends neither a copied session nor its sockets."
-    return [Warning(said, hint="Take the engine db, cached_db or cache for SESSION_ENGINE.", id="chat.W007")]
+    text = "SESSION_ENGINE is signed_cookies: signing out ends neither a copied session nor its sockets."
+    return [Warning(text, hint="Set SESSION_ENGINE to the engine db, cached_db or cache.", id="chat.W007")]
 
 
 @register(Tags.security, deploy=True)
 def check_hosts(**_: Any) -> list[CheckMessage]:
-    """chat.W008: the Origin must be the host that was asked for, and that may be any."""
+    """chat.W008: the Origin is compared with the request's host, which may then be any."""
     if "*" not in settings.ALLOWED_HOSTS:
         return []
-    said = 'ALLOWED_HOSTS has "*": a name that somebody else points at this server is then a host of ours too.'
-    return [Warning(said, hint="List the site's own names.", id="chat.W008")]
+    text = 'ALLOWED_HOSTS has "*": any name that points at this server is then a trusted host.'
+    return [Warning(text, hint="List only the site's own host names.", id="chat.W008")]
 
 
 @register(Tags.security, deploy=True)
 def check_proxies(**_: Any) -> list[CheckMessage]:
-    """chat.W009: behind a proxy that is not named all people come from one address, and share its limits."""
-    given = _given()
-    if given is None or given.PROXIES or not given.LIMITS or not settings.SECURE_PROXY_SSL_HEADER:
+    """chat.W009: behind an unknown proxy all clients share one address, and its limits."""
+    chat = _settings_or_none()
+    if chat is None or chat.PROXIES or not chat.LIMITS or not settings.SECURE_PROXY_SSL_HEADER:
         return []
-    said = "There is a proxy in front (SECURE_PROXY_SSL_HEADER), and its address is not in CHAT['PROXIES']."
-    hint = "Name its network there (127.0.0.1), or everybody shares the limits of the proxy's address."
-    return [Warning(said, hint=hint, id="chat.W009")]
+    text = "SECURE_PROXY_SSL_HEADER is set, so there is a proxy, but CHAT['PROXIES'] is empty."
+    hint = "Set CHAT['PROXIES'] to its network (127.0.0.1). Otherwise all clients share the limits of its address."
+    return [Warning(text, hint=hint, id="chat.W009")]
 
 
-def _given() -> ChatSettings | None:
-    """The settings; None where chat.E001 tells that they are wrong."""
+def _settings_or_none() -> ChatSettings | None:
+    """The settings, or None if they are invalid, which chat.E001 reports."""
     try:
         return chat_settings()
     except ImproperlyConfigured:
@@ -192,7 +196,7 @@ def _given() -> ChatSettings | None:
 
 
 def _installed(name: str) -> str | None:
-    """The version of a package; None where it is not there: another server may be in its place."""
+    """The version of a package, or None if it is not installed: the project may run another server."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -200,6 +204,6 @@ def _installed(name: str) -> str | None:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """The leading numbers of a version: what comes after them is no fix."""
+    """The leading numbers of a version, without suffixes such as "rc1"."""
     leading = re.match(r"\d+(\.\d+)*", text)
     return tuple(int(part) for part in leading[0].split(".")) if leading else ()

@@ -1,6 +1,6 @@
 """The WebSocket routes, for a project's URLRouter.
 
-The last route takes every other path: without it Channels answers a path that nobody serves with a traceback.
+The last route refuses every other path. Without it Channels logs a traceback for an unknown path.
 """
 
 from django.urls import path, re_path
@@ -10,5 +10,5 @@ from chat.consumers import ChatConsumer
 
 websocket_urlpatterns = [
     path("ws", ChatConsumer.as_asgi()),
-    re_path(r"", refuse),  # type: ignore[arg-type]  # URLRouter takes ASGI applications where Django has views
+    re_path(r"", refuse),  # type: ignore[arg-type]  # URLRouter accepts ASGI applications in place of views
 ]

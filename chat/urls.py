@@ -1,10 +1,12 @@
+"""URLs of the pages, for a project's ``include()``."""
+
 from django.urls import path, register_converter
 
 from chat import views
 
 
 class RoomConverter:
-    """A room's slug, as the protocol has it."""
+    """A room's slug, as in the protocol."""
 
     regex = "_?[a-z0-9][a-z0-9_-]{0,49}"
 

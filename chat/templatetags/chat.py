@@ -1,4 +1,4 @@
-"""For the site's templates."""
+"""Template tags for the site's templates."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def chat_you(context: dict[str, Any]) -> str | None:
-    """The key of who asks for the page, for its script sweep.js; "" for nobody, None where that is not known."""
+    """The key of the page's user, for its script sweep.js; "" for nobody, None if the request is not known."""
     request: HttpRequest | None = context.get("request")
     if request is None or not hasattr(request, "user"):
         return None

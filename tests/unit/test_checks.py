@@ -1,4 +1,4 @@
-"""The system checks: each finding by its id, none where all is right."""
+"""The system checks: each finding by its id, none for valid settings."""
 
 import os
 import re
@@ -22,12 +22,12 @@ def ids(messages: list[CheckMessage]) -> list[str | None]:
 
 
 def found() -> list[str | None]:
-    """What ``manage.py check`` finds in chat."""
+    """The chat's findings of ``manage.py check``."""
     return ids(list(run_checks(tags=["chat"])))
 
 
 @pytest.fixture(autouse=True)
-def _all_right(settings: Settings) -> None:
+def _valid_settings(settings: Settings) -> None:
     settings.CHAT = {}
     settings.CHANNEL_LAYERS = {"default": IN_MEMORY}
     settings.SESSION_COOKIE_SECURE = True
@@ -35,14 +35,14 @@ def _all_right(settings: Settings) -> None:
 
 
 def test_a_good_project_has_no_findings() -> None:
-    """Nothing is said where nothing is wrong."""
+    """Valid settings have no findings."""
     assert found() == []
     assert checks.check_origins() == []
 
 
 @pytest.mark.parametrize("chat", [{"GRAZE": 5}, {"GRACE": -1}, None])
 def test_a_bad_setting_is_an_error(settings: Settings, chat: Any) -> None:
-    """CHAT is checked before the first socket reads it; the message is the setting's own."""
+    """CHAT is checked before the first socket uses it; the message names the setting."""
     settings.CHAT = chat
     assert found() == ["chat.E001"]
     assert "CHAT" in checks.check_chat_settings()[0].msg
@@ -50,7 +50,7 @@ def test_a_bad_setting_is_an_error(settings: Settings, chat: Any) -> None:
 
 @pytest.mark.parametrize("layers", [{}, {"other": IN_MEMORY}, {"default": {}}])
 def test_no_layer_is_an_error(settings: Settings, layers: dict[str, Any]) -> None:
-    """Without a default layer no room could be opened; the hint is what to write."""
+    """Without a default layer no room can be opened; the hint is valid Python that sets one."""
     settings.CHANNEL_LAYERS = layers
     assert found() == ["chat.E002"]
     hint = checks.check_channel_layer()[0].hint
@@ -62,7 +62,7 @@ def test_no_layer_is_an_error(settings: Settings, layers: dict[str, Any]) -> Non
 
 
 def test_no_layers_setting_is_an_error(settings: Settings) -> None:
-    """Channels has no default: a project that never heard of layers is told."""
+    """Channels has no default layer, so a project without the setting gets the error too."""
     del settings.CHANNEL_LAYERS
     assert found() == ["chat.E002"]
 
@@ -80,7 +80,7 @@ def test_no_layers_setting_is_an_error(settings: Settings) -> None:
 def test_a_small_in_memory_layer_is_a_warning(
     settings: Settings, config: dict[str, Any] | None, expected: list[str]
 ) -> None:
-    """The in-memory layer drops in silence past its capacity, 100 where nothing is set."""
+    """The in-memory layer drops messages above its capacity without an error; the default is 100."""
     layer = {"BACKEND": checks.IN_MEMORY} | ({} if config is None else {"CONFIG": config})
     settings.CHANNEL_LAYERS = {"default": layer}
     assert found() == expected
@@ -89,15 +89,15 @@ def test_a_small_in_memory_layer_is_a_warning(
 @pytest.mark.parametrize(
     ("backend", "expected"),
     [
-        (checks.PUBSUB, []),
-        (checks.CORE, ["chat.W010"]),
+        (checks.PUBSUB_LAYER, []),
+        (checks.CORE_LAYER, ["chat.W010"]),
         ("channels_postgres.core.PostgresChannelLayer", ["chat.W002"]),
     ],
 )
 def test_a_layer_that_is_not_for_several_processes_is_a_warning(
     settings: Settings, backend: str, expected: list[str]
 ) -> None:
-    """Who is here is shared through Redis only, and the layer that loses a burst is not the one to take."""
+    """Presence is shared only through Redis, and the core layer loses messages in a burst."""
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
     assert found() == expected
 
@@ -117,7 +117,7 @@ def test_sockets_from_plain_pages_are_a_warning_on_deployment(
     origins: list[str],
     expected: list[str],
 ) -> None:
-    """``check --deploy`` tells where a page without TLS may open a socket."""
+    """``check --deploy`` warns if a page without TLS may open a socket."""
     settings.SESSION_COOKIE_SECURE = secure
     settings.CSRF_TRUSTED_ORIGINS = origins
     deployed = run_checks(tags=[Tags.security], include_deployment_checks=True)
@@ -127,11 +127,11 @@ def test_sockets_from_plain_pages_are_a_warning_on_deployment(
 
 
 def test_every_finding_has_a_hint(settings: Settings) -> None:
-    """Whoever reads a finding is told what to do."""
+    """The hint of a finding names the fix."""
     settings.CHAT = {"GRACE": -1}
     settings.SESSION_COOKIE_SECURE = False
     messages = [*checks.check_chat_settings(), *checks.check_origins()]
-    for backend in ("", "elsewhere.Layer", checks.CORE, checks.IN_MEMORY):
+    for backend in ("", "elsewhere.Layer", checks.CORE_LAYER, checks.IN_MEMORY):
         layers = {"default": {"BACKEND": backend}} if backend else {}
         settings.CHANNEL_LAYERS = layers
         messages += checks.check_channel_layer()
@@ -140,8 +140,8 @@ def test_every_finding_has_a_hint(settings: Settings) -> None:
 
 
 def test_our_own_layer_needs_no_configuration(settings: Settings) -> None:
-    """The process layer is right as it comes, and warned of where it was made too small."""
-    layer: dict[str, Any] = {"BACKEND": checks.OURS}
+    """The process layer is valid without a configuration; a small capacity gets a warning."""
+    layer: dict[str, Any] = {"BACKEND": checks.PROCESS_LAYER}
     settings.CHANNEL_LAYERS = {"default": layer}
     assert found() == []
     layer["CONFIG"] = {"capacity": 100}
@@ -149,13 +149,13 @@ def test_our_own_layer_needs_no_configuration(settings: Settings) -> None:
 
 
 def deployed() -> list[str | None]:
-    """What ``check --deploy`` finds in chat besides, about security."""
+    """The chat's security findings of ``check --deploy``."""
     found = run_checks(tags=[Tags.security], include_deployment_checks=True)
     return [id_ for id_ in ids(list(found)) if id_ and id_.startswith("chat.")]
 
 
 @pytest.mark.parametrize(
-    ("chat", "said"),
+    ("chat", "message"),
     [
         ({"JWT_KEY": "short"}, "JWT_KEY must have at least 32 bytes"),
         ({"JWT_KEY": "-----BEGIN PUBLIC KEY-----", "JWT_ALGORITHMS": ["RS256"]}, "JWT_KEY can't be read"),
@@ -166,25 +166,25 @@ def deployed() -> list[str | None]:
         ({"JWT_USER_FIELD": "nickname"}, "JWT_USER_FIELD must be a field"),
     ],
 )
-def test_tokens_that_could_not_be_checked_are_an_error(
-    settings: Settings, chat: dict[str, Any], said: str
+def test_tokens_that_can_not_be_verified_are_an_error(
+    settings: Settings, chat: dict[str, Any], message: str
 ) -> None:
-    """Before the first token comes; each names its setting."""
+    """The error comes before the first token, and names its setting."""
     settings.CHAT = chat
     assert set(found()) == {"chat.E003"}
-    assert any(message.msg.startswith(said) for message in checks.check_tokens())
-    assert all(message.hint for message in checks.check_tokens())
+    assert any(finding.msg.startswith(message) for finding in checks.check_tokens())
+    assert all(finding.hint for finding in checks.check_tokens())
 
 
-def test_the_secret_key_is_no_key_of_tokens(settings: Settings) -> None:
-    """It signs sessions: another service must not have it."""
+def test_the_secret_key_must_not_sign_tokens(settings: Settings) -> None:
+    """SECRET_KEY signs sessions, so no other service may have it."""
     settings.CHAT = {"JWT_KEY": settings.SECRET_KEY}
     assert found() == ["chat.E003"]
     assert settings.SECRET_KEY not in str(checks.check_tokens())
 
 
-def test_without_tokens_nothing_about_them_is_wrong(settings: Settings) -> None:
-    """Who turned them off need not mend them."""
+def test_settings_of_tokens_are_not_checked_without_tokens(settings: Settings) -> None:
+    """A project that turned tokens off need not correct their settings."""
     settings.CHAT = {"JWT_ALGORITHMS": [], "JWT_KEY": "short", "JWT_USER_FIELD": "email"}
     assert found() == []
 
@@ -192,20 +192,20 @@ def test_without_tokens_nothing_about_them_is_wrong(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("field", "expected"), [("pk", []), ("id", []), ("username", []), ("email", ["chat.W006"])]
 )
-def test_a_field_that_several_may_have_is_a_warning(settings: Settings, field: str, expected: list[str]) -> None:
-    """Two accounts of one email would both be the token's."""
+def test_a_user_field_that_is_not_unique_is_a_warning(settings: Settings, field: str, expected: list[str]) -> None:
+    """Two accounts with one email address would both match a token."""
     settings.CHAT = {"JWT_USER_FIELD": field}
     assert found() == expected
 
 
 def test_limits_that_are_off_are_a_warning_at_each_start(settings: Settings) -> None:
-    """Not on deployment alone: a benchmark's setting is easily left behind."""
+    """The warning is not for deployments only, because a benchmark's setting is easily forgotten."""
     settings.CHAT = {"LIMITS": False}
     assert found() == ["chat.W004"]
 
 
-def test_a_bad_setting_is_told_once(settings: Settings) -> None:
-    """Checks that need the settings are silent where these can't be read."""
+def test_a_bad_setting_is_reported_once(settings: Settings) -> None:
+    """Checks that need the settings have no findings if the settings are invalid."""
     settings.CHAT = {"LIMITS": False, "JWT_KEY": "short", "GRACE": -1}
     assert found() == ["chat.E001"]
 
@@ -229,23 +229,25 @@ def test_a_bad_setting_is_told_once(settings: Settings) -> None:
 def test_an_old_version_is_a_warning_on_deployment(
     monkeypatch: pytest.MonkeyPatch, name: str, installed: str | None, expected: list[str]
 ) -> None:
-    """Below the floor by its numbers, not by its letters; what is not installed is not old."""
-    asked = checks._installed
-    monkeypatch.setattr(checks, "_installed", lambda other: installed if other == name else asked(other))
+    """Versions are compared by their numbers, not as text; a missing package is not old."""
+    installed_version = checks._installed
+    monkeypatch.setattr(
+        checks, "_installed", lambda other: installed if other == name else installed_version(other)
+    )
     assert deployed() == expected
 
 
-def test_what_is_not_installed_has_no_version() -> None:
-    """Daphne may be missing where another server runs the site."""
+def test_a_missing_package_has_no_version() -> None:
+    """Daphne may be missing if another server runs the site."""
     assert checks._installed("no-such-package-of-ours") is None
 
 
-def test_the_floors_are_those_of_the_project() -> None:
-    """What the check asks for is what pyproject.toml asks for."""
+def test_the_minimum_versions_are_those_of_the_project() -> None:
+    """The check and pyproject.toml have the same minimum versions."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     lines = [re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\d.]+).*", line) for line in project]
-    floors = {line[1]: checks._numbers(line[2]) for line in lines if line}
-    assert {name: floors[name] for name in checks.FLOORS} == checks.FLOORS
+    minimums = {line[1]: checks._numbers(line[2]) for line in lines if line}
+    assert {name: minimums[name] for name in checks.MIN_VERSIONS} == checks.MIN_VERSIONS
 
 
 @pytest.mark.parametrize(
@@ -254,7 +256,7 @@ def test_the_floors_are_those_of_the_project() -> None:
 def test_sessions_in_cookies_are_a_warning_on_deployment(
     settings: Settings, engine: str, expected: list[str]
 ) -> None:
-    """Nobody can end what only the browser has."""
+    """The server can't end a session that only the browser has."""
     settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
     assert deployed() == expected
 
@@ -263,7 +265,7 @@ def test_sessions_in_cookies_are_a_warning_on_deployment(
     ("hosts", "expected"), [(["*"], ["chat.W008"]), (["a.example", "*"], ["chat.W008"]), ([".example.com"], [])]
 )
 def test_any_host_is_a_warning_on_deployment(settings: Settings, hosts: list[str], expected: list[str]) -> None:
-    """The Origin check compares with the host that was asked for."""
+    """The Origin check compares with the request's host."""
     settings.ALLOWED_HOSTS = hosts
     assert deployed() == expected
 
@@ -276,16 +278,16 @@ def test_any_host_is_a_warning_on_deployment(settings: Settings, hosts: list[str
         (None, {"LIMITS": True}, []),
     ],
 )
-def test_a_proxy_that_is_not_named_is_a_warning_on_deployment(
+def test_an_unknown_proxy_is_a_warning_on_deployment(
     settings: Settings, header: tuple[str, str] | None, chat: dict[str, object], expected: list[str]
 ) -> None:
-    """All people would share the limits of one address."""
+    """All clients would share the limits of one address."""
     settings.SECURE_PROXY_SSL_HEADER, settings.CHAT = header, chat
     assert deployed() == expected
 
 
 def test_the_site_itself_is_fit_for_deployment() -> None:
-    """With HTTPS=1 and the proxy's address, `check --deploy` finds nothing in the settings as they come."""
+    """With HTTPS=1 and the proxy's address, `check --deploy` finds nothing in the site's settings."""
     environment = {
         **os.environ,
         "HTTPS": "1",
@@ -297,8 +299,8 @@ def test_the_site_itself_is_fit_for_deployment() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_start_without_limits_says_so() -> None:
-    """Whatever command starts with CHAT_LIMITS=off has a line about it; `serve` is one."""
+def test_a_start_without_limits_warns() -> None:
+    """Every command that starts with CHAT_LIMITS=off prints the warning, `serve` too."""
     environment = {**os.environ, "CHAT_LIMITS": "off"}
     done = subprocess.run(
         [sys.executable, "manage.py", "check"],
