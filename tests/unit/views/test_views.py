@@ -333,6 +333,6 @@ def test_another_error_of_a_page_is_no_absence_of_the_database(
     def fail(*_: object, **__: object) -> None:
         raise IntegrityError("a fault of ours")
 
-    monkeypatch.setattr("chat.views.first_page.actions.everybodys", fail)
+    monkeypatch.setattr("chat.views.first_page.actions.joinable_rooms", fail)
     with pytest.raises(IntegrityError):
         client.get("/")
