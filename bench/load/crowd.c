@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PORTS_PER_SOURCE 20000 /* of the 28,232 that Linux gives one source address by default */
+#define PORTS_PER_SOURCE 20000 /* Linux gives one source address 28,232 by default */
 #define READ_SIZE 65536
 #define EVENTS 512
 #define ANSWER_LIMIT 4096

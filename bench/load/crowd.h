@@ -1,4 +1,4 @@
-/* Many clients of one server: their sockets, what they hear, what they say. One thread, one epoll. */
+/* Many clients of one server: their sockets, their input and output. One thread, one epoll. */
 #ifndef CROWD_H
 #define CROWD_H
 
@@ -18,13 +18,13 @@ struct options {
     int port;
     int rooms;      /* each of */
     int members;    /* clients, of which the first */
-    int publishers; /* speak: */
+    int publishers; /* send: */
     int in_flight;  /* so many messages at once in each room, the next when one's own came back; or */
     double rate;    /* so many messages a second in all, whatever comes back */
     int size;       /* characters of a message's content */
-    int sample;     /* one delivery in so many, by chance, has its latency taken */
-    int at_once;    /* so many clients may be on their way in */
-    bool listeners_join; /* false: only publishers say the join, the rest just connect */
+    int sample;     /* the latency of one delivery in so many, at random, is measured */
+    int at_once;    /* how many clients may be joining at a time */
+    bool listeners_join; /* false: only publishers send the join, the others just connect */
     bool stuck;     /* the last member of the first room does not read while messages are sent */
 };
 
@@ -35,22 +35,22 @@ struct client {
     enum stage stage;
     bool publisher, stuck;
     struct walker walker;
-    char *answer; /* what came so far of the handshake's answer; NULL after it */
+    char *answer; /* the handshake's response so far; NULL after it */
     size_t answered;
-    uint8_t *unsent; /* what the socket did not take yet */
+    uint8_t *unsent; /* bytes that the socket did not take yet */
     size_t waiting;
     unsigned long said;     /* messages */
     unsigned long received; /* deliveries */
     unsigned long number;   /* the `seq` that was delivered last; 0 before the first */
 };
 
-/* What happened so far. A window is the difference of two. */
+/* Counts so far. A window is the difference of two. */
 struct tally {
     unsigned long sent;       /* messages */
     unsigned long completed;  /* messages that came back to their own publisher */
     unsigned long deliveries; /* messages that reached a client */
     unsigned long frames, bytes;
-    unsigned long refused; /* errors that the server told */
+    unsigned long refused; /* errors that the server sent */
     unsigned long broken;  /* violations of RFC 6455 or of the handshake */
     unsigned long closed;  /* connections that the server ended, or that could not be made */
     unsigned long disorder; /* a delivery whose `seq` is not the one after the last */
@@ -69,8 +69,8 @@ struct crowd {
     uint64_t now;        /* the monotonic clock in ns, read with each batch of bytes */
     uint64_t heard;      /* when bytes came last */
     uint64_t next_due;   /* when the next message of an open loop is due */
-    unsigned long turn;  /* of the publishers in an open loop */
-    char first_trouble[240]; /* the first refusal, violation or close, for people */
+    unsigned long turn;  /* index of the next publisher in an open loop */
+    char first_trouble[240]; /* the first refusal, violation or close, as a sentence */
     int epoll, timer;
 };
 
@@ -84,7 +84,7 @@ void crowd_publish(struct crowd *crowd);
 /* The stuck client reads again. */
 void crowd_unstick(struct crowd *crowd);
 
-/* Handle what happens until something did, but at most until `deadline` (monotonic ns). */
+/* Handle events until at least one happened, but at most until `deadline` (monotonic ns). */
 void crowd_turn(struct crowd *crowd, uint64_t deadline);
 
 struct client *crowd_stuck(struct crowd *crowd);

@@ -1,4 +1,4 @@
-/* What to say to each kind of server, and how to tell what is heard. To add a server: one row in dialects.c. */
+/* Each server's protocol: the frames to send, and how received frames begin. To add a server: one row in dialects.c. */
 #ifndef DIALECTS_H
 #define DIALECTS_H
 
@@ -8,18 +8,18 @@
 struct dialect {
     const char *name;
     /* printf forms of: the request's path (room); the join (room, user); the message (room, content, user, number).
-     * An empty join: whoever has connected is in. */
+     * An empty join: a connected client is in. */
     const char *path;
-    const char *greeting; /* the frame that begins so is answered by `hello`; NULL: join at once */
+    const char *greeting; /* the answer to a frame that begins so is `hello`; NULL: join at once */
     const char *hello;
-    const char *ready; /* the frame that begins so is answered by the join */
+    const char *ready; /* the answer to a frame that begins so is the join */
     const char *join;
     const char *message;
-    const char *joined; /* how the frame begins that answers the join */
-    bool joined_names_user; /* such a frame counts only if it has our own name: it goes to everybody */
+    const char *joined; /* how the reply to the join begins */
+    bool joined_names_user; /* such a frame counts only if it has our own name: all clients get it */
     const char *delivery; /* how a delivered message begins */
-    const char *refusal; /* how an error begins; NULL where the server tells none */
-    const char *text_ping; /* a heartbeat in text, and its answer; NULL where there is none */
+    const char *refusal; /* how an error begins; NULL if the server sends none */
+    const char *text_ping; /* a heartbeat in text, and its reply; or NULL */
     const char *text_pong;
     bool numbered; /* a delivery has `"seq":N`, one more each time */
 };

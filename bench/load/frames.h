@@ -8,7 +8,7 @@
 
 enum { OP_CONTINUATION = 0x0, OP_TEXT = 0x1, OP_BINARY = 0x2, OP_CLOSE = 0x8, OP_PING = 0x9, OP_PONG = 0xA };
 
-/* How much of a frame's payload is kept when it comes in pieces. Everything that is looked for stands before it. */
+/* How much of a frame's payload is kept when it comes in pieces. All searched text is within it. */
 #define PAYLOAD_HEAD 4096
 #define LONGEST_HEADER 10
 #define CLIENT_OVERHEAD 14
@@ -16,7 +16,7 @@ enum { OP_CONTINUATION = 0x0, OP_TEXT = 0x1, OP_BINARY = 0x2, OP_CLOSE = 0x8, OP
 struct frame {
     uint8_t opcode;
     bool fin;
-    uint64_t length;        /* of the payload */
+    uint64_t length;        /* the payload's length */
     const uint8_t *payload; /* its first `available` bytes */
     size_t available;
 };
@@ -27,7 +27,7 @@ struct walker {
     uint64_t seen;   /* bytes of that frame that have come */
     uint64_t total;  /* bytes of that frame; 0 until its header is whole */
     bool fragmented; /* a message's first fragment came, its last did not */
-    const char *error; /* what the server did wrong; nothing is walked after it */
+    const char *error; /* the server's violation; no frame is read after it */
 };
 
 typedef void frame_handler(void *context, const struct frame *frame);

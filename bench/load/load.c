@@ -2,8 +2,8 @@
  *
  *     load --port 8000 --dialect chat --members 1000 --publishers 50 --in-flight 64 --seconds 4
  *
- * It writes one JSON object a line: {"event": "joined"}, "start", "end" as these happen, so that who reads can look at
- * the server at those moments, and at last "result". Latency is from the moment that a message is sent (or, at a fixed
+ * It writes one JSON object a line: {"event": "joined"}, "start", "end" as these happen, so that the reader can measure the
+ * server at those moments, and at last "result". Latency is from the moment that a message is sent (or, at a fixed
  * rate, was due) to the moment that the bytes of the delivery were read.
  */
 #include <getopt.h>
@@ -20,7 +20,7 @@
 #define SETTLE_PATIENCE (20 * SECOND)
 #define CATCH_UP_PATIENCE (20 * SECOND)
 
-/* What is measured between "start" and "end". */
+/* The measurements between "start" and "end". */
 struct window {
     uint64_t began, ended;
     double own_cpu; /* seconds */
@@ -30,7 +30,7 @@ struct window {
 struct plan {
     const char *work; /* messages, arrivals */
     double warm_up, seconds;
-    double patience; /* seconds: how long to wait for what was sent; how long it must be quiet after the arrivals */
+    double patience; /* seconds: how long to wait for the deliveries; how long it must be quiet after the arrivals */
 };
 
 static double own_cpu(void)

@@ -46,7 +46,9 @@ def main() -> None:
 
 
 def _measure_all(results: dict[str, Any], options: argparse.Namespace, cores: tuple[int, int]) -> None:
-    """Each repeat does all; the peers take turns within each workload, so that a machine's moods meet them all."""
+    """Each repeat does all workloads. The peers take turns within each one, so that a slow phase of the machine
+    affects all of them.
+    """
     peers = _chosen_peers(options.peers)
     workloads = [workload.within(options.seconds) for workload in _chosen_workloads(options.only)]
     unable: dict[tuple[str, str], str] = {}
@@ -60,7 +62,7 @@ def _measure_all(results: dict[str, Any], options: argparse.Namespace, cores: tu
                     database = _copy(empty)
                     run = {"repeat": repeat, "workload": workload.name, "peer": peer.name}
                     try:
-                        # Whoever could not do it once is not asked again.
+                        # A peer that failed once is not tried again.
                         if key in unable:
                             raise CannotError(unable[key])  # noqa: TRY301
                         run |= measure(peer, workload, cores=cores, scratch=scratch, database=database)
@@ -71,7 +73,7 @@ def _measure_all(results: dict[str, Any], options: argparse.Namespace, cores: tu
 
 
 def _migrated(scratch: Path) -> Path:
-    """An empty, migrated database, which each of our servers gets a copy of."""
+    """Make an empty, migrated database; each of our servers gets a copy."""
     database = scratch / "empty.sqlite3"
     environment = {**os.environ, **OURS, "DATABASE_URL": f"sqlite:///{database}"}
     command = [str(BIN / "python"), "manage.py", "migrate", "--skip-checks", "--verbosity", "0"]
@@ -80,7 +82,7 @@ def _migrated(scratch: Path) -> Path:
 
 
 def _copy(empty: Path) -> Path:
-    """A copy to be written to, in the place of the last one."""
+    """A writable copy, which replaces the last one."""
     for old in empty.parent.glob("used.sqlite3*"):
         old.unlink()
     return Path(shutil.copy(empty, empty.with_name("used.sqlite3")))

@@ -37,7 +37,7 @@ class Row:
     value: float | None
     # "ours", "floor" or "".
     kind: str = ""
-    # What stands in the value's place where there is none.
+    # The text in place of a missing value.
     instead: str = "not measured"
 
 
@@ -48,14 +48,14 @@ class Panel:
 
 
 def dot_plot(title: str, unit: str, panels: Sequence[Panel]) -> str:
-    """One dot a row on a logarithmic axis that all panels share. Less is better in all that we draw."""
+    """One dot a row on a logarithmic axis that all panels share. Less is better in every chart."""
     low, high = _decades([row.value for panel in panels for row in panel.rows if row.value])
     height = TOP + BOTTOM + sum(HEADING + ROW * len(panel.rows) for panel in panels)
     size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(title)}">',
         f"<style>{STYLE}</style>",
-        # Of its own: the page around it may follow another scheme than the picture does.
+        # The picture has its own background: the page around it may follow another scheme.
         f'<rect class="page" width="{WIDTH}" height="{height}" rx="6"/>',
         f'<text class="title" x="8" y="22">{escape(title)}</text>',
         f'<text class="small" x="8" y="40">{escape(unit)}; less is better, each line is ten times the last</text>',

@@ -1,4 +1,4 @@
-"""What this project set out to show, checked against what was measured."""
+"""The project's goals, compared with the measurements."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from rig.summary import Summary
 @dataclass(frozen=True, slots=True)
 class Goal:
     text: str
-    # The measured figure; None where it was not measured.
+    # The measured figure, or None.
     figure: Callable[[Summary], float | None]
     at_most: float
     unit: str = ""
 
     def verdict(self, summary: Summary) -> tuple[str, str]:
-        """The figure, and whether it is reached or by how much it is missed."""
+        """The figure, and whether it reaches the goal or by how much it misses it."""
         value = self.figure(summary)
         if value is None:
             return "not measured", ""

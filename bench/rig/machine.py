@@ -1,4 +1,4 @@
-"""The machine, and the versions of all that is measured on it."""
+"""The machine, and the versions of all measured software."""
 
 import os
 import platform
@@ -30,7 +30,7 @@ def describe(cores: tuple[int, int]) -> dict[str, Any]:
 
 
 def two_cores() -> tuple[int, int]:
-    """One for the server, one for the load generator: not two threads of one core, where there is a choice."""
+    """One for the server, one for the load generator: not two threads of one core, if there is a choice."""
     cores = sorted(os.sched_getaffinity(0))
     first = cores[0]
     others = [core for core in cores if core not in _siblings(first)] or cores[1:] or cores

@@ -1,4 +1,4 @@
-"""One measurement: a fresh server, the load generator, and what both used."""
+"""One measurement: a fresh server, the load generator, and the resources that both used."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ Measurement = dict[str, Any]
 
 
 class Used(NamedTuple):
-    """What the server had used when it listened, and at the ends of the window."""
+    """The server's use of resources when it listened, and at both ends of the window."""
 
     before: Usage
     start: Usage
@@ -41,7 +41,7 @@ def measure(
 ) -> Measurement:
     """Let the peer do the work once. Raises CannotError.
 
-    ``ask`` is given its port in the end, while it still serves; what it returns is part of the measurement.
+    ``ask`` is called with its port in the end, while it still serves; its result is part of the measurement.
     """
     if reason := peer.missing() or workload.not_for(peer):
         raise CannotError(reason)
@@ -99,7 +99,7 @@ def _events(command: list[str], core: int) -> Iterator[dict[str, Any]]:
 
 
 def _figures(peer: Peer, work: Workload, result: Measurement, used: Used) -> Measurement:
-    """The load generator's counts, and what follows from them and from the server's use."""
+    """The load generator's counts, and the figures derived from them and from the server's use."""
     start, end = used.start, used.end
     cpu, seconds = end.cpu - start.cpu, result["seconds"]
     figures = {
@@ -130,8 +130,8 @@ def _figures(peer: Peer, work: Workload, result: Measurement, used: Used) -> Mea
             "cpu_us_per_message": cpu * 1e6 / result["completed"],
         }
     if peer.floor or not result["completed"]:
-        # The floor is one of full buffers. And where no message came back to its sender in the window, what
-        # did arrive is no fair sample.
+        # The floor's buffers are always full. And if no message came back to its sender in the window, the
+        # received ones are no fair sample.
         for name in ("p50_ms", "p90_ms", "p99_ms", "max_ms"):
             del figures[name]
     if work.work == "messages" and not work.publishers:

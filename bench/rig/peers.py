@@ -14,11 +14,11 @@ PYTHON = str(BIN / "python")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What a server is told when it starts."""
+    """The arguments for a server's start."""
 
     port: int
     clients: int
-    # Several rooms, or nobody but who joined may hear: the article's broadcast knows neither.
+    # There are several rooms, or only clients that joined may receive: the article's broadcast knows neither.
     separate_rooms: bool
     in_flight: int
 
@@ -27,20 +27,20 @@ class Start:
 class Peer:
     name: str
     title: str
-    # How it is spoken to: load/dialects.c.
+    # Its protocol: a row in load/dialects.c.
     dialect: str
     command: Callable[[Start], list[str]]
     cwd: Path = PEERS
     environment: Mapping[str, str] = field(default_factory=dict)
-    # What must be there; the versions of these stand in the report.
+    # Required packages; the report has their versions.
     python_packages: tuple[str, ...] = ()
     node_packages: tuple[str, ...] = ()
-    # Does everybody in a room hear that somebody joined it?
+    # Does every client in a room receive each join?
     announces: bool = False
-    # Where there is one room: do those who only listen have to join?
+    # With one room: do clients that only receive have to join?
     listeners_join: bool = True
     ours: bool = False
-    # Not a server, but what the kernel alone takes.
+    # Not a server: it shows the kernel's share alone.
     floor: bool = False
     note: str = ""
 
@@ -63,8 +63,8 @@ def _install_errors() -> str:
     return errors[-1] if errors else "bench/setup says why"
 
 
-# The product as it is deployed: its own defaults, all features on. GRACE: nobody waits for those who are gone.
-# The limits are on, and above what the load generator asks for: it is one address, which says more than people do.
+# The product as it is deployed: its own defaults, all features on. GRACE: users who left don't stay listed. The
+# limits are on, and above the load generator's rate: it is one address, and sends more than people do.
 HIGH = "1000000"
 LIMITS = {
     f"CHAT_{name}": HIGH

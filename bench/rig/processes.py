@@ -19,12 +19,12 @@ PROC = Path("/proc")
 
 
 class ServerFailedError(Exception):
-    """The server did not start, or ended. The message has the last it said."""
+    """The server did not start, or ended. The message has its last output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a server has used so far: CPU seconds, and resident bytes."""
+    """A server's use of resources so far: CPU seconds, and resident bytes."""
 
     cpu: float
     user: float
@@ -52,7 +52,7 @@ class Server:
             )
 
     def wait_until_it_answers(self) -> None:
-        """A server may listen before it is there: then its first request has an answer, of whatever kind."""
+        """A server may listen before it is ready. Wait until its first request has a response, of any kind."""
         deadline = time.monotonic() + START_PATIENCE
         while time.monotonic() < deadline:
             self.check()
@@ -87,13 +87,13 @@ class Server:
         return Usage(cpu, user, system, sum(map(_resident, pids)))
 
     def stop(self) -> None:
-        """End it at once: nobody waits for what a server does for its last clients."""
+        """End it at once: the server's work for its last clients is not measured."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def last_words(self) -> str:
-        """The last line that it logged; "" where it logged none."""
+        """The last line that it logged, or ""."""
         log = self._log.read_text(errors="replace").replace(str(PROJECT), ".")
         lines = log.strip().splitlines()
         return lines[-1] if lines else ""
@@ -101,7 +101,7 @@ class Server:
 
 @contextlib.contextmanager
 def pinned(core: int) -> Iterator[None]:
-    """What is started within runs on this core, with all its threads: they inherit it."""
+    """Processes that start within this context run on this core, with all their threads: they inherit it."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:

@@ -15,7 +15,7 @@ from rig.workloads import WORKLOADS, WORKLOADS_BY_NAME, Workload
 
 NOTHING = "—"
 BUSY = 0.9
-"""A share of its core past which the load generator may be what is measured."""
+"""Above this share of its core, the figures may measure the load generator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def write(target: Path) -> None:
 
 
 def line(run: Run) -> str:
-    """One run, for who watches."""
+    """One run, for the operator's screen."""
     head = f"{run['repeat'] + 1}  {run['workload']:<10} {run['peer']:<16}"
     if "cannot" in run:
         return f"{head} n/a: {run['cannot']}"
@@ -150,7 +150,7 @@ def _machine(results: dict[str, Any]) -> Iterable[str]:
 
 
 def _goals(summary: Summary) -> Iterable[str]:
-    yield "## What it set out to show"
+    yield "## The goals"
     yield ""
     yield "| goal | measured | |"
     yield "|---|---:|---|"
@@ -212,7 +212,7 @@ def _no_round(summary: Summary, workload: Workload, peer: Peer) -> bool:
 
 
 def _stuck_readers(summary: Summary, workload: Workload, peers: Sequence[Peer]) -> Iterable[str]:
-    yield "What became of the one that never read, when it read again:"
+    yield "The client that never read, when it read again:"
     yield ""
     yield "| server | p99 with it / without | memory for it, MB | messages it got | in order | after s |"
     yield "|---|---:|---:|---:|---|---:|"

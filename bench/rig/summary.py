@@ -10,7 +10,7 @@ REFERENCE = "ours"
 
 
 class Summary:
-    """What the runs say. ``None`` stands for what was not measured."""
+    """The results of the runs. ``None`` stands for a missing figure."""
 
     def __init__(self, runs: list[Run]) -> None:
         self._runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
@@ -27,7 +27,7 @@ class Summary:
         return (workload, peer) in self._runs
 
     def cannot(self, workload: str, peer: str) -> str | None:
-        """Why the peer did not do the work: what its first failure said."""
+        """Why the peer did not do the work: the message of its first failure."""
         return next((run["cannot"] for run in self._runs.get((workload, peer), ()) if "cannot" in run), None)
 
     def median(self, workload: str, peer: str, metric: str) -> float | None:
@@ -50,7 +50,7 @@ class Summary:
         return sum(run.get(count, 0) for run in self.measured(workload, peer))
 
     def troubles(self, workload: str, peer: str) -> list[str]:
-        """What went wrong while it did the work, for a footnote."""
+        """Faults during the work, for a footnote."""
         runs = self.measured(workload, peer)
         missing = sum(run["missing"] for run in runs)
         counts = {

@@ -1,4 +1,4 @@
-"""What is measured. Each has a letter; a letter may have several."""
+"""The workloads. Each has a letter; a letter may have several."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -27,12 +27,12 @@ class Workload:
     warm_up: float = 1.0
     seconds: float = 4.0
     patience: float = 8.0
-    # Measured no more often than this, however many the repeats.
+    # The maximum number of measurements, whatever the number of repeats.
     at_most: int = 1_000
-    # Is the room told of each join? Then only servers that do so are measured.
+    # Does the room receive each join? Then only servers that send joins are measured.
     needs_announcing: bool = False
     has_floor: bool = False
-    # What is different for a peer, by its name.
+    # Other options for a peer, by its name.
     differently: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def of(self, peer: Peer) -> "Workload":
@@ -54,7 +54,7 @@ class Workload:
         return self.rooms > 1 or self.work != "messages"
 
     def not_for(self, peer: Peer) -> str | None:
-        """Why the peer is not asked to do this; None when it is."""
+        """Why the peer does not do this work, or None."""
         if self.needs_announcing and not peer.announces:
             return "it tells nobody that somebody joined"
         return None
@@ -96,14 +96,14 @@ def _saturated(members: int, in_flight: int = 64) -> Workload:
         warm_up=3.0 if members == 10_000 else 1.0,
         seconds=10.0 if members == 10_000 else 4.0,
         patience=10.0,
-        # The slow get ten seconds.
+        # Slow servers get ten seconds.
         differently={"channels": {"seconds": 10.0}} if members == 1_000 else {},
     )
 
 
 def _beside_a_stuck_reader(*, stuck: bool) -> Workload:
     # 50 messages a second of 3,000 characters: more than a socket's buffers take in these seconds. And fewer than
-    # 500 messages in all: so many the chat keeps in memory for those who come back.
+    # 500 messages in all: the chat keeps that many in memory for clients that resume.
     return Workload(
         name="f-stuck" if stuck else "f-clean",
         group="f",
@@ -151,7 +151,7 @@ WORKLOADS = (
         title="5,000 connect and join one room, 64 at a time",
         work="arrivals",
         members=5_000,
-        # Ours holds a long list of users back for up to 4 s: what it costs belongs to the joins all the same.
+        # Ours delays a long list of users for up to 4 s; its cost belongs to the joins too.
         patience=5.0,
         needs_announcing=True,
         # It sends each name to each member at each join: 5,000 would take 330 GB.

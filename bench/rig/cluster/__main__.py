@@ -1,8 +1,8 @@
 """``bench/cluster``: one room, saturated: one process, and two workers of as many sockets each.
 
-All servers run on one core, Redis and the load generator on the other: what is compared is CPU for each delivery,
-Redis's own told beside it, and how often it was asked. The database is a file, or a PostgreSQL (--database) that
-is emptied for each measurement.
+All servers run on one core, Redis and the load generator on the other: the result is CPU for each delivery,
+with Redis's own CPU and its number of commands beside it. The database is a file, or a PostgreSQL (--database)
+that is emptied for each measurement.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from rig.processes import free_port, pinned
 from rig.workloads import WORKLOADS_BY_NAME, Workload
 
 KINDS = {"one": (1, False), "one-redis": (1, True), "two-redis": (2, True)}
-"""How many workers, and do they have a Redis?"""
+"""The number of workers, and whether they share a Redis."""
 MEMBERS = 1_000
 """Sockets of each process."""
 TOKEN = secrets.token_hex(16)
@@ -36,7 +36,7 @@ TOKEN = secrets.token_hex(16)
 
 @contextmanager
 def _redis(folder: Path, core: int) -> Iterator[tuple[int, Callable[[], dict[str, float]]]]:
-    """Its port, and what says how much CPU it used and what it was asked."""
+    """Yield its port, and functions that return its CPU time and its number of commands."""
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     with pinned(core):
@@ -68,7 +68,7 @@ def _field(said: str, pattern: str) -> str:
 
 
 def _written(port: int) -> Measurement:
-    """What the server says of the whole run: frames per write to a socket, changes per commit."""
+    """The server's metrics of the whole run: frames per write to a socket, changes per commit."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}
     )
@@ -98,10 +98,10 @@ def _peer(name: str, workers: int, redis: int | None, url: str) -> Peer:
 
 
 def _work(workers: int, options: argparse.Namespace) -> Workload:
-    """Of each worker as much as of one alone: so many sockets, and so many messages in flight.
+    """Each worker gets the load of a single process: its sockets, and its messages in flight.
 
-    With a rate each process delivers so many messages a second: then one that waits for another on its core has no
-    more of them for each write than one alone.
+    With a rate, each process delivers that many messages a second. A process that waits for another on its core
+    then has no more messages for each write than a single one.
     """
     work = WORKLOADS_BY_NAME["a1000"]
     return replace(
@@ -120,7 +120,7 @@ def _once(name: str, *, folder: Path, cores: tuple[int, int], options: argparse.
     database = folder / f"{name}.sqlite3"
     url = options.database or f"sqlite:///{database}"
     environment = {**os.environ, **OURS, "DATABASE_URL": url}
-    # Emptied, for the load generator says the same under the same refs each time, and that is said once.
+    # Emptied, because the load generator sends the same refs each time, and a ref is accepted once.
     for command in (["migrate", "--skip-checks"], ["flush", "--no-input"]):
         subprocess.run(
             [PYTHON, "manage.py", *command, "--verbosity", "0"], cwd=PROJECT, env=environment, check=True
@@ -139,7 +139,7 @@ def _once(name: str, *, folder: Path, cores: tuple[int, int], options: argparse.
         "deliveries_per_s": found["deliveries_per_s"],
         "frames_per_write": found["frames_per_write"],
         "changes_per_commit": found["changes_per_commit"],
-        # Of the whole run, joins and warm-up too.
+        # From the whole run, with joins and warm-up.
         "redis_cpu_s": asked["cpu"],
         "publish_calls": asked["publish"],
         "script_calls": asked["evalsha"],
@@ -149,7 +149,7 @@ def _once(name: str, *, folder: Path, cores: tuple[int, int], options: argparse.
 def _all(options: argparse.Namespace, cores: tuple[int, int]) -> dict[str, Any]:
     found: dict[str, list[Measurement]] = {name: [] for name in KINDS}
     for number in range(options.rounds):
-        # There and back: the machine grows slower and quicker while we measure.
+        # Forwards, then backwards: the machine becomes slower and faster during the run.
         for name in list(KINDS)[:: -1 if number % 2 else 1]:
             with tempfile.TemporaryDirectory(prefix="chat-cluster-") as folder:
                 try:
@@ -170,7 +170,7 @@ def _all(options: argparse.Namespace, cores: tuple[int, int]) -> dict[str, Any]:
 
 
 def _ratios(ours: list[Measurement], others: list[Measurement]) -> Measurement:
-    """Of CPU per delivery, within each round: the runs of one round meet the same machine."""
+    """Ratios of CPU per delivery, within each round: the runs of one round have the same machine."""
     each = [
         one["cpu_us_per_delivery"] / other["cpu_us_per_delivery"] for one, other in zip(ours, others, strict=True)
     ]

@@ -1,1 +1,1 @@
-"""What durability costs and gives: acks, a crowd that comes back, a room of a million messages."""
+"""The cost and the effect of durability: acks, a crowd that reconnects, a room of a million messages."""

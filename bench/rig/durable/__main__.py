@@ -33,7 +33,7 @@ WORDS = (
 
 
 class Bench:
-    """Our server over one database, counted."""
+    """Our server over one database, with its statements counted."""
 
     def __init__(self, folder: Path, url: str, cores: tuple[int, int]) -> None:
         self.folder = folder
@@ -61,7 +61,7 @@ class Bench:
             server.stop()
 
     def statements(self, server: Server) -> dict[str, int]:
-        """How many it has sent to the database so far."""
+        """The number of statements sent so far."""
         self._counts.unlink(missing_ok=True)
         os.kill(server.pid, signal.SIGUSR1)
         while not self._counts.exists() or not self._counts.read_text():
@@ -94,11 +94,11 @@ def acks(bench: Bench) -> dict[str, float]:
     return {"p50_ms": statistics.median(seconds) * 1e3, "p99_ms": statistics.quantiles(seconds, n=100)[98] * 1e3}
 
 
-# --- A crowd that was cut and comes back ---
+# --- A crowd that was disconnected and reconnects ---
 
 
 async def _leave_and_miss(server: Server, crowd: list[Client], missed: int) -> int:
-    """All join, all are cut, and so many messages are said meanwhile. The last one's number."""
+    """All join, all are disconnected, and messages are sent meanwhile. Return the last one's number."""
     await at_once((client.connect(server.port) for client in crowd), 64)
     await at_once((client.join("herd", f"P{n}") for n, client in enumerate(crowd)), 64)
     speaker = Client()
@@ -110,7 +110,7 @@ async def _leave_and_miss(server: Server, crowd: list[Client], missed: int) -> i
         ref = f"{os.urandom(8).hex()}-{number:08}"
         speaker.send(type="message", room="herd", content=f"missed {number}", ref=ref)
     await speaker.reach(speaker.position + missed)
-    # The server has seen that they are gone, and told those who stayed.
+    # The server has noticed that they left, and sent it to the others.
     await asyncio.sleep(8)
     return speaker.position
 
@@ -152,7 +152,7 @@ async def _herd(bench: Bench, size: int, missed: int, *, restarted: bool) -> dic
 
 
 def herd(bench: Bench, size: int, missed: int = 100, *, restarted: bool = False) -> dict[str, Any]:
-    """All are cut at once, miss so many messages and come back at once: until each has all of them."""
+    """All are disconnected at once, miss messages and reconnect at once: the time until each has all of them."""
     return asyncio.run(_herd(bench, size, missed, restarted=restarted))
 
 
@@ -220,7 +220,7 @@ async def _million(port: int, count: int) -> dict[str, float]:
 
 
 async def _catch_up(port: int, count: int) -> float:
-    """Seconds from the join to the last of 500, in a room that nobody is in: its ring is empty."""
+    """Seconds from the join to the last of 500, in an empty room without recent changes in memory."""
     await asyncio.sleep(1.5)
     client = Client()
     await client.connect(port)
@@ -234,7 +234,7 @@ async def _catch_up(port: int, count: int) -> float:
 
 
 def _page(port: int) -> float:
-    """The room's page for a guest: milliseconds until it is all there."""
+    """The room's page for a guest: milliseconds until its end arrives."""
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
     start = f"http://127.0.0.1:{port}/"
     form = browser.open(start).read().decode()

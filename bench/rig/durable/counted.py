@@ -1,6 +1,6 @@
 """``python -m rig.durable.counted FILE serve ...``: manage.py, with its database statements counted.
 
-On SIGUSR1 it writes to FILE how many it has sent so far: {"reads": n, "writes": n}.
+On SIGUSR1 it writes to FILE the number of statements sent so far: {"reads": n, "writes": n}.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A crowd of clients in one thread: as little work for each as can be, so that it does not measure itself."""
+"""A crowd of clients in one thread: minimal work for each, so that it does not measure itself."""
 
 import asyncio
 import json
@@ -14,13 +14,13 @@ NUMBER = re.compile(rb'"seq":(\d+)')
 
 
 class Client(asyncio.Protocol):
-    """One socket: it knows its position, and tells when it has come to where it wants to be."""
+    """One socket: it knows its position, and signals when it has reached its target."""
 
     def __init__(self) -> None:
         self.transport: Any = None
         self.position = 0
         self.epoch = ""
-        # How many numbered messages came.
+        # Number of numbered messages received.
         self.messages = 0
         # Frames of these kinds wait for ``next``.
         self._wanted: dict[bytes, asyncio.Future[dict[str, Any]]] = {}
@@ -65,13 +65,13 @@ class Client(asyncio.Protocol):
             self.position = welcome["seq"]
 
     async def reach(self, position: int) -> None:
-        """Wait until everything up to there came."""
+        """Wait until everything up to this number was received."""
         if self.position < position:
             self._goal = (position, asyncio.get_running_loop().create_future())
             await self._goal[1]
 
     def cut(self) -> None:
-        """Be gone without a word: a reset, not a close."""
+        """Disconnect with a reset, without a close frame."""
         sock = self.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.transport.abort()
@@ -99,7 +99,7 @@ class Client(asyncio.Protocol):
         self._buffer = self._buffer[at:]
 
     def _frame_end(self, at: int) -> tuple[int, int] | None:
-        """Where the payload of the frame at ``at`` begins and ends; None while it is not all there."""
+        """The beginning and the end of the payload of the frame at ``at``; None until it is complete."""
         buffer = self._buffer
         if len(buffer) < at + 2:
             return None
@@ -123,7 +123,7 @@ class Client(asyncio.Protocol):
 
 
 async def at_once(work: Any, limit: int) -> None:
-    """All of it, so many at a time."""
+    """Handle all of it, in portions."""
     gate = asyncio.Semaphore(limit)
 
     async def one(task: Any) -> None:

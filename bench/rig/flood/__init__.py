@@ -1,1 +1,1 @@
-"""What a flood from one address costs everybody else."""
+"""The cost of a flood from one address for all other users."""

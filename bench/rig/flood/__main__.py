@@ -1,4 +1,4 @@
-"""``bench/flood``: 50 people talk; then they go on talking while one address floods the server."""
+"""``bench/flood``: 50 users chat; then they go on while one address floods the server."""
 
 import argparse
 import asyncio
@@ -20,21 +20,21 @@ from rig.processes import Server, free_port
 
 PEOPLE = 50
 PAUSE = 0.5
-"""Seconds between two messages of one person."""
+"""Seconds between two messages of one user."""
 LIMITS = {
-    # As a site has it, but for those who behave: 50 people at one address are an office.
+    # A site's limits, except for the well-behaved users: 50 of them at one address are an office.
     "CHAT_LIMITS": "on",
     "CHAT_ADDRESS_RATE": "1000",
 }
 
 
 class Talk:
-    """50 people in one room, each of whom says something twice a second."""
+    """50 users in one room, each of whom sends two messages a second."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._people = [Client() for _ in range(PEOPLE)]
-        # How long it took from saying to the ack, in seconds.
+        # Time from sending to the ack, in seconds.
         self._seconds: list[float] = []
 
     async def begin(self) -> None:
@@ -42,7 +42,7 @@ class Talk:
         await at_once((client.join("talk", f"P{n}") for n, client in enumerate(self._people)), 10)
 
     async def go_on(self, seconds: float) -> dict[str, float]:
-        """How long messages took meanwhile."""
+        """The messages' times to their acks meanwhile."""
         self._seconds = []
         until = time.monotonic() + seconds
         await asyncio.gather(*(self._speak(client, n, until) for n, client in enumerate(self._people)))
@@ -106,7 +106,7 @@ def _lines(log: Path) -> int:
 
 def _flood(folder: Path, core: int, seconds: float, limits: str) -> dict[str, Any]:
     environment = {**os.environ, **OURS, **LIMITS, "CHAT_LIMITS": limits}
-    # Those of the other benchmarks are far above what a site has.
+    # The limits of the other benchmarks are far above a site's.
     for name in list(environment):
         if name.startswith("CHAT_") and name not in {"CHAT_GRACE", *LIMITS}:
             del environment[name]

@@ -17,7 +17,7 @@ HERE = "127.0.0.66"
 SOCKETS = 10
 MESSAGES = 10_000
 CONNECTS = 1_000
-"""Both a second, all together."""
+"""Both a second, in total."""
 BIG = 1_000_000
 TICK = 0.02
 UPGRADE = (
@@ -44,7 +44,7 @@ class Flooder:
         await asyncio.gather(*talkers, self._again(self._send_big, 0), self._connect_often())
 
     async def _again(self, work: Callable[[int], Awaitable[None]], number: int) -> None:
-        """One socket after another: who is closed comes back at once."""
+        """One socket after another: a closed one reconnects at once."""
         while self.goes_on:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await work(number)
@@ -63,7 +63,7 @@ class Flooder:
         return streams
 
     async def _talk(self, number: int) -> None:
-        """Say so many messages a second as one of the sockets, into the room where the others talk."""
+        """Send messages at this rate from one of the sockets, into the room of the other users."""
         reader, writer = await self._open()
         writer.write(_text({"type": "join", "room": "talk", "username": f"Flooder {number}"}))
         heard = asyncio.ensure_future(self._listen(reader))
@@ -100,7 +100,7 @@ class Flooder:
             writer.transport.abort()
 
     async def _connect_often(self) -> None:
-        """Connect, see whether it is closed at once, and go."""
+        """Connect, check whether the server closes at once, and disconnect."""
         tasks: set[asyncio.Task[None]] = set()
         while self.goes_on:
             due = time.monotonic() + TICK
