@@ -2,8 +2,8 @@
 
 daphne -b 127.0.0.1 -p PORT channels_tutorial:application
 
-One difference: the in-memory layer, so that Redis is not measured too, with a capacity that never drops (the default
-drops a member's messages if 100 wait).
+One difference: the in-memory layer, so that Redis is not measured too. Its capacity never drops a message (the
+default drops a member's messages if 100 wait).
 """
 
 import json
