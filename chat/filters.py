@@ -1,10 +1,10 @@
-"""What may be said: functions that see each text before it is kept.
+"""Content filters: functions that get each text before it is saved.
 
     CHAT = {"FILTERS": ["chat.filters.no_links_from_guests", "mysite.chat.polite"]}
 
-A filter is a plain function: it gets a ``Draft`` and returns the text to keep, or raises ``Refused`` with a
-sentence for whoever wrote it. They are called in their order, on the event loop: a filter must not wait for
-anything. One that fails refuses the text, for nothing may pass that was not looked at.
+A filter is a plain function. It gets a ``Draft`` and returns the text to save, or raises ``Refused`` with a
+sentence for the author. Filters are called in their order, on the event loop, so a filter must not wait for
+anything. A filter that fails refuses the text, because no text may pass unchecked.
 """
 
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger("chat.filters")
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A text that somebody wants to say, or to change a message to."""
+    """The text of a new message, or the new text of an edited one."""
 
     room: str
     username: str
@@ -32,7 +32,7 @@ class Draft:
 
 
 class Refused(Exception):  # noqa: N818 it names what happens
-    """The text is not kept; the argument is a sentence for people."""
+    """The text is not saved. The argument is a sentence for the author."""
 
 
 Filter = Callable[[Draft], str]
@@ -41,20 +41,20 @@ _LINK = re.compile(r"\b(?:https?://|www\.)\S", re.IGNORECASE)
 
 
 def no_links_from_guests(draft: Draft) -> str:
-    """Links are for people with an account."""
+    """Refuse links from guests."""
     if draft.role == "guest" and _LINK.search(draft.text):
         raise Refused("Guests can't send links here: sign in first.")
     return draft.text
 
 
 def filtered(draft: Draft) -> str:
-    """The text as the filters leave it. Raises Invalid (refused)."""
+    """The text after all filters. Raises Invalid: refused."""
     for name in chat_settings().FILTERS:
-        draft = replace(draft, text=_asked(name, draft))
+        draft = replace(draft, text=_apply(name, draft))
     return draft.text
 
 
-def _asked(name: str, draft: Draft) -> str:
+def _apply(name: str, draft: Draft) -> str:
     try:
         return _filter(name)(draft)
     except Refused as refusal:

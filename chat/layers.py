@@ -1,9 +1,9 @@
-"""A channel layer for one process, in place of Channels' in-memory one.
+"""A channel layer for one process, in place of Channels' in-memory layer.
 
-The same promises and the same interface (the ASGI channel layer specification, with its groups and flush
-extensions), but a send costs the members that it reaches, and nothing else. Channels' own looks through every
-channel and every group at each send and receive: measured on channels 4.3.2 with 500 groups of one member, a
-message through it costs 225 µs of CPU, through this one 4 µs.
+It keeps the same promises and has the same interface: the ASGI channel layer specification, with its extensions
+groups and flush. The cost of a send grows only with the members that it reaches. Channels' own layer goes through
+every channel and every group at each send and receive. Measured on channels 4.3.2 with 500 groups of one member: a
+message through it costs 225 µs of CPU, through this layer 4 µs.
 """
 
 import asyncio
@@ -18,15 +18,23 @@ from channels.layers import BaseChannelLayer
 
 Message = dict[str, Any]
 
-_PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
+_IMMUTABLE = frozenset({str, bytes, int, float, bool, type(None)})
+
+
+class FrozenMessage(Message):
+    """A message of which no value can change, at any depth: tuples of strings and numbers, not lists.
+
+    Its sender promises that, so the layer does not check each value: the check was 20 of the 171 calls of a chat
+    message. Each receiver gets a plain dict of its own.
+    """
 
 
 class ProcessChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # channels ships no types
     """Channels and groups in this process's memory.
 
-    ``capacity``: how many messages may wait in one channel; past it ``send`` raises ChannelFull and ``group_send``
-    drops. Messages and memberships don't expire: what ends is what its owner ends, and a channel that nobody
-    receives from is bounded by its capacity.
+    ``capacity``: messages that may wait in one channel. Beyond it ``send`` raises ChannelFull, and ``group_send``
+    drops the message. Messages and memberships don't expire: their owner ends them. A channel that nobody receives
+    from is bounded by its capacity.
     """
 
     extensions = ("groups", "flush")
@@ -34,9 +42,9 @@ class ProcessChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # channels s
     def __init__(self, capacity: int = 10_000, **options: Any) -> None:
         super().__init__(capacity=capacity, **options)
         self._queues: dict[str, asyncio.Queue[Message]] = {}
-        # How many wait in ``receive`` for each channel that somebody waits for: their queue must not be replaced.
+        # Waiting calls of ``receive`` by channel. A channel with any keeps its queue.
         self._receivers: Counter[str] = Counter()
-        # Group to the channels in it, in the order in which they came: a dict for want of an ordered set.
+        # Channels by group, in the order in which they were added: a dict is an ordered set.
         self._groups: defaultdict[str, dict[str, None]] = defaultdict(dict)
 
     async def new_channel(self, prefix: str = "specific") -> str:
@@ -48,7 +56,7 @@ class ProcessChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # channels s
         self._put(channel, message)
 
     async def receive(self, channel: str) -> Message:
-        """The next message of a channel. The wait may be cancelled: no message is lost by it."""
+        """The next message of a channel. A cancelled wait loses no message."""
         self._receivers[channel] += 1
         queue = self._queue(channel)
         try:
@@ -74,7 +82,7 @@ class ProcessChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # channels s
                 del self._groups[group]
 
     async def group_send(self, group: str, message: Message) -> None:
-        """Send to each channel of the group that is not full."""
+        """Send to each channel of the group. Full channels are left out."""
         self._require(message)
         self.require_valid_group_name(group)
         for channel in list(self._groups.get(group, ())):
@@ -108,12 +116,7 @@ class ProcessChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # channels s
 
 
 def _copy(message: Message) -> Message:
-    """A copy that shares nothing that could change: most messages are flat."""
-    if all(_cannot_change(value) for value in message.values()):
+    """A copy that shares no value that could change."""
+    if type(message) is FrozenMessage or all(type(value) in _IMMUTABLE for value in message.values()):
         return message.copy()
     return deepcopy(message)
-
-
-def _cannot_change(value: Any) -> bool:
-    kind = type(value)
-    return kind in _PLAIN or (kind is tuple and all(map(_cannot_change, value)))

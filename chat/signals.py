@@ -1,4 +1,4 @@
-"""Django's signals, to every hub: whose sign-in or whose place in a room may be another now."""
+"""Django's signals reach every hub: a room's policy has changed, or a sign-in may have ended."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,58 +19,58 @@ from chat.hub import Hub, people_part, tell_from_outside
 
 
 def connect() -> None:
-    """Called when the apps are ready."""
+    """Connect the receivers, once the apps are ready."""
     post_save.connect(_room_saved, sender=models.Room, dispatch_uid="chat.room")
     for model in (models.Membership, models.Restriction):
-        pre_save.connect(_part_moves, sender=model, dispatch_uid=f"chat.{model.__name__}.before")
+        pre_save.connect(_note_rooms, sender=model, dispatch_uid=f"chat.{model.__name__}.before")
     for signal in (post_save, post_delete):
         for model in (models.Membership, models.Restriction):
-            signal.connect(_part_changed, sender=model, dispatch_uid=f"chat.{model.__name__}")
-        # Not by the sender: proxies and subclasses of the user model are accounts too.
+            signal.connect(_access_changed, sender=model, dispatch_uid=f"chat.{model.__name__}")
+        # Without a sender: proxies and subclasses of the user model are accounts too.
         signal.connect(_account_changed, dispatch_uid="chat.account")
     if "django.contrib.sessions" in settings.INSTALLED_APPS:
         from django.contrib.sessions.models import Session  # noqa: PLC0415 a project may do without that app
 
         post_delete.connect(_session_deleted, sender=Session, dispatch_uid="chat.Session.deleted")
-    pre_delete.connect(_account_goes, dispatch_uid="chat.account.goes")
-    post_delete.connect(_account_gone, dispatch_uid="chat.account.gone")
+    pre_delete.connect(_account_deleting, dispatch_uid="chat.account.goes")
+    post_delete.connect(_account_deleted, dispatch_uid="chat.account.gone")
     user_logged_out.connect(_logged_out, dispatch_uid="chat.logged_out")
 
 
 def _room_saved(instance: models.Room, created: bool, using: str, **_: Any) -> None:  # noqa: FBT001 Django's signature
     if not created:
-        _touch(instance.pk, instance.slug, using)
+        _count_change(instance.pk, instance.slug, using)
 
 
-Part = models.Membership | models.Restriction
+AccessRow = models.Membership | models.Restriction
 
 
-def _part_moves(instance: Part, using: str, **_: Any) -> None:
-    """Note the room that a row was of, for after it is saved: where that is another, both rooms' rules change."""
-    rows = type(instance)._base_manager.using(using).filter(pk=instance.pk)  # noqa: SLF001 the documented one that leaves none out
+def _note_rooms(instance: AccessRow, using: str, **_: Any) -> None:
+    """Note the row's room before it is saved: if it moves to another room, the policies of both change."""
+    rows = type(instance)._base_manager.using(using).filter(pk=instance.pk)  # noqa: SLF001 the documented manager that leaves no row out
     instance._chat_rooms = set(rows.values_list("room", flat=True)) if instance.pk else set()  # type: ignore[union-attr]  # noqa: SLF001 ours
 
 
-def _part_changed(instance: Part, using: str, **_: Any) -> None:
+def _access_changed(instance: AccessRow, using: str, **_: Any) -> None:
     rooms = {instance.room_id, *instance.__dict__.pop("_chat_rooms", ())}
-    # In the order in which everybody locks rooms; all of them, where None is among them.
+    # None stands for all rooms. Rooms are locked in the order of their keys, everywhere.
     for room in [None] if None in rooms else sorted(rooms):
         _room_changed(room, using)
 
 
 def _room_changed(room: int | None, using: str) -> None:
     if room is None:
-        _touch_all(using)
+        _count_all(using)
     elif slug := models.Room.objects.using(using).filter(pk=room).values_list("slug", flat=True).first():
-        _touch(room, slug, using)
+        _count_change(room, slug, using)
 
 
-def _touch(pk: int, slug: str, using: str) -> None:
+def _count_change(pk: int, slug: str, using: str) -> None:
     models.Room.objects.using(using).filter(pk=pk).update(rules=F("rules") + 1)
     transaction.on_commit(partial(_to_hubs, Hub.policy_changed, slug), using=using)
 
 
-def _touch_all(using: str) -> None:
+def _count_all(using: str) -> None:
     with transaction.atomic(using=using):
         models.Room.objects.using(using).locked_together()
         models.Room.objects.using(using).update(rules=F("rules") + 1)
@@ -78,31 +78,31 @@ def _touch_all(using: str) -> None:
 
 
 def _account_changed(instance: object, using: str, update_fields: frozenset[str] | None = None, **_: Any) -> None:
-    # Each sign-in saves `last_login`.
+    # Each sign-in saves `last_login`, and changes nothing else.
     if isinstance(instance, get_user_model()) and update_fields != frozenset({"last_login"}):
-        _tell_of(instance, using)
+        _recheck_account(instance, using)
         if update_fields is None or not update_fields.isdisjoint({instance.USERNAME_FIELD, "is_active"}):
-            _touch_pairs(instance, using)
+            _count_direct_rooms(instance, using)
 
 
-def _account_goes(instance: object, using: str, **_: Any) -> None:
+def _account_deleting(instance: object, using: str, **_: Any) -> None:
     if isinstance(instance, get_user_model()):
         before_account_deletion(instance, using)
 
 
-def _account_gone(instance: object, using: str, **_: Any) -> None:
+def _account_deleted(instance: object, using: str, **_: Any) -> None:
     if isinstance(instance, get_user_model()):
         after_account_deletion(instance, using)
 
 
-def _touch_pairs(user: AbstractBaseUser, using: str) -> None:
-    """Direct rooms are called by the account's name, and closed if it is not active."""
+def _count_direct_rooms(user: AbstractBaseUser, using: str) -> None:
+    """A direct room has the name of the account as its title, and is closed while the account is inactive."""
     rooms = models.Room.objects.using(using).filter(kind=models.Room.Kind.DIRECT, memberships__user=user.pk)
     for pk, slug in rooms.order_by("pk").values_list("pk", "slug"):
-        _touch(pk, slug, using)
+        _count_change(pk, slug, using)
 
 
-def _tell_of(user: AbstractBaseUser, using: str) -> None:
+def _recheck_account(user: AbstractBaseUser, using: str) -> None:
     transaction.on_commit(partial(_people_changed, [models.account_key(user.pk)]), using=using)
 
 
@@ -113,7 +113,7 @@ def _logged_out(request: Any, **_: Any) -> None:
 
 
 def _session_deleted(instance: Any, using: str, **_: Any) -> None:
-    """It ended, or goes on under another key, which a page finds out."""
+    """The session has ended, or goes on under another key. A page finds that out."""
     ended = [session_digest(instance.session_key)]
     transaction.on_commit(partial(_people_changed, [], ended), using=using)
 

@@ -1,6 +1,6 @@
-"""Who may do what in a room: every rule stands here, and nothing else decides one.
+"""Rules: what an identity may do in a room. Every rule stands here, and nothing else decides one.
 
-A room that one may not see is answered for as one that does not exist.
+A room that an identity may not see is answered in the same way as a room that does not exist.
 """
 
 import time
@@ -21,10 +21,10 @@ RANKS: Final = {"guest": 0, "member": 1, "moderator": 2, "owner": 3}
 
 
 class RoomPermission(StrEnum):
-    """What not everybody in a room may do; the value goes on with "Only … can"."""
+    """Operations for which a role is required. The value ends the sentence "Only … can"."""
 
     HIDE = "delete the messages of others"
-    MODERATE = "mute people or put them out"
+    MODERATE = "mute, remove or ban people"
     CALM = "slow the room down or make it read-only"
     INVITE = "invite people"
     APPOINT = "give people roles"
@@ -49,124 +49,126 @@ CLOSED: Final[dict[Closed, str]] = {
 
 
 def no_room(slug: str) -> Invalid:
-    return Invalid(ErrorCode.NO_ROOM, f"room: there is no room {slug!r} for you", field="room")
+    return Invalid(ErrorCode.NO_ROOM, f"room: there is no room {slug!r}, or you may not enter it", field="room")
 
 
-def role_of(policy: Policy, who: Identity) -> Role | None:
-    """What somebody is in the room; None where it is not there for them.
+def role_of(policy: Policy, identity: Identity) -> Role | None:
+    """The identity's role in the room. None: the identity may not see the room.
 
-    The staff who may moderate everywhere are owners, except of what is private.
+    Staff who may moderate everywhere are owners, except of private and direct rooms.
     """
-    given = policy.roles.get(who.key)
+    given = policy.roles.get(identity.key)
     if policy.kind in {"private", "direct"}:
         return given  # type: ignore[return-value]  # the model's choices are the protocol's
-    if who.account is None:
+    if identity.account is None:
         return "guest" if policy.kind == "public" else None
-    return "owner" if who.staff else given or "member"  # type: ignore[return-value]  # as above
+    return "owner" if identity.staff else given or "member"  # type: ignore[return-value]  # as above
 
 
-def check_entering(policy: Policy, who: Identity, address: str, slug: str) -> None:
+def check_entering(policy: Policy, identity: Identity, address: str, slug: str) -> None:
     """Raises Invalid: no_room, sign_in, banned."""
-    if role_of(policy, who) is None:
+    if role_of(policy, identity) is None:
         raise no_room(slug)
-    if who.account is None and not chat_settings().GUESTS:
-        raise Invalid(ErrorCode.SIGN_IN, "Only people with an account may come in here: sign in.")
-    if ban := _restricted(policy, policy.bans, who, address):
-        raise _for_so_long(ErrorCode.BANNED, "You may not be in this room", ban)
+    if identity.account is None and not chat_settings().GUESTS:
+        raise Invalid(ErrorCode.SIGN_IN, "Only people with an account may enter this room: sign in.")
+    if ban := _active(policy, policy.bans, identity, address):
+        raise _refusal(ErrorCode.BANNED, "You may not be in this room", ban)
 
 
-def check_posting(policy: Policy, who: Identity, address: str) -> None:
+def check_posting(policy: Policy, identity: Identity, address: str) -> None:
     """Raises Invalid: read_only, muted."""
     if policy.closed:
         raise Invalid(ErrorCode.READ_ONLY, CLOSED[policy.closed])
     if policy.archived:
         raise Invalid(ErrorCode.READ_ONLY, "This room is archived: it can only be read.")
-    if policy.read_only and _rank(policy, who) < RANKS["moderator"]:
-        raise Invalid(ErrorCode.READ_ONLY, "Only this room's owners and moderators may speak in it.")
-    if mute := _restricted(policy, policy.mutes, who, address):
-        raise _for_so_long(ErrorCode.MUTED, "You may not speak in this room", mute)
+    if policy.read_only and _rank(policy, identity) < RANKS["moderator"]:
+        raise Invalid(ErrorCode.READ_ONLY, "Only this room's owners and moderators may post in it.")
+    if mute := _active(policy, policy.mutes, identity, address):
+        raise _refusal(ErrorCode.MUTED, "You may not post in this room", mute)
 
 
-def slow_mode_pause(policy: Policy, who: Identity) -> int:
-    """Seconds between two messages of theirs. Slow mode is not for those who look after the room."""
-    return policy.slow if _rank(policy, who) < RANKS["moderator"] else 0
+def slow_mode_pause(policy: Policy, identity: Identity) -> int:
+    """Seconds that must pass between two messages of this person. Moderators and owners have no slow mode."""
+    return policy.slow if _rank(policy, identity) < RANKS["moderator"] else 0
 
 
-def may(policy: Policy, who: Identity, verb: RoomPermission) -> bool:
-    return _rank(policy, who) >= RANKS[REQUIRED_ROLE[verb]]
+def may(policy: Policy, identity: Identity, permission: RoomPermission) -> bool:
+    return _rank(policy, identity) >= RANKS[REQUIRED_ROLE[permission]]
 
 
-def check(policy: Policy, who: Identity, verb: RoomPermission) -> None:
-    """Raises Invalid (forbidden)."""
-    if not may(policy, who, verb):
-        roles = "this room's owners" + (" and moderators" if REQUIRED_ROLE[verb] == "moderator" else "")
-        raise Invalid(ErrorCode.FORBIDDEN, f"Only {roles} can {verb}.")
+def check(policy: Policy, identity: Identity, permission: RoomPermission) -> None:
+    """Raises Invalid: forbidden."""
+    if not may(policy, identity, permission):
+        roles = "this room's owners" + (" and moderators" if REQUIRED_ROLE[permission] == "moderator" else "")
+        raise Invalid(ErrorCode.FORBIDDEN, f"Only {roles} can {permission}.")
 
 
-def check_over(policy: Policy, who: Identity, other: Identity, verb: RoomPermission) -> None:
-    """May ``who`` do it to ``other``? Only to those of a lower role; owners also to owners. Not to oneself."""
-    check(policy, who, verb)
-    if who.key == other.key:
+def check_over(policy: Policy, identity: Identity, other: Identity, permission: RoomPermission) -> None:
+    """Check that ``identity`` may do this to ``other``: to a lower role, or as an owner to anyone but oneself.
+
+    Raises Invalid: forbidden.
+    """
+    check(policy, identity, permission)
+    if identity.key == other.key:
         raise Invalid(ErrorCode.FORBIDDEN, "username: that is you", field="username")
-    mine, theirs = _rank(policy, who), _rank(policy, other)
+    mine, theirs = _rank(policy, identity), _rank(policy, other)
     if mine <= theirs and mine < RANKS["owner"]:
         message = "username: only an owner can do this to somebody of that role"
         raise Invalid(ErrorCode.FORBIDDEN, message, field="username")
 
 
-def about_room(policy: Policy, who: Identity, address: str) -> AboutRoom:
-    """The room as somebody finds it who is in it."""
-    mute = _restricted(policy, policy.mutes, who, address)
+def about_room(policy: Policy, identity: Identity, address: str) -> AboutRoom:
+    """The room's settings and the identity's permissions in it, for the client."""
+    mute = _active(policy, policy.mutes, identity, address)
     return AboutRoom(
-        role=role_of(policy, who) or "guest",
-        title=title_for(policy, who),
+        role=role_of(policy, identity) or "guest",
+        title=title_for(policy, identity),
         kind=policy.kind,  # type: ignore[arg-type]  # the model's choices are the protocol's
         read_only=policy.read_only,
         slow=policy.slow,
-        # A client that doesn't know `closed` knows what that means.
+        # An older client that doesn't know `closed` knows `archived`.
         archived=policy.archived or bool(policy.closed),
         closed=policy.closed or UNSET,
         muted=UNSET if mute is None else round(1_000 * (mute.until or 0)),
     )
 
 
-def title_for(policy: Policy, who: Identity) -> str:
-    """Of two, the other one's name."""
-    return policy.pair.title_for(who.key) if policy.pair else policy.title
+def title_for(policy: Policy, identity: Identity) -> str:
+    """The room's title. A direct room is called by the other person's name."""
+    return policy.pair.title_for(identity.key) if policy.pair else policy.title
 
 
-def _rank(policy: Policy, who: Identity) -> int:
-    role = role_of(policy, who)
+def _rank(policy: Policy, identity: Identity) -> int:
+    role = role_of(policy, identity)
     return -1 if role is None else RANKS[role]
 
 
-def _restricted(
-    policy: Policy, found: Mapping[str, ActiveRestriction], who: Identity, address: str
+def _active(
+    policy: Policy, restrictions: Mapping[str, ActiveRestriction], identity: Identity, address: str
 ) -> ActiveRestriction | None:
-    """The restriction for a person: by their identity, by their browser, and for guests by their address."""
-    if not found:
+    """The restriction that holds for this identity now, if any."""
+    if not restrictions:
         return None
     now = time.time()
-    keys = _restricted_as(policy, who, address)
-    return next((found[key] for key in keys if key in found and found[key].holds(now)), None)
+    found = (restrictions[key] for key in _keys(policy, identity, address) if key in restrictions)
+    return next((restriction for restriction in found if restriction.holds(now)), None)
 
 
-def _restricted_as(policy: Policy, who: Identity, address: str) -> Iterator[str]:
-    """By what somebody is known here.
+def _keys(policy: Policy, identity: Identity, address: str) -> Iterator[str]:
+    """The keys by which a restriction reaches an identity: the person, their browser, and a guest's address.
 
-    Former identities of the browser count, also for accounts: a second one is made in a minute. But an account
-    that was given a role in the room is judged by itself alone, and so is the staff. An address that stands for
-    many people is never a reason.
+    Former identities of the browser count, also for accounts: a second account is made in a minute. They do not
+    count for staff, and for an account that was given a role in the room. A shared address is never a reason.
     """
-    yield who.person
-    if who.key not in policy.roles and not who.staff:
-        yield from who.browser
-    if who.account is None and not is_shared_address(address):
+    yield identity.person
+    if identity.key not in policy.roles and not identity.staff:
+        yield from identity.browser
+    if identity.account is None and not is_shared_address(address):
         yield limit_key(address)
 
 
-def _for_so_long(code: ErrorCode, message: str, restricted: ActiveRestriction) -> Invalid:
-    left = restricted.left(time.time())
+def _refusal(code: ErrorCode, message: str, restriction: ActiveRestriction) -> Invalid:
+    left = restriction.left(time.time())
     if left is None:
         return Invalid(code, f"{message}.")
     return Invalid(code, f"{message} for now.", retry_after=max(1, round(1_000 * left)))

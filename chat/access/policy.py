@@ -1,7 +1,7 @@
-"""What the database says of who may do what in a room: its settings, the roles, who is muted or banned.
+"""A room's policy: its settings, roles, mutes and bans, as the database has them.
 
-Loaded when a room is opened, and again when its ``rules`` counter has moved. What follows from it is decided in
-chat.access.permissions.
+It is loaded when a room is opened, and again when the room's counter ``rules`` has moved. The rules that follow
+from it stand in chat.access.permissions.
 """
 
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from chat.limits import limit_key
 
 @dataclass(frozen=True, slots=True)
 class ActiveRestriction:
-    """Until when something is not allowed, in seconds since 1970; None: for good."""
+    """A mute or a ban. ``until``: its end, in seconds since 1970; None: it has no end."""
 
     until: float | None = None
 
     def left(self, now: float) -> float | None:
-        """Seconds from ``now``; None: for good. At most 0 where it is over."""
+        """Seconds from ``now`` to its end, at most 0 if it is over. None: it has no end."""
         return None if self.until is None else self.until - now
 
     def holds(self, now: float) -> bool:
@@ -31,71 +31,80 @@ class ActiveRestriction:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A room's rules, as of the counter ``rules``."""
+    """A room's rules, as of its counter ``rules`` in its life ``epoch``."""
 
     rules: int = 0
+    epoch: str = ""
     kind: str = models.Room.Kind.PUBLIC
     title: str = ""
     archived: bool = False
     read_only: bool = False
-    # Seconds between two messages of one person.
+    # Slow mode: seconds between two messages of one person.
     slow: int = 0
-    # Roles by person: "account:<pk>".
+    # Roles by person ("account:<pk>").
     roles: Mapping[str, str] = field(default_factory=dict)
-    # The people of a direct room.
+    # The two people of a direct room.
     pair: models.Pair | None = None
-    # By person, and for guests by address too (an IPv6 address's network: chat.limits).
+    # Why a direct room takes no more messages; "" if it does.
+    closed: models.Closed = ""
+    # By person, and for guests by address too (an IPv6 address counts as its network: chat.limits).
     mutes: Mapping[str, ActiveRestriction] = field(default_factory=dict)
     bans: Mapping[str, ActiveRestriction] = field(default_factory=dict)
 
-    @property
-    def closed(self) -> models.Closed:
-        """Why a direct room takes no messages any more."""
-        return self.pair.closed if self.pair else ""
+    def is_of(self, row: models.Room) -> bool:
+        """Is this the policy of the row as it is? Every change of a policy counts one in ``rules``."""
+        return self.rules == row.rules and self.epoch == row.epoch
 
 
 def load(room: int) -> Policy | None:
-    """The policy of the room with this key; None where it is gone. For a thread that may use the ORM."""
+    """Read the policy of the room with this primary key. None if it is gone. For a thread that may use the ORM."""
     row = models.Room.objects.filter(pk=room).first()
     return None if row is None else build_policy(row)
 
 
 def build_policy(row: models.Room) -> Policy:
+    """Read the roles and restrictions of the room. For a thread that may use the ORM."""
     memberships = list(row.memberships.values_list("user", "role"))
     restrictions = list(active_restrictions(row))
+    pair = models.pairs_of([row])[row.pk] if row.kind == models.Room.Kind.DIRECT else None
     return Policy(
         rules=row.rules,
+        epoch=row.epoch,
         kind=row.kind,
         title=row.title,
         archived=row.archived is not None,
         read_only=row.read_only,
         slow=row.slow,
         roles={models.account_key(pk): role for pk, role in memberships},
-        pair=models.pairs_of([row]).get(row.pk),
-        mutes=_restricted(restrictions, models.Restriction.Kind.MUTE),
-        bans=_restricted(restrictions, models.Restriction.Kind.BAN),
+        pair=pair,
+        closed=pair.closed if pair else "",
+        mutes=_by_key(restrictions, models.Restriction.Kind.MUTE),
+        bans=_by_key(restrictions, models.Restriction.Kind.BAN),
     )
 
 
-def _restricted(restrictions: list[models.Restriction], kind: str) -> dict[str, ActiveRestriction]:
-    """Those of one kind, by person and by address; of several the one that lasts longest."""
+def active_restrictions(row: models.Room) -> QuerySet[models.Restriction]:
+    """The restrictions that hold in the room now: its own, and those that hold everywhere. The latest first."""
+    here = Q(room=row) | Q(room=None)
+    return models.Restriction.objects.filter(here, Q(until=None) | Q(until__gt=timezone.now())).order_by("-pk")
+
+
+def _by_key(restrictions: list[models.Restriction], kind: str) -> dict[str, ActiveRestriction]:
+    """The restrictions of one kind, by person and by address.
+
+    Of several for one key, the one that lasts longest.
+    """
     found: dict[str, ActiveRestriction] = {}
     for restriction in restrictions:
         if restriction.kind != kind:
             continue
         new = ActiveRestriction(_seconds(restriction.until))
         address = limit_key(restriction.address) if restriction.address else ""
-        for whom in filter(None, (restriction.person, address)):
-            known = found.get(whom)
+        for key in filter(None, (restriction.person, address)):
+            known = found.get(key)
             if known is None or (known.until is not None and (new.until is None or new.until > known.until)):
-                found[whom] = new
+                found[key] = new
     return found
-
-
-def active_restrictions(row: models.Room) -> QuerySet[models.Restriction]:
-    """The restrictions that hold in the room now: its own, and those that hold everywhere."""
-    here = Q(room=row) | Q(room=None)
-    return models.Restriction.objects.filter(here, Q(until=None) | Q(until__gt=timezone.now())).order_by("-pk")
 
 
 def _seconds(moment: datetime | None) -> float | None:

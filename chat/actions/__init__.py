@@ -1,44 +1,43 @@
-"""The verbs: what a person may do in a room, and what follows from it.
+"""The operations of a user in a room, and the enforcement of lost access.
 
-Each door (the socket, the pages, a command) calls these; every rule stands in chat.access.permissions.
+The socket, the pages and the commands call these. Every rule stands in chat.access.permissions.
 """
 
-from chat.actions.directory import Entry, Listing, joinable_rooms, own
+from chat.actions.directory import Listing, RoomEntry, joinable_rooms, own_rooms
 from chat.actions.dispatch import RoomCommand, run_command
 from chat.actions.enforcement import AccessEnforcer
 from chat.actions.joining import join, leave
+from chat.actions.members import accept, invitation
 from chat.actions.messages import OnCommit, delete, edit, post, react, read, typing
-from chat.actions.queries import history, members, search, sharing
-from chat.actions.rooms import accept, create, create_titled, direct, invitation
+from chat.actions.queries import get_history, get_members, get_sharing, search
+from chat.actions.rooms import create, create_titled, open_direct
 from chat.actions.tokens import use_token
-from chat.actions.visibility import visible
 
 __all__ = [
     "AccessEnforcer",
-    "Entry",
     "Listing",
     "OnCommit",
     "RoomCommand",
+    "RoomEntry",
     "accept",
     "create",
     "create_titled",
     "delete",
-    "direct",
     "edit",
-    "history",
+    "get_history",
+    "get_members",
+    "get_sharing",
     "invitation",
     "join",
     "joinable_rooms",
     "leave",
-    "members",
-    "own",
+    "open_direct",
+    "own_rooms",
     "post",
     "react",
     "read",
     "run_command",
     "search",
-    "sharing",
     "typing",
     "use_token",
-    "visible",
 ]

@@ -1,6 +1,6 @@
-"""Lists of rooms for a person: their own, and those that everybody may come into. For pages.
+"""Two lists of rooms for pages: a person's own, and those that everybody may enter.
 
-Two lists that never compete: strangers can make as many rooms as they like, and one's own are all there.
+The lists don't compete. However many rooms strangers create, all of a person's own rooms are listed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,30 +16,30 @@ from chat.log import queries as log
 from chat.log.queries import AT_ONCE
 from chat.protocol import is_hidden
 
-Kind = models.Room.Kind
+RoomKind = models.Room.Kind
 Role = models.Membership.Role
 
 UNREAD_COUNTED = 100
-"""Unread messages of one room that are counted: so many mean "99+"."""
-PEOPLED = 500
-"""Rooms with people that are listed before the others, at most: the fullest."""
+"""Unread messages of one room that are counted at most; the page shows that number as "99+"."""
+FULLEST = 500
+"""Rooms with people in them that are listed first, at most."""
 NEWEST = 2_000
-"""Rooms without much in them are listed last, and only the newest so many are looked through for them."""
+"""Rooms with few messages are listed last. They are searched only among the newest rooms, so many of them."""
 
 
 @dataclass(slots=True)
-class Entry:
+class RoomEntry:
     """A room in a list."""
 
-    # The name as in the room's address.
+    # The slug.
     name: str
     title: str
     kind: str
     pk: int
     active: datetime | None
-    # People in it now, of all processes.
+    # People in the room now, in all processes.
     count: int = 0
-    # None: they never read it.
+    # Unread messages; None: the person has never read the room.
     unread: int | None = None
 
 
@@ -47,100 +47,107 @@ class Entry:
 class Listing:
     """A page of a list."""
 
-    entries: list[Entry]
+    entries: list[RoomEntry]
     page: int
     more: bool
 
 
-def own(who: Identity, counts: Mapping[str, int], *, name: str, page: int, size: int) -> Listing:
-    """The rooms in which somebody has a role, and those that they have read, as far as they may come in.
+def own_rooms(identity: Identity, counts: Mapping[str, int], *, name: str, page: int, size: int) -> Listing:
+    """The rooms in which a person has a role, and those that they have read and may still enter.
 
-    First those that they made or have read, and direct rooms, then the ones that others put them into. Within each
-    group, rooms with unread messages come first.
+    Rooms that the person created or has read come first, with direct rooms; then rooms to which others added them.
+    Within each group, rooms with unread messages come first. ``counts``: people by slug. ``name``: part of the
+    title.
     """
-    roles = _roles(who)
-    read = set(models.ReadPosition.objects.filter(reader=who.key).values_list("room", flat=True))
-    rows = [room for room in _open(roles.keys() | read) if room.pk in roles or room.kind in _kinds(who)]
+    roles = _roles(identity)
+    read = set(models.ReadPosition.objects.filter(reader=identity.key).values_list("room", flat=True))
+    kinds = _open_kinds(identity)
+    rows = [room for room in _not_archived(roles.keys() | read) if room.pk in roles or room.kind in kinds]
     pairs = models.pairs_of(rows)
-    titles = {pk: pair.title_for(who.key) for pk, pair in pairs.items()}
-    entries = [_entry(room, counts, titles.get(room.pk)) for room in rows]
-    _count_unread(who, entries)
-    known = read | _made_by(who) | {room.pk for room in rows if room.kind == Kind.DIRECT}
+    titles = {pk: pair.title_for(identity.key) for pk, pair in pairs.items()}
+    entries = [_entry_of(room, counts, titles.get(room.pk)) for room in rows]
+    _count_unread(identity, entries)
+    known = read | _created_by(identity) | {room.pk for room in rows if room.kind == RoomKind.DIRECT}
     entries.sort(key=lambda entry: (entry.pk not in known, not entry.unread, entry.title.casefold()))
-    return _page_of([entry for entry in entries if _named(entry, name)], page, size)
+    return _page([entry for entry in entries if _matches(entry, name)], page, size)
 
 
-def _roles(who: Identity) -> dict[int, str]:
-    """The person's role in each room, by the room's key."""
-    if who.account is None:
+def _roles(identity: Identity) -> dict[int, str]:
+    """The person's roles, by the room's primary key."""
+    if identity.account is None:
         return {}
-    return dict(models.Membership.objects.filter(user=who.account).values_list("room", "role"))
+    return dict(models.Membership.objects.filter(user=identity.account).values_list("room", "role"))
 
 
-def _made_by(who: Identity) -> set[int]:
-    """The rooms of which they were the first member. Any other owner may have been given the role unasked."""
-    if who.account is None:
+def _created_by(identity: Identity) -> set[int]:
+    """The rooms of which the person was the first member. A later owner may have got the role unasked."""
+    if identity.account is None:
         return set()
     earlier = models.Membership.objects.filter(room=OuterRef("room"), pk__lt=OuterRef("pk"))
-    owned = models.Membership.objects.filter(~Exists(earlier), user=who.account, role=Role.OWNER)
+    owned = models.Membership.objects.filter(~Exists(earlier), user=identity.account, role=Role.OWNER)
     return set(owned.values_list("room", flat=True))
 
 
-def _kinds(who: Identity | None) -> list[str]:
-    """The kinds of rooms that they may come into without an invitation."""
-    return [Kind.PUBLIC] if who is None or who.account is None else [Kind.PUBLIC, Kind.MEMBERS]
+def _open_kinds(identity: Identity | None) -> list[str]:
+    """The kinds of rooms that this identity may enter without an invitation."""
+    has_account = identity is not None and identity.account is not None
+    return [RoomKind.PUBLIC, RoomKind.MEMBERS] if has_account else [RoomKind.PUBLIC]
 
 
-def _open(keys: set[int]) -> Iterator[models.Room]:
-    """The rooms with these keys that are not archived."""
+def _not_archived(keys: set[int]) -> Iterator[models.Room]:
+    """The rooms with these primary keys that are not archived."""
     some = sorted(keys)
     for start in range(0, len(some), AT_ONCE):
         yield from models.Room.objects.filter(pk__in=some[start : start + AT_ONCE], archived=None)
 
 
-def joinable_rooms(who: Identity | None, counts: Mapping[str, int], *, name: str, page: int, size: int) -> Listing:
-    """The rooms that anybody, or anybody with an account, may come into, without those that nobody ever spoke in.
+def joinable_rooms(
+    identity: Identity | None, counts: Mapping[str, int], *, name: str, page: int, size: int
+) -> Listing:
+    """The rooms that this identity may enter without an invitation. Rooms without any message are left out.
 
-    The fullest first, then those that were active last, then those with few messages.
+    The fullest rooms come first, then the most recently active, then those with few messages. ``counts``: people
+    by slug. ``name``: part of the title or of a public room's slug.
     """
-    rooms = _open_to(who, name)
-    peopled = _with_people(rooms, counts)
+    rooms = joinable_query(identity, name)
+    fullest = _with_people(rooms, counts)
     wanted = page * size + 1
-    first = [_entry(room, counts) for room in peopled[(page - 1) * size : wanted]]
-    rest = rooms.exclude(pk__in=[room.pk for room in peopled])
-    skipped = max(0, (page - 1) * size - len(peopled))
-    entries = first + [_entry(room, counts) for room in _active(rest, skipped, size + 1 - len(first))]
+    first = [_entry_of(room, counts) for room in fullest[(page - 1) * size : wanted]]
+    rest = rooms.exclude(pk__in=[room.pk for room in fullest])
+    skipped = max(0, (page - 1) * size - len(fullest))
+    entries = first + [_entry_of(room, counts) for room in _by_activity(rest, skipped, size + 1 - len(first))]
     listing = Listing(entries[:size], page, len(entries) > size)
-    if who is not None:
-        _count_unread(who, listing.entries)
+    if identity is not None:
+        _count_unread(identity, listing.entries)
     return listing
 
 
-def _open_to(who: Identity | None, name: str) -> QuerySet[models.Room]:
-    rooms = models.Room.objects.filter(kind__in=_kinds(who), archived=None)
+def joinable_query(identity: Identity | None, name: str) -> QuerySet[models.Room]:
+    rooms = models.Room.objects.filter(kind__in=_open_kinds(identity), archived=None)
     if not name:
         return rooms
-    # SQLite knows the cases of ASCII only.
+    # SQLite ignores the case of ASCII letters only.
     forms = {name, name.lower(), name.upper(), name.capitalize(), name.title()}
     titled = Q(*(("title__icontains", form) for form in sorted(forms)), _connector=Q.OR)
-    return rooms.filter(titled | Q(slug__icontains=name, kind=Kind.PUBLIC))
+    return rooms.filter(titled | Q(slug__icontains=name, kind=RoomKind.PUBLIC))
 
 
 def _with_people(rooms: QuerySet[models.Room], counts: Mapping[str, int]) -> list[models.Room]:
-    fullest = sorted(counts, key=lambda slug: (-counts[slug], slug))[:PEOPLED]
-    found = list(rooms.filter(slug__in=fullest)) if fullest else []
-    return sorted(found, key=lambda room: (-counts[room.slug], -_moment(room), room.slug))
+    slugs = sorted(counts, key=lambda slug: (-counts[slug], slug))[:FULLEST]
+    found = list(rooms.filter(slug__in=slugs)) if slugs else []
+    return sorted(found, key=lambda room: (-counts[room.slug], -_last_active(room), room.slug))
 
 
-def _moment(room: models.Room) -> float:
+def _last_active(room: models.Room) -> float:
     return room.active.timestamp() if room.active else 0.0
 
 
-def _active(rooms: QuerySet[models.Room], skip: int, number: int) -> list[models.Room]:
-    """The rooms that were active last, then those with few messages, from the place ``skip`` on."""
+def _by_activity(rooms: QuerySet[models.Room], skip: int, number: int) -> list[models.Room]:
+    """The most recently active rooms, then those with few messages, without the first ``skip``."""
     if number <= 0:
         return []
-    lively = rooms.filter(active__isnull=False, kind__in=[Kind.PUBLIC, Kind.MEMBERS]).order_by("-active", "-pk")
+    kinds = [RoomKind.PUBLIC, RoomKind.MEMBERS]
+    lively = rooms.filter(active__isnull=False, kind__in=kinds).order_by("-active", "-pk")
     found = list(lively[skip : skip + number])
     if len(found) == number:
         return found
@@ -151,22 +158,22 @@ def _active(rooms: QuerySet[models.Room], skip: int, number: int) -> list[models
     return found + list(quiet[start : start + number - len(found)])
 
 
-def _entry(room: models.Room, counts: Mapping[str, int], title: str | None = None) -> Entry:
+def _entry_of(room: models.Room, counts: Mapping[str, int], title: str | None = None) -> RoomEntry:
     title = title or room.title or room.slug
-    return Entry(room.slug, title, room.kind, room.pk, room.active, counts.get(room.slug, 0))
+    return RoomEntry(room.slug, title, room.kind, room.pk, room.active, counts.get(room.slug, 0))
 
 
-def _count_unread(who: Identity, entries: Sequence[Entry]) -> None:
-    unread = log.unread(who.key, [entry.pk for entry in entries], most=UNREAD_COUNTED)
+def _count_unread(identity: Identity, entries: Sequence[RoomEntry]) -> None:
+    unread = log.unread(identity.key, [entry.pk for entry in entries], most=UNREAD_COUNTED)
     for entry in entries:
         entry.unread = unread.get(entry.pk)
 
 
-def _named(entry: Entry, name: str) -> bool:
+def _matches(entry: RoomEntry, name: str) -> bool:
     wanted = name.casefold()
     return wanted in entry.title.casefold() or (not is_hidden(entry.name) and wanted in entry.name)
 
 
-def _page_of(entries: list[Any], page: int, size: int) -> Listing:
+def _page(entries: list[Any], page: int, size: int) -> Listing:
     start = (page - 1) * size
     return Listing(entries[start : start + size], page, len(entries) > start + size)

@@ -1,4 +1,4 @@
-"""The socket's way to what changes a room: the command, on the thread that writes, and its answer."""
+"""Run the commands that change rooms and members, on the thread that writes, and answer them."""
 
 from functools import partial
 
@@ -6,8 +6,9 @@ from django.urls import NoReverseMatch, reverse
 from msgspec import UNSET
 
 from chat import protocol
-from chat.actions import moderation, rooms
-from chat.actions.guards import given, known, present
+from chat.access.policy import Policy
+from chat.actions import members, moderation, rooms
+from chat.actions.guards import given, require_joined, require_lasting_identity
 from chat.actions.moderation import Target
 from chat.auth import Identity
 from chat.hub import Hub, OpenRoom, Socket
@@ -33,58 +34,62 @@ RoomCommand = Appoint | Ban | Configure | Create | Direct | Invite | Kick | Mute
 
 
 async def run_command(hub: Hub, socket: Socket, command: RoomCommand) -> Outgoing:
-    """Carry it out; the answer. Raises Invalid."""
-    who = socket.identity
-    here: Target | None = None
-    if not isinstance(command, Create | Direct):
-        room, _ = present(hub, socket, command.room)
-        if isinstance(command, Kick | Mute | Ban):
-            here = _here(room, command.username)
-    if isinstance(command, Report):
-        known(hub, socket, command.room)
-        await write_or_busy(partial(moderation.report, who, command))
-        return Ack(room=command.room, timestamp=protocol.now(), ref=command.ref)
-    if isinstance(command, Invite) and command.username is UNSET:
-        return await _link(who, command)
-    slug = await write_or_busy(partial(_carry_out, who, command, here))
-    # Signals tell everybody of it; but what is acknowledged holds here from now on.
+    """Carry out the command. Returns its answer. Raises Invalid, as the action does."""
+    identity = socket.identity
+    if isinstance(command, Create | Direct):
+        slug = await write_or_busy(partial(_create, identity, command))
+    else:
+        room, _ = require_joined(hub, socket, command.room)
+        if isinstance(command, Report):
+            require_lasting_identity(hub, socket, command.room)
+        if isinstance(command, Invite) and command.username is UNSET:
+            return await _invite_by_link(identity, command, room.policy)
+        here = _target_here(room, command.username) if isinstance(command, Kick | Mute | Ban) else None
+        slug = command.room
+        await write_or_busy(partial(_change, identity, command, here, room.policy))
+    # Signals have every process load the new policy. An acknowledged change holds in this process from now on.
     await hub.reload(slug)
     return Ack(room=slug, timestamp=protocol.now(), ref=command.ref)
 
 
-def _carry_out(who: Identity, command: RoomCommand, here: Target | None) -> str:
-    """The room that it is about."""
+def _create(identity: Identity, command: Create | Direct) -> str:
+    """Returns the room's slug."""
     match command:
         case Create():
-            return rooms.create(who, title=command.title, kind=command.kind, slug=given(command.room))
+            return rooms.create(identity, title=command.title, kind=command.kind, slug=given(command.room))
         case Direct():
-            return rooms.direct(who, command.username)
+            return rooms.open_direct(identity, command.username)
+
+
+def _change(identity: Identity, command: RoomCommand, here: Target | None, known: Policy) -> None:
+    match command:
         case Configure():
-            rooms.configure(who, command)
+            rooms.configure(identity, command, known)
         case Appoint():
-            rooms.appoint(who, command)
+            members.appoint(identity, command, known)
         case Invite(username=str(username)):
-            rooms.add(who, command.room, username)
+            members.add(identity, command.room, username, known)
         case Kick():
-            moderation.kick(who, command, here)
+            moderation.kick(identity, command, here, known)
         case Mute() | Ban():
-            moderation.restrict(who, command, here)
-    return command.room or ""
+            moderation.restrict(identity, command, here, known)
+        case Report():
+            moderation.report(identity, command, known)
 
 
-async def _link(who: Identity, command: Invite) -> Invited:
-    code, invitation = await write_or_busy(partial(rooms.make_link, who, command.room))
+async def _invite_by_link(identity: Identity, command: Invite, known: Policy) -> Invited:
+    code, invitation = await write_or_busy(partial(members.make_link, identity, command.room, known))
     try:
         path = reverse("chat:invite", kwargs={"code": code})
     except NoReverseMatch:
-        # A project that has no such page makes its own link.
+        # A project without such a page makes its own link.
         path = code
     expires = round(1_000 * invitation.expires.timestamp())
     return Invited(room=command.room, path=path, expires=expires, timestamp=protocol.now(), ref=command.ref)
 
 
-def _here(room: OpenRoom, username: str) -> Target | None:
-    """Whoever is in the room under this name."""
+def _target_here(room: OpenRoom, username: str) -> Target | None:
+    """The person who is in the room under this name, if any."""
     person = current(Presence).person(room.slug, username)
     if person is None:
         return None

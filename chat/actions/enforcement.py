@@ -1,7 +1,7 @@
-"""What is lost reaches the live sockets: a room's new rules, and a sign-in that ended.
+"""Lost access reaches the open connections: a room has a new policy, or a sign-in has ended.
 
-Two ways lead here. Signals tell at once (chat.signals), in every process, through the hub. And what goes
-past them is found by comparison: a room's rules once a second, by the hub; each sign-in every CHAT["RECHECK"].
+Signals (chat.signals) report a change at once, in every process, through the hub. A change without a signal is
+found by comparison: a room's policy once a second, by the hub; each sign-in every CHAT["RECHECK"] seconds.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from chat.protocol import CloseCode, ErrorCode, Invalid, Removed, RoomChanged
 
 logger = logging.getLogger("chat.rooms")
 
-TOGETHER = 500
-"""Sockets whose sign-ins one query looks at."""
+BATCH = 500
+"""Sockets whose sign-ins are checked by one query."""
 
 
 class AccessEnforcer:
-    """One per event loop: ``of_this_loop(Warden)``."""
+    """One per event loop."""
 
     def __init__(self) -> None:
         self._hub = current(Hub)
@@ -43,24 +43,25 @@ class AccessEnforcer:
         self._presence.on_name_lost = self.remove_name
         self._loop = asyncio.get_running_loop()
         self._rounds = self._loop.create_task(self._recheck_all())
-        self._looking: set[asyncio.Task[None]] = set()
-        # How often it was told of people or sessions: who was identified meanwhile is looked at again.
+        self._rechecks: set[asyncio.Task[None]] = set()
+        # Number of events about people or sessions so far. An identity that was read while it grew is rechecked.
         self.events = 0
 
     async def close(self) -> None:
-        tasks = [self._rounds, *self._looking]
+        tasks = [self._rounds, *self._rechecks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    # --- Rules ---
+    # --- Policies ---
 
     def apply_policy(self, room: OpenRoom) -> None:
+        """The room has a new policy: apply it to each socket in the room."""
         for socket in [*room.sockets, *room.behind]:
             self.update_socket(room, socket)
 
     def update_socket(self, room: OpenRoom, socket: Socket) -> None:
-        """Put a socket out of the room, or tell it what is another now."""
+        """Remove the socket from the room, or send it its new permissions."""
         try:
             check_entering(room.policy, socket.identity, socket.address, room.slug)
         except Invalid as refusal:
@@ -73,6 +74,7 @@ class AccessEnforcer:
             socket.transport.say(protocol.encode(event))
 
     def remove_from_room(self, slug: str, socket: Socket, refusal: Invalid) -> None:
+        """Take the socket out, without a grace, and send it `removed` with the refusal's code."""
         self._presence.exit(slug, socket.id, at_once=True)
         self._hub.exit(slug, socket)
         event = Removed(
@@ -86,7 +88,7 @@ class AccessEnforcer:
         socket.on_removed()
 
     def remove_name(self, slug: str, sockets: Sequence[str]) -> None:
-        """Somebody came in elsewhere under the name of these, while the processes did not hear each other."""
+        """Remove these sockets: another process gave their name to another person, while the layer was away."""
         refusal = Invalid(ErrorCode.NAME_TAKEN, "Somebody else in this room has your name now: choose another.")
         for socket in [found for name in sockets if (found := self._hub.sockets.get(name))]:
             self.remove_from_room(slug, socket, refusal)
@@ -94,6 +96,7 @@ class AccessEnforcer:
     # --- Sign-ins ---
 
     def receive(self, people: list[str], sessions: list[str]) -> None:
+        """Recheck the sockets of people (``Identity.key``), and end those of sessions (``Proof.digest``)."""
         self.events += 1
         changed, ended = set(people), set(sessions)
         found = []
@@ -106,17 +109,19 @@ class AccessEnforcer:
             self.recheck(found)
 
     def recheck(self, sockets: Sequence[Socket]) -> None:
-        """Find out, soon, whether these sign-ins still hold."""
+        """Start to check whether these sign-ins still hold."""
         task = self._loop.create_task(self.recheck_now(sockets))
-        self._looking.add(task)
-        task.add_done_callback(self._looking.discard)
+        self._rechecks.add(task)
+        task.add_done_callback(self._rechecks.discard)
 
     def recheck_everybody(self) -> None:
-        """What was said of people while the layer was away nobody here heard."""
+        """The channel layer was away, and events about people were lost: recheck every sign-in."""
         self.recheck([socket for socket in self._hub.sockets.values() if socket.identity.lasting])
 
     async def _recheck_all(self) -> None:
-        """Look at some sign-ins each second, at each once in RECHECK seconds; then for accounts unknown so far."""
+        """Recheck a share of the sign-ins each second, each once in RECHECK seconds; then store new accounts'
+        names.
+        """
         fill_at = self._loop.time()
         while True:
             await asyncio.sleep(1)
@@ -130,22 +135,22 @@ class AccessEnforcer:
         try:
             await write_or_busy(add_missing_names)
         except Invalid:
-            # The database is away: with the next round.
+            # The database is away. The next round tries again.
             return
         except Exception:
-            logger.exception("accounts' names could not be looked for")
+            logger.exception("accounts' names could not be stored")
 
     async def recheck_now(self, sockets: Sequence[Socket]) -> None:
-        for start in range(0, len(sockets), TOGETHER):
-            some = sockets[start : start + TOGETHER]
+        for start in range(0, len(sockets), BATCH):
+            some = sockets[start : start + BATCH]
             before = [socket.identity for socket in some]
             try:
                 found = await read_or_busy(partial(revalidate, before))
             except Invalid:
-                # Asked again with the next round.
+                # The database is away. The next round tries again.
                 return
             except Exception:
-                logger.exception("the sign-ins of %d sockets could not be looked at", len(some))
+                logger.exception("the sign-ins of %d sockets could not be checked", len(some))
                 return
             for socket, old, new in zip(some, before, found, strict=True):
                 if socket.identity is old:
@@ -160,7 +165,7 @@ class AccessEnforcer:
                 self.update_socket(room, socket)
 
     def end_session(self, socket: Socket) -> None:
-        """The sign-in has ended: out of every room at once, and closed."""
+        """The sign-in has ended: take the socket out of every room, without a grace, and close it."""
         for slug in list(socket.rooms):
             self._presence.exit(slug, socket.id, at_once=True)
             self._hub.exit(slug, socket)

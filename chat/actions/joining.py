@@ -1,4 +1,4 @@
-"""Coming into a room, and leaving it."""
+"""Join a room, and leave it."""
 
 import math
 from functools import partial
@@ -6,11 +6,10 @@ from functools import partial
 from django.db import Error
 from msgspec import UNSET
 
-from chat import protocol
+from chat import models, protocol
 from chat.access.permissions import about_room, check_entering, no_room, role_of
-from chat.actions.guards import given, present
+from chat.actions.guards import given, require_joined
 from chat.actions.tokens import use_token
-from chat.actions.visibility import visible
 from chat.auth import Identity
 from chat.auth.usernames import NameLookup
 from chat.conf import chat_settings
@@ -23,14 +22,16 @@ from chat.protocol import ErrorCode, Invalid, Join, quoted
 
 
 async def join(hub: Hub, socket: Socket, command: Join) -> None:
-    """Bring a socket into a room: `welcome`, `userList`, what was missed, then live.
+    """Bring a socket into a room: `welcome`, `userList`, the changes that it missed, then live events.
 
-    Joining a room again is allowed: the socket goes back to `since`, or goes on from here, and nobody hears of it.
+    A socket may join again: it goes back to `since`, or goes on from here, and nobody else is told. Raises
+    Invalid: no_room, banned, sign_in, name_needed, name_taken, name_reserved, name_fixed, too_many_rooms,
+    too_many, busy, and those of use_token.
     """
     if command.token is not UNSET:
         await use_token(socket, command.token)
     name = await _name_for(socket, command)
-    slug, who = command.room, socket.identity
+    slug, identity = command.room, socket.identity
     limit = chat_settings().ROOMS_PER_SOCKET
     if slug not in socket.rooms and len(socket.rooms) >= limit:
         raise Invalid(ErrorCode.TOO_MANY_ROOMS, f"room: one socket may be in at most {limit} rooms", field="room")
@@ -38,23 +39,23 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
     room = await _open(hub, socket, slug)
     try:
         await _check_entering(hub, room, socket)
-        read = await _read_position(hub, room, who, command)
+        read = await _read_position(hub, room, identity, command)
         since, log = given(command.since), room.log
         resumed = await room.can_resume(since, given(command.epoch), chat_settings().CATCH_UP)
-        async with presence.joining(JoinRequest(slug, who, name, socket.id, socket.address)) as claim:
+        async with presence.joining(JoinRequest(slug, identity, name, socket.id, socket.address)) as claim:
             await hub.stalls.end()
-            # Nothing suspends from here on: nothing is delivered in between, and nobody is counted who does not
-            # get in. What was allowed before may not be any more.
-            who = socket.identity
-            check_entering(room.policy, who, socket.address, slug)
+            # No await from here on: no change is delivered in between, and only a socket that gets in is counted.
+            # The rules and the identity may have changed during the awaits above, so they are checked once more.
+            identity = socket.identity
+            check_entering(room.policy, identity, socket.address, slug)
             _check_open(socket)
             presence.enter(claim)
     except BaseException:
         hub.release(room)
         raise
-    socket.username, socket.author = name, _author(who, name)
-    socket.rooms[slug] = about_room(room.policy, who, socket.address)
-    # Not where the database was restored meanwhile.
+    socket.username, socket.author = name, _author(identity, name)
+    socket.rooms[slug] = about_room(room.policy, identity, socket.address)
+    # The database may have been restored during the awaits: then the room has another log.
     resumed = resumed and room.log is log
     room.welcome(socket, resumed=resumed, read=read, ref=given(command.ref))
     if hub.degraded.told:
@@ -65,7 +66,10 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
 
 
 async def _check_entering(hub: Hub, room: OpenRoom, socket: Socket) -> None:
-    """Nobody is refused by rules that were changed a moment ago."""
+    """Check by the policy in memory, and before a refusal once more by the database's.
+
+    An invitation or the end of a ban, made a moment ago in another process, may not have arrived here yet.
+    """
     try:
         check_entering(room.policy, socket.identity, socket.address, room.slug)
     except Invalid:
@@ -74,28 +78,29 @@ async def _check_entering(hub: Hub, room: OpenRoom, socket: Socket) -> None:
 
 
 def leave(hub: Hub, socket: Socket, slug: str, *, at_once: bool) -> None:
-    """Take a socket out of a room; ``at_once`` spares the person the grace of a lost connection."""
-    present(hub, socket, slug)
+    """Take a socket out of a room. ``at_once``: without the grace that a lost connection has."""
+    require_joined(hub, socket, slug)
     hub.exit(slug, socket)
     current(Presence).exit(slug, socket.id, at_once=at_once)
 
 
 async def _open(hub: Hub, socket: Socket, slug: str) -> OpenRoom:
-    who = socket.identity
     if not protocol.is_hidden(slug):
         return await _open_public(hub, socket, slug)
-    known = hub.room(slug)
-    # One query for all who are not known in it, whether there is such a room or not: neither the answer nor its
-    # time tells.
-    if not (known and role_of(known.policy, who)) and not await read_or_busy(partial(visible, slug, who)):
+    room = hub.room(slug)
+    # An identity without a role in an open room costs one query, whether or not there is such a room. So neither
+    # the answer nor its time tells whether the room exists.
+    if not (room and role_of(room.policy, socket.identity)) and not await read_or_busy(
+        partial(_is_visible, slug, socket.identity)
+    ):
         raise no_room(slug)
     return await hub.open(slug, make=False)
 
 
 async def _open_public(hub: Hub, socket: Socket, slug: str) -> OpenRoom:
-    """A room that everybody may come into; made where there is none, as often as an address may."""
-    who = socket.identity
-    make = may_make(who, slug)
+    """Open a public room. One that does not exist is created, within the address's limit of new rooms."""
+    identity = socket.identity
+    make = may_create(identity, slug)
     try:
         return await hub.open(slug, make=slug == protocol.LOBBY)
     except Invalid as refusal:
@@ -103,9 +108,9 @@ async def _open_public(hub: Hub, socket: Socket, slug: str) -> OpenRoom:
             raise
     wait = creation_limits.take(RowKind.ROOM, socket.address)
     if not wait:
-        return await hub.open(slug, make=True, owner=who.account)
+        return await hub.open(slug, make=True, owner=identity.account)
     try:
-        # If a crowd comes into a new room, somebody has made it by now.
+        # When a crowd enters a new room, another socket may have created it by now.
         return await hub.open(slug, make=False)
     except Invalid as refusal:
         if refusal.code != ErrorCode.NO_ROOM:
@@ -115,46 +120,56 @@ async def _open_public(hub: Hub, socket: Socket, slug: str) -> OpenRoom:
 
 
 def _check_open(socket: Socket) -> None:
-    """A socket whose sign-in ended meanwhile comes in nowhere. The answer goes nowhere, too."""
+    """Refuse a socket whose sign-in ended during the join. It is closed, so it does not get the answer."""
     if socket.transport.closed_with is not None:
         raise Invalid(ErrorCode.NOT_JOINED, "This socket is being closed.")
 
 
-def may_make(who: Identity, slug: str) -> bool:
-    """May they make a public room of this name by entering it?"""
-    allowed = {"anyone": True, "accounts": who.account is not None, "staff": who.staff}
+def _is_visible(slug: str, identity: Identity) -> bool:
+    return models.Room.objects.visible_to(identity).filter(slug=slug).exists()
+
+
+def may_create(identity: Identity, slug: str) -> bool:
+    """May this identity create a public room with this slug, by entering it? CREATE_ROOMS decides."""
+    allowed = {"anyone": True, "accounts": identity.account is not None, "staff": identity.staff}
     return slug == protocol.LOBBY or allowed[chat_settings().CREATE_ROOMS]
 
 
-async def _read_position(hub: Hub, room: OpenRoom, who: Identity, command: Join) -> int | None:
-    """How far the person has read. Who comes back knows it: a crowd that does needs no query each."""
-    if not who.lasting or command.since is not UNSET:
+async def _read_position(hub: Hub, room: OpenRoom, identity: Identity, command: Join) -> int | None:
+    """The seq up to which the person has read. None: unknown, or the client has it.
+
+    A client that comes back with `since` has it, so a crowd of reconnects needs no query each.
+    """
+    if not identity.lasting or command.since is not UNSET:
         return None
-    return await hub.log.read_position(room.log, who.key)
+    return await hub.log.read_position(room.log, identity.key)
 
 
 async def _name_for(socket: Socket, command: Join) -> str:
-    """The session's name where there is one, else what the client says: once for the life of the socket."""
-    who = socket.identity
-    name = who.name or command.username or socket.username
+    """The name of the account or session; else the name in the command, which a socket can't change later."""
+    identity = socket.identity
+    name = identity.name or command.username or socket.username
     if name is None:
         raise Invalid(ErrorCode.NAME_NEEDED, "username: is required to join", field="username")
     if socket.username and protocol.name_key(socket.username) != protocol.name_key(name):
         message = f"username: this socket speaks as {quoted(socket.username)} already"
         raise Invalid(ErrorCode.NAME_FIXED, message, field="username")
-    if who.account is None and await _is_accounts(name):
+    if identity.account is None and await _is_reserved(name):
         message = f"username: an account is called {quoted(name)}, or nearly so: sign in, or choose another"
         raise Invalid(ErrorCode.NAME_RESERVED, message, field="username")
     return socket.username or name
 
 
-async def _is_accounts(name: str) -> bool:
+async def _is_reserved(name: str) -> bool:
     try:
         return await current(NameLookup).is_taken(name)
     except Error:
         raise unavailable() from None
 
 
-def _author(who: Identity, name: str) -> str:
-    """Whose refs are compared. A guest without a session comes back as another identity, but under their name."""
-    return who.key if who.lasting else f"name:{protocol.name_key(name)}"
+def _author(identity: Identity, name: str) -> str:
+    """The author that refs belong to.
+
+    A guest without a session has a new identity each time, but the same name.
+    """
+    return identity.key if identity.lasting else f"name:{protocol.name_key(name)}"

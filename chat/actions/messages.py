@@ -1,4 +1,4 @@
-"""What is said in a room, and what becomes of it."""
+"""Post, edit, delete and react to messages; read positions and typing."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,8 +10,7 @@ from msgspec import UNSET
 
 from chat import models, protocol
 from chat.access.permissions import RoomPermission, check_posting, may, role_of, slow_mode_pause
-from chat.actions.audit import keep
-from chat.actions.guards import given, known, present
+from chat.actions.guards import given, require_joined, require_lasting_identity
 from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.filters import Draft, filtered
@@ -20,15 +19,18 @@ from chat.log import DeleteMessage, EditText, MarkRead, NewMessage, Outcome, Set
 from chat.protocol import Delete, Edit, ErrorCode, Invalid, Post, React, Read, ReadUpTo, TypingNow
 
 OnCommit = Callable[[Outcome], None]
-"""Called when a change is committed, before anybody hears of it; or with why it is not."""
+"""Called when a change is committed, before it is published; or with the error that prevented it."""
 
 
 def post(hub: Hub, socket: Socket, command: Post, done: OnCommit) -> None:
-    """Publish a message. The same message with a ``ref`` that was used before gets the first answer."""
-    room, name = present(hub, socket, command.room)
+    """Post a message. ``done`` gets its number; for a ``ref`` that was used before, the first message's number.
+
+    Raises Invalid: not_joined, read_only, muted, slow_mode, refused, busy.
+    """
+    room, name = require_joined(hub, socket, command.room)
     check_posting(room.policy, socket.identity, socket.address)
-    content = _looked_at(room, socket, name, command.content)
-    spoke = _in_turn(room, socket)
+    content = _filtered(room, socket, name, command.content)
+    slowed = _check_slow_mode(room, socket)
     hub.log.append(
         NewMessage(
             room=room.log,
@@ -41,16 +43,16 @@ def post(hub: Hub, socket: Socket, command: Post, done: OnCommit) -> None:
             done=done,
         )
     )
-    if spoke:
-        room.spoke[spoke] = asyncio.get_running_loop().time()
-        hub.publish_speaker(room.slug, spoke)
+    if slowed:
+        room.spoke[slowed] = asyncio.get_running_loop().time()
+        hub.publish_speaker(room.slug, slowed)
 
 
 def edit(hub: Hub, socket: Socket, command: Edit, done: OnCommit) -> None:
-    """Change the text of a message of one's own."""
-    room, name = known(hub, socket, command.room)
+    """Change the text of the author's own message. Raises Invalid as ``post`` does, and forbidden."""
+    room, name = require_lasting_identity(hub, socket, command.room)
     check_posting(room.policy, socket.identity, socket.address)
-    content = _looked_at(room, socket, name, command.content)
+    content = _filtered(room, socket, name, command.content)
     hub.log.append(
         EditText(
             room=room.log,
@@ -60,33 +62,39 @@ def edit(hub: Hub, socket: Socket, command: Edit, done: OnCommit) -> None:
             ref=command.ref or None,
             content=content,
             sent=None if content == command.content else command.content,
-            allowed=partial(_own, socket.identity),
+            allowed=partial(_check_own, socket.identity),
             done=done,
         )
     )
 
 
 def delete(hub: Hub, socket: Socket, command: Delete, done: OnCommit) -> None:
-    """Delete a message of one's own; or, as a moderator, take one of another out of sight."""
-    room, name = known(hub, socket, command.room)
-    who = socket.identity
-    allowed = partial(_for_moderators, who) if may(room.policy, who, RoomPermission.HIDE) else partial(_own, who)
+    """Delete the author's own message; a moderator hides another person's.
+
+    Raises Invalid: not_joined, forbidden, busy.
+    """
+    room, name = require_lasting_identity(hub, socket, command.room)
+    identity = socket.identity
+    by_moderator = may(room.policy, identity, RoomPermission.HIDE)
     hub.log.append(
         DeleteMessage(
             room=room.log,
-            author=who.key,
+            author=identity.key,
             username=name,
             id=command.id,
             ref=command.ref or None,
-            allowed=allowed,
+            allowed=partial(_record_hiding if by_moderator else _check_own, identity),
             done=done,
         )
     )
 
 
 def react(hub: Hub, socket: Socket, command: React, done: OnCommit) -> None:
-    """Put an emoji on anybody's message, or take one's own off."""
-    room, name = known(hub, socket, command.room)
+    """Put an emoji on a message, or remove one's own.
+
+    Raises Invalid: not_joined, forbidden, read_only, muted, busy.
+    """
+    room, name = require_lasting_identity(hub, socket, command.room)
     check_posting(room.policy, socket.identity, socket.address)
     hub.log.append(
         SetReaction(
@@ -97,35 +105,38 @@ def react(hub: Hub, socket: Socket, command: React, done: OnCommit) -> None:
             ref=command.ref or None,
             emoji=command.emoji,
             on=command.on,
-            allowed=_anybody,
+            allowed=_allow,
             done=done,
         )
     )
 
 
 def read(hub: Hub, socket: Socket, command: Read) -> None:
-    """Keep how far somebody has read, and tell their other sockets. Only of who can be known again."""
-    room, name = present(hub, socket, command.room)
-    who = socket.identity
-    if not who.lasting:
+    """Save how far a person has read, and send it to their other sockets. Only for lasting identities."""
+    room, name = require_joined(hub, socket, command.room)
+    identity = socket.identity
+    if not identity.lasting:
         return
-    # The log knows the room's last number. Here it may still be on its way, after the ack of the message.
-    position = MarkRead(room=room.log, author=who.key, username=name, seq=command.seq)
-    hub.log.append(replace(position, done=partial(_once_more, hub, position)))
+    # The log bounds it by the room's last number. That change may not have been delivered here yet.
+    position = MarkRead(room=room.log, author=identity.key, username=name, seq=command.seq)
+    hub.log.append(replace(position, done=partial(_retry, hub, position)))
     event = protocol.encode(ReadUpTo(room=command.room, username=name, seq=min(command.seq, room.position)))
-    hub.publish_to(command.room, who.key, event, but=socket.id)
+    hub.publish_to(command.room, identity.key, event, but=socket.id)
 
 
-def _once_more(hub: Hub, position: MarkRead, outcome: Outcome) -> None:
-    """Write the position again where the first try failed: a client sends it once, and waits for no answer."""
+def _retry(hub: Hub, position: MarkRead, outcome: Outcome) -> None:
+    """Write the position once more if the database was busy: a client sends it once, and gets no answer."""
     if isinstance(outcome, Invalid) and outcome.code is ErrorCode.BUSY:
         with suppress(Invalid):
             hub.log.append(position)
 
 
 def typing(hub: Hub, socket: Socket, slug: str) -> None:
-    """Tell the room that somebody is typing; who may not speak types for themselves."""
-    room, name = present(hub, socket, slug)
+    """Publish that a person is typing.
+
+    A person who may not post is not shown as typing. Raises Invalid: not_joined.
+    """
+    room, name = require_joined(hub, socket, slug)
     try:
         check_posting(room.policy, socket.identity, socket.address)
     except Invalid:
@@ -134,21 +145,21 @@ def typing(hub: Hub, socket: Socket, slug: str) -> None:
     hub.publish_soon(slug, protocol.encode(event))
 
 
-def _looked_at(room: OpenRoom, socket: Socket, name: str, content: str) -> str:
+def _filtered(room: OpenRoom, socket: Socket, name: str, content: str) -> str:
     if not chat_settings().FILTERS:
         return content
     role = role_of(room.policy, socket.identity) or "guest"
     return filtered(Draft(room=room.slug, username=name, role=role, text=content))
 
 
-def _in_turn(room: OpenRoom, socket: Socket) -> str | None:
-    """In slow mode: whose message it is, if it is their turn again. Raises Invalid (slow_mode)."""
-    who = socket.identity
-    pause = slow_mode_pause(room.policy, who)
+def _check_slow_mode(room: OpenRoom, socket: Socket) -> str | None:
+    """The key under which slow mode knows the author; None if it does not apply. Raises Invalid: slow_mode."""
+    identity = socket.identity
+    pause = slow_mode_pause(room.policy, identity)
     if not pause:
         return None
-    # Somebody who only says a name could come back under another.
-    person = who.person if who.lasting else socket.address or who.person
+    # A guest without a session could come back under another name, so their address counts.
+    person = identity.person if identity.lasting else socket.address or identity.person
     left = room.spoke.get(person, -pause) + pause - asyncio.get_running_loop().time()
     if left > 0:
         message = f"In this room {pause} s must pass between two messages of one person."
@@ -156,15 +167,25 @@ def _in_turn(room: OpenRoom, socket: Socket) -> str | None:
     return person
 
 
-def _own(who: Identity, message: models.Message) -> None:
-    if message.author != who.key:
-        raise Invalid(ErrorCode.FORBIDDEN, "id: only who wrote a message can change or delete it", field="id")
+# --- Checks of the row, on the thread that writes ---
 
 
-def _for_moderators(who: Identity, message: models.Message) -> None:
-    if message.author != who.key and message.deleted is None and not message.hidden:
-        keep(message.room, who, "hide", target=message.author, target_name=message.username, number=message.number)
+def _check_own(identity: Identity, message: models.Message) -> None:
+    if message.author != identity.key:
+        raise Invalid(ErrorCode.FORBIDDEN, "id: only the author of a message can change or delete it", field="id")
 
 
-def _anybody(message: models.Message) -> None:
+def _record_hiding(identity: Identity, message: models.Message) -> None:
+    if message.author != identity.key and message.deleted is None and not message.hidden:
+        models.AuditEntry.objects.record(
+            message.room,
+            identity,
+            "hide",
+            target=message.author,
+            target_name=message.username,
+            number=message.number,
+        )
+
+
+def _allow(message: models.Message) -> None:
     pass

@@ -1,4 +1,4 @@
-"""Somebody is put out of a room, muted, or reported. Functions for a thread that may use the ORM."""
+"""Kick, mute, ban and report people. Functions for a thread that may use the ORM."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,80 +9,106 @@ from django.utils import timezone
 from chat import models
 from chat.access.permissions import RoomPermission, check, check_over
 from chat.access.policy import Policy
-from chat.actions.audit import keep
-from chat.actions.guards import given
-from chat.actions.policy_changes import changing, end_membership
+from chat.actions.guards import changing_policy, given
+from chat.actions.members import end_membership
 from chat.auth import Identity, account
 from chat.auth.usernames import account_named
 from chat.conf import chat_settings
 from chat.limits import is_shared_address
 from chat.protocol import Ban, ErrorCode, Invalid, Kick, Mute, Report, quoted
 
-Kind = models.Restriction.Kind
+RestrictionKind = models.Restriction.Kind
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Somebody who is in the room now: who they are, and where from."""
+    """The person that a command is about, and the addresses of their sockets in the room."""
 
     identity: Identity
     name: str
     addresses: frozenset[str] = frozenset()
 
 
-def kick(who: Identity, command: Kick, here: Target | None) -> None:
-    """Put somebody out for a while; of a room that is not public they are no member any more."""
-    with changing(command.room, who) as (room, policy):
-        check(policy, who, RoomPermission.MODERATE)
-        target = _target(room, policy, who, command, here)
+def kick(identity: Identity, command: Kick, here: Target | None, known: Policy | None = None) -> None:
+    """Ban a person for KICK seconds, and end their membership. ``here``: the target, if in the room now.
+
+    Raises Invalid: no_room, forbidden, no_person, bad_field.
+    """
+    with changing_policy(command.room, identity, known) as (room, policy):
+        check(policy, identity, RoomPermission.MODERATE)
+        target = _target(room, policy, identity, command, here)
         addresses = _addresses(command, target)
-        _put_out(room, target)
+        _end_membership(room, target)
         if seconds := chat_settings().KICK:
-            _restrict(room, Kind.BAN, who, target, addresses, seconds=seconds, reason=command.reason)
-        _record(room, who, "kick", target, f"{_also(addresses)} {command.reason}")
+            _restrict(
+                room, RestrictionKind.BAN, identity, target, addresses, seconds=seconds, reason=command.reason
+            )
+        _record(room, identity, "kick", target, f"{_with_address(addresses)} {command.reason}")
 
 
-def restrict(who: Identity, command: Mute | Ban, here: Target | None) -> None:
-    """Mute or ban somebody, or lift that."""
-    kind = Kind.BAN if isinstance(command, Ban) else Kind.MUTE
-    with changing(command.room, who) as (room, policy):
-        check(policy, who, RoomPermission.MODERATE)
+def restrict(identity: Identity, command: Mute | Ban, here: Target | None, known: Policy | None = None) -> None:
+    """Mute or ban a person, or lift that. ``here``: the target, if in the room now.
+
+    Raises Invalid: no_room, forbidden, no_person, bad_field.
+    """
+    kind = RestrictionKind.BAN if isinstance(command, Ban) else RestrictionKind.MUTE
+    with changing_policy(command.room, identity, known) as (room, policy):
+        check(policy, identity, RoomPermission.MODERATE)
         if not command.on:
-            _lift(room, kind, who, command.username)
+            _lift(room, kind, identity, command.username)
             return
-        target = _target(room, policy, who, command, here)
+        target = _target(room, policy, identity, command, here)
         addresses = _addresses(command, target)
         seconds = given(command.seconds)
-        _restrict(room, kind, who, target, addresses, seconds=seconds, reason=command.reason)
-        if kind == Kind.BAN:
-            _put_out(room, target)
+        _restrict(room, kind, identity, target, addresses, seconds=seconds, reason=command.reason)
+        if kind == RestrictionKind.BAN:
+            _end_membership(room, target)
         length = "for good" if seconds is None else f"{seconds} s"
-        _record(room, who, kind, target, f"{length} {_also(addresses)} {command.reason}")
+        _record(room, identity, kind, target, f"{length} {_with_address(addresses)} {command.reason}")
 
 
-def report(who: Identity, command: Report) -> None:
-    """Tell the staff of a message, and keep its text. A second report of a person counts for another text only."""
-    with changing(command.room, who) as (room, _):
+def report(identity: Identity, command: Report, known: Policy | None = None) -> None:
+    """Report a message to the staff, and keep its text. Only a changed text can be reported twice by one person.
+
+    Raises Invalid: no_room, not_found.
+    """
+    with changing_policy(command.room, identity, known) as (room, _):
         message = room.messages.filter(number=command.id, deleted=None, hidden=False).first()
         if message is None:
             raise Invalid(ErrorCode.NOT_FOUND, "id: there is no such message in this room", field="id")
-        theirs = room.reports.filter(number=command.id, reporter=who.key, content=message.content)
-        if theirs.exists():
+        earlier = room.reports.filter(number=command.id, reporter=identity.key, content=message.content)
+        if earlier.exists():
             return
-        kept = models.Report(
-            room=room, number=command.id, reporter=who.key, username=who.name or "", reason=command.reason
+        row = models.Report(
+            room=room,
+            number=command.id,
+            reporter=identity.key,
+            username=identity.name or "",
+            reason=command.reason,
         )
-        kept.keep(message)
-        kept.save()
+        row.keep(message)
+        row.save()
 
 
 def _target(
-    room: models.Room, policy: Policy, who: Identity, command: Kick | Mute | Ban, here: Target | None
+    room: models.Room, policy: Policy, identity: Identity, command: Kick | Mute | Ban, here: Target | None
 ) -> Target:
-    """Whom the command names, if it may be done to them."""
-    target = here or _find(room, command.username)
-    check_over(policy, who, target.identity, RoomPermission.MODERATE)
+    """The person that the command names. Raises Invalid: no_person, forbidden."""
+    target = here or _absent_target(room, command.username)
+    check_over(policy, identity, target.identity, RoomPermission.MODERATE)
     return target
+
+
+def _absent_target(room: models.Room, username: str) -> Target:
+    """An account of this name, or the guest who posted last under it. Raises Invalid: no_person."""
+    user = account_named(username)
+    if user is not None:
+        return Target(account(user), user.get_username())
+    last = room.messages.filter(username=username, author__startswith="guest:").order_by("-number").first()
+    if last is None:
+        message = f"username: nobody called {quoted(username)} is or was here, as far as can be told"
+        raise Invalid(ErrorCode.NO_PERSON, message, field="username")
+    return Target(Identity(key=last.author, lasting=True), username)
 
 
 def restrictable(addresses: Iterable[str]) -> list[str]:
@@ -91,7 +117,10 @@ def restrictable(addresses: Iterable[str]) -> list[str]:
 
 
 def _addresses(command: Kick | Mute | Ban, target: Target) -> list[str]:
-    """The addresses to restrict beside the person: none, unless that is asked for. Raises Invalid."""
+    """The addresses to restrict beside the person: none, unless the command asks for it.
+
+    Raises Invalid: bad_field.
+    """
     if not command.address:
         return []
     found = restrictable(target.addresses)
@@ -101,38 +130,29 @@ def _addresses(command: Kick | Mute | Ban, target: Target) -> list[str]:
     return found
 
 
-def _also(addresses: list[str]) -> str:
+def _with_address(addresses: list[str]) -> str:
     return "with the address" if addresses else ""
 
 
-def _put_out(room: models.Room, target: Target) -> None:
+def _end_membership(room: models.Room, target: Target) -> None:
     if target.identity.account is not None:
         end_membership(room, target.identity.account)
 
 
-def _find(room: models.Room, username: str) -> Target:
-    """Somebody who is not here now: an account of this name, or who last spoke under it. Raises Invalid."""
-    user = account_named(username)
-    if user is not None:
-        return Target(account(user), user.get_username())
-    said = room.messages.filter(username=username, author__startswith="guest:").order_by("-number").first()
-    if said is None:
-        message = f"username: nobody called {quoted(username)} is or was here, as far as can be told"
-        raise Invalid(ErrorCode.NO_PERSON, message, field="username")
-    return Target(Identity(key=said.author, lasting=True), username)
-
-
 def _restrict(
     room: models.Room,
-    kind: Kind,
-    who: Identity,
+    kind: RestrictionKind,
+    identity: Identity,
     target: Target,
     addresses: list[str],
     *,
     seconds: float | None,
     reason: str,
 ) -> None:
-    """One for the person, or one for each address and the person; they take the place of the former ones."""
+    """Replace the person's restrictions of this kind: by a row per address, or by one row without an address.
+
+    ``seconds`` None: without an end.
+    """
     for former in room.restrictions.filter(kind=kind, person=target.identity.person):
         former.delete()
     places: list[str | None] = [*addresses]
@@ -145,20 +165,26 @@ def _restrict(
             username=target.name,
             until=None if seconds is None else timezone.now() + timedelta(seconds=seconds),
             reason=reason,
-            by=who.name or "",
+            by=identity.name or "",
         )
 
 
-def _lift(room: models.Room, kind: Kind, who: Identity, username: str) -> None:
+def _lift(room: models.Room, kind: RestrictionKind, identity: Identity, username: str) -> None:
     found = list(room.restrictions.filter(kind=kind, username=username))
     if not found:
-        raise Invalid(
-            ErrorCode.NO_PERSON, f"username: {quoted(username)} is not {kind.label} here", field="username"
-        )
+        message = f"username: {quoted(username)} is not {kind.label} here"
+        raise Invalid(ErrorCode.NO_PERSON, message, field="username")
     for restriction in found:
         restriction.delete()
-    keep(room, who, f"un{kind}", target=found[0].person, target_name=username)
+    models.AuditEntry.objects.record(room, identity, f"un{kind}", target=found[0].person, target_name=username)
 
 
-def _record(room: models.Room, who: Identity, action: str, target: Target, detail: str) -> None:
-    keep(room, who, action, target=target.identity.key, target_name=target.name, detail=" ".join(detail.split()))
+def _record(room: models.Room, identity: Identity, action: str, target: Target, detail: str) -> None:
+    models.AuditEntry.objects.record(
+        room,
+        identity,
+        action,
+        target=target.identity.key,
+        target_name=target.name,
+        detail=" ".join(detail.split()),
+    )

@@ -1,4 +1,4 @@
-"""What is asked in a room."""
+"""Answers to a client's questions about a room."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ from msgspec import UNSET
 from chat import models, protocol
 from chat.access import policy
 from chat.access.permissions import RANKS, RoomPermission, check, may
-from chat.actions.guards import given, present
+from chat.actions.guards import given, require_joined
 from chat.actions.moderation import restrictable
 from chat.auth import Identity
 from chat.hub import Hub, Socket
@@ -32,27 +32,30 @@ from chat.protocol import (
     Sharing,
 )
 
-SHOWN = 200
-"""Restrictions that a list has, the latest first."""
+RESTRICTIONS_SHOWN = 200
+"""Restrictions in one list, the latest first."""
 
 
-async def history(hub: Hub, socket: Socket, command: GetHistory) -> History:
-    """A page of the room's messages before ``command.before``, after ``command.after``, or its latest."""
-    room, _ = present(hub, socket, command.room)
+async def get_history(hub: Hub, socket: Socket, command: GetHistory) -> History:
+    """A page of the room's messages: before ``command.before``, after ``command.after``, or the latest page.
+
+    Raises Invalid: not_joined, busy.
+    """
+    room, _ = require_joined(hub, socket, command.room)
     before, after = given(command.before), given(command.after)
     messages, more = await room.history(before=before, after=after, limit=command.limit)
-    present(hub, socket, command.room)
+    require_joined(hub, socket, command.room)
     return History(room=command.room, messages=messages, more=more, timestamp=protocol.now(), ref=command.ref)
 
 
 async def search(hub: Hub, socket: Socket, command: Search) -> Found:
-    """The room's messages with these words, the newest first."""
-    room, _ = present(hub, socket, command.room)
+    """The room's messages with these words, newest first. Raises Invalid: not_joined, bad_field, busy."""
+    room, _ = require_joined(hub, socket, command.room)
     if not parse_query(command.query):
         message = "query: has no word, number or picture in it that could be searched for"
         raise Invalid(ErrorCode.BAD_FIELD, message, field="query")
     found = await hub.log.search(room.log, command.query, before=given(command.before), limit=command.limit)
-    present(hub, socket, command.room)
+    require_joined(hub, socket, command.room)
     return Found(
         room=command.room,
         messages=found.messages,
@@ -63,22 +66,28 @@ async def search(hub: Hub, socket: Socket, command: Search) -> Found:
     )
 
 
-async def members(hub: Hub, socket: Socket, command: GetMembers) -> Members:
-    """Who has a role in the room; for its moderators also who is muted or banned."""
-    room, _ = present(hub, socket, command.room)
+async def get_members(hub: Hub, socket: Socket, command: GetMembers) -> Members:
+    """The people with a role in the room. Moderators also get the people who are muted or banned.
+
+    Raises Invalid: not_joined, busy.
+    """
+    room, _ = require_joined(hub, socket, command.room)
     named = await read_or_busy(partial(_members, room.log.pk))
     restricted: list[Restricted] = []
     if may(room.policy, socket.identity, RoomPermission.MODERATE):
         restricted = await read_or_busy(partial(_restricted, room.log.pk))
-    present(hub, socket, command.room)
+    require_joined(hub, socket, command.room)
     return Members(
         room=command.room, members=named, restricted=restricted, timestamp=protocol.now(), ref=command.ref
     )
 
 
-async def sharing(hub: Hub, socket: Socket, command: GetSharing) -> Sharing:
-    """How many other guests in the room come from where somebody comes from, as far as that may be restricted."""
-    room, _ = present(hub, socket, command.room)
+async def get_sharing(hub: Hub, socket: Socket, command: GetSharing) -> Sharing:
+    """The number of other guests in the room who share a person's addresses, as far as those can be restricted.
+
+    Raises Invalid: not_joined, forbidden.
+    """
+    room, _ = require_joined(hub, socket, command.room)
     check(room.policy, socket.identity, RoomPermission.MODERATE)
     presence = current(Presence)
     person = presence.person(command.room, command.username)
@@ -93,15 +102,15 @@ async def sharing(hub: Hub, socket: Socket, command: GetSharing) -> Sharing:
         username=command.username,
         others=len(others),
         restrictable=bool(places),
-        known=person is None or _is_known(person.identity),
+        known=person is None or _is_recognizable(person.identity),
         timestamp=protocol.now(),
         ref=command.ref,
     )
 
 
-def _is_known(who: Identity) -> bool:
-    """Can a restriction find them again without their address?"""
-    return who.lasting or bool(who.browser)
+def _is_recognizable(identity: Identity) -> bool:
+    """Does a restriction reach this person again without their address?"""
+    return identity.lasting or bool(identity.browser)
 
 
 def _members(room: int) -> list[Member]:
@@ -112,8 +121,10 @@ def _members(room: int) -> list[Member]:
 
 def _restricted(room: int) -> list[Restricted]:
     row = models.Room.objects.filter(pk=room).first()
-    # The room's own first: what holds everywhere must not push them off the list.
-    rows = policy.active_restrictions(row).order_by(F("room").asc(nulls_last=True), "-pk")[:SHOWN] if row else ()
+    if row is None:
+        return []
+    # The room's own come first, so that restrictions that hold everywhere can't push them off the list.
+    rows = policy.active_restrictions(row).order_by(F("room").asc(nulls_last=True), "-pk")[:RESTRICTIONS_SHOWN]
     return [
         Restricted(
             username=found.username or "",

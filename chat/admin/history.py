@@ -11,7 +11,6 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from chat import auth, models
-from chat.actions.audit import keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def audit(
     detail: str = "",
 ) -> None:
     """Write down what the request did to a room, or to somebody in it; without a room: everywhere."""
-    keep(
+    models.AuditEntry.objects.record(
         room,
         auth.account(staff(request)),
         action,

@@ -63,10 +63,10 @@ CODES = range(1000, 1016)
 """Codes of clients that are counted each by itself (RFC 6455, section 7.4.1): they may send any of 64,000."""
 
 QUESTIONS: dict[type[Command], Callable[[Hub, Socket, Any], Awaitable[Outgoing]]] = {
-    GetHistory: actions.history,
+    GetHistory: actions.get_history,
     Search: actions.search,
-    GetMembers: actions.members,
-    GetSharing: actions.sharing,
+    GetMembers: actions.get_members,
+    GetSharing: actions.get_sharing,
 }
 """Commands that change nothing, and what answers each."""
 

@@ -18,7 +18,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
 from chat.hub.room import RETRY
-from chat.layers import ProcessChannelLayer
+from chat.layers import FrozenMessage, ProcessChannelLayer
 from chat.log import Change
 from chat.metrics.counters import counters
 
@@ -130,7 +130,9 @@ class Bus:
             self._publisher = None
 
     def _message(self, slug: str | None, parts: Sequence[Event]) -> dict[str, Any]:
-        return {"type": "hub.hear", "room": slug, "from": self._channel, "parts": tuple(parts)}
+        message = {"type": "hub.hear", "room": slug, "from": self._channel, "parts": tuple(parts)}
+        # Events of a room are tuples of strings and numbers. An event for all hubs may carry anything.
+        return message if slug is None else FrozenMessage(message)
 
     async def _send(self, slug: str | None, message: dict[str, Any]) -> bool:
         group = ALL_HUBS if slug is None else group_name(slug)

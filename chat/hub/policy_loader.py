@@ -19,7 +19,9 @@ async def load(log: RoomLog) -> Policy:
     """As the database has them now. Raises Invalid: no_room, busy."""
     found = await read_or_busy(partial(policy.load, log.pk))
     if found is None:
-        raise Invalid(ErrorCode.NO_ROOM, f"room: there is no room {log.slug!r} for you", field="room")
+        raise Invalid(
+            ErrorCode.NO_ROOM, f"room: there is no room {log.slug!r}, or you may not enter it", field="room"
+        )
     return found
 
 

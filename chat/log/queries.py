@@ -57,7 +57,7 @@ def open_room(slug: str, *, make: bool = True, owner: int | str | None = None) -
     rooms = models.Room.objects.filter(slug=slug)
     row = rooms.values_list("pk", "epoch", "seq", has_rows_ahead()).first()
     if row is None and not make:
-        raise Invalid(ErrorCode.NO_ROOM, f"room: there is no room {slug!r} for you", field="room")
+        raise Invalid(ErrorCode.NO_ROOM, f"room: there is no room {slug!r}, or you may not enter it", field="room")
     if row is None:
         made = _made(slug, owner)
         return RoomLog(made.pk, slug, made.epoch, made.seq)

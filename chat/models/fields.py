@@ -1,6 +1,6 @@
 from base64 import urlsafe_b64encode
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from django.core.signals import setting_changed
 from django.dispatch import receiver
@@ -8,6 +8,19 @@ from django.utils.crypto import salted_hmac
 
 AUTHOR_LENGTH = 128
 """Characters of who somebody is: the longest is "name:" and a name's key, which may be three times the name."""
+
+
+class Actor(Protocol):
+    """The parts of a chat.auth.Identity that the models need: they can't import it."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def name(self) -> str | None: ...
+
+    @property
+    def account(self) -> Any: ...
 
 
 def account_key(pk: Any) -> str:

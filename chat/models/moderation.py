@@ -6,7 +6,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat import protocol
-from chat.models.fields import AUTHOR_LENGTH
+from chat.models.fields import AUTHOR_LENGTH, Actor
 from chat.models.messages import Message
 from chat.models.rooms import Room
 
@@ -53,6 +53,41 @@ class Report(models.Model):
         self.content, self.said = message.content, message.created
 
 
+DETAIL_LENGTH = 300
+"""Characters of an audit entry's detail."""
+
+
+class AuditEntries(models.Manager["AuditEntry"]):
+    def record(
+        self,
+        room: Room | None,
+        actor: Actor,
+        action: str,
+        *,
+        target: str = "",
+        target_name: str = "",
+        number: int | None = None,
+        detail: str = "",
+    ) -> None:
+        """Write an entry, in the transaction of the change itself. Without a room it is about every room.
+
+        ``target``: the key of the person it was done to. ``number``: a message's number in the room. A longer
+        ``detail`` is cut.
+        """
+        self.create(
+            # A room that was just deleted has no key any more. Its name stays.
+            room=room if room and room.pk else None,
+            slug=room.slug if room else "",
+            actor=actor.key,
+            actor_name=actor.name or "",
+            action=action,
+            target=target,
+            target_name=target_name,
+            number=number,
+            detail=detail[:DETAIL_LENGTH],
+        )
+
+
 class AuditEntry(models.Model):
     """Something that was done to a room or to somebody in it, and by whom. Written once, never changed."""
 
@@ -67,8 +102,10 @@ class AuditEntry(models.Model):
     target = models.CharField(_("to whom (key)"), max_length=AUTHOR_LENGTH, blank=True)
     target_name = models.CharField(_("to whom"), max_length=150, blank=True)
     number = models.BigIntegerField(_("message"), null=True)
-    detail = models.CharField(_("detail"), max_length=300, blank=True)
+    detail = models.CharField(_("detail"), max_length=DETAIL_LENGTH, blank=True)
     created = models.DateTimeField(_("when"), default=timezone.now, db_index=True)
+
+    objects = AuditEntries()
 
     class Meta:
         verbose_name = _("audit entry")

@@ -8,13 +8,13 @@ from typing import Any, Self
 from django.conf import settings
 from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import OperationalError, connections, models, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat import protocol
 from chat.database import LOCK_RETRY_SECONDS, LOCK_TIMEOUT_MS, is_locked
-from chat.models.fields import AUTHOR_LENGTH
+from chat.models.fields import AUTHOR_LENGTH, Actor
 
 COUNTERS = ("epoch", "seq", "pruned", "rules", "active")
 
@@ -55,6 +55,14 @@ class Rooms(models.QuerySet["Room"]):
         for room in rooms:
             room._refuse_counters(set())  # noqa: SLF001 of this module
         return super().bulk_create(rooms, *args, **options)
+
+    def visible_to(self, identity: Actor) -> Self:
+        """The rooms that this identity may see, whether or not they may enter it now."""
+        public = Q(kind=Room.Kind.PUBLIC)
+        if identity.account is None:
+            return self.filter(public)
+        theirs = Membership.objects.filter(room=OuterRef("pk"), user=identity.account)
+        return self.filter(public | Q(kind=Room.Kind.MEMBERS) | Q(Exists(theirs)))
 
     def locked(self, *, skip: bool = False) -> Self:
         """These, which nobody else changes until the transaction ends; new rows may refer to them.

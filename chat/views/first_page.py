@@ -109,7 +109,7 @@ def _make(who: Identity, *, title: str, kind: str, room: str) -> str:
 
 
 def _talk(who: Identity, *, username: str) -> str:
-    return actions.direct(who, username)
+    return actions.open_direct(who, username)
 
 
 def _into_room(request: HttpRequest, form: Form, name: str, make: Callable[..., str]) -> HttpResponse:
@@ -152,7 +152,7 @@ def _rooms(request: HttpRequest, identity: Identity | None) -> dict[str, Any]:
     name = request.GET.get("q", "").replace("\0", "").strip()[: protocol.TITLE_LIMIT]
     own = None
     if identity is not None:
-        own = actions.own(identity, counts, name=name, page=_number(request, "own"), size=ROOMS_SHOWN)
+        own = actions.own_rooms(identity, counts, name=name, page=_number(request, "own"), size=ROOMS_SHOWN)
     listed = actions.joinable_rooms(identity, counts, name=name, page=_number(request, "page"), size=ROOMS_SHOWN)
     return {
         "filter": name,
@@ -163,7 +163,7 @@ def _rooms(request: HttpRequest, identity: Identity | None) -> dict[str, Any]:
     }
 
 
-def _row(entry: actions.Entry) -> dict[str, Any]:
+def _row(entry: actions.RoomEntry) -> dict[str, Any]:
     """A room as the template has it."""
     return {
         "name": entry.name,

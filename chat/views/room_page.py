@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 
-from chat import actions, protocol
+from chat import models, protocol
 from chat.access import policy
 from chat.access.permissions import about_room, check_entering
 from chat.auth import Identity
@@ -33,7 +33,7 @@ def room(request: HttpRequest, room: str) -> HttpResponse:
     if identity is None:
         return _ask_for_name(request, room)
     _know(request)
-    found = actions.visible(room, identity)
+    found = models.Room.objects.visible_to(identity).filter(slug=room).first()
     if found is None:
         # A public one opens when somebody enters it.
         return no_room(request) if protocol.is_hidden(room) else _page(request, room, identity, {})

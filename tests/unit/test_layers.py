@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from channels.exceptions import ChannelFull
 
-from chat.layers import ProcessChannelLayer
+from chat.layers import FrozenMessage, ProcessChannelLayer
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def layer() -> ProcessChannelLayer:
 
 
 async def test_messages_come_in_order(layer: ProcessChannelLayer) -> None:
-    """What was sent first is received first, also when it was sent before anybody received."""
+    """Messages are received in the order of the sends, also those sent before the first receive."""
     for number in range(3):
         await layer.send("here", {"type": "t", "number": number})
     assert [(await layer.receive("here"))["number"] for _ in range(3)] == [0, 1, 2]
@@ -33,7 +33,7 @@ async def test_a_full_channel_refuses(layer: ProcessChannelLayer) -> None:
 
 
 async def test_a_group_reaches_its_members_only(layer: ProcessChannelLayer) -> None:
-    """Each member gets a message once; who was discarded, and who is in another group, gets none."""
+    """Each member gets a message once; discarded channels and other groups get none."""
     for group, channel in (("g", "a"), ("g", "b"), ("g", "b"), ("g", "gone"), ("other", "c")):
         await layer.group_add(group, channel)
     await layer.group_discard("g", "gone")
@@ -47,7 +47,7 @@ async def test_a_group_reaches_its_members_only(layer: ProcessChannelLayer) -> N
 
 
 async def test_members_share_nothing(layer: ProcessChannelLayer) -> None:
-    """What one receiver does to its message, the sender and the others don't see."""
+    """A receiver that changes its message does not change the sender's or the others'."""
     for channel in ("a", "b"):
         await layer.group_add("g", channel)
     sent = {"type": "t", "list": [1]}
@@ -57,8 +57,30 @@ async def test_members_share_nothing(layer: ProcessChannelLayer) -> None:
     assert sent["list"] == (await layer.receive("b"))["list"] == [1]
 
 
+async def test_a_foreign_message_is_copied_at_any_depth(layer: ProcessChannelLayer) -> None:
+    """A mutable value inside tuples is copied too: the sender has promised nothing."""
+    inner = {"seen": [1]}
+    await layer.send("here", {"type": "t", "parts": ((inner,),)})
+    inner["seen"].append(2)
+    assert (await layer.receive("here"))["parts"] == (({"seen": [1]},),)
+
+
+async def test_a_frozen_message_is_not_checked(layer: ProcessChannelLayer) -> None:
+    """Receivers share the values of a frozen message, and each gets a plain dict of its own."""
+    parts = (("changes", "e", ((1, 1, "frame", None, False),)),)
+    for channel in ("a", "b"):
+        await layer.group_add("g", channel)
+    sent = FrozenMessage(type="t", parts=parts)
+    await layer.group_send("g", sent)
+    first, second = await layer.receive("a"), await layer.receive("b")
+    assert type(first) is dict
+    assert first["parts"] is second["parts"] is parts
+    del first["type"]
+    assert sent["type"] == second["type"] == "t"
+
+
 async def test_several_receivers_of_one_channel_each_get_one(layer: ProcessChannelLayer) -> None:
-    """Two that wait for the same channel get a message each, whatever comes in between."""
+    """Two calls that wait for the same channel get a message each, whatever comes in between."""
     waiting = [asyncio.create_task(layer.receive("here")) for _ in range(2)]
     await asyncio.sleep(0)
     await layer.send("here", {"type": "t", "number": 1})
@@ -68,7 +90,7 @@ async def test_several_receivers_of_one_channel_each_get_one(layer: ProcessChann
 
 
 async def test_a_cancelled_receive_loses_nothing(layer: ProcessChannelLayer) -> None:
-    """A message that comes after a receive was given up is there for the next."""
+    """A message that comes after a cancelled receive is there for the next one."""
     waiting = asyncio.create_task(layer.receive("here"))
     await asyncio.sleep(0)
     waiting.cancel()

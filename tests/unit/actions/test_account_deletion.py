@@ -10,7 +10,7 @@ from helpers import Enter
 from members import member, olga
 
 from chat import actions, models
-from chat.actions.rooms import make_link
+from chat.actions.members import make_link
 from chat.auth import account
 from chat.database import run_write
 from chat.protocol import Ack, Error, ErrorCode, RoomChanged, Welcome
@@ -70,7 +70,7 @@ ENDS = [
 @pytest.mark.parametrize(("ends", "title", "closed"), ENDS)
 def test_the_pages_name_who_is_gone(alice: User, bob: User, ends: Any, title: str, closed: str) -> None:
     """The first page, the room's page and its tab say who it was, never the room's secret name."""
-    slug = actions.direct(account(alice), "Bob")
+    slug = actions.open_direct(account(alice), "Bob")
     ends(bob)
     client = browser(alice)
     assert [room["title"] for room in client.get("/").context["own"]] == [title]
@@ -87,7 +87,7 @@ def test_the_pages_name_who_is_gone(alice: User, bob: User, ends: Any, title: st
 
 def test_a_name_that_is_new_is_the_title(alice: User, bob: User) -> None:
     """And nothing is closed."""
-    slug = actions.direct(account(alice), "Bob")
+    slug = actions.open_direct(account(alice), "Bob")
     rename(bob)
     page = browser(alice).get(f"/room/{slug}/")
     assert (page.context["title"], page.context["config"]["about"].get("closed")) == ("Robert", None)
@@ -95,7 +95,7 @@ def test_a_name_that_is_new_is_the_title(alice: User, bob: User) -> None:
 
 def test_who_went_before_names_were_kept_is_a_deleted_account(alice: User, bob: User) -> None:
     """Nor do others learn more, where both are gone."""
-    slug = actions.direct(account(alice), "Bob")
+    slug = actions.open_direct(account(alice), "Bob")
     bob.delete()
     models.Room.objects.update(former="")
     assert browser(alice).get(f"/room/{slug}/").context["title"] == "Deleted account"
@@ -106,10 +106,10 @@ def test_who_went_before_names_were_kept_is_a_deleted_account(alice: User, bob: 
 
 def test_a_new_account_of_the_same_name_is_somebody_else(alice: User, bob: User) -> None:
     """It has another room, and the old one stays closed and named."""
-    old = actions.direct(account(alice), "Bob")
+    old = actions.open_direct(account(alice), "Bob")
     bob.delete()
     User.objects.create_user("Bob")
-    assert actions.direct(account(alice), "Bob") != old
+    assert actions.open_direct(account(alice), "Bob") != old
     titles = {room["title"] for room in browser(alice).get("/").context["own"]}
     assert titles == {"Bob", "Bob (deleted account)"}
 
@@ -239,7 +239,7 @@ def test_invitations_do_not_outlive_the_account_that_made_them(alice: User, bob:
 
 def test_the_staff_sees_whose_room_it_was(client: Client, alice: User, bob: User) -> None:
     """In the list of rooms and on the room's page."""
-    actions.direct(account(alice), "Bob")
+    actions.open_direct(account(alice), "Bob")
     bob.delete()
     olga(client, "view_room")
     room = models.Room.objects.get()

@@ -85,7 +85,7 @@ def test_one_s_own_rooms_are_of_every_kind(alice: User) -> None:
     read_once = talk("read")
     Writer().write([read(read_once, 1, author=account(alice).key)])
     actions.create(account(bob), title="Not for her", kind="private")
-    actions.direct(account(alice), "Bob")
+    actions.open_direct(account(alice), "Bob")
     Writer().write([post(visited), read(visited, 1, author=account(alice).key)])
     assert names(browser(alice), "own") == ["read", "All of us", "Bob", "Mine", "Visited", "Moderated"]
     assert "None yet" not in browser(alice).get("/").content.decode()
@@ -132,7 +132,7 @@ def test_rooms_that_strangers_put_one_into_come_after_one_s_own(alice: User, kin
         slug = actions.create(account(bob), title=f"Ad {number}", kind=kind, slug=slug)
         models.Membership.objects.create(room=models.Room.objects.get(slug=slug), user=alice, role=role)
         talk(slug)
-    actions.direct(account(bob), "Alice")
+    actions.open_direct(account(bob), "Alice")
     assert names(browser(alice), "own") == ["Bob", "Zen", "Ad 0", "Ad 1", "Ad 2"]
 
 
@@ -244,7 +244,7 @@ def test_rooms_are_found_by_a_part_of_their_name(rooms: None, wanted: str, found
 def test_one_s_own_rooms_are_found_by_name_too(alice: User) -> None:
     """By what they are called to that person."""
     User.objects.create_user("Bob")
-    actions.direct(account(alice), "Bob")
+    actions.open_direct(account(alice), "Bob")
     actions.create(account(alice), title="Été", kind="private")
     assert names(browser(alice), "own", "/?q=bo") == ["Bob"]
     assert names(browser(alice), "own", "/?q=ÉT") == ["Été"]
@@ -260,7 +260,7 @@ def test_a_page_that_is_none_is_the_first(rooms: None, page: str) -> None:
 def test_the_first_page_takes_few_questions(alice: User, django_assert_max_num_queries: Any) -> None:
     """A hundred rooms take as many queries as one."""
     User.objects.create_user("Bob")
-    actions.direct(account(alice), "Bob")
+    actions.open_direct(account(alice), "Bob")
     for number in range(20):
         actions.create(account(alice), title=f"Den {number}", kind="private")
         talk(f"tea{number}")
@@ -276,7 +276,9 @@ def test_the_list_is_read_from_its_index(rooms: None) -> None:
     )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE chat_room")
-    plan = directory._open_to(None, "").filter(active__isnull=False).order_by("-active", "-pk")[:50].explain()
+    plan = (
+        directory.joinable_query(None, "").filter(active__isnull=False).order_by("-active", "-pk")[:50].explain()
+    )
     assert "chat_room_active" in plan
 
 

@@ -21,7 +21,7 @@ def private(title: str) -> models.Room:
     alice, _ = User.objects.get_or_create(username="Alice")
     bob, _ = User.objects.get_or_create(username="Bob")
     slug = actions.create(account(alice), title=title, kind="private")
-    actions.rooms.add(account(alice), slug, bob.get_username())
+    actions.members.add(account(alice), slug, bob.get_username())
     return models.Room.objects.get(slug=slug)
 
 

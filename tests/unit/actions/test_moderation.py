@@ -371,7 +371,7 @@ async def test_what_holds_everywhere_pushes_no_restriction_of_the_room_off_the_l
     alice: Persona, bob: Persona, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The room's own come first, the latest of them first."""
-    monkeypatch.setattr("chat.actions.queries.SHOWN", 3)
+    monkeypatch.setattr("chat.actions.queries.RESTRICTIONS_SHOWN", 3)
     await does(alice, "mute", username="Bob", reason="loud")
     await run_write(
         lambda: models.Restriction.objects.bulk_create(

@@ -99,8 +99,8 @@ async def scene(person: Enter) -> Scene:
     alice, bob = await member(person, "Alice"), await member(person, "Bob")
     owner = account(await User.objects.aget(username="Alice"))
     private = await in_a_thread(actions.create)(owner, title="Plans", kind="private")
-    await in_a_thread(actions.rooms.add)(owner, private, "Bob")
-    slugs = {"private": private, "direct": await in_a_thread(actions.direct)(owner, "Bob")}
+    await in_a_thread(actions.members.add)(owner, private, "Bob")
+    slugs = {"private": private, "direct": await in_a_thread(actions.open_direct)(owner, "Bob")}
     for slug in slugs.values():
         for one in (alice, bob):
             await one.join(slug)
@@ -227,14 +227,14 @@ def _micro(pair: list[float]) -> str:
 def plans(transactional_db: None) -> str:
     """Alice's private room."""
     slug = actions.create(account(User.objects.create(username="Alice")), title="Plans", kind="private")
-    actions.rooms.add(account(User.objects.get()), slug, User.objects.create(username="Bob").get_username())
+    actions.members.add(account(User.objects.get()), slug, User.objects.create(username="Bob").get_username())
     return slug
 
 
 @pytest.fixture
 def two(plans: str) -> str:
     """The room of Alice and Bob."""
-    return actions.direct(account(User.objects.get(username="Alice")), "Bob")
+    return actions.open_direct(account(User.objects.get(username="Alice")), "Bob")
 
 
 def browser_of(name: str) -> Client:
@@ -292,7 +292,7 @@ def test_a_link_that_holds_no_more_is_as_one_that_never_was(
     plans: str, statements: list[str], name: str, method: str, end: str
 ) -> None:
     """Who finds an old one learns nothing of the room, not even that it was one."""
-    code, invitation = actions.rooms.make_link(account(User.objects.get(username="Alice")), plans)
+    code, invitation = actions.members.make_link(account(User.objects.get(username="Alice")), plans)
     room = models.Room.objects.get(slug=plans)
     match end:
         case "expired":
@@ -315,7 +315,7 @@ def test_a_link_that_holds_no_more_is_as_one_that_never_was(
 
 def test_who_is_banned_finds_no_use_in_a_link(plans: str) -> None:
     """Charlie has the code; it makes him no member, and he is told that there is nothing."""
-    code, _ = actions.rooms.make_link(account(User.objects.get(username="Alice")), plans)
+    code, _ = actions.members.make_link(account(User.objects.get(username="Alice")), plans)
     charlie = browser_of("Charlie")
     room = models.Room.objects.get(slug=plans)
     room.restrictions.create(kind="ban", person=account(User.objects.get(username="Charlie")).key)
@@ -423,13 +423,13 @@ def make_room(kind: str) -> models.Room:
     for name in [*TARGETS, "Ivy"]:
         User.objects.create(username=name)
     if kind == "direct":
-        slug = actions.direct(olivia, "Kim")
+        slug = actions.open_direct(olivia, "Kim")
     elif kind in {"members", "private"}:
         slug = actions.create(olivia, title="Room", kind=kind)
     else:
         slug = actions.create(olivia, title="Room", kind="public", slug="room")
     for name in TARGETS if kind == "private" else ():
-        actions.rooms.add(olivia, slug, name)
+        actions.members.add(olivia, slug, name)
     return models.Room.objects.get(slug=slug)
 
 

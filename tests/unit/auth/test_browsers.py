@@ -241,7 +241,7 @@ async def test_an_invitation_does_not_let_a_banned_browser_in(person: Enter, bro
     alice = await member(person, "Alice")
     owner = await User.objects.aget(username="Alice")
     slug = await in_a_thread(actions.create)(identity_of_account(owner), title="Plans", kind="private")
-    code, _ = await in_a_thread(actions.rooms.make_link)(identity_of_account(owner), slug)
+    code, _ = await in_a_thread(actions.members.make_link)(identity_of_account(owner), slug)
     await alice.join(slug)
     for name in ("Mallory", "Bob"):
         await account(name)

@@ -233,7 +233,7 @@ async def test_a_cookie_of_before_opens_a_stranger_s_socket(people: People, pers
 
 
 class Rounds:
-    """Seconds that go by for the Warden, each to its end; and what it asked in them."""
+    """Seconds that go by for the AccessEnforcer, each to its end; and what it asked in them."""
 
     def __init__(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
         self._clock = clock

@@ -13,8 +13,7 @@ from emptying import empty
 from logs import assert_counted, edit, erase, everything, hide, post, posts, react, read, written
 
 from chat import models
-from chat.actions import rooms
-from chat.actions.audit import keep
+from chat.actions import members, rooms
 from chat.auth import account
 from chat.auth.usernames import name_is_taken
 from chat.log import RoomLog, Writer, queries
@@ -36,13 +35,13 @@ def tea() -> RoomLog:
     changes = [edit(room, 1, "better", ref="e"), react(room, 2, ref="f"), erase(room, 3), hide(room, 4)]
     written(Writer().write([*changes, read(room, 5, author=key)]))
     club = rooms.create(account(alice), title="Club", kind="private")
-    rooms.direct(account(bob), "Alice")
-    rooms.make_link(account(alice), club)
+    rooms.open_direct(account(bob), "Alice")
+    members.make_link(account(alice), club)
     row = models.Room.objects.get(slug="tea")
     models.Restriction.objects.create(room=row, kind="mute", person="guest:x", username="Eve")
     models.Restriction.objects.create(kind="ban", address="2001:db8::1")
     models.Report.objects.create(room=row, number=2, reporter="guest:y", username="Eve", reason="rude")
-    keep(row, account(alice), "hide", number=4, detail="x")
+    models.AuditEntry.objects.record(row, account(alice), "hide", number=4, detail="x")
     return room
 
 

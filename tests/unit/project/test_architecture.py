@@ -22,7 +22,7 @@ ONLY_IN = {
     ),
     "threads": r"\b(?:Thread|ThreadPoolExecutor)\(",
     "the client of Prometheus": r"^\s*(?:import|from) prometheus_client\b",
-    "new audit entries": r"\bAuditEntry\.objects\.create\(",
+    "new audit entries": r"\b(?:AuditEntry\.objects|self)\.create\(",
     "the table of look-alikes": r"\bimport [^\n]*\bTABLE\b",
     "the library for tokens": r"^\s*(?:import|from) jwt\b",
     "the cookie of a known browser": r"\.set_cookie\(",

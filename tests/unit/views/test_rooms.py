@@ -11,8 +11,8 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from chat import actions, models, protocol
+from chat.actions.members import make_link
 from chat.actions.moderation import restrict
-from chat.actions.rooms import make_link
 from chat.auth import account, session_digest
 from chat.models import author_key
 from chat.protocol import Ban
@@ -110,7 +110,7 @@ def test_a_room_for_members_is_for_every_account(alice: tuple[User, Client], cha
 
 def test_the_page_of_two_has_the_other_s_name(alice: tuple[User, Client], bob: tuple[User, Client]) -> None:
     """To each the other one."""
-    slug = actions.direct(account(alice[0]), "Bob")
+    slug = actions.open_direct(account(alice[0]), "Bob")
     assert alice[1].get(f"/room/{slug}/").context["title"] == "Bob"
     assert bob[1].get(f"/room/{slug}/").context["title"] == "Alice"
 
@@ -139,7 +139,7 @@ def test_one_s_own_rooms_are_listed(
     alice: tuple[User, Client], bob: tuple[User, Client], charlie: tuple[User, Client], den: str
 ) -> None:
     """Those that are not public, with their titles and, of two, the other's name; to nobody else."""
-    actions.direct(account(alice[0]), "Bob")
+    actions.open_direct(account(alice[0]), "Bob")
     assert {(room["title"], room["kind"]) for room in alice[1].get("/").context["own"]} == {
         ("The den", "private"),
         ("Bob", "direct"),
