@@ -58,8 +58,8 @@ test("A frame that can't be read is a sign of life and nothing else.", () => {
 
 test("A later server is no harm: what it says newly is passed on, what it adds is left alone.", () => {
   const here = world();
-  const heard = [];
-  here.client.addEventListener("sunrise", ({detail}) => heard.push(detail));
+  const received = [];
+  here.client.addEventListener("sunrise", ({detail}) => received.push(detail));
   here.client.join("lobby");
   here.client.connect();
   here.socket.accept();
@@ -68,7 +68,7 @@ test("A later server is no harm: what it says newly is passed on, what it adds i
   here.socket.say({type: "welcome", room: "lobby", username: "Ann", seq: 0, epoch: "e1", resumed: false, ref, ...more});
   here.socket.say({type: "sunrise", room: "lobby", at: 5});
   here.socket.message(1, {mood: "fine"});
-  assert.deepEqual(heard, [{type: "sunrise", room: "lobby", at: 5}]);
+  assert.deepEqual(received, [{type: "sunrise", room: "lobby", at: 5}]);
   assert.deepEqual(here.of("message").map(({content}) => content), ["message 1"]);
   assert.equal(here.socket.closedWith, null);
 });

@@ -111,7 +111,7 @@ test("Two people of one name do not stand under one heading, nor one person unde
 test("What a later guest of the same name said is not taken for what is on its way.", async () => {
   const timeline = new Timeline("Ann", "k1");
   timeline.pendingMessages.add({ref: "r", content: "hi", at: 1});
-  timeline.heard({type: "message", id: 1, seq: 1, username: "Ann", by: "k2", own: false, content: "hi", timestamp: 2});
+  timeline.received({type: "message", id: 1, seq: 1, username: "Ann", by: "k2", own: false, content: "hi", timestamp: 2});
   assert.equal(timeline.pending.length, 1);
   timeline.confirm("r", {id: 2, seq: 2, timestamp: 3});
   await settle();

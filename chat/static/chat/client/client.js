@@ -3,7 +3,7 @@
  * in a page, in a worker and in Node.
  *
  *     const store = openStore({owner: you});              // store.js; without one, pending messages are kept in memory only
- *     const client = new ChatClient("wss://chat.example/ws", {you, store}); // you: the person's key, as /whoami tells it
+ *     const client = new ChatClient("wss://chat.example/ws", {you, store}); // the person's key, as /whoami tells it
  *     client.addEventListener("message", ({detail}) => console.log(detail.username, detail.content));
  *     client.connect();
  *     await client.join("lobby", {username: "Ann"});

@@ -17,7 +17,7 @@ export class Socket {
   #clock;
   #on;
   #timer = null;
-  #heardAt = 0;
+  #receivedAt = 0;
   #silent = true; // nothing arrived since the last ping
 
   /**
@@ -34,7 +34,7 @@ export class Socket {
     this.#on = {open: onOpen, frame: onFrame, lost: onLost};
     this.#socket = new WebSocket(url);
     this.#socket.onopen = () => this.#opened();
-    this.#socket.onmessage = (event) => this.#heard(event.data);
+    this.#socket.onmessage = (event) => this.#received(event.data);
     this.#socket.onclose = (event) => this.#ended(event.code, event.reason);
     this.#socket.onerror = () => {}; // `close` follows and says more
     this.#wait(PACE.CONNECT, () => this.#dead("The server did not answer."));
@@ -61,13 +61,13 @@ export class Socket {
   }
 
   #opened() {
-    this.#heardAt = this.#clock.now();
+    this.#receivedAt = this.#clock.now();
     this.#listen();
     this.#on.open();
   }
 
-  #heard(data) {
-    this.#heardAt = this.#clock.now();
+  #received(data) {
+    this.#receivedAt = this.#clock.now();
     this.#silent = false;
     const frame = parse(data);
     if (frame) this.#on.frame(frame);
@@ -86,7 +86,7 @@ export class Socket {
 
   /** The timer is not reset with each frame: when it fires, it checks when the last one arrived. */
   #listen() {
-    const silence = this.#clock.now() - this.#heardAt;
+    const silence = this.#clock.now() - this.#receivedAt;
     if (silence >= PACE.QUIET) this.#ask(PACE.ANSWER);
     else this.#wait(PACE.QUIET - silence, () => this.#listen());
   }

@@ -243,12 +243,12 @@ function takeBack({kind, message, content, reason}) {
 // --- Incoming frames ---
 
 for (const type of ["message", "edit", "delete", "react"]) {
-  client.addEventListener(type, ({detail}) => heard(detail));
+  client.addEventListener(type, ({detail}) => received(detail));
 }
 
-function heard(frame) {
-  const fresh = timeline.heard(frame);
-  search.heard(frame);
+function received(frame) {
+  const fresh = timeline.received(frame);
+  search.received(frame);
   if (fresh) came(frame);
   if (frame.type === "delete" || frame.deleted) {
     notifications.gone(frame.id);

@@ -106,28 +106,28 @@ test("A page for somebody else sweeps, and open pages of others hear of it.", as
   const store = {sweep: async () => void swept.push("messages")};
   new BrowserData({you: "ann", storage, store}).drafts.write("tea", say("x"));
   const ann = new EventTarget();
-  const heard = [];
-  new BrowserData({you: "ann", storage}).watch(() => heard.push("other"), ann);
+  const received = [];
+  new BrowserData({you: "ann", storage}).watch(() => received.push("other"), ann);
   new BrowserData({you: "", storage, store});
   assert.deepEqual([swept.length, Object.keys(storage)], [2, ["chat.you"]]);
   ann.dispatchEvent(event("storage", {key: "chat.you", newValue: "ann"}));
   ann.dispatchEvent(event("storage", {key: "theme", newValue: "dark"}));
-  assert.deepEqual(heard, []);
+  assert.deepEqual(received, []);
   ann.dispatchEvent(event("storage", {key: "chat.you", newValue: ""}));
-  assert.deepEqual(heard, ["other"]);
+  assert.deepEqual(received, ["other"]);
 });
 
 test("A page that comes back from the back-forward cache to another person's browser hears of it.", () => {
   const storage = new FakeStorage();
   const window = new EventTarget();
-  const heard = [];
-  new BrowserData({you: "ann", storage}).watch(() => heard.push("other"), window);
+  const received = [];
+  new BrowserData({you: "ann", storage}).watch(() => received.push("other"), window);
   window.dispatchEvent(event("pageshow", {persisted: true}));
   new BrowserData({you: "bob", storage});
   window.dispatchEvent(event("pageshow", {persisted: false}));
-  assert.deepEqual(heard, []);
+  assert.deepEqual(received, []);
   window.dispatchEvent(event("pageshow", {persisted: true}));
-  assert.deepEqual(heard, ["other"]);
+  assert.deepEqual(received, ["other"]);
 });
 
 // --- A tab ---

@@ -206,7 +206,7 @@ test("A change that is heard between the two pages around a message is not lost.
   const found = history.goTo(30);
   client.asked[0].resolve({messages: range(20, 30), more: true});
   await settle();
-  timeline.heard({type: "edit", id: 30, seq: 101, content: "edited"});
+  timeline.received({type: "edit", id: 30, seq: 101, content: "edited"});
   client.asked[1].resolve({messages: range(31, 40), more: true});
   assert.equal(await found, 30);
   assert.equal(timeline.find(30).content, "edited");

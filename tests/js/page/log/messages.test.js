@@ -38,7 +38,7 @@ async function shownThrice() {
 
 test("A message that is shown in several places is one object, before a change and after it.", async () => {
   const {messages, timeline, quotes, search} = await shownThrice();
-  timeline.heard({type: "edit", id: 95, seq: 101, content: "better"});
+  timeline.received({type: "edit", id: 95, seq: 101, content: "better"});
   const [found] = search.results;
   assert.equal(found.content, "better");
   assert.equal(timeline.messages.find(({id}) => id === 95), found);
@@ -101,7 +101,7 @@ test("Through jumps, trims and long reading each message that is shown is held, 
   timeline.lookAt({messages: range(1, 50), before: false, after: true});
   timeline.newer({messages: range(51, 95), more: true}); // it has reached what is live
   assert.deepEqual([timeline.window, messages.size], [null, 100]);
-  for (let id = 101; id <= 100 + 2 * KEEP.MOST; id += 1) timeline.heard(message(id));
+  for (let id = 101; id <= 100 + 2 * KEEP.MOST; id += 1) timeline.received(message(id));
   timeline.trim(false);
   assert.equal(messages.size, new Set([...timeline.messages, ...timeline.live.messages]).size);
   timeline.lookAtLive();

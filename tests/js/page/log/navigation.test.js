@@ -108,7 +108,7 @@ test("Read is what was on the screen at the end, in a tab that is looked at: onc
   log.following = true;
   readPosition.see();
   readPosition.see();
-  timeline.heard({type: "message", ...page(101, 101).messages[0]});
+  timeline.received({type: "message", ...page(101, 101).messages[0]});
   readPosition.see();
   assert.deepEqual(told, [100, 101]);
 });

@@ -27,7 +27,7 @@ test("What the page has is quoted as it is now, without a question.", () => {
   const {timeline, quotes, asked} = here();
   const before = quotes.of(91);
   assert.equal(before.message.content, "m91");
-  timeline.heard({type: "edit", id: 91, seq: 93, content: "better"});
+  timeline.received({type: "edit", id: 91, seq: 93, content: "better"});
   const after = quotes.of(91);
   assert.equal(after.message.content, "better");
   assert.notEqual(after.version, before.version);
@@ -84,7 +84,7 @@ test("A quote follows the changes of its message.", async () => {
   quotes.fetch();
   asked[0].resolve({messages: [message(5)], more: true});
   await settle();
-  timeline.heard({type: "delete", id: 5, seq: 99});
+  timeline.received({type: "delete", id: 5, seq: 99});
   assert.equal(quotes.of(5).message.deleted, true);
 });
 

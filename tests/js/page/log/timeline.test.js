@@ -43,13 +43,13 @@ const ids = (here) => here.messages.map(({id}) => id);
 
 test("Messages stand in the log's order and once.", () => {
   const here = timeline(message(1), message(3));
-  assert.deepEqual([2, 3, 4].map((id) => here.heard(message(id))), [true, false, true]);
+  assert.deepEqual([2, 3, 4].map((id) => here.received(message(id))), [true, false, true]);
   assert.deepEqual(ids(here), [1, 2, 3, 4]);
 });
 
 test("History and live messages that overlap are one list.", () => {
   const here = timeline();
-  here.heard(message(5));
+  here.received(message(5));
   here.latest(page(3, 6, true));
   assert.deepEqual([ids(here), here.shown.before], [[3, 4, 5, 6], true]);
   here.older(page(1, 2));
@@ -59,7 +59,7 @@ test("History and live messages that overlap are one list.", () => {
 test("A message from before what is here would leave a gap, and is left to history.", () => {
   const here = new Timeline("Ann", keyOf("Ann"));
   here.latest(page(5, 6, true));
-  assert.equal(here.heard(message(2)), false);
+  assert.equal(here.received(message(2)), false);
   here.pendingMessages.add({ref: "r", content: "hi", at: 1});
   here.confirm("r", {id: 3, seq: 3, timestamp: 1});
   assert.deepEqual([ids(here), here.pending], [[5, 6], []]);
@@ -67,23 +67,23 @@ test("A message from before what is here would leave a gap, and is left to histo
 
 test("A later change of a message wins over an earlier one that comes late.", () => {
   const here = timeline({...message(1), seq: 9, content: "edited"});
-  here.heard({...message(1), seq: 7, content: "before"});
-  here.heard({type: "edit", id: 1, seq: 8, content: "before too"});
+  here.received({...message(1), seq: 7, content: "before"});
+  here.received({type: "edit", id: 1, seq: 8, content: "before too"});
   assert.equal(here.messages[0].content, "edited");
-  here.heard({...message(1), seq: 10, content: "at last"});
+  here.received({...message(1), seq: 10, content: "at last"});
   assert.equal(here.messages[0].content, "at last");
 });
 
 test("Edits, emoji and deletions change the message that they are of, and only one that is here.", () => {
   const here = timeline(message(1), message(2));
   const reactions = [{emoji: "👍", usernames: ["Cy"], count: 1}];
-  here.heard({type: "react", id: 1, seq: 3, reactions});
+  here.received({type: "react", id: 1, seq: 3, reactions});
   assert.deepEqual(here.find(1).reactions, reactions);
-  here.heard({type: "edit", id: 1, seq: 4, content: "better", edited: 99});
+  here.received({type: "edit", id: 1, seq: 4, content: "better", edited: 99});
   assert.deepEqual([here.find(1).content, here.find(1).edited, here.find(1).reactions ?? []], ["better", 99, []]);
-  here.heard({type: "delete", id: 1, seq: 5});
+  here.received({type: "delete", id: 1, seq: 5});
   assert.deepEqual([here.find(1).content, here.find(1).deleted], ["", true]);
-  assert.equal(here.heard({type: "delete", id: 7, seq: 6}), false);
+  assert.equal(here.received({type: "delete", id: 7, seq: 6}), false);
   assert.deepEqual(seen(here), ["day 0", "Bob: ", "m2"]);
 });
 
@@ -94,7 +94,7 @@ test("A message of ours is pending, then acknowledged, then heard: one row all t
   assert.deepEqual(seen(here), ["day 0", "Bob: m1", "(hi)"]);
   here.confirm("r", {id: 2, seq: 2, timestamp: 2_000});
   assert.deepEqual(seen(here), ["day 0", "Bob: m1", "Ann: hi"]);
-  here.heard(message(2, "Ann", 2_000, "hi"));
+  here.received(message(2, "Ann", 2_000, "hi"));
   assert.deepEqual(seen(here), ["day 0", "Bob: m1", "Ann: hi"]);
   assert.equal(rows(here).at(-1).key, key);
 });
@@ -102,7 +102,7 @@ test("A message of ours is pending, then acknowledged, then heard: one row all t
 test("A message that is heard before its ack is not shown twice, not even in between.", () => {
   const here = timeline(message(1));
   here.pendingMessages.add({ref: "r", content: "hi", at: 2_000});
-  here.heard(message(2, "Ann", 2_000, "hi"));
+  here.received(message(2, "Ann", 2_000, "hi"));
   assert.deepEqual(seen(here), ["day 0", "Bob: m1", "Ann: hi"]);
   here.confirm("r", {id: 2, seq: 2, timestamp: 2_000});
   assert.deepEqual(seen(here), ["day 0", "Bob: m1", "Ann: hi"]);
@@ -111,12 +111,12 @@ test("A message that is heard before its ack is not shown twice, not even in bet
 test("The same words from another tab of ours are set right by the ack.", () => {
   const here = timeline();
   here.pendingMessages.add({ref: "r", content: "ok", at: 2_000});
-  here.heard(message(1, "Ann", 1_000, "ok"));
+  here.received(message(1, "Ann", 1_000, "ok"));
   here.confirm("r", {id: 2, seq: 2, timestamp: 2_000});
   assert.deepEqual(ids(here), [1, 2]);
   const refused = timeline();
   refused.pendingMessages.add({ref: "r", content: "ok", at: 2_000});
-  refused.heard(message(1, "Ann", 1_000, "ok"));
+  refused.received(message(1, "Ann", 1_000, "ok"));
   refused.pendingMessages.fail("r", "No.");
   assert.deepEqual(seen(refused), ["day 0", "Ann: ok", "(ok: No.)"]);
 });
@@ -131,7 +131,7 @@ test("The same words in old history are not taken for what is on its way.", () =
 test("An ack for a message that others have answered already goes to its place.", () => {
   const here = timeline(message(1));
   here.pendingMessages.add({ref: "r", content: "hi", at: 2_000});
-  here.heard(message(3));
+  here.received(message(3));
   here.confirm("r", {id: 2, seq: 2, timestamp: 2_000});
   assert.deepEqual(ids(here), [1, 2, 3]);
 });
@@ -171,7 +171,7 @@ test("Each day has its line, and starts the grouping anew.", () => {
 test("The line stands before the first message of others that is new.", () => {
   const here = timeline(message(1), message(2));
   assert.deepEqual(seen(here, {line: 2}), ["day 0", "Bob: m1", "m2"]);
-  for (const one of [message(3, "Ann"), message(4), message(5)]) here.heard(one);
+  for (const one of [message(3, "Ann"), message(4), message(5)]) here.received(one);
   assert.deepEqual(seen(here, {line: 2}), ["day 0", "Bob: m1", "m2", "Ann: m3", "unread", "Bob: m4", "m5"]);
   assert.deepEqual(seen(here, {line: 0}), ["day 0", "unread", "Bob: m1", "m2", "Ann: m3", "Bob: m4", "m5"]);
   assert.equal(seen(here, {line: null}).includes("unread"), false);
@@ -181,7 +181,7 @@ test("A deleted message is not new: the line stands before the next one, or nowh
   const here = timeline(message(1), {...message(2), deleted: true}, message(3));
   const kinds = (line) => rows(here, {line}).map(({kind}) => kind);
   assert.deepEqual(kinds(1), ["day", "message", "message", "unread", "message"]);
-  here.heard({type: "delete", id: 3, seq: 4});
+  here.received({type: "delete", id: 3, seq: 4});
   assert.deepEqual(kinds(1), ["day", "message", "message", "message"]);
 });
 
@@ -203,7 +203,7 @@ test("Comings and goings between two messages are one line; one who flickers is 
   here.left("Cy");
   here.left("Ed");
   assert.deepEqual(seen(here), ["day 0", "Bob: m1"]);
-  here.heard(message(2));
+  here.received(message(2));
   here.left("Di");
   assert.deepEqual(seen(here), ["day 0", "Bob: m1", "m2", "+ -Di"]);
 });
@@ -213,14 +213,14 @@ test("Who came before the history was here stands after it.", () => {
   here.startAt(7);
   here.joined("Cy");
   here.latest(page(6, 7));
-  here.heard(message(8));
+  here.received(message(8));
   assert.deepEqual(seen(here), ["day 0", "Bob: m6", "m7", "+Cy -", "Bob: m8"]);
 });
 
 test("A long session keeps the newest messages; history has the rest.", () => {
   const here = timeline();
   for (let id = 1; id <= KEEP.FOLLOWING + 1; id += 1) {
-    here.heard(message(id));
+    here.received(message(id));
     here.trim(true);
   }
   assert.deepEqual([here.messages.length, here.newest], [KEEP.AFTER_TRIM, KEEP.FOLLOWING + 1]);
@@ -233,7 +233,7 @@ test("A long session keeps the newest messages; history has the rest.", () => {
 test("One who reads further up loses nothing of it, however much is said meanwhile.", () => {
   const here = timeline(...range(1, 50));
   for (let id = 51; id <= 10_000; id += 1) {
-    here.heard(message(id));
+    here.received(message(id));
     here.trim(false);
   }
   assert.equal(here.messages[0].id, 1);
@@ -266,7 +266,7 @@ function farBack() {
 
 test("A window shows another stretch; what is said meanwhile waits at the live end.", () => {
   const here = farBack();
-  assert.equal(here.heard(message(101)), true);
+  assert.equal(here.received(message(101)), true);
   here.pendingMessages.add({ref: "r", content: "hi", at: 2_000});
   here.joined("Cy");
   assert.deepEqual(ids(here), range(11, 30).map(({id}) => id));
@@ -278,8 +278,8 @@ test("A window shows another stretch; what is said meanwhile waits at the live e
 
 test("A change is of the message wherever it is shown.", () => {
   const here = farBack();
-  here.heard({type: "edit", id: 12, seq: 101, content: "far"});
-  here.heard({type: "edit", id: 92, seq: 102, content: "near"});
+  here.received({type: "edit", id: 12, seq: 101, content: "far"});
+  here.received({type: "edit", id: 92, seq: 102, content: "near"});
   assert.deepEqual([here.find(12).content, here.find(92).content], ["far", "near"]);
 });
 
@@ -306,7 +306,7 @@ test("A reset forgets the messages and keeps what is on its way.", () => {
   here.pendingMessages.add({ref: "r", content: "hi", at: 1});
   here.reset();
   assert.deepEqual(seen(here), ["(hi)"]);
-  here.heard(message(1));
+  here.received(message(1));
   assert.deepEqual(ids(here), [1]);
 });
 
@@ -314,9 +314,9 @@ test("A row is drawn anew when what it shows changes, and only then.", () => {
   const here = timeline(message(2), message(3, "Cy"));
   const versions = (options) => Object.fromEntries(rows(here, options).map(({key, version}) => [key, version]));
   const before = versions();
-  here.heard(message(4));
+  here.received(message(4));
   assert.deepEqual({...versions(), "id 4": undefined}, {...before, "id 4": undefined});
-  here.heard(message(1)); // now 2 continues 1
+  here.received(message(1)); // now 2 continues 1
   assert.notEqual(versions()["id 2"], before["id 2"]);
   assert.equal(versions()["id 3"], before["id 3"]);
   assert.notEqual(versions({marked: 3})["id 3"], before["id 3"]);
@@ -381,7 +381,7 @@ test("Keys are unique.", () => {
 test("To lay out messages takes a few steps for each, and none for people who only came.", () => {
   const steps = (messages, arrivals) => {
     const here = timeline();
-    for (let id = 1; id <= messages; id += 1) here.heard(message(id));
+    for (let id = 1; id <= messages; id += 1) here.received(message(id));
     for (let n = 0; n < arrivals; n += 1) here.joined(`guest ${n}`);
     rows(here);
     return stepsOf(() => rows(here));

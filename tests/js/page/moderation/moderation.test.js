@@ -12,7 +12,7 @@ import {FakeClock, keyOf, settle} from "../../support/helpers.js";
 
 function access(frame = {}, {account = true} = {}) {
   const found = new RoomAccess({about: {}, account});
-  found.heard(frame);
+  found.received(frame);
   return found;
 }
 
@@ -57,7 +57,7 @@ test("Into a private room its moderators invite, and only of one can a membershi
 
 test("A role that is taken away is gone with the next event.", () => {
   const here = access({role: "moderator"});
-  here.heard({});
+  here.received({});
   assert.deepEqual([here.moderates, here.about.role], [false, "member"]);
 });
 

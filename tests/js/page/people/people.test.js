@@ -8,7 +8,7 @@ import {AnnouncementLimit} from "../../../../chat/static/chat/page/log/notificat
 import {hueOf} from "../../../../chat/static/chat/page/log/message-view.js";
 import {TypingPeople, whoIsHere} from "../../../../chat/static/chat/page/people/people.js";
 import {
-  comings,
+  joinsAndLeaves,
   connectionWords,
   errorWords,
   names,
@@ -58,8 +58,8 @@ test("Sentences name a few people and count the others.", () => {
   assert.equal(said(names(["Ann", "Bob"])), "Ann and Bob");
   assert.equal(said(names(["Ann", "Bob", "Cy"])), "Ann, Bob and Cy");
   assert.equal(said(names(["Ann", "Bob", "Cy", "Di", "Ed"])), "Ann, Bob and 3 others");
-  assert.equal(said(comings({joined: ["Ann"], left: []})), "Ann joined");
-  assert.equal(said(comings({joined: ["Ann", "Bob"], left: ["Cy"]})), "Ann and Bob joined · Cy left");
+  assert.equal(said(joinsAndLeaves({joined: ["Ann"], left: []})), "Ann joined");
+  assert.equal(said(joinsAndLeaves({joined: ["Ann", "Bob"], left: ["Cy"]})), "Ann and Bob joined · Cy left");
   assert.equal(said(typingWords([])), "");
   assert.equal(said(typingWords(["Ann"])), "Ann is typing…");
   assert.equal(said(typingWords(["Ann", "Bob", "Cy"])), "Ann, Bob and Cy are typing…");

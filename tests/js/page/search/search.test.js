@@ -112,7 +112,7 @@ test("What was found follows the changes; what is deleted goes.", async () => {
   const edited = {type: "edit", id: 9, seq: 10, content: "green tea"};
   for (const frame of [edited, {type: "delete", id: 7, seq: 11}, {type: "delete", id: 1, seq: 12}]) {
     messages.change(frame);
-    search.heard(frame);
+    search.received(frame);
   }
   assert.deepEqual(search.results.map(({content}) => content), ["green tea"]);
   assert.equal(messages.size, 1);

@@ -1,5 +1,5 @@
 import {make, sentence} from "../shell/dom.js";
-import {comings, dayName, words} from "../shell/words.js";
+import {joinsAndLeaves, dayName, words} from "../shell/words.js";
 import {drawMessage, drawPending} from "./message-view.js";
 import {carryFocus} from "./row-interaction.js";
 
@@ -19,7 +19,7 @@ const DRAW = {
 
   unread: () => make("li", {className: "unread"}, make("span", {}, words.unread)),
 
-  notice: (row) => make("li", {className: "notice", ariaLive: "off"}, ...sentence(comings(row))),
+  notice: (row) => make("li", {className: "notice", ariaLive: "off"}, ...sentence(joinsAndLeaves(row))),
 
   message: drawMessage,
 

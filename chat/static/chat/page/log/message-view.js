@@ -1,4 +1,7 @@
-/** One message as a row. Buttons have data-act (row-interaction.js handles it) and data-focus (to find them again after a redraw). */
+/**
+ * One message as a row. Buttons have data-act (row-interaction.js handles it) and data-focus (to find them again after a
+ * redraw).
+ */
 
 import {classes, icon, ICONS, make} from "../shell/dom.js";
 import {beginning, clockTime, reactors, wholeTime, words} from "../shell/words.js";

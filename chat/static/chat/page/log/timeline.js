@@ -134,7 +134,7 @@ export class Timeline {
   // --- Incoming frames ---
 
   /** A numbered frame arrived. Returns whether it is a new message. */
-  heard(frame) {
+  received(frame) {
     const last = this.newest;
     this.#all.change(frame);
     if (frame.type !== "message" || this.live.has(frame.id) || !this.#belongs(frame.id)) return false;

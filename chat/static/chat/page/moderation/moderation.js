@@ -33,7 +33,7 @@ export class PersonActions {
     this.#visit = visit;
   }
 
-  /** @param {string} act one of `standing.actions` */
+  /** @param {string} act one of `access.actions` */
   async do(act, name) {
     try {
       const told = await this.#deeds[act](name);
@@ -230,7 +230,7 @@ export class ModerationTools {
     for (const type of ["welcome", "room"]) {
       this.#client.addEventListener(type, ({detail}) => {
         if (detail.room !== this.#room) return;
-        this.#access.heard(detail);
+        this.#access.received(detail);
         this.#draw();
         this.#onChange();
       });

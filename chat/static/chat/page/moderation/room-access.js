@@ -18,7 +18,7 @@ export class RoomAccess {
   }
 
   /** A `welcome` or a `room` event arrived. */
-  heard(frame) {
+  received(frame) {
     this.about = aboutRoom(frame);
     this.#known = true;
   }
@@ -63,7 +63,7 @@ export class RoomAccessView {
   #badges;
   #titled;
 
-  /** @param {{standing, room: string, titled: (title: string) => void, roomName: HTMLElement, badges: HTMLElement}} options */
+  /** @param {{access, room: string, titled: (title: string) => void, roomName: HTMLElement, badges: HTMLElement}} options */
   constructor({access, room, titled, roomName, badges}) {
     this.#access = access;
     this.#room = room;

@@ -64,7 +64,7 @@ export class Search {
   }
 
   /** A change arrived: a result may have another text now, or be gone. */
-  heard(frame) {
+  received(frame) {
     if (!this.#ids.includes(frame.id)) return;
     this.#show(this.results.filter(({deleted}) => !deleted));
     this.#onChange();

@@ -159,7 +159,7 @@ export function names(all, shown = 2) {
 }
 
 /** Joins and leaves: "Ann and Bob joined · Carol left". */
-export function comings({joined, left}) {
+export function joinsAndLeaves({joined, left}) {
   const parts = joined.length ? [...names(joined), " joined"] : [];
   if (joined.length && left.length) parts.push(" · ");
   return left.length ? [...parts, ...names(left), " left"] : parts;

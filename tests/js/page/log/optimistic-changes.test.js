@@ -62,18 +62,18 @@ test("An acknowledged change stays until the message has come that far.", async 
   asked[0].resolve({id: 2, seq: 4});
   await settle();
   assert.deepEqual([shown(2).content, shown(2).changing], ["hi all", []]);
-  timeline.heard({type: "react", id: 2, seq: 3, reactions: thumb("Bob")}); // on its way when ours was kept
+  timeline.received({type: "react", id: 2, seq: 3, reactions: thumb("Bob")}); // on its way when ours was kept
   assert.deepEqual([shown(2).content, shown(2).reactions], ["hi all", thumb("Bob")]);
-  timeline.heard({type: "edit", id: 2, seq: 4, content: "hi all", edited: 9, reactions: thumb("Bob")});
+  timeline.received({type: "edit", id: 2, seq: 4, content: "hi all", edited: 9, reactions: thumb("Bob")});
   assert.deepEqual([shown(2).content, shown(2).edited, shown(2).changing], ["hi all", 9, undefined]);
-  timeline.heard({type: "edit", id: 2, seq: 5, content: "hi you", edited: 10});
+  timeline.received({type: "edit", id: 2, seq: 5, content: "hi you", edited: 10});
   assert.equal(shown(2).content, "hi you");
 });
 
 test("A change that comes before its ack is seen once.", async () => {
   const {timeline, asked, actions, shown} = here();
   actions.react(BY_BOB, "👍", true);
-  timeline.heard({type: "react", id: 1, seq: 3, reactions: thumb("Ann")});
+  timeline.received({type: "react", id: 1, seq: 3, reactions: thumb("Ann")});
   assert.deepEqual(shown(1).reactions, thumb("Ann"));
   asked[0].resolve({id: 1, seq: 3});
   await settle();
