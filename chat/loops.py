@@ -1,40 +1,56 @@
-"""What belongs to an event loop: made on first use, found again from the same loop, closed with it.
+"""The objects of an event loop: built together, found again by their type, closed together.
 
-Sockets, timers and tasks can't outlive their loop, and loops come and go (each test has its own), so nothing
-of the kind is a module's global.
+Connections, timers and tasks can't outlive their loop, and loops come and go (each test has its own). So no module
+holds such an object in a global. chat.runtime says what is built, in which order, and how it is connected.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
-_kept: dict[asyncio.AbstractEventLoop, dict[type, Any]] = {}
+Objects: TypeAlias = Mapping[type, Any]
+"""A loop's objects by their type, oldest first. Each has an async method ``close``."""
+
+_builders: list[Callable[[], Objects]] = []
+_objects: dict[asyncio.AbstractEventLoop, dict[type, Any]] = {}
 
 
-def current(kind: type[T], make: Callable[[], T] | None = None) -> T:
-    """The running loop's one ``kind``. Call it with ``make`` where ``kind()`` is not how one is made."""
+def add_builder(build: Callable[[], Objects]) -> None:
+    """Have ``build`` called on each new loop, after earlier builders. Adding it again does nothing."""
+    if build not in _builders:
+        _builders.append(build)
+
+
+def current(kind: type[T]) -> T:
+    """The running loop's ``kind``. The first call on a loop builds all of the loop's objects."""
     loop = asyncio.get_running_loop()
-    if loop not in _kept:
-        for dead in [known for known in _kept if known.is_closed()]:
-            del _kept[dead]
-        _kept[loop] = {}
-    mine = _kept[loop]
-    if kind not in mine:
-        mine[kind] = (make or kind)()
-    found: T = mine[kind]
+    if loop not in _objects:
+        install({kind: thing for build in _builders for kind, thing in build().items()})
+    found: T = _objects[loop][kind]
     return found
 
 
+def install(objects: Objects) -> None:
+    """Make these the running loop's objects."""
+    for dead in [loop for loop in _objects if loop.is_closed()]:
+        del _objects[dead]
+    _objects[asyncio.get_running_loop()] = dict(objects)
+
+
 def all_loops(kind: type[T]) -> list[tuple[asyncio.AbstractEventLoop, T]]:
-    """Every living loop's ``kind``: for a thread that looks in from outside (the admin)."""
-    return [(loop, mine[kind]) for loop, mine in list(_kept.items()) if kind in mine and not loop.is_closed()]
+    """The ``kind`` of every living loop, for a thread outside of them (a view, the admin)."""
+    return [
+        (loop, objects[kind])
+        for loop, objects in list(_objects.items())
+        if kind in objects and not loop.is_closed()
+    ]
 
 
 async def close_current() -> None:
-    """Close what the running loop keeps, the youngest first. One that fails does not keep the others open."""
+    """Close the running loop's objects, youngest first. All are closed even if one fails."""
     async with AsyncExitStack() as stack:
-        for thing in _kept.pop(asyncio.get_running_loop(), {}).values():
+        for thing in _objects.pop(asyncio.get_running_loop(), {}).values():
             stack.push_async_callback(thing.close)

@@ -15,7 +15,7 @@ from django.db.models.signals import post_delete, post_save, pre_delete, pre_sav
 from chat import loops, models
 from chat.actions.account_deletion import after_account_deletion, before_account_deletion
 from chat.auth import session_digest
-from chat.hub import Hub, people_part, tell_from_outside
+from chat.hub import Hub, people_part, publish_from_outside
 
 
 def connect() -> None:
@@ -129,4 +129,4 @@ def _to_hubs(method: Callable[..., None], *arguments: Any) -> bool:
 def _people_changed(people: Sequence[str] = (), sessions: Sequence[str] = ()) -> None:
     if not _to_hubs(Hub.people_changed, people, sessions):
         # Other processes find changed rules by comparing, but would find this late.
-        tell_from_outside(people_part(people, sessions))
+        publish_from_outside(people_part(people, sessions))

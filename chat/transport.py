@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from chat import protocol
 from chat.conf import chat_settings
-from chat.loops import current
 from chat.protocol import CloseCode
 
 WIRE = "chat.wire"
@@ -105,15 +104,15 @@ class Transport:
         """Send frames, whatever waits: it is for the hub to stop when the lane is full."""
         raise NotImplementedError
 
-    def say(self, text: str) -> None:
+    def send(self, text: str) -> None:
         """Send one frame, as an answer: it can't be had again, so a full lane takes some, then is closed."""
         self.write(Batch((text,)))
         if self.full and self.waiting > OVERFLOW * self._limit:
             self.close(CloseCode.TOO_SLOW)
 
-    def announce(self, text: str) -> None:
-        """``say`` what the hub is about to follow up: it may leave in one write with that."""
-        self.say(text)
+    def send_soon(self, text: str) -> None:
+        """``send`` what the hub is about to follow up: it may leave in one write with that."""
+        self.send(text)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Send what waits, then close. Only the first call counts."""
@@ -161,7 +160,7 @@ def _nothing() -> None:
 
 
 class PendingSends:
-    """The lanes of one loop that hold something back: ``of_this_loop(Announced)``.
+    """The transports of one loop that hold an ack back, to send it with what follows.
 
     A system call is the dearest part of an ack, and the message itself follows: two turns of the loop later, by
     the layer and the hub, or three or four in a crowd, of which the hub hears some hundred in a turn (relay.TURN).
@@ -191,13 +190,13 @@ class PendingSends:
 class WireTransport(Transport):
     """Over the server's wire: no task, no queue of ours, one system call for a batch."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, pending: PendingSends) -> None:
         super().__init__()
         self._wire = wire
         wire.drained = self._emptied
         # What was announced and is not written yet.
         self._held = b""
-        self._announced = current(PendingSends)
+        self._announced = pending
         # It must hear when a full lane has drained.
         self._limit = max(self._limit, wire.high)
 
@@ -216,7 +215,7 @@ class WireTransport(Transport):
         if self.closed_with is None and not self._wire.write(data):
             self._check(self._wire.waiting)
 
-    def announce(self, text: str) -> None:
+    def send_soon(self, text: str) -> None:
         if not self._held:
             self._announced.add(self)
         self._held += protocol.frame(text)
@@ -300,7 +299,7 @@ class AsgiTransport(Transport):
         self._emptied()
 
 
-def transport_for(scope: dict[str, Any], send: Send) -> Transport:
+def transport_for(scope: dict[str, Any], send: Send, pending: PendingSends) -> Transport:
     """The fast lane where the server offers a wire, else the portable one."""
     wire = scope.get("extensions", {}).get(WIRE)
-    return WireTransport(wire) if wire is not None else AsgiTransport(send)
+    return WireTransport(wire, pending) if wire is not None else AsgiTransport(send)

@@ -10,6 +10,7 @@ from django.db import Error
 from django.utils import timezone
 
 from chat.database import run_write
+from chat.loops import Objects
 
 logger = logging.getLogger("chatsite.sessions")
 
@@ -28,7 +29,16 @@ class SessionCleanup:
     """One event loop's cleanup, from the first page request until the loop closes."""
 
     def __init__(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run()) if _is_in_database() else None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Remove sessions from now on, if they are kept in the database."""
+        if self._task is None and _is_in_database():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    @classmethod
+    def build(cls) -> Objects:
+        return {cls: cls()}
 
     async def close(self) -> None:
         if self._task:

@@ -8,10 +8,11 @@ from msgspec import UNSET
 from chat import protocol
 from chat.access.policy import Policy
 from chat.actions import members, moderation, rooms
+from chat.actions.chat_room import ChatRoom
 from chat.actions.guards import given, require_joined, require_lasting_identity
 from chat.actions.moderation import Target
 from chat.auth import Identity
-from chat.hub import Hub, OpenRoom, Socket
+from chat.hub import Hub, Socket
 from chat.log import write_or_busy
 from chat.loops import current
 from chat.presence import Presence
@@ -88,7 +89,7 @@ async def _invite_by_link(identity: Identity, command: Invite, known: Policy) ->
     return Invited(room=command.room, path=path, expires=expires, timestamp=protocol.now(), ref=command.ref)
 
 
-def _target_here(room: OpenRoom, username: str) -> Target | None:
+def _target_here(room: ChatRoom, username: str) -> Target | None:
     """The person who is in the room under this name, if any."""
     person = current(Presence).person(room.slug, username)
     if person is None:

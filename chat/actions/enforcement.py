@@ -15,12 +15,12 @@ from msgspec.structs import asdict
 
 from chat import protocol
 from chat.access.permissions import about_room, check_entering
+from chat.actions.chat_room import ChatRoom, open_room
 from chat.auth import Identity, revalidate
 from chat.auth.usernames import add_missing_names
 from chat.conf import chat_settings
-from chat.hub import Hub, OpenRoom, Socket
+from chat.hub import Hub, Socket
 from chat.log import read_or_busy, write_or_busy
-from chat.loops import current
 from chat.metrics.counters import counters
 from chat.presence import Presence
 from chat.protocol import CloseCode, ErrorCode, Invalid, Removed, RoomChanged
@@ -34,33 +34,34 @@ BATCH = 500
 class AccessEnforcer:
     """One per event loop."""
 
-    def __init__(self) -> None:
-        self._hub = current(Hub)
-        self._presence = current(Presence)
-        self._hub.rules.on_new = self.apply_policy
-        self._hub.cluster.on_people = self.receive
-        self._hub.on_return.append(self.recheck_everybody)
-        self._presence.on_name_lost = self.remove_name
+    def __init__(self, hub: Hub, presence: Presence) -> None:
+        self._hub = hub
+        self._presence = presence
         self._loop = asyncio.get_running_loop()
-        self._rounds = self._loop.create_task(self._recheck_all())
+        # Rechecks sign-ins each second, or None before ``start``.
+        self._rounds: asyncio.Task[None] | None = None
         self._rechecks: set[asyncio.Task[None]] = set()
         # Number of events about people or sessions so far. An identity that was read while it grew is rechecked.
         self.events = 0
 
+    def start(self) -> None:
+        """Recheck sign-ins from now on."""
+        self._rounds = self._rounds or self._loop.create_task(self._recheck_all())
+
     async def close(self) -> None:
-        tasks = [self._rounds, *self._rechecks]
+        tasks = [*self._rechecks, *([self._rounds] if self._rounds else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- Policies ---
 
-    def apply_policy(self, room: OpenRoom) -> None:
+    def apply_policy(self, room: ChatRoom) -> None:
         """The room has a new policy: apply it to each socket in the room."""
-        for socket in [*room.sockets, *room.behind]:
+        for socket in room.everybody:
             self.update_socket(room, socket)
 
-    def update_socket(self, room: OpenRoom, socket: Socket) -> None:
+    def update_socket(self, room: ChatRoom, socket: Socket) -> None:
         """Remove the socket from the room, or send it its new permissions."""
         try:
             check_entering(room.policy, socket.identity, socket.address, room.slug)
@@ -71,7 +72,7 @@ class AccessEnforcer:
         if now != socket.rooms.get(room.slug):
             socket.rooms[room.slug] = now
             event = RoomChanged(**asdict(now), room=room.slug, timestamp=protocol.now())
-            socket.transport.say(protocol.encode(event))
+            socket.transport.send(protocol.encode(event))
 
     def remove_from_room(self, slug: str, socket: Socket, refusal: Invalid) -> None:
         """Take the socket out, without a grace, and send it `removed` with the refusal's code."""
@@ -84,7 +85,7 @@ class AccessEnforcer:
             retry_after=UNSET if refusal.retry_after is None else refusal.retry_after,
             timestamp=protocol.now(),
         )
-        socket.transport.say(protocol.encode(event))
+        socket.transport.send(protocol.encode(event))
         socket.on_removed()
 
     def remove_name(self, slug: str, sockets: Sequence[str]) -> None:
@@ -161,7 +162,7 @@ class AccessEnforcer:
             self.end_session(socket)
         elif identity != socket.identity or identity.staff != socket.identity.staff:
             socket.identity = identity
-            for room in [room for slug in list(socket.rooms) if (room := self._hub.room(slug))]:
+            for room in [room for slug in list(socket.rooms) if (room := open_room(self._hub, slug))]:
                 self.update_socket(room, socket)
 
     def end_session(self, socket: Socket) -> None:

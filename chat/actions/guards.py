@@ -11,9 +11,10 @@ from msgspec import UNSET, UnsetType
 from chat import models
 from chat.access.permissions import no_room, role_of
 from chat.access.policy import Policy, build_policy
+from chat.actions.chat_room import ChatRoom, open_room
 from chat.auth import Identity
 from chat.auth.usernames import account_named
-from chat.hub import Hub, OpenRoom, Socket
+from chat.hub import Hub, Socket
 from chat.protocol import ErrorCode, Invalid, quoted
 
 T = TypeVar("T")
@@ -26,15 +27,15 @@ def given(value: T | UnsetType) -> T | None:
 # --- On the event loop ---
 
 
-def require_joined(hub: Hub, socket: Socket, slug: str) -> tuple[OpenRoom, str]:
+def require_joined(hub: Hub, socket: Socket, slug: str) -> tuple[ChatRoom, str]:
     """The room, and the socket's name in it. Raises Invalid: not_joined."""
-    room = hub.room(slug)
+    room = open_room(hub, slug)
     if slug not in socket.rooms or socket.username is None or room is None:
         raise Invalid(ErrorCode.NOT_JOINED, f"room: join {slug!r} first", field="room")
     return room, socket.username
 
 
-def require_lasting_identity(hub: Hub, socket: Socket, slug: str) -> tuple[OpenRoom, str]:
+def require_lasting_identity(hub: Hub, socket: Socket, slug: str) -> tuple[ChatRoom, str]:
     """Like require_joined, and also requires an account or a session: anyone can claim a bare name.
 
     Raises Invalid: not_joined, forbidden.

@@ -8,12 +8,13 @@ from msgspec import UNSET
 
 from chat import models, protocol
 from chat.access.permissions import about_room, check_entering, no_room, role_of
+from chat.actions.chat_room import ChatRoom, hold_room, open_room
 from chat.actions.guards import given, require_joined
 from chat.actions.tokens import use_token
 from chat.auth import Identity
 from chat.auth.usernames import NameLookup
 from chat.conf import chat_settings
-from chat.hub import Hub, OpenRoom, Socket
+from chat.hub import Hub, Socket
 from chat.limits import RowKind, creation_limits
 from chat.log import read_or_busy, unavailable
 from chat.loops import current
@@ -58,14 +59,14 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
     # The database may have been restored during the awaits: then the room has another log.
     resumed = resumed and room.log is log
     room.welcome(socket, resumed=resumed, read=read, ref=given(command.ref))
-    if hub.degraded.told:
-        socket.transport.say(hub.degraded.frame())
-    socket.transport.say(protocol.encode(presence.user_list(slug)))
+    if hub.degraded.is_shown:
+        socket.transport.send(hub.degraded.frame())
+    socket.transport.send(protocol.encode(presence.user_list(slug)))
     hub.enter(room, socket, since if resumed else None)
     presence.announce(claim)
 
 
-async def _check_entering(hub: Hub, room: OpenRoom, socket: Socket) -> None:
+async def _check_entering(hub: Hub, room: ChatRoom, socket: Socket) -> None:
     """Check by the policy in memory, and before a refusal once more by the database's.
 
     An invitation or the end of a ban, made a moment ago in another process, may not have arrived here yet.
@@ -84,34 +85,34 @@ def leave(hub: Hub, socket: Socket, slug: str, *, at_once: bool) -> None:
     current(Presence).exit(slug, socket.id, at_once=at_once)
 
 
-async def _open(hub: Hub, socket: Socket, slug: str) -> OpenRoom:
+async def _open(hub: Hub, socket: Socket, slug: str) -> ChatRoom:
     if not protocol.is_hidden(slug):
         return await _open_public(hub, socket, slug)
-    room = hub.room(slug)
+    room = open_room(hub, slug)
     # An identity without a role in an open room costs one query, whether or not there is such a room. So neither
     # the answer nor its time tells whether the room exists.
     if not (room and role_of(room.policy, socket.identity)) and not await read_or_busy(
         partial(_is_visible, slug, socket.identity)
     ):
         raise no_room(slug)
-    return await hub.open(slug, make=False)
+    return await hold_room(hub, slug, make=False)
 
 
-async def _open_public(hub: Hub, socket: Socket, slug: str) -> OpenRoom:
+async def _open_public(hub: Hub, socket: Socket, slug: str) -> ChatRoom:
     """Open a public room. One that does not exist is created, within the address's limit of new rooms."""
     identity = socket.identity
     make = may_create(identity, slug)
     try:
-        return await hub.open(slug, make=slug == protocol.LOBBY)
+        return await hold_room(hub, slug, make=slug == protocol.LOBBY)
     except Invalid as refusal:
         if refusal.code != ErrorCode.NO_ROOM or not make:
             raise
     wait = creation_limits.take(RowKind.ROOM, socket.address)
     if not wait:
-        return await hub.open(slug, make=True, owner=identity.account)
+        return await hold_room(hub, slug, make=True, owner=identity.account)
     try:
         # When a crowd enters a new room, another socket may have created it by now.
-        return await hub.open(slug, make=False)
+        return await hold_room(hub, slug, make=False)
     except Invalid as refusal:
         if refusal.code != ErrorCode.NO_ROOM:
             raise
@@ -135,7 +136,7 @@ def may_create(identity: Identity, slug: str) -> bool:
     return slug == protocol.LOBBY or allowed[chat_settings().CREATE_ROOMS]
 
 
-async def _read_position(hub: Hub, room: OpenRoom, identity: Identity, command: Join) -> int | None:
+async def _read_position(hub: Hub, room: ChatRoom, identity: Identity, command: Join) -> int | None:
     """The seq up to which the person has read. None: unknown, or the client has it.
 
     A client that comes back with `since` has it, so a crowd of reconnects needs no query each.

@@ -1,6 +1,5 @@
 """Post, edit, delete and react to messages; read positions and typing."""
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -10,11 +9,12 @@ from msgspec import UNSET
 
 from chat import models, protocol
 from chat.access.permissions import RoomPermission, check_posting, may, role_of, slow_mode_pause
+from chat.actions.chat_room import ChatRoom
 from chat.actions.guards import given, require_joined, require_lasting_identity
 from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.filters import Draft, filtered
-from chat.hub import Hub, OpenRoom, Socket
+from chat.hub import Hub, Socket
 from chat.log import DeleteMessage, EditText, MarkRead, NewMessage, Outcome, SetReaction
 from chat.protocol import Delete, Edit, ErrorCode, Invalid, Post, React, Read, ReadUpTo, TypingNow
 
@@ -44,8 +44,7 @@ def post(hub: Hub, socket: Socket, command: Post, done: OnCommit) -> None:
         )
     )
     if slowed:
-        room.spoke[slowed] = asyncio.get_running_loop().time()
-        hub.publish_speaker(room.slug, slowed)
+        room.note_post(hub, slowed)
 
 
 def edit(hub: Hub, socket: Socket, command: Edit, done: OnCommit) -> None:
@@ -145,14 +144,14 @@ def typing(hub: Hub, socket: Socket, slug: str) -> None:
     hub.publish_soon(slug, protocol.encode(event))
 
 
-def _filtered(room: OpenRoom, socket: Socket, name: str, content: str) -> str:
+def _filtered(room: ChatRoom, socket: Socket, name: str, content: str) -> str:
     if not chat_settings().FILTERS:
         return content
     role = role_of(room.policy, socket.identity) or "guest"
     return filtered(Draft(room=room.slug, username=name, role=role, text=content))
 
 
-def _check_slow_mode(room: OpenRoom, socket: Socket) -> str | None:
+def _check_slow_mode(room: ChatRoom, socket: Socket) -> str | None:
     """The key under which slow mode knows the author; None if it does not apply. Raises Invalid: slow_mode."""
     identity = socket.identity
     pause = slow_mode_pause(room.policy, identity)
@@ -160,7 +159,7 @@ def _check_slow_mode(room: OpenRoom, socket: Socket) -> str | None:
         return None
     # A guest without a session could come back under another name, so their address counts.
     person = identity.person if identity.lasting else socket.address or identity.person
-    left = room.spoke.get(person, -pause) + pause - asyncio.get_running_loop().time()
+    left = room.slow_mode_wait(person, pause)
     if left > 0:
         message = f"In this room {pause} s must pass between two messages of one person."
         raise Invalid(ErrorCode.SLOW_MODE, message, retry_after=max(1, round(1_000 * left)))

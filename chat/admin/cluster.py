@@ -6,11 +6,10 @@ The page is made on a worker thread beside the loop that owns the hub, so it ask
 import asyncio
 from typing import Any
 
+from chat.actions.snapshot import GUESTS
 from chat.hub import Hub, cluster_query
-from chat.limits import limit_key
 from chat.loops import all_loops
-
-GUESTS = "guests"
+from chat.runtime import ANSWERS
 
 
 def ask(topic: str, question: Any) -> list[Any]:
@@ -18,22 +17,11 @@ def ask(topic: str, question: Any) -> list[Any]:
     for loop, hub in all_loops(Hub):
         if loop.is_running() and loop is not asyncio._get_running_loop():  # noqa: SLF001 the documented one raises
             asking = asyncio.run_coroutine_threadsafe(hub.ask_all(topic, question), loop)
-            return asking.result(2 * cluster_query.PATIENCE)
-    return [cluster_query.answers[topic](question)]
+            return asking.result(2 * cluster_query.ANSWER_TIMEOUT)
+    return [ANSWERS[topic](question)]
 
 
 def guests_at(address: str, other_than: str = "") -> int:
     """Guests with an open socket that comes from this address (of IPv6: from its network)."""
     found = {person for answer in ask(GUESTS, address) for person in answer}
     return len(found - {other_than})
-
-
-def _guests_here(address: str) -> list[str]:
-    """The guests of this process, as ``Identity.person`` has them."""
-    key = limit_key(address)
-    sockets = [socket for _, hub in all_loops(Hub) for socket in list(hub.sockets.values())]
-    guests = [socket for socket in sockets if socket.identity.account is None]
-    return [socket.identity.person for socket in guests if limit_key(socket.address) == key]
-
-
-cluster_query.answers[GUESTS] = _guests_here

@@ -1,6 +1,6 @@
 """The view of the live system: who is connected, in which rooms, and how far behind; in every process.
 
-Each process answers for itself (chat.admin.live).
+Each process answers for itself (chat.actions.snapshot).
 """
 
 from collections import defaultdict
@@ -15,8 +15,9 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from chat.admin import cluster, live
-from chat.admin.live import ROWS, Answer, RoomRow, Row
+from chat.actions import snapshot
+from chat.actions.snapshot import ROWS, Answer, RoomRow, Row
+from chat.admin import cluster
 from chat.hub import Hub
 from chat.limits import HolderUsage
 from chat.loops import all_loops
@@ -86,7 +87,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
 
 def _ask(question: Mapping[str, Any]) -> list[Answer]:
     """The answers of all processes."""
-    return [Answer.of(said) for said in cluster.ask(live.TOPIC, dict(question))]
+    return [Answer.of(said) for said in cluster.ask(snapshot.CONNECTIONS, dict(question))]
 
 
 def _rows(answers: Iterable[Answer]) -> list[dict[str, Any]]:
@@ -116,5 +117,5 @@ def _rooms(answers: Iterable[Answer]) -> list[RoomRow]:
 
 def _nearest(answers: Iterable[Answer]) -> list[HolderUsage]:
     """Who has the least left, of all processes."""
-    nearest = live.strictest(standing for answer in answers for standing in answer.standings)
+    nearest = snapshot.strictest(standing for answer in answers for standing in answer.standings)
     return list(nearest.values())[:NEAR]

@@ -1,6 +1,5 @@
 """What the staff fills in: accounts and rooms by their names, as text, for there may be a million of each."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from chat import models, protocol
+from chat.actions.ban_form import GUEST_PATTERN
 from chat.admin.cluster import guests_at
 from chat.auth import Identity
 from chat.limits import is_shared_address
 
 Kind = models.Room.Kind
 
-GUEST_PATTERN = re.compile(r"guest:[0-9a-f]{16}(?::.*)?", re.DOTALL)
 """A guest's key, as messages have it: with the name at its end, or without."""
 
 WHOM = {"account", "guest", "address"}

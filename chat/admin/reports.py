@@ -17,11 +17,11 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from chat import auth, models
+from chat.actions.ban_form import ban_url
 from chat.admin.filters import CountedPages, ReportRoomFilter
 from chat.admin.history import Entry, audit, remember, staff
 from chat.admin.inspection import InspectedAdmin
 from chat.admin.messages import SHOWN
-from chat.admin.restrictions import ban_url
 from chat.log import maintenance
 
 SAID = ("pk", "author", "username", "content", "deleted", "hidden", "withdrawn")

@@ -1,14 +1,12 @@
 """Who may not speak, or not be here at all: in one room or everywhere."""
 
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
 from django.db import router, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -16,9 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from chat import models
 from chat.admin.filters import CountedPages
-from chat.admin.forms import GUEST_PATTERN, RestrictionForm, initial_of
+from chat.admin.forms import RestrictionForm, initial_of
 from chat.admin.history import audit, staff
-from chat.auth import Identity
 
 Restrictions = QuerySet[models.Restriction]
 
@@ -136,13 +133,3 @@ def _remember(request: HttpRequest, action: str, restriction: models.Restriction
         target_name=restriction.username,
         detail=detail,
     )
-
-
-def ban_url(key: str, *, address: str = "", room: str = "", name: str = "") -> str:
-    """The form to ban somebody, filled in; "" where neither the key nor the address is of any use for that."""
-    known = Identity(key).account is not None or GUEST_PATTERN.fullmatch(key)
-    whom = {"person": key if known else "", "address": address, "username": name}
-    if not (whom["person"] or address):
-        return ""
-    given = {part: value for part, value in {"kind": "ban", "room": room, **whom}.items() if value}
-    return f"{reverse('admin:chat_restriction_add')}?{urlencode(given)}"

@@ -16,7 +16,7 @@ from channels.consumer import AsyncConsumer
 from django.db import Error as DatabaseError
 from msgspec import UNSET
 
-from chat import actions, protocol
+from chat import actions, protocol, runtime
 from chat.auth import identify
 from chat.conf import chat_settings
 from chat.consumers.throttle import Throttle
@@ -25,7 +25,6 @@ from chat.hub import Hub, Socket
 from chat.limits import INVALID_FRAME, Limits, cost_of, scope_address
 from chat.log import Outcome
 from chat.loops import current
-from chat.metrics.collector import Collector
 from chat.metrics.counters import RefusalReason, counters
 from chat.protocol import (
     Ack,
@@ -52,7 +51,7 @@ from chat.protocol import (
     ShowToken,
     Typing,
 )
-from chat.transport import transport_for
+from chat.transport import PendingSends, transport_for
 
 logger = logging.getLogger("chat.consumers")
 
@@ -105,12 +104,12 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         await receive()
         limits, address = current(Limits), scope_address(scope)
         refusal = limits.admit(address)
-        self.socket = Socket(transport_for(scope, send), address)
+        self.socket = Socket(transport_for(scope, send, current(PendingSends)), address)
         self.socket.allowance = allowance = limits.allowance(address)
         self.throttle, self.timeouts = Throttle(allowance), Timeouts(self.socket)
         log = logging.LoggerAdapter(logger, {"connection": self.socket.id})
         self.hub = current(Hub)
-        current(Collector)
+        runtime.start()
         enforcer = current(actions.AccessEnforcer)
         events = enforcer.events
         try:
@@ -265,7 +264,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             timestamp=outcome.timestamp,
             ref=command.ref,
         )
-        self.socket.transport.announce(protocol.encode(ack))
+        self.socket.transport.send_soon(protocol.encode(ack))
 
     def _typing(self, room: str) -> None:
         now = asyncio.get_running_loop().time()
@@ -274,7 +273,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             self.typed_at[room] = now
 
     def reply(self, outgoing: Outgoing) -> None:
-        self.socket.transport.say(protocol.encode(outgoing))
+        self.socket.transport.send(protocol.encode(outgoing))
 
     def _refuse(self, refusal: Invalid, ref: str | None = None) -> None:
         counters.refused[refusal.code] += 1

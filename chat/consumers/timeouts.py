@@ -60,4 +60,4 @@ class Timeouts:
 
     def _warn(self) -> None:
         left = max(0, round(1_000 * ((self._expires or 0) - time.time())))
-        self._socket.transport.say(protocol.encode(Expiring(after=left, timestamp=protocol.now())))
+        self._socket.transport.send(protocol.encode(Expiring(after=left, timestamp=protocol.now())))

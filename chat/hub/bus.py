@@ -17,7 +17,6 @@ from typing import Any, TypeAlias
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
-from chat.hub.room import RETRY
 from chat.layers import FrozenMessage, ProcessChannelLayer
 from chat.log import Change
 from chat.metrics.counters import counters
@@ -34,6 +33,8 @@ PATIENCE = 1.0
 UNHEARD = 3
 """Beats that may be under way. With one more the layer takes what it is given and brings nothing."""
 
+RETRY = 0.5
+"""Seconds before the layer is asked again after it failed."""
 QUIET = 5.0
 """Seconds for which a process without a hub leaves a layer alone that failed."""
 SILENT = 3.0
@@ -59,14 +60,14 @@ class Bus:
     def __init__(
         self,
         deliver: Callable[[str, Event], None],
-        hear: Callable[[str, Event], None],
+        receive: Callable[[str, Event], None],
         comes_back: Callable[[str], bool],
         returned: Callable[[], None],
     ) -> None:
         # Hears what comes: a room's slug, and what was published there.
         self._deliver = deliver
         # Hears what ``tell`` was given: from whom, and that.
-        self._hear = hear
+        self._receive = receive
         # Does the layer bring us what we send to this room?
         self._comes_back = comes_back
         # Called when the layer is there again.
@@ -83,36 +84,36 @@ class Bus:
         self._publisher: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         # Are we in the group of all hubs?
-        self._with_people = False
+        self._with_all_hubs = False
         # Did the layer fail, and has not brought a beat since?
         self.is_away = False
         # The other hubs, by name, and when each last gave a sign of life, in the loop's time.
         self._others: dict[str, float] = {}
         # The numbers of the last beat that was sent, of the last that came back, and of the first that proves
         # that the layer is there again.
-        self._beat = self._heard = self._proof = 0
+        self._beat = self._last_back = self._proof = 0
 
     @property
     def state(self) -> LayerState:
         if self.is_away:
             return LayerState.AWAY
-        return LayerState.OK if self._heard else LayerState.UNKNOWN
+        return LayerState.OK if self._last_back else LayerState.UNKNOWN
 
     # --- Out ---
 
-    def publish(self, slug: str, part: Event) -> None:
+    def publish(self, slug: str, event: Event) -> None:
         """Tell every hub something of a room; they hear what is published here in this order."""
-        self._put(slug, part)
+        self._put(slug, event)
 
     def publish_changes(self, slug: str, epoch: str, changes: Sequence[Change]) -> None:
         self._put(slug, ("changes", epoch, tuple(map(_packed, changes))))
 
-    def tell(self, part: Event) -> None:
-        """Tell every hub something that is of no one room."""
-        self._put(None, part)
+    def publish_to_all(self, event: Event) -> None:
+        """Publish an event that belongs to no room to every hub."""
+        self._put(None, event)
 
-    def _put(self, slug: str | None, part: Event) -> None:
-        self._outgoing.setdefault(slug, []).append(part)
+    def _put(self, slug: str | None, event: Event) -> None:
+        self._outgoing.setdefault(slug, []).append(event)
         if self._publisher is None:
             self._publisher = asyncio.get_running_loop().create_task(self._publish_waiting())
 
@@ -124,7 +125,7 @@ class Bus:
                 message = self._message(slug, self._outgoing.pop(slug))
                 carried = not self.is_away and await self._send(slug, message)
                 # The layer is away, or does not know us yet: those in this process hear it all the same.
-                if not (carried and (self._with_people if slug is None else self._comes_back(slug))):
+                if not (carried and (self._with_all_hubs if slug is None else self._comes_back(slug))):
                     self._hand_over(message)
         finally:
             self._publisher = None
@@ -142,15 +143,15 @@ class Bus:
 
     async def beat(self, *news: Event) -> None:
         """Send a beat, with news for all hubs; and find out whether the one before came back."""
-        if not self._with_people:
-            await self.join_people()
-        if self._with_people:
+        if not self._with_all_hubs:
+            await self.join_all_hubs()
+        if self._with_all_hubs:
             self._beat += 1
             await self._send(None, self._message(None, [("beat", self._beat), *news]))
-            if self._beat - self._heard > UNHEARD:
+            if self._beat - self._last_back > UNHEARD:
                 self._lost("it brings nothing")
 
-    def _hear_beat(self, origin: str, beat: int) -> None:
+    def _receive_beat(self, origin: str, beat: int) -> None:
         if origin == self._channel:
             self._came_back(beat)
         else:
@@ -164,7 +165,7 @@ class Bus:
         return len(self._others)
 
     def _came_back(self, beat: int) -> None:
-        self._heard = max(self._heard, beat)
+        self._last_back = max(self._last_back, beat)
         if self.is_away and beat >= self._proof:
             self.is_away = False
             logger.warning("the channel layer is there again")
@@ -190,13 +191,13 @@ class Bus:
         return self._channel
 
     @property
-    def is_with_people(self) -> bool:
-        return self._with_people
+    def is_with_all_hubs(self) -> bool:
+        return self._with_all_hubs
 
-    async def join_people(self) -> None:
+    async def join_all_hubs(self) -> None:
         """Join the group of all hubs, or renew that."""
         if await self._name_us():
-            self._with_people = await self._guarded(self._layer.group_add(ALL_HUBS, self._channel))
+            self._with_all_hubs = await self._guarded(self._layer.group_add(ALL_HUBS, self._channel))
 
     async def subscribe(self, slug: str) -> bool:
         """Join a room's group. Where the layer is away, the room works within this process until a renewal."""
@@ -237,9 +238,9 @@ class Bus:
         slug = message["room"]
         for part in message["parts"]:
             if part[0] == "beat":
-                self._hear_beat(message["from"], part[1])
+                self._receive_beat(message["from"], part[1])
             elif slug is None:
-                self._hear(message["from"], part)
+                self._receive(message["from"], part)
             elif part[0] == "changes":
                 self._deliver(slug, ("changes", part[1], [_unpacked(change) for change in part[2]]))
             else:
@@ -269,7 +270,7 @@ class Bus:
         if self._publisher:
             self._publisher.cancel()
             await asyncio.gather(self._publisher, return_exceptions=True)
-        if self._with_people:
+        if self._with_all_hubs:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY):
                     await self._guarded(self._layer.group_discard(ALL_HUBS, self._channel))
@@ -286,23 +287,23 @@ class Outside:
     def __init__(self) -> None:
         self._quiet_until = 0.0
 
-    def tell(self, part: Event) -> None:
+    def publish(self, event: Event) -> None:
         layer = get_channel_layer()
         if layer is None or time.monotonic() < self._quiet_until:
             return
         try:
-            async_to_sync(_send_to_people)(layer, part)
-        except Exception as error:  # noqa: BLE001 as in ``Relay._guarded``
+            async_to_sync(_send_to_all_hubs)(layer, event)
+        except Exception as error:  # noqa: BLE001 as in ``Bus._guarded``
             logger.warning("the channel layer is away: %r", error)
             self._quiet_until = time.monotonic() + QUIET
 
 
-async def _send_to_people(layer: Any, part: Event) -> None:
+async def _send_to_all_hubs(layer: Any, event: Event) -> None:
     async with asyncio.timeout(PATIENCE):
-        await layer.group_send(ALL_HUBS, {"type": "hub.hear", "room": None, "from": "", "parts": (part,)})
+        await layer.group_send(ALL_HUBS, {"type": "hub.hear", "room": None, "from": "", "parts": (event,)})
 
 
-tell_from_outside = Outside().tell
+publish_from_outside = Outside().publish
 
 
 def _packed(change: Change) -> tuple[Any, ...]:

@@ -1,32 +1,38 @@
-"""What hubs tell each other that is of no one room: people, limits, questions of the staff."""
+"""Events between hubs that belong to no room: people, limits, password attempts, questions, disconnects."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chat.hub.bus import Bus, Event
-from chat.hub.cluster_query import ClusterQuery
+from chat.hub.cluster_query import Answer, ClusterQuery
 from chat.limits import Limits, sign_in_limits
-from chat.loops import current
 
 
 class ClusterEvents:
     """One per hub. ``disconnect`` closes sockets of this process, by their ids."""
 
-    def __init__(self, bus: Bus, disconnect: Callable[[Sequence[str]], None]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        limits: Limits,
+        answers: Mapping[str, Answer],
+        disconnect: Callable[[Sequence[str]], None],
+    ) -> None:
         self._bus = bus
+        self._limits = limits
         self._disconnect = disconnect
-        self._limits = current(Limits)
-        self.queries = ClusterQuery(bus.tell, lambda: bus.others)
-        # Called with people who may have lost something, and with sessions that ended (chat.auth.session_digest).
+        self.queries = ClusterQuery(bus.publish_to_all, lambda: bus.others, answers)
+        # Called with people who may have lost access, and with sessions that ended (chat.auth.session_digest).
         self.on_people: Callable[[list[str], list[str]], None] = _nothing
 
-    def news(self) -> list[Event]:
-        """What the others should know, now and then."""
-        news = [("limits", self._limits.news()), ("tries", sign_in_limits.news())]
-        return [part for part in news if part[1]]
+    def report(self) -> list[Event]:
+        """Events for the other hubs that are due with this second's beat."""
+        events = [("limits", self._limits.news()), ("tries", sign_in_limits.news())]
+        return [event for event in events if event[1]]
 
-    def hear(self, origin: str, part: Event) -> None:
-        match part:
+    def receive(self, origin: str, event: Event) -> None:
+        """``origin``: the name of the hub that published it."""
+        match event:
             case "people", people, sessions:
                 self.on_people(list(people), list(sessions))
             case "ask", ticket, topic, question:
@@ -35,19 +41,18 @@ class ClusterEvents:
                 self.queries.answered(ticket, answer)
             case "disconnect", ids:
                 self._disconnect(ids)
-            case (("limits" | "tries"), news):
+            case "limits", spent:
                 if origin != self._bus.name:
-                    (self._limits.hear if part[0] == "limits" else _hear_of_tries)(origin, news)
+                    self._limits.hear(origin, spent)
+            case "tries", attempts:
+                if origin != self._bus.name:
+                    sign_in_limits.hear(attempts)
             case _:
-                raise ValueError(f"no news of ours: {part[0]!r}")
-
-
-def _hear_of_tries(_: str, news: Any) -> None:
-    sign_in_limits.hear(news)
+                raise ValueError(f"an unknown event between hubs: {event[0]!r}")
 
 
 def people_part(people: Sequence[str] = (), sessions: Sequence[str] = ()) -> Event:
-    """The news that people may have lost something, and that sessions ended (chat.auth.session_digest)."""
+    """The event that people may have lost access, and that sessions ended (chat.auth.session_digest)."""
     return ("people", tuple(people), tuple(sessions))
 
 

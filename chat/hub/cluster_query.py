@@ -1,24 +1,24 @@
-"""Questions to every process: each answers for itself, and who asked puts the answers together."""
+"""Questions to every process: each answers for itself, and the one that asked collects the answers."""
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from chat.hub.bus import Event
 
-PATIENCE = 1.0
-"""Seconds that a process may take to answer; then it is left out."""
+ANSWER_TIMEOUT = 1.0
+"""Seconds that a process may take to answer. Then it is left out."""
 
-answers: dict[str, Callable[[Any], Any]] = {}
-"""What this process says to a question, by its topic: plain values, for they travel by the layer."""
+Answer: TypeAlias = Callable[[Any], Any]
+"""This process's answer to a question. Both are plain values: the channel layer carries them."""
 
 
 @dataclass(eq=False, slots=True)
 class PendingQuery:
-    """One question that was asked."""
+    """A question that waits for answers."""
 
     expected: int
     found: list[Any] = field(default_factory=list)
@@ -26,38 +26,44 @@ class PendingQuery:
 
 
 class ClusterQuery:
-    """One per hub. ``tell`` tells all hubs; ``others`` says how many there are beside ours."""
+    """One per hub. ``publish`` publishes to all hubs; ``others`` is the number of other hubs.
 
-    def __init__(self, tell: Callable[[Event], None], others: Callable[[], int]) -> None:
-        self._tell = tell
+    ``answers``: the topics that this process answers.
+    """
+
+    def __init__(
+        self, publish: Callable[[Event], None], others: Callable[[], int], answers: Mapping[str, Answer]
+    ) -> None:
+        self._publish = publish
         self._others = others
-        self._open: dict[str, PendingQuery] = {}
+        self._answers = answers
+        self._pending: dict[str, PendingQuery] = {}
 
     async def ask(self, topic: str, question: Any) -> list[Any]:
-        """What the processes answer, ours first."""
-        ours = answers[topic](question)
+        """The answers of all processes, ours first."""
+        ours = self._answers[topic](question)
         others = self._others()
         if not others:
             return [ours]
-        ticket, survey = secrets.token_hex(8), PendingQuery(others)
-        self._open[ticket] = survey
-        self._tell(("ask", ticket, topic, question))
+        ticket, query = secrets.token_hex(8), PendingQuery(others)
+        self._pending[ticket] = query
+        self._publish(("ask", ticket, topic, question))
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
-                    await survey.complete.wait()
+                async with asyncio.timeout(ANSWER_TIMEOUT):
+                    await query.complete.wait()
         finally:
-            del self._open[ticket]
-        return [ours, *survey.found]
+            del self._pending[ticket]
+        return [ours, *query.found]
 
     def asked(self, ticket: str, topic: str, question: Any) -> None:
-        """Somebody asks. Our own answer we have."""
-        if ticket not in self._open and topic in answers:
-            self._tell(("answer", ticket, answers[topic](question)))
+        """Another process asks. Our own questions are answered already."""
+        if ticket not in self._pending and topic in self._answers:
+            self._publish(("answer", ticket, self._answers[topic](question)))
 
     def answered(self, ticket: str, answer: Any) -> None:
-        survey = self._open.get(ticket)
-        if survey:
-            survey.found.append(answer)
-            if len(survey.found) >= survey.expected:
-                survey.complete.set()
+        query = self._pending.get(ticket)
+        if query:
+            query.found.append(answer)
+            if len(query.found) >= query.expected:
+                query.complete.set()

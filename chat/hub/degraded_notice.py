@@ -1,4 +1,4 @@
-"""What people are told while this process is cut off from the others."""
+"""The notice to clients that this process is cut off from the others, and that their events may be late."""
 
 from collections.abc import Iterable
 
@@ -8,8 +8,8 @@ from chat.hub.sockets import Socket
 from chat.protocol import Late
 from chat.transport import Batch
 
-PATIENCE = 3
-"""Looks in a row at a layer that is away, one a second, after which people are told: not of a hiccup."""
+CHECKS = 3
+"""Checks in a row, one a second, that find the layer away before clients are told of it."""
 
 
 class DegradedNotice:
@@ -17,23 +17,22 @@ class DegradedNotice:
 
     def __init__(self) -> None:
         self._away = 0
-        # Were people told that what others say may come late?
-        self.told = False
+        # Do clients know that events of other processes may be late?
+        self.is_shown = False
 
-    def look(self, sockets: Iterable[Socket], rooms: Iterable[OpenRoom], *, away: bool) -> None:
-        """Tell the sockets when that begins and when it ends; those that are behind, when they have caught up."""
+    def check(self, sockets: Iterable[Socket], rooms: Iterable[OpenRoom], *, away: bool) -> None:
+        """Send the notice when the layer goes away and when it is back. Sockets that are behind get it later."""
         self._away = self._away + 1 if away else 0
-        late = self._away >= PATIENCE or (self.told and away)
-        if late != self.told:
-            self.told = late
+        late = self._away >= CHECKS or (self.is_shown and away)
+        if late != self.is_shown:
+            self.is_shown = late
             frame = self.frame()
             batch = Batch((frame,))
             for room in rooms:
-                # For those who have to catch up first.
-                room.latest["late"] = frame
+                room.keep_latest("late", frame)
             for socket in list(sockets):
                 if not socket.transport.full:
                     socket.transport.write(batch)
 
     def frame(self) -> str:
-        return protocol.encode(Late(late=self.told, timestamp=protocol.now()))
+        return protocol.encode(Late(late=self.is_shown, timestamp=protocol.now()))

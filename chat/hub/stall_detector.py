@@ -1,4 +1,4 @@
-"""A process that stood still does not know what was said and decided meanwhile: it learns that, then goes on."""
+"""Notices that this process was stopped: what it knows is too old then, and it catches up before it goes on."""
 
 import asyncio
 import logging
@@ -10,29 +10,32 @@ from chat.protocol import Invalid
 logger = logging.getLogger("chat.hub")
 
 LONGEST = 2.0
-"""Seconds without a turn of the event loop, after which what is known here may be too old to act by: the process
-or its machine was stopped, or something blocked the loop. In one that runs, the comparison with the log each
-second keeps it younger."""
-LOOK = 1.0
-"""Seconds between two looks at the time, where nobody does anything."""
-PATIENCE = 3.0
-"""Seconds that all wait for the log then, at most: where the database is away too, they go on without it."""
+"""Seconds without a turn of the event loop after which this process must not act on what it knows: the process or
+its machine was stopped, or something blocked the loop. In a running process the comparison each second
+(chat.hub.reconcile) keeps it younger than that."""
+INTERVAL = 1.0
+"""Seconds between two checks of the time while nothing else happens."""
+LEARN_TIMEOUT = 3.0
+"""Most seconds that commands wait for the log after a stall. Then they go on with what is known."""
 
 
 class StallDetector:
-    """One per hub. ``learn`` finds out what was missed; it may raise Invalid (busy)."""
+    """One per hub. ``learn`` reads what was missed; it may raise Invalid (busy)."""
 
     def __init__(self, learn: Callable[[], Awaitable[None]]) -> None:
         self._learn = learn
         self._loop = asyncio.get_running_loop()
-        # When this process was last seen to run, in the loop's time; None while nobody watches: it may rest, then.
+        # When this process was last seen running (loop time). None: nobody watches, and it may rest.
         self._ran: float | None = None
-        # Is what is known here too old? And what changes that; None while nothing needs to.
+        # True: what is known here is too old. The task that reads what was missed, or None.
         self._old = False
         self._waking: asyncio.Task[None] | None = None
 
     def waking(self) -> asyncio.Task[None] | None:
-        """What has to end before one may act by what is known here, if anything. Asked before every command."""
+        """The task that must end before a command may act on what is known here, or None.
+
+        The consumer asks before every command.
+        """
         if self._ran is None:
             return None
         now = self._loop.time()
@@ -46,16 +49,16 @@ class StallDetector:
     async def end(self) -> None:
         """Return when what was missed is known, or can't be."""
         while waking := self.waking():
-            # Not the task itself: who waits for it may give up.
+            # Not the task itself: a caller may be cancelled.
             await asyncio.wait([waking])
 
     async def watch(self) -> None:
-        """Look at the time now and then, until cancelled."""
+        """Check the time now and then, until cancelled."""
         self._ran = self._loop.time()
         try:
             while True:
                 self.waking()
-                await asyncio.sleep(LOOK)
+                await asyncio.sleep(INTERVAL)
         finally:
             self._ran = None
             if self._waking:
@@ -64,8 +67,8 @@ class StallDetector:
     async def _wake(self) -> None:
         try:
             with suppress(TimeoutError, Invalid):
-                async with asyncio.timeout(PATIENCE):
-                    # Once more where it stood still again meanwhile: the answer is old then, too.
+                async with asyncio.timeout(LEARN_TIMEOUT):
+                    # Again after another stall: the answer is too old by then, too.
                     while self._old:
                         self._old = False
                         await self._learn()

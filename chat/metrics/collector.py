@@ -7,7 +7,6 @@ from pathlib import Path
 
 from chat.hub import Hub
 from chat.limits import Limits
-from chat.loops import current
 from chat.metrics import prometheus
 from chat.metrics.counters import RefusalReason, counters
 from chat.protocol import COMMANDS, CloseCode, ErrorCode
@@ -19,14 +18,20 @@ STATM = Path("/proc/self/statm")
 
 
 class Collector:
-    """One per event loop: ``of_this_loop(Collector)``. The first socket makes it, or who asks for the numbers."""
+    """One per event loop."""
 
-    def __init__(self) -> None:
-        self._hub = current(Hub)
-        self._limits = current(Limits)
+    def __init__(self, hub: Hub, limits: Limits) -> None:
+        self._hub = hub
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
-        _set_zeros()
-        self._rounds = self._loop.create_task(self._collect_each_second())
+        # Collects once a second, or None before ``start``.
+        self._rounds: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Collect once a second from now on."""
+        if self._rounds is None:
+            _set_zeros()
+            self._rounds = self._loop.create_task(self._collect_each_second())
 
     async def _collect_each_second(self) -> None:
         while True:
@@ -50,9 +55,10 @@ class Collector:
         prometheus.exporter.export()
 
     async def close(self) -> None:
-        self._rounds.cancel()
-        await asyncio.gather(self._rounds, return_exceptions=True)
-        self.collect()
+        if self._rounds:
+            self._rounds.cancel()
+            await asyncio.gather(self._rounds, return_exceptions=True)
+            self.collect()
 
 
 def _set_zeros() -> None:

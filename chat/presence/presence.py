@@ -22,7 +22,6 @@ from chat import protocol
 from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.hub import Hub
-from chat.loops import current
 from chat.models import author_key
 from chat.presence import registry
 from chat.presence.claims import Claim, JoinRequest, since_of
@@ -36,19 +35,16 @@ JOIN_EXTENSION = 0.5
 
 
 class Presence:
-    """One per event loop: ``current(Presence)``."""
+    """One per event loop. ``store``: where processes share presence, or None."""
 
-    def __init__(self) -> None:
+    def __init__(self, hub: Hub, store: registry.Registry | None) -> None:
         self._rooms: dict[str, RoomPresence] = {}
-        self._hub = current(Hub)
-        self._hub.on_presence = self.receive
-        self._hub.on_return.append(self.layer_returned)
+        self._hub = hub
         self._loop = asyncio.get_running_loop()
         # Called with a room and the sockets there whose name another user has now.
         self.on_name_lost: Callable[[str, list[str]], None] = _nothing
         # The users of other processes; None if this process is the only one.
-        shared = registry.shared()
-        self.replica = self._make_replica(shared) if shared else None
+        self.replica = self._make_replica(store) if store else None
 
     def _make_replica(self, store: registry.Registry) -> Replica:
         return Replica(store, self._rooms, publish=self._publish, send=self._send_diff, lose_name=self._lose_name)

@@ -47,7 +47,7 @@ class PageHandler(ASGIHandler):
         self._queue = FairQueue(THREADS, WAITING)
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        current(SessionCleanup)
+        current(SessionCleanup).start()
         try:
             body = await self.read_body(receive)
         except RequestAborted:

@@ -13,9 +13,8 @@ from daphne.ws_protocol import WebSocketFactory
 from twisted.internet import defer, reactor
 from twisted.internet.error import ReactorNotRunning
 
-from chat.hub import Hub
-from chat.loops import close_current, current
-from chat.presence import Presence
+from chat import runtime
+from chat.loops import close_current
 from chat.protocol import FRAME_LIMIT
 from chat.transport import WIRE
 from chatsite.logs import shortened
@@ -203,8 +202,7 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
 
 
 def _follow_others() -> None:
-    current(Hub).follow()
-    current(Presence).follow()
+    runtime.start()
 
 
 async def _close_loop() -> None:

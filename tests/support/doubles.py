@@ -12,7 +12,7 @@ from typing import Any
 from django.db import OperationalError
 from helpers import PATIENCE
 
-from chat import loops
+from chat import loops, runtime
 from chat.hub import Hub, Socket
 from chat.hub.bus import ALL_HUBS
 from chat.log import Log, LogSlice, RoomCounters, RoomLog
@@ -159,7 +159,7 @@ def ear_and_socket() -> tuple[Ear, Socket]:
 
 
 class SlowLog(Log):
-    """A log whose stretches are counted, held up, or refused as told. For ``of_this_loop(Log, SlowLog)``."""
+    """A log whose stretches are counted, held up, or refused as told. For ``run_with(SlowLog())``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,6 +191,11 @@ class SlowLog(Log):
             return found
         finally:
             self.compared += 1
+
+
+def run_with(log: Log) -> None:
+    """Build the running loop's objects on this log."""
+    loops.install(runtime.build(log))
 
 
 Wire = dict[str, Any]
@@ -275,10 +280,5 @@ class FakeLayer:
 
 def another_process(kind: type[Log] = Log) -> Hub:
     """The hub of another process on the same layer and the same database, with a log of its own."""
-    kept = loops._kept[asyncio.get_running_loop()]
-    ours: dict[type, Any] = {each: kept.pop(each) for each in (Log, Hub)}
-    loops.current(Log, kind)
-    other = Hub()
-    del kept[Log]
-    kept.update(ours)
+    other: Hub = runtime.build(kind())[Hub]
     return other

@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from chat import transport as transport_module
 from chat.protocol import CloseCode
-from chat.transport import TURNS, WIRE, AsgiTransport, Batch, WireTransport, transport_for
+from chat.transport import TURNS, WIRE, AsgiTransport, Batch, PendingSends, WireTransport, transport_for
 
 
 @pytest.fixture
@@ -32,10 +32,10 @@ async def test_frames_leave_in_order(ear: Ear, transport: AsgiTransport) -> None
     """Nothing overtakes: what is written first is sent first, also what is written while a send is under way."""
     ear.open.clear()
     for number in range(10):
-        transport.say(str(number))
+        transport.send(str(number))
     await until(lambda: ear.sends)
     for number in range(10, 20):
-        transport.say(str(number))
+        transport.send(str(number))
     ear.open.set()
     await transport.flushed()
     assert ear.frames == [str(number) for number in range(20)]
@@ -44,10 +44,10 @@ async def test_frames_leave_in_order(ear: Ear, transport: AsgiTransport) -> None
 async def test_writing_returns_at_once(ear: Ear, transport: AsgiTransport) -> None:
     """Nothing is sent before the caller has its turn back, and nothing waits for a peer that does not read."""
     ear.open.clear()
-    transport.say("a")
+    transport.send("a")
     assert ear.sends == 0
     await until(lambda: ear.sends)
-    transport.say("b")
+    transport.send("b")
     assert (ear.sends, transport.waiting) == (1, 2)
     ear.open.set()
     await transport.flushed()
@@ -58,7 +58,7 @@ async def test_an_idle_lane_has_no_task(ear: Ear, transport: AsgiTransport) -> N
     """The writer lives only while something waits; the next frame has another."""
     before = others()
     for frame in ("a", "b"):
-        transport.say(frame)
+        transport.send(frame)
         assert len(others() - before) == 1
         await transport.flushed()
         await until(lambda: others() == before)
@@ -69,7 +69,7 @@ async def test_many_frames_have_one_writer(transport: AsgiTransport) -> None:
     """However much waits, one task sends it."""
     before = others()
     for _ in range(100):
-        transport.say("x")
+        transport.send("x")
     assert len(others() - before) == 1
     await transport.flushed()
 
@@ -78,7 +78,7 @@ async def test_what_just_fits_may_wait(ear: Ear, transport: AsgiTransport) -> No
     """The bound is what may wait: 1,024 bytes do, in one frame or in many."""
     ear.open.clear()
     for _ in range(4):
-        transport.say("x" * 256)
+        transport.send("x" * 256)
     assert transport.closed_with is None
     ear.open.set()
     await transport.flushed()
@@ -91,10 +91,10 @@ async def test_one_byte_more_makes_it_full(ear: Ear, transport: AsgiTransport) -
     transport.on_full = lambda: said.append("full")
     transport.on_drained = lambda: said.append("drained")
     ear.open.clear()
-    transport.say("x" * 1_024)
+    transport.send("x" * 1_024)
     assert (transport.full, said) == (False, [])
-    transport.say("y")
-    transport.say("z")
+    transport.send("y")
+    transport.send("z")
     assert (transport.full, said) == (True, ["full"])
     ear.open.set()
     await transport.flushed()
@@ -105,12 +105,12 @@ async def test_one_byte_more_makes_it_full(ear: Ear, transport: AsgiTransport) -
 async def test_answers_that_pile_up_close_the_socket(ear: Ear, transport: AsgiTransport) -> None:
     """Four times the bound, what waits is let go, and the socket is closed with 4008 instead."""
     ear.open.clear()
-    transport.say("under way")
+    transport.send("under way")
     await until(lambda: ear.sends)
     for _ in range(8):
-        transport.say("x" * 510)
+        transport.send("x" * 510)
     assert transport.closed_with is None
-    transport.say("x" * 10)
+    transport.send("x" * 10)
     assert transport.closed_with is CloseCode.TOO_SLOW
     assert transport.waiting == 0
     ear.open.set()
@@ -123,7 +123,7 @@ async def test_who_waits_for_a_full_lane_waits_until_it_has_drained(ear: Ear, tr
     await transport.drained()
     for end in (ear.open.set, transport.detach):
         ear.open.clear()
-        transport.say("x" * 2_000)
+        transport.send("x" * 2_000)
         waiting = asyncio.create_task(transport.drained())
         await until(lambda: ear.sends)
         assert not waiting.done()
@@ -134,9 +134,9 @@ async def test_who_waits_for_a_full_lane_waits_until_it_has_drained(ear: Ear, tr
 async def test_the_bound_counts_bytes(ear: Ear, transport: AsgiTransport) -> None:
     """A frame in another script has more bytes than characters, and its bytes count."""
     ear.open.clear()
-    transport.say("\N{PILE OF POO}" * 256)
+    transport.send("\N{PILE OF POO}" * 256)
     assert (transport.waiting, transport.full) == (1_024, False)
-    transport.say("\N{PILE OF POO}")
+    transport.send("\N{PILE OF POO}")
     assert transport.full
     ear.open.set()
     await transport.flushed()
@@ -145,7 +145,7 @@ async def test_the_bound_counts_bytes(ear: Ear, transport: AsgiTransport) -> Non
 async def test_what_was_sent_no_longer_counts(ear: Ear, transport: AsgiTransport) -> None:
     """A peer that reads may get any amount, one bound after another."""
     for _ in range(20):
-        transport.say("\u20ac" * 300)
+        transport.send("\u20ac" * 300)
         await transport.flushed()
         assert transport.waiting == 0
     assert len(ear.frames) == 20
@@ -154,9 +154,9 @@ async def test_what_was_sent_no_longer_counts(ear: Ear, transport: AsgiTransport
 
 async def test_close_comes_after_what_waits(ear: Ear, transport: AsgiTransport) -> None:
     """What was written before the close is sent before it; what comes after is not sent."""
-    transport.say("last words")
+    transport.send("last words")
     transport.close(CloseCode.FORBIDDEN)
-    transport.say("too late")
+    transport.send("too late")
     await transport.flushed()
     assert ear.frames == ["last words"]
     assert ear.closed == {"type": "websocket.close", "code": 4403, "reason": CloseCode.FORBIDDEN.meaning}
@@ -179,11 +179,11 @@ async def test_an_abandoned_lane_sends_nothing(ear: Ear, transport: AsgiTranspor
     """Once the peer is gone what waits is let go, and no task stays for a send that will never end."""
     before = others()
     ear.open.clear()
-    transport.say("a")
-    transport.say("b")
+    transport.send("a")
+    transport.send("b")
     await until(lambda: ear.sends)
     transport.detach()
-    transport.say("c")
+    transport.send("c")
     transport.close(CloseCode.NORMAL)
     await until(lambda: others() == before)
     assert (ear.frames, ear.closed, transport.waiting) == ([], None, 0)
@@ -192,7 +192,7 @@ async def test_an_abandoned_lane_sends_nothing(ear: Ear, transport: AsgiTranspor
 async def test_a_lane_may_be_abandoned_before_it_began(ear: Ear, transport: AsgiTransport) -> None:
     """Abandoning twice, unused, or before the writer's first turn leaves no task either."""
     before = others()
-    transport.say("a")
+    transport.send("a")
     transport.detach()
     transport.detach()
     await until(lambda: others() == before)
@@ -211,10 +211,10 @@ async def test_abandoning_keeps_the_first_code(transport: AsgiTransport) -> None
 async def test_a_send_that_fails_is_the_last(ear: Ear, transport: AsgiTransport, error: Exception) -> None:
     """When a server says that the peer is gone, nothing more is tried and nothing is raised."""
     ear.error = error
-    transport.say("a")
-    transport.say("b")
+    transport.send("a")
+    transport.send("b")
     await transport.flushed()
-    transport.say("c")
+    transport.send("c")
     transport.close(CloseCode.NORMAL)
     await transport.flushed()
     assert (ear.sends, transport.waiting) == (1, 0)
@@ -232,7 +232,7 @@ async def test_flushing_does_not_wait_for_ever(
     """A peer that does not read holds up a farewell only for so long, and the frames still wait for it."""
     monkeypatch.setattr(transport_module, "FAREWELL", 0.01)
     ear.open.clear()
-    transport.say("a")
+    transport.send("a")
     transport.close(CloseCode.INTERNAL)
     await transport.flushed()
     assert ear.frames == []
@@ -244,10 +244,10 @@ async def test_flushing_does_not_wait_for_ever(
 async def test_one_that_does_not_read_delays_nobody(ear: Ear, transport: AsgiTransport) -> None:
     """Each lane has its own queue and writer."""
     ear.open.clear()
-    transport.say("stuck")
+    transport.send("stuck")
     reader = Ear()
     other = AsgiTransport(reader.send)
-    other.say("a")
+    other.send("a")
     await other.flushed()
     assert reader.frames == ["a"]
     transport.detach()
@@ -298,7 +298,7 @@ async def test_a_batch_is_one_write_of_whole_frames() -> None:
     wires = [FakeWire(), FakeWire()]
     batch = Batch(["a", "\u00e4" * 100, "x" * 70_000])
     for wire in wires:
-        WireTransport(wire).write(batch)
+        WireTransport(wire, PendingSends()).write(batch)
     texts = [text.encode() for text in batch.texts]
     heads = [b"\x81\x01", b"\x81\x7e\x00\xc8", b"\x81\x7f" + (70_000).to_bytes(8, "big")]
     assert wires[0].out == b"".join(head + text for head, text in zip(heads, texts, strict=True))
@@ -310,14 +310,14 @@ async def test_a_fast_lane_is_full_and_drains(settings: Settings) -> None:
     """It tells the hub as the portable one does; its bound is never under what the wire tells of."""
     settings.CHAT = {"OUTBOX": 1_024}
     wire = FakeWire()
-    transport = WireTransport(wire)
+    transport = WireTransport(wire, PendingSends())
     said: list[str] = []
     transport.on_full = lambda: said.append("full")
     transport.on_drained = lambda: said.append("drained")
     wire.stuck = True
-    transport.say("x" * 65_000)
+    transport.send("x" * 65_000)
     assert (transport.full, transport.waiting) == (False, 65_004)
-    transport.say("x" * 1_000)
+    transport.send("x" * 1_000)
     assert (transport.full, said) == (True, ["full"])
     wire.drain()
     assert (transport.full, said) == (False, ["full", "drained"])
@@ -326,17 +326,17 @@ async def test_a_fast_lane_is_full_and_drains(settings: Settings) -> None:
 async def test_a_closed_fast_lane_writes_nothing() -> None:
     """After a close, and after the peer is gone, nothing more is given to the wire."""
     wire = FakeWire()
-    transport = WireTransport(wire)
-    transport.say("a")
+    transport = WireTransport(wire, PendingSends())
+    transport.send("a")
     transport.close(CloseCode.FORBIDDEN)
-    transport.say("b")
+    transport.send("b")
     transport.close(CloseCode.NORMAL)
     assert wire.out == b"\x81\x01a"
     assert wire.closed == (4403, CloseCode.FORBIDDEN.meaning)
     gone = FakeWire()
-    transport = WireTransport(gone)
+    transport = WireTransport(gone, PendingSends())
     transport.detach()
-    transport.say("b")
+    transport.send("b")
     transport.close(CloseCode.NORMAL)
     assert (gone.out, gone.closed) == (b"", None)
 
@@ -344,8 +344,8 @@ async def test_a_closed_fast_lane_writes_nothing() -> None:
 async def test_an_announcement_leaves_with_what_follows() -> None:
     """An ack and the message that comes within the next turns of the loop are one write, in this order."""
     wire = FakeWire()
-    transport = WireTransport(wire)
-    transport.announce("ack")
+    transport = WireTransport(wire, PendingSends())
+    transport.send_soon("ack")
     for _ in range(TURNS):
         await asyncio.sleep(0)
     assert wire.writes == 0
@@ -359,9 +359,10 @@ async def test_an_announcement_leaves_with_what_follows() -> None:
 async def test_a_crowd_s_announcements_wait_together() -> None:
     """Those of some, where nothing follows, leave while the message of another does."""
     wires = [FakeWire() for _ in range(3)]
-    transports = [WireTransport(wire) for wire in wires]
+    pending = PendingSends()
+    transports = [WireTransport(wire, pending) for wire in wires]
     for transport in transports:
-        transport.announce("ack")
+        transport.send_soon("ack")
     transports[1].write(Batch(["message"]))
     await until(lambda: wires[0].writes)
     assert [wire.out for wire in wires] == [b"\x81\x03ack", b"\x81\x03ack\x81\x07message", b"\x81\x03ack"]
@@ -371,17 +372,17 @@ async def test_a_crowd_s_announcements_wait_together() -> None:
 async def test_an_announcement_does_not_wait_for_long() -> None:
     """Where nothing follows, it leaves by itself; a close sends it first; nothing is sent for who is gone."""
     wire = FakeWire()
-    transport = WireTransport(wire)
-    transport.announce("a")
-    transport.announce("b")
+    transport = WireTransport(wire, PendingSends())
+    transport.send_soon("a")
+    transport.send_soon("b")
     await until(lambda: wire.writes)
     assert (wire.writes, wire.out) == (1, b"\x81\x01a\x81\x01b")
-    transport.announce("c")
+    transport.send_soon("c")
     transport.close(CloseCode.RESTART)
     assert wire.out.endswith(b"\x81\x01c")
     gone = FakeWire()
-    transport = WireTransport(gone)
-    transport.announce("a")
+    transport = WireTransport(gone, PendingSends())
+    transport.send_soon("a")
     transport.detach()
     for _ in range(5):
         await asyncio.sleep(0)
@@ -390,6 +391,8 @@ async def test_an_announcement_does_not_wait_for_long() -> None:
 
 async def test_the_server_s_wire_is_taken_where_it_is_offered(ear: Ear) -> None:
     """Any other server gets the portable lane."""
-    assert isinstance(transport_for({"extensions": {WIRE: FakeWire()}}, ear.send), WireTransport)
-    assert isinstance(transport_for({"extensions": {"websocket.http.response": {}}}, ear.send), AsgiTransport)
-    assert isinstance(transport_for({}, ear.send), AsgiTransport)
+    assert isinstance(transport_for({"extensions": {WIRE: FakeWire()}}, ear.send, PendingSends()), WireTransport)
+    assert isinstance(
+        transport_for({"extensions": {"websocket.http.response": {}}}, ear.send, PendingSends()), AsgiTransport
+    )
+    assert isinstance(transport_for({}, ear.send, PendingSends()), AsgiTransport)

@@ -8,6 +8,7 @@ from helpers import CommunicatorPersona, Enter
 from members import member
 
 from chat import actions, models
+from chat.actions.chat_room import open_room
 from chat.auth import account
 from chat.hub import RECONCILE, Hub
 from chat.loops import current
@@ -72,8 +73,8 @@ async def test_a_ban_that_is_moved_holds_where_it_is(alice: Persona, bob: Person
     await bob.expect(Removed, room="tea")
     ban.room = tea
     await ban.asave()
-    hub = current(Hub)
-    await until(lambda: not hub.rooms()[plans.slug].policy.bans)
+    room = open_room(current(Hub), plans.slug)
+    await until(lambda: room and not room.policy.bans)
     await bob.join(plans.slug)
 
 
@@ -107,8 +108,8 @@ async def test_a_room_that_is_made_anew_has_its_own_rules(person: Enter, clock: 
     await models.Room.objects.acreate(slug="tea", rules=rules)
     await clock.skip(RECONCILE)
     assert (await alice.expect(Welcome, room="tea", resumed=False)).seq == 0
-    hub = current(Hub)
-    await until(lambda: not hub.rooms()["tea"].policy.bans)
+    room = open_room(current(Hub), "tea")
+    await until(lambda: room and not room.policy.bans)
     assert (await bob.join("tea")).role == "member"
     await alice.send("ban", room="tea", username="Bob")
     await alice.refused(ErrorCode.FORBIDDEN)

@@ -456,7 +456,7 @@ SMALL = {"RING": 3, "LIMITS": False, "GRACE": 0.0, "JOIN_TIMEOUT": 300.0, "RECHE
 def conditions(turns: Turns, layer: FakeLayer) -> Iterator[None]:
     """Two processes in one, and nothing waits for a thread."""
     with override_settings(CHAT=SMALL), pytest.MonkeyPatch.context() as patched:
-        patched.setattr(loops, "_kept", Kept())
+        patched.setattr(loops, "_objects", Kept())
         patched.setattr("chat.log.database_calls.run_read", turns.reading)
         patched.setattr("chat.log.database_calls.run_write", turns.writing)
         patched.setattr("chat.log.log.run_write", turns.writing)

@@ -17,9 +17,9 @@ from logs import edit, erase, post, posts
 from members import guest, member, olga, staff
 
 from chat import models
+from chat.actions.ban_form import ban_url
 from chat.admin.filters import CountedPages
 from chat.admin.inspection import ONCE_IN
-from chat.admin.restrictions import ban_url
 from chat.log import RoomLog, Writer, queries
 from chat.loops import current
 from chat.protocol import ErrorCode, Removed

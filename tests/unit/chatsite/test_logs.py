@@ -87,6 +87,6 @@ async def test_a_room_whose_log_is_another_is_named(alice: Persona, caplog: pyte
     hub = current(Hub)
     room = hub.rooms()["tea"]
     await models.Room.objects.filter(slug="tea").adelete()
-    await hub._comparison.start_over(room)
+    await hub._reconciler.start_over(room)
     (said,) = [each for each in caplog.records if each.name == "chat.hub"]
     assert line(said)["room"] == "tea"

@@ -63,7 +63,7 @@ async def test_they_are_removed_now_and_then_as_long_as_pages_are_asked_for(
 
     monkeypatch.setattr(session_cleanup, "remove_expired", remove)
     start = loop.time()
-    current(session_cleanup.SessionCleanup)
+    current(session_cleanup.SessionCleanup).start()
     for _ in range(3):
         heard = len(rounds)
         await clock.skip(1.5 * session_cleanup.INTERVAL)

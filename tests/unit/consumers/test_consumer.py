@@ -925,12 +925,12 @@ async def test_nothing_is_left_of_sockets_that_came_and_went(person: Enter, sett
 
     # The first one starts what lasts, in the layer too.
     await visit(0)
-    await until(lambda: not hub.rooms() and not presence._rooms and not hub._open_rooms._shutting)
+    await until(lambda: not hub.rooms() and not presence._rooms and not hub._rooms.is_busy)
     before = asyncio.all_tasks() - set(hub._tasks)
     await asyncio.gather(*(visit(number) for number in range(100)))
     await until(lambda: not hub.rooms() and not presence._rooms)
-    await until(lambda: not hub._open_rooms._shutting and asyncio.all_tasks() - set(hub._tasks) == before)
-    assert (hub.sockets, hub._rooms, hub._open_rooms._opening) == ({}, {}, {})
+    await until(lambda: not hub._rooms.is_busy and asyncio.all_tasks() - set(hub._tasks) == before)
+    assert (hub.sockets, hub.rooms()) == ({}, {})
     assert (len(hub._bus._outgoing), len(log._waiting), log._task) == (0, 0, None)
     gc.collect()
     assert [thing for thing in gc.get_objects() if isinstance(thing, (ChatConsumer, Socket))] == []

@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 from logs import Visitor, changes_of, edit, erase, everything, examples, hide, post, react
 
 from chat import database, loops, models
+from chat.actions.chat_room import ChatRoom
 from chat.conf import chat_settings
-from chat.hub import RECONCILE, RETRY, TICK, Hub, OpenRoom
-from chat.hub import room as room_module
+from chat.hub import RECONCILE, TICK, Hub, OpenRoom, catch_up
 from chat.hub.bus import Bus
+from chat.hub.catch_up import RETRY
 from chat.hub.stall_detector import LONGEST
 from chat.log import RoomLog, Write, Writer, Written, maintenance, queries
 from chat.protocol import AnyOutgoing, Invalid, Welcome
@@ -111,6 +112,7 @@ class Client(Visitor):
 
 
 async def latest(room: OpenRoom) -> Any:
+    assert isinstance(room, ChatRoom)
     return await room.history(before=None, after=None, limit=100)
 
 
@@ -304,7 +306,7 @@ class Story:
             opened = hub.room(self.slug)
             here = {client.socket for client in self.clients if client.hub is hub}
             assert (opened.sockets if opened else set()) == here
-            assert opened is None or not (opened.behind or opened._gap or opened._feed)
+            assert opened is None or not (opened.behind or opened._gap or opened._catch_up._reading)
 
     async def close(self) -> None:
         for task in self.tasks:
@@ -328,8 +330,8 @@ def conditions(turns: Turns, layer: FakeLayer) -> Iterator[None]:
         patched.setattr("chat.log.database_calls.run_read", turns)
         patched.setattr("chat.log.log.run_write", turns)
         patched.setattr("chat.hub.bus.get_channel_layer", lambda: layer)
-        patched.setattr(room_module, "STRETCH", 3)
-        patched.setattr(room_module, "CHUNK", 400)
+        patched.setattr(catch_up, "STRETCH", 3)
+        patched.setattr(catch_up, "CHUNK", 400)
         yield
 
 

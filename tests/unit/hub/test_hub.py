@@ -9,7 +9,7 @@ from operator import gt
 
 import pytest
 from channels.layers import InMemoryChannelLayer
-from doubles import Clock, FakeLayer, Outage, SlowLog, another_process, until
+from doubles import Clock, FakeLayer, Outage, SlowLog, another_process, run_with, until
 from logs import (
     Visitor,
     assert_counted,
@@ -26,14 +26,16 @@ from logs import (
 from pytest_django import Settings
 
 from chat import loops, models
+from chat.actions.chat_room import open_room
 from chat.database import run_read
-from chat.hub import RECONCILE, REST, RETRY, TICK, Hub, OpenRoom, degraded_notice, group_name, people_part
+from chat.hub import RECONCILE, REST, TICK, Hub, OpenRoom, degraded_notice, group_name, people_part
 from chat.hub import room as room_module
-from chat.hub.bus import ALL_HUBS, PATIENCE, UNHEARD, Outside
+from chat.hub.bus import ALL_HUBS, PATIENCE, RETRY, UNHEARD, Outside
 from chat.hub.hub import RENEW
 from chat.hub.reorder_buffer import CROSSING
 from chat.hub.stall_detector import LONGEST
-from chat.log import Change, Log, RoomLog, Write, Written, queries
+from chat.limits import Limits
+from chat.log import Change, RoomLog, Write, Written, queries
 from chat.protocol import (
     CloseCode,
     ErrorCode,
@@ -60,9 +62,9 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> FakeLayer:
 
 
 @pytest.fixture
-async def log(rooms: None) -> SlowLog:
-    log = loops.current(Log, SlowLog)
-    assert isinstance(log, SlowLog)
+async def log(rooms: None, layer: FakeLayer) -> SlowLog:
+    log = SlowLog()
+    run_with(log)
     return log
 
 
@@ -94,7 +96,7 @@ async def enter(hub: Hub, slug: str = ROOM, since: int | None = None) -> Visitor
 
 
 def log_of(hub: Hub, slug: str = ROOM) -> RoomLog:
-    return hub._rooms[slug].log
+    return hub.rooms()[slug].log
 
 
 async def say(hub: Hub, content: str = "hi", slug: str = ROOM) -> Written:
@@ -362,7 +364,7 @@ async def test_what_is_on_its_way_is_not_taken_for_lost(hub: Hub, clock: Clock, 
     underway = await keep(hub)
     await seconds(clock, hub, number=1)
     assert log.asked == []
-    hub._rooms[ROOM].deliver(underway)
+    hub.rooms()[ROOM].deliver(underway)
     await visitor.reaches(2)
 
 
@@ -545,7 +547,7 @@ async def test_people_are_told_while_others_may_be_late(hub: Hub, layer: FakeLay
     await until(lambda: not hub.is_alone)
     assert told() == []
     layer.error = ConnectionError("no layer")
-    for _ in range(degraded_notice.PATIENCE + 2):
+    for _ in range(degraded_notice.CHECKS + 2):
         await clock.skip(RECONCILE)
     await until(lambda: told() == [True])
     assert decode_outgoing(hub.degraded.frame()).late is True  # type: ignore[union-attr]
@@ -553,7 +555,7 @@ async def test_people_are_told_while_others_may_be_late(hub: Hub, layer: FakeLay
     for _ in range(3):
         await clock.skip(RECONCILE)
     await until(lambda: told() == [True, False])
-    assert not hub.degraded.told
+    assert not hub.degraded.is_shown
 
 
 async def test_when_the_layer_is_back_all_is_compared_at_once(
@@ -585,9 +587,9 @@ async def test_numbers_that_cross_are_put_in_order(hub: Hub, layer: FakeLayer, l
     clock.stop()
     changes = await keep(hub, *posts(log_of(hub), 3))
     for change in (changes[2], changes[0]):
-        hub._rooms[ROOM].deliver([change])
+        hub.rooms()[ROOM].deliver([change])
     await until(lambda: numbers(visitor) == [1])
-    hub._rooms[ROOM].deliver([changes[1]])
+    hub.rooms()[ROOM].deliver([changes[1]])
     await clock.skip(TICK)
     await until(lambda: numbers(visitor) == [1, 2, 3])
     await clock.skip(2 * CROSSING)
@@ -599,9 +601,9 @@ async def test_a_number_that_does_not_come_is_read(hub: Hub, layer: FakeLayer, l
     visitor = await enter(hub)
     clock.stop()
     changes = await keep(hub, *posts(log_of(hub), 4))
-    hub._rooms[ROOM].deliver([changes[1]])
+    hub.rooms()[ROOM].deliver([changes[1]])
     await clock.skip(CROSSING / 2)
-    hub._rooms[ROOM].deliver([changes[3]])
+    hub.rooms()[ROOM].deliver([changes[3]])
     assert log.asked == []
     await clock.skip(CROSSING / 2)
     await until(lambda: numbers(visitor) == [1, 2, 3, 4])
@@ -645,7 +647,7 @@ async def test_a_process_without_a_hub_tells_all(hub: Hub, layer: FakeLayer, clo
     outside = Outside()
 
     async def tell(person: str) -> None:
-        await asyncio.to_thread(outside.tell, people_part([person]))
+        await asyncio.to_thread(outside.publish, people_part([person]))
 
     await tell("account:1")
     await until(lambda: told == [["account:1"]])
@@ -662,8 +664,12 @@ async def test_slow_mode_knows_who_spoke_elsewhere(hub: Hub, another: Hub) -> No
     """When somebody spoke in one process is known in all."""
     for each in (hub, another):
         await enter(each)
-    hub.publish_speaker(ROOM, "account:1")
-    await until(lambda: "account:1" in another._rooms[ROOM].spoke)
+    here, there = open_room(hub, ROOM), open_room(another, ROOM)
+    assert here
+    assert there
+    here.note_post(hub, "account:1")
+    await until(lambda: there.slow_mode_wait("account:1", 10) > 0)
+    assert there.slow_mode_wait("account:2", 10) <= 0
 
 
 async def test_a_room_that_opens_while_the_layer_is_away_works_here(
@@ -863,7 +869,7 @@ async def test_a_room_does_not_open_without_the_database(hub: Hub, layer: FakeLa
     with outage.begin():
         refused = await asyncio.gather(*(enter(hub) for _ in range(5)), return_exceptions=True)
     assert [error.code for error in refused if isinstance(error, Invalid)] == [ErrorCode.BUSY] * 5
-    assert (hub.rooms(), hub._open_rooms._opening, layer.calls) == ({}, {}, [])
+    assert (hub.rooms(), hub._rooms._opening, layer.calls) == ({}, {}, [])
     visitor = await enter(hub)
     await say(hub)
     await visitor.reaches(1)
@@ -872,7 +878,7 @@ async def test_a_room_does_not_open_without_the_database(hub: Hub, layer: FakeLa
 async def test_who_gives_up_takes_the_room_from_nobody(hub: Hub) -> None:
     """The first who asked for the room is cut off while it opens: the others come in."""
     coming = [asyncio.create_task(enter(hub)) for _ in range(3)]
-    await until(lambda: hub._open_rooms._opening)
+    await until(lambda: hub._rooms._opening)
     coming[0].cancel()
     await asyncio.gather(*coming, return_exceptions=True)
     assert hub.audience(ROOM) == 2
@@ -881,7 +887,7 @@ async def test_who_gives_up_takes_the_room_from_nobody(hub: Hub) -> None:
 async def test_a_room_that_nobody_wants_any_more_is_closed(hub: Hub, clock: Clock, layer: FakeLayer) -> None:
     """All who asked for it gave up while it opened: it is not kept for ever."""
     coming = asyncio.create_task(enter(hub))
-    await until(lambda: hub._open_rooms._opening)
+    await until(lambda: hub._rooms._opening)
     coming.cancel()
     await until(hub.rooms)
     await emptied(hub, clock)
@@ -963,7 +969,7 @@ async def test_a_room_that_is_joined_while_it_closes_stays_open(hub: Hub, layer:
     await say(hub)
     await visitor.reaches(1)
     assert layer.calls[:3] == [("add", GROUP), ("discard", GROUP), ("add", GROUP)]
-    await until(lambda: not hub._open_rooms._shutting)
+    await until(lambda: not hub._rooms._closing)
     assert audiences(hub) == {ROOM: 1}
 
 
@@ -1024,7 +1030,7 @@ async def test_catching_up_and_going_live_leave_no_seam(hub: Hub, layer: FakeLay
     """What is kept and not yet delivered comes live and not from memory: once, in order."""
     await enter(hub)
     await say(hub)
-    await until(lambda: hub._rooms[ROOM].position == 1)
+    await until(lambda: hub.rooms()[ROOM].position == 1)
     layer.open.clear()
     await say(hub)
     visitor = await enter(hub, since=0)
@@ -1087,11 +1093,11 @@ async def test_the_staff_can_end_a_socket(hub: Hub) -> None:
     assert not hub.disconnect(visitor.socket.id, CloseCode.FORBIDDEN)
 
 
-async def test_without_a_layer_the_hub_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_layer_the_hub_says_so(log: SlowLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project without CHANNEL_LAYERS is told what to set."""
     monkeypatch.setattr("chat.hub.bus.get_channel_layer", lambda: None)
     with pytest.raises(RuntimeError, match="CHANNEL_LAYERS"):
-        Hub()
+        Hub(log, Limits())
 
 
 async def test_an_unused_hub_has_no_task(log: SlowLog, layer: FakeLayer) -> None:
@@ -1174,7 +1180,7 @@ async def slow(hub: Hub, slug: str = ROOM) -> Visitor:
 async def deliver(hub: Hub, content: str = "hi", slug: str = ROOM) -> int:
     """Say something, and wait until the hub has written it."""
     number = (await say(hub, content, slug)).seq
-    await until(lambda: hub._rooms[slug].written >= number)
+    await until(lambda: hub.rooms()[slug].written >= number)
     return number
 
 
@@ -1190,11 +1196,11 @@ async def test_who_is_behind_is_caught_up_once_and_in_order(narrow: None, hub: H
     for _ in range(30):
         await deliver(hub, "x" * 100)
     await quick.reaches(30)
-    assert slow_one.socket in hub._rooms[ROOM].behind
+    assert slow_one.socket in hub.rooms()[ROOM].behind
     assert slow_one.socket.transport.waiting < 2_048
     slow_one.ear.open.set()
     await slow_one.reaches(30)
-    assert slow_one.socket in hub._rooms[ROOM].sockets
+    assert slow_one.socket in hub.rooms()[ROOM].sockets
     await deliver(hub)
     await slow_one.reaches(31)
     assert numbers(slow_one) == list(range(1, 32))
@@ -1221,7 +1227,7 @@ async def test_who_is_behind_in_one_room_is_behind_in_all(narrow: None, hub: Hub
     await fill(hub, visitor)
     for number in range(3):
         await deliver(hub, f"tea {number}", "tea")
-    assert visitor.socket in hub._rooms["tea"].behind
+    assert visitor.socket in hub.rooms()["tea"].behind
     visitor.ear.open.set()
     await until(lambda: "tea 2" in said_in(visitor, "tea"))
     assert said_in(visitor, "tea") == ["tea 0", "tea 1", "tea 2"]
@@ -1250,7 +1256,7 @@ async def test_who_is_behind_can_leave(narrow: None, hub: Hub, clock: Clock) -> 
     await fill(hub, visitor)
     hub.exit(ROOM, visitor.socket)
     await clock.skip(RECONCILE)
-    await until(lambda: ROOM not in hub._rooms)
+    await until(lambda: ROOM not in hub.rooms())
     visitor.ear.open.set()
     await visitor.socket.transport.flushed()
 
@@ -1281,7 +1287,7 @@ async def test_the_first_frame_after_quiet_goes_out_at_once(hub: Hub, clock: Clo
     assert writes == [1]
     for _ in range(9):
         await say(hub)
-    await until(lambda: hub._rooms[ROOM].position == 10)
+    await until(lambda: hub.rooms()[ROOM].position == 10)
     assert writes == [1]
     await clock.skip(TICK)
     assert writes == [1, 9]
@@ -1297,7 +1303,7 @@ async def test_a_room_rests_as_long_as_it_writes(hub: Hub, clock: Clock, wrote: 
     await deliver(hub)
     for _ in range(9):
         await say(hub)
-    await until(lambda: hub._rooms[ROOM].position == 10)
+    await until(lambda: hub.rooms()[ROOM].position == 10)
     await clock.skip(rests - 0.01)
     assert writes == [1]
     await clock.skip(0.01)

@@ -6,15 +6,17 @@ from functools import partial
 from typing import Any
 
 import pytest
-from doubles import Clock, Outage, SlowLog, until
+from doubles import Clock, Outage, SlowLog, run_with, until
 from logs import Follower, Visitor, edit, elsewhere, erase, hide, post, posts, react, there
 from msgspec import UNSET
 from pytest_django import Settings
 
 from chat import loops, models
+from chat.actions.chat_room import ChatRoom
 from chat.database import run_read
-from chat.hub import RETRY, TICK, OpenRoom
+from chat.hub import TICK, catch_up
 from chat.hub import room as room_module
+from chat.hub.catch_up import RETRY
 from chat.log import Change, Log, RoomLog, Write, maintenance, queries
 from chat.protocol import ErrorCode, Invalid, Message, Position, TypingNow, Welcome, encode
 from chat.transport import Batch
@@ -22,16 +24,16 @@ from chat.transport import Batch
 
 @pytest.fixture
 async def log(rooms: None) -> AsyncIterator[SlowLog]:
-    log = loops.current(Log, SlowLog)
-    assert isinstance(log, SlowLog)
+    log = SlowLog()
+    run_with(log)
     yield log
     log.telling.set()
     await loops.close_current()
 
 
 @pytest.fixture
-async def room(log: SlowLog) -> AsyncIterator[OpenRoom]:
-    room = OpenRoom(log, await log.open("lobby"))
+async def room(log: SlowLog) -> AsyncIterator[ChatRoom]:
+    room = chat_room(log, await log.open("lobby"))
     yield room
     room.close()
 
@@ -39,7 +41,7 @@ async def room(log: SlowLog) -> AsyncIterator[OpenRoom]:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stretch of the log has three changes at most."""
-    monkeypatch.setattr(room_module, "STRETCH", 3)
+    monkeypatch.setattr(catch_up, "STRETCH", 3)
 
 
 @pytest.fixture
@@ -48,7 +50,11 @@ def no_ring(settings: Settings) -> None:
     settings.CHAT = {"RING": 1}
 
 
-def come(room: OpenRoom, since: int | None = None, visitor: Visitor | None = None) -> Visitor:
+def chat_room(log: Log, row: RoomLog) -> ChatRoom:
+    return ChatRoom(log, row, on_policy=lambda room: None)
+
+
+def come(room: ChatRoom, since: int | None = None, visitor: Visitor | None = None) -> Visitor:
     """Somebody comes in who holds all up to ``since``; or who begins here."""
     visitor = visitor or Visitor(room.written if since is None else since)
     visitor.socket.transport.on_full = partial(room.fall_behind, visitor.socket)
@@ -57,7 +63,7 @@ def come(room: OpenRoom, since: int | None = None, visitor: Visitor | None = Non
     return visitor
 
 
-async def tell(room: OpenRoom, *writes: Write) -> list[Change]:
+async def tell(room: ChatRoom, *writes: Write) -> list[Change]:
     """Something is written, and the room hears of it."""
     changes = await elsewhere(*writes)
     room.deliver(changes)
@@ -69,9 +75,9 @@ def numbers(visitor: Visitor) -> list[int]:
     return visitor.seqs
 
 
-async def assert_knows_all(room: OpenRoom, *visitors: Visitor) -> None:
+async def assert_knows_all(room: ChatRoom, *visitors: Visitor) -> None:
     """When all is read that the room reads, each holds what is in the database, as it is there."""
-    await until(lambda: not (room._gap or room._feed))
+    await until(lambda: not (room._gap or room._catch_up._reading))
     truth = await there(room.log)
     last = (await run_read(partial(queries.open_room, room.slug))).seq
     for visitor in visitors:
@@ -82,7 +88,7 @@ async def assert_knows_all(room: OpenRoom, *visitors: Visitor) -> None:
 # --- What is delivered ---
 
 
-async def test_everybody_hears_everything_once_in_order(room: OpenRoom) -> None:
+async def test_everybody_hears_everything_once_in_order(room: ChatRoom) -> None:
     """What is delivered reaches each socket once; what comes again is dropped."""
     visitors = [come(room) for _ in range(3)]
     changes = await elsewhere(*posts(room.log, 4), edit(room.log, 2, "x"), react(room.log, 1), erase(room.log, 3))
@@ -94,7 +100,7 @@ async def test_everybody_hears_everything_once_in_order(room: OpenRoom) -> None:
     assert [numbers(visitor) for visitor in visitors] == [list(range(1, 8))] * 3
 
 
-async def test_live_changes_are_told_as_events(room: OpenRoom) -> None:
+async def test_live_changes_are_told_as_events(room: ChatRoom) -> None:
     """Who has heard everything hears of a change what changed, not the whole message again."""
     visitor = come(room)
     await tell(room, post(room.log), edit(room.log, 1, "x"), react(room.log, 1), erase(room.log, 1))
@@ -102,7 +108,7 @@ async def test_live_changes_are_told_as_events(room: OpenRoom) -> None:
     assert [type(said).__name__ for said in visitor.ear.heard()] == ["Message", "Edited", "Reacted", "Deleted"]
 
 
-async def test_a_gap_is_read_from_the_log(room: OpenRoom, log: SlowLog) -> None:
+async def test_a_gap_is_read_from_the_log(room: ChatRoom, log: SlowLog) -> None:
     """What was not delivered comes from the log, before what was; what is delivered meanwhile is read too."""
     visitor = come(room)
     await tell(room, post(room.log))
@@ -115,7 +121,7 @@ async def test_a_gap_is_read_from_the_log(room: OpenRoom, log: SlowLog) -> None:
     assert len(log.asked) <= 3
 
 
-async def test_a_long_gap_is_read_in_stretches(short: None, room: OpenRoom, log: SlowLog) -> None:
+async def test_a_long_gap_is_read_in_stretches(short: None, room: ChatRoom, log: SlowLog) -> None:
     """However much was lost, it is read so many changes at a time; each stretch is told as it comes."""
     visitor = come(room)
     await elsewhere(*posts(room.log, 10))
@@ -124,7 +130,7 @@ async def test_a_long_gap_is_read_in_stretches(short: None, room: OpenRoom, log:
     assert log.asked == [0, 3, 6, 9]
 
 
-async def test_what_changes_between_two_stretches_is_not_missed(short: None, room: OpenRoom, log: SlowLog) -> None:
+async def test_what_changes_between_two_stretches_is_not_missed(short: None, room: ChatRoom, log: SlowLog) -> None:
     """A message that moves behind what was read, once or again and again, is told in its new place, whole."""
     visitor, late = come(room), None
     await elsewhere(*posts(room.log, 8), edit(room.log, 2, "moved"))
@@ -139,7 +145,7 @@ async def test_what_changes_between_two_stretches_is_not_missed(short: None, roo
     await assert_knows_all(room, visitor, late)
 
 
-async def test_hints_that_come_late_into_a_gap_are_told_whole(short: None, room: OpenRoom, log: SlowLog) -> None:
+async def test_hints_that_come_late_into_a_gap_are_told_whole(short: None, room: ChatRoom, log: SlowLog) -> None:
     """While a gap is open a change may be the first that is heard of its message: it is told as all that it is."""
     visitor = come(room)
     hints = await elsewhere(*posts(room.log, 5), edit(room.log, 1, "moved"))
@@ -153,7 +159,7 @@ async def test_hints_that_come_late_into_a_gap_are_told_whole(short: None, room:
     await assert_knows_all(room, visitor)
 
 
-async def test_a_gap_is_read_however_long_the_database_is_away(room: OpenRoom, log: SlowLog, clock: Clock) -> None:
+async def test_a_gap_is_read_however_long_the_database_is_away(room: ChatRoom, log: SlowLog, clock: Clock) -> None:
     """It is asked again every RETRY seconds; then everything comes, and live changes go on."""
     visitor = come(room)
     log.away = True
@@ -169,7 +175,7 @@ async def test_a_gap_is_read_however_long_the_database_is_away(room: OpenRoom, l
     await assert_knows_all(room, visitor)
 
 
-async def test_numbers_without_a_message_are_passed_over(room: OpenRoom) -> None:
+async def test_numbers_without_a_message_are_passed_over(room: ChatRoom) -> None:
     """Where messages were pruned, live and returning clients are told that there is nothing, and see no gap."""
     visitor = come(room)
     await elsewhere(*posts(room.log, 6))
@@ -189,7 +195,7 @@ async def test_numbers_without_a_message_are_passed_over(room: OpenRoom) -> None
 # --- Who comes back ---
 
 
-async def returned(room: OpenRoom, visitor: Visitor) -> Visitor:
+async def returned(room: ChatRoom, visitor: Visitor) -> Visitor:
     """The same client on another connection: what was under way to the first is lost."""
     visitor.follow()
     room.exit(visitor.socket)
@@ -197,7 +203,7 @@ async def returned(room: OpenRoom, visitor: Visitor) -> Visitor:
 
 
 @pytest.mark.parametrize("since", range(8))
-async def test_who_comes_back_is_told_what_it_missed(room: OpenRoom, since: int) -> None:
+async def test_who_comes_back_is_told_what_it_missed(room: ChatRoom, since: int) -> None:
     """From memory where that reaches, without a question to the database; then what is live, with no seam."""
     known = {}
     witness = come(room)
@@ -212,7 +218,7 @@ async def test_who_comes_back_is_told_what_it_missed(room: OpenRoom, since: int)
     assert numbers(back) == list(range(since + 1, 9))
 
 
-async def test_the_ring_asks_no_database(room: OpenRoom, log: SlowLog, statements: list[str]) -> None:
+async def test_the_ring_asks_no_database(room: ChatRoom, log: SlowLog, statements: list[str]) -> None:
     """A crowd that comes back within what is in memory costs the database nothing."""
     await tell(room, *posts(room.log, 50), edit(room.log, 3, "x"))
     statements.clear()
@@ -223,7 +229,7 @@ async def test_the_ring_asks_no_database(room: OpenRoom, log: SlowLog, statement
 
 
 async def test_who_comes_from_before_the_ring_is_told_from_the_log(
-    short: None, no_ring: None, room: OpenRoom, log: SlowLog
+    short: None, no_ring: None, room: ChatRoom, log: SlowLog
 ) -> None:
     """In stretches, each from where the last ended, up to where memory begins; and then what is live."""
     await tell(room, *posts(room.log, 10), edit(room.log, 2, "x"), erase(room.log, 9))
@@ -234,10 +240,10 @@ async def test_who_comes_from_before_the_ring_is_told_from_the_log(
     await assert_knows_all(room, back)
 
 
-async def test_what_was_read_for_one_is_in_memory_for_the_next(room: OpenRoom, log: SlowLog) -> None:
+async def test_what_was_read_for_one_is_in_memory_for_the_next(room: ChatRoom, log: SlowLog) -> None:
     """A room that was just opened has nothing in memory: the first who comes back fills it."""
     await elsewhere(*posts(room.log, 10), edit(room.log, 2, "x"))
-    room = OpenRoom(log, await log.open("lobby"))
+    room = chat_room(log, await log.open("lobby"))
     for since in (3, 3, 5, 11):
         await come(room, since).reaches(11)
     assert log.asked == [3]
@@ -251,12 +257,12 @@ async def test_a_herd_from_before_the_ring_is_told_with_few_reads(
 ) -> None:
     """Hundreds who come back at once from anywhere cost as many reads as one who comes from furthest."""
     settings.CHAT = {"RING": 10}
-    room = OpenRoom(log, await log.open("lobby"))
+    room = chat_room(log, await log.open("lobby"))
     await tell(room, *posts(room.log, 120), *(edit(room.log, number, "x") for number in range(1, 20)))
     come(room, 0)
     await until(lambda: not room.behind)
     alone, statements[:] = len(statements), []
-    again = OpenRoom(log, await log.open("lobby"))
+    again = chat_room(log, await log.open("lobby"))
     statements.clear()
     log.asked.clear()
     crowd = [come(again, position) for position in range(0, 100, 10) for _ in range(40)]
@@ -271,7 +277,7 @@ async def test_a_herd_from_before_the_ring_is_told_with_few_reads(
 
 
 async def test_who_comes_while_the_log_is_read_waits_for_the_next_read(
-    short: None, no_ring: None, room: OpenRoom, log: SlowLog
+    short: None, no_ring: None, room: ChatRoom, log: SlowLog
 ) -> None:
     """They come from different places and at different moments, and each is told all of it."""
     await tell(room, *posts(room.log, 12))
@@ -288,7 +294,7 @@ async def test_who_comes_while_the_log_is_read_waits_for_the_next_read(
 
 
 async def test_what_is_committed_and_not_delivered_is_not_missed(
-    no_ring: None, room: OpenRoom, log: SlowLog
+    no_ring: None, room: ChatRoom, log: SlowLog
 ) -> None:
     """Who is told from a log that is ahead of the room hears the rest live: once, and without a seam."""
     witness = come(room)
@@ -302,10 +308,10 @@ async def test_what_is_committed_and_not_delivered_is_not_missed(
     assert len(numbers(back)) == len(set(numbers(back)))
 
 
-async def test_nobody_goes_live_without_a_message_that_moved(room: OpenRoom, log: SlowLog) -> None:
+async def test_nobody_goes_live_without_a_message_that_moved(room: ChatRoom, log: SlowLog) -> None:
     """Who comes into what was read while a message had moved on, which the room was not told yet, waits."""
     await elsewhere(*posts(room.log, 4))
-    room = OpenRoom(log, await log.open("lobby"))
+    room = chat_room(log, await log.open("lobby"))
     underway = await elsewhere(edit(room.log, 3, "moved"))
     first = come(room, 0)
     await first.reaches(5)
@@ -322,7 +328,7 @@ async def test_nobody_goes_live_without_a_message_that_moved(room: OpenRoom, log
 
 @pytest.mark.parametrize("heard", range(1, 8))
 async def test_who_is_cut_off_while_catching_up_loses_nothing(
-    short: None, no_ring: None, room: OpenRoom, log: SlowLog, heard: int
+    short: None, no_ring: None, room: ChatRoom, log: SlowLog, heard: int
 ) -> None:
     """A client that has a part of what it missed, and comes back from there, gets the rest: moved messages too."""
     await tell(room, *posts(room.log, 8), edit(room.log, 2, "moved"), react(room.log, 4))
@@ -335,7 +341,7 @@ async def test_who_is_cut_off_while_catching_up_loses_nothing(
 
 
 async def test_catching_up_while_the_database_is_away_waits(
-    no_ring: None, room: OpenRoom, log: SlowLog, clock: Clock
+    no_ring: None, room: ChatRoom, log: SlowLog, clock: Clock
 ) -> None:
     """Who is told from the log hears nothing wrong meanwhile, who is live goes on, and then both know all."""
     live = come(room)
@@ -369,20 +375,20 @@ async def test_catching_up_while_the_database_is_away_waits(
     ],
 )
 async def test_a_position_resumes_in_its_own_life_only(
-    room: OpenRoom, since: int | None, epoch: str | None, resumes: bool
+    room: ChatRoom, since: int | None, epoch: str | None, resumes: bool
 ) -> None:
     """Not without its epoch, nor with another's, nor ahead of the room."""
     await tell(room, *posts(room.log, 10))
     assert await room.can_resume(since, room.log.epoch if epoch == "its" else epoch, 100) is resumes
 
 
-async def test_who_was_away_for_too_long_starts_over(room: OpenRoom) -> None:
+async def test_who_was_away_for_too_long_starts_over(room: ChatRoom) -> None:
     """Up to so many changes are told, and one more is too many."""
     await tell(room, *posts(room.log, 10))
     assert [await room.can_resume(since, room.log.epoch, 4) for since in (5, 6)] == [False, True]
 
 
-async def test_going_back_on_the_same_socket(room: OpenRoom) -> None:
+async def test_going_back_on_the_same_socket(room: ChatRoom) -> None:
     """A client that finds a gap asks again from where it is: it is told from there, and stays in the room once."""
     visitor = come(room)
     await tell(room, *posts(room.log, 4))
@@ -395,7 +401,7 @@ async def test_going_back_on_the_same_socket(room: OpenRoom) -> None:
     assert room.audience == 1
 
 
-async def test_going_back_on_the_same_socket_beyond_the_ring(no_ring: None, room: OpenRoom, log: SlowLog) -> None:
+async def test_going_back_on_the_same_socket_beyond_the_ring(no_ring: None, room: ChatRoom, log: SlowLog) -> None:
     """While the log is read for it the socket hears nothing else; it is counted once, and then told in order."""
     visitor = come(room)
     await tell(room, *posts(room.log, 6))
@@ -412,7 +418,7 @@ async def test_going_back_on_the_same_socket_beyond_the_ring(no_ring: None, room
     assert told == [*range(1, 7), *range(2, 8)]
 
 
-async def test_what_waits_for_its_tick_is_told_to_who_falls_behind(room: OpenRoom, clock: Clock) -> None:
+async def test_what_waits_for_its_tick_is_told_to_who_falls_behind(room: ChatRoom, clock: Clock) -> None:
     """A socket that stops reading before a tick gets what the tick would have brought when it goes on."""
     clock.stop()
     visitor = come(room)
@@ -427,9 +433,9 @@ async def test_what_waits_for_its_tick_is_told_to_who_falls_behind(room: OpenRoo
 
 async def test_nothing_is_read_into_memory_twice(log: SlowLog) -> None:
     """A log that is ahead of the room is told as far as it is, and kept as far as the room is."""
-    room = OpenRoom(log, await log.open("lobby"))
+    room = chat_room(log, await log.open("lobby"))
     room.deliver(await elsewhere(*posts(room.log, 4)))
-    again = OpenRoom(log, await log.open("lobby"))
+    again = chat_room(log, await log.open("lobby"))
     again.deliver(await elsewhere(*posts(room.log, 2)))
     underway = await elsewhere(*posts(room.log, 2))
     first = come(again, 0)
@@ -447,7 +453,7 @@ async def test_nothing_is_read_into_memory_twice(log: SlowLog) -> None:
 # --- Who comes from another process ---
 
 
-async def test_who_was_told_more_elsewhere_goes_on_from_there(room: OpenRoom) -> None:
+async def test_who_was_told_more_elsewhere_goes_on_from_there(room: ChatRoom) -> None:
     """A client that is ahead of this process resumes where the log has its number, and else starts over."""
     await tell(room, *posts(room.log, 3))
     underway = await elsewhere(*posts(room.log, 2), edit(room.log, 1, "x"))
@@ -461,13 +467,13 @@ async def test_who_was_told_more_elsewhere_goes_on_from_there(room: OpenRoom) ->
     assert numbers(visitor) == [7]
 
 
-async def test_a_room_that_is_gone_is_resumed_by_nobody(room: OpenRoom) -> None:
+async def test_a_room_that_is_gone_is_resumed_by_nobody(room: ChatRoom) -> None:
     """A number ahead of the room's is not believed where the room has no row any more."""
     await run_read(partial(gone, room.log))
     assert not await room.can_resume(1, room.log.epoch, 100)
 
 
-async def test_who_was_cut_off_elsewhere_lacks_nothing_here(room: OpenRoom) -> None:
+async def test_who_was_cut_off_elsewhere_lacks_nothing_here(room: ChatRoom) -> None:
     """A message that had moved on when another process told the others, and moves here only now, is told whole."""
     await tell(room, *posts(room.log, 4))
     truth = await there(room.log)
@@ -481,7 +487,7 @@ async def test_who_was_cut_off_elsewhere_lacks_nothing_here(room: OpenRoom) -> N
 
 
 async def test_what_waited_for_its_tick_is_told_whole_to_who_came_back_meanwhile(
-    room: OpenRoom, clock: Clock
+    room: ChatRoom, clock: Clock
 ) -> None:
     """The same, where the change was delivered already and is not written yet."""
     clock.stop()
@@ -496,7 +502,7 @@ async def test_what_waited_for_its_tick_is_told_whole_to_who_came_back_meanwhile
     await assert_knows_all(room, live, back)
 
 
-async def test_once_all_is_told_changes_are_told_as_events_again(room: OpenRoom) -> None:
+async def test_once_all_is_told_changes_are_told_as_events_again(room: ChatRoom) -> None:
     """When the room has delivered what the log had after the last one came back, nobody can lack a message."""
     visitor = come(room, 0)
     await tell(room, *posts(room.log, 2), edit(room.log, 1, "x"))
@@ -510,7 +516,7 @@ async def test_once_all_is_told_changes_are_told_as_events_again(room: OpenRoom)
     assert [type(said).__name__ for said in visitor.ear.heard()] == ["Message"] * 5 + ["Edited", "Deleted"]
 
 
-async def test_the_latest_page_is_as_new_as_who_asks_for_it(room: OpenRoom) -> None:
+async def test_the_latest_page_is_as_new_as_who_asks_for_it(room: ChatRoom) -> None:
     """A page that was read before is too old for a client which another process told more."""
     await tell(room, *posts(room.log, 2))
     assert await latest(room) == [1, 2]
@@ -524,7 +530,7 @@ async def test_the_latest_page_is_as_new_as_who_asks_for_it(room: OpenRoom) -> N
 # --- Deleted words ---
 
 
-async def test_deleted_words_are_told_to_nobody_who_comes_back(room: OpenRoom) -> None:
+async def test_deleted_words_are_told_to_nobody_who_comes_back(room: ChatRoom) -> None:
     """What was said before a deletion is gone from memory with it; the numbers have no gap."""
     live = come(room)
     await tell(room, post(room.log, "a secret"), post(room.log), edit(room.log, 1, "the same secret"))
@@ -535,7 +541,7 @@ async def test_deleted_words_are_told_to_nobody_who_comes_back(room: OpenRoom) -
     assert not any("secret" in frame for frame in back.ear.frames)
 
 
-async def test_pruned_messages_are_told_to_nobody_who_comes_back(room: OpenRoom) -> None:
+async def test_pruned_messages_are_told_to_nobody_who_comes_back(room: ChatRoom) -> None:
     """Old messages go from memory too, once the hub has compared; who comes back hears of what is left."""
     await tell(room, post(room.log, "old"), post(room.log, "new"))
     room.pruned(0)
@@ -555,7 +561,7 @@ def prune_first(room: RoomLog) -> None:
     list(maintenance.prune(models.Message.objects.filter(room_id=room.pk, number=1)))
 
 
-async def test_what_is_hidden_and_shown_in_one_moment_is_there(room: OpenRoom) -> None:
+async def test_what_is_hidden_and_shown_in_one_moment_is_there(room: ChatRoom) -> None:
     """Both in one delivery: who was away finds the message as it is."""
     live = come(room)
     await tell(room, post(room.log, "rude?"))
@@ -580,13 +586,13 @@ def narrow(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room_module, "TICK", 0)
 
 
-async def talk(room: OpenRoom, number: int) -> None:
+async def talk(room: ChatRoom, number: int) -> None:
     """So many messages of some length, one after another."""
     for _ in range(number):
         await tell(room, post(room.log, "x" * 200))
 
 
-async def test_a_slow_reader_is_caught_up(narrow: None, short: None, room: OpenRoom) -> None:
+async def test_a_slow_reader_is_caught_up(narrow: None, short: None, room: ChatRoom) -> None:
     """Nothing more is put into a full lane; when it has drained, what was missed comes, from the log too."""
     quick, slow = come(room), come(room)
     slow.ear.open.clear()
@@ -602,7 +608,7 @@ async def test_a_slow_reader_is_caught_up(narrow: None, short: None, room: OpenR
 
 
 async def test_who_falls_behind_within_a_gap_loses_nothing(
-    narrow: None, short: None, room: OpenRoom, log: SlowLog
+    narrow: None, short: None, room: ChatRoom, log: SlowLog
 ) -> None:
     """A slow reader that has a part of a gap gets the rest when it reads on: also what moved while it was read."""
     slow = come(room)
@@ -616,7 +622,7 @@ async def test_who_falls_behind_within_a_gap_loses_nothing(
     await assert_knows_all(room, slow)
 
 
-async def test_who_comes_with_a_full_lane_waits_for_it(narrow: None, room: OpenRoom) -> None:
+async def test_who_comes_with_a_full_lane_waits_for_it(narrow: None, room: ChatRoom) -> None:
     """A socket that has not read what it has in other rooms gets nothing of this one until it has."""
     await talk(room, 3)
     visitor = Visitor()
@@ -630,9 +636,9 @@ async def test_who_comes_with_a_full_lane_waits_for_it(narrow: None, room: OpenR
     await assert_knows_all(room, visitor)
 
 
-async def test_a_long_way_is_told_in_pieces(narrow: None, room: OpenRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_way_is_told_in_pieces(narrow: None, room: ChatRoom, monkeypatch: pytest.MonkeyPatch) -> None:
     """What somebody missed is never put into their lane all at once."""
-    monkeypatch.setattr(room_module, "CHUNK", 1_024)
+    monkeypatch.setattr(catch_up, "CHUNK", 1_024)
     await talk(room, 60)
     visitor = Visitor()
     most = 0
@@ -649,12 +655,12 @@ async def test_a_long_way_is_told_in_pieces(narrow: None, room: OpenRoom, monkey
     assert most < 4_096
 
 
-async def test_the_newest_of_a_kind_is_told_to_who_was_behind(narrow: None, room: OpenRoom) -> None:
+async def test_the_newest_of_a_kind_is_told_to_who_was_behind(narrow: None, room: ChatRoom) -> None:
     """After what was missed; who comes in anew does not need it."""
     slow = come(room)
     slow.ear.open.clear()
     await talk(room, 10)
-    room.latest["userList"] = encode(TypingNow(room="lobby", username="list", timestamp=1))
+    room.keep_latest("userList", encode(TypingNow(room="lobby", username="list", timestamp=1)))
     fresh = come(room)
     slow.ear.open.set()
     await until(lambda: len(slow.ear.frames) == 11)
@@ -663,7 +669,7 @@ async def test_the_newest_of_a_kind_is_told_to_who_was_behind(narrow: None, room
 
 
 @pytest.mark.parametrize("moment", ["live", "behind", "nearly", "read for"])
-async def test_who_leaves_hears_no_more(no_ring: None, room: OpenRoom, log: SlowLog, moment: str) -> None:
+async def test_who_leaves_hears_no_more(no_ring: None, room: ChatRoom, log: SlowLog, moment: str) -> None:
     """Whatever is done for somebody at the moment: when they are gone, nothing is told, and nobody notices."""
     other = come(room)
     await tell(room, *posts(room.log, 5))
@@ -671,7 +677,7 @@ async def test_who_leaves_hears_no_more(no_ring: None, room: OpenRoom, log: Slow
         await elsewhere(edit(room.log, 2, "moved"))
     visitor = come(room, None if moment == "live" else 0)
     if moment == "nearly":
-        await until(lambda: room._nearly)
+        await until(lambda: room._catch_up.nearly_live)
     if moment == "behind":
         room.fall_behind(visitor.socket)
     assert room.exit(visitor.socket)
@@ -693,7 +699,7 @@ def gone(room: RoomLog) -> None:
 
 
 async def test_a_room_whose_row_is_gone_does_not_keep_asking(
-    no_ring: None, room: OpenRoom, log: SlowLog, clock: Clock
+    no_ring: None, room: ChatRoom, log: SlowLog, clock: Clock
 ) -> None:
     """Those who wait for its log wait for what the hub finds out: the database is asked now and then."""
     live = come(room)
@@ -714,7 +720,7 @@ async def test_a_room_whose_row_is_gone_does_not_keep_asking(
 
 
 async def test_another_life_begins_anew_for_everybody(
-    no_ring: None, room: OpenRoom, log: SlowLog, caplog: pytest.LogCaptureFixture
+    no_ring: None, room: ChatRoom, log: SlowLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who is live, who is behind and who waits hear a welcome with the new epoch, and then what is new."""
     crowd = [come(room)]
@@ -743,10 +749,10 @@ async def test_another_life_begins_anew_for_everybody(
         assert (follower.seq, follower.messages) == (5, truth)
     assert "another" in caplog.text
     assert room._gap is None
-    assert room._feed is None
+    assert room._catch_up._reading is None
 
 
-async def test_another_life_does_not_tell_what_was_made_for_the_former(room: OpenRoom, log: SlowLog) -> None:
+async def test_another_life_does_not_tell_what_was_made_for_the_former(room: ChatRoom, log: SlowLog) -> None:
     """Whoever comes back to the same number of another life is told what came after it there."""
     await tell(room, *posts(room.log, 3))
     await come(room, 1).reaches(3)
@@ -760,7 +766,7 @@ async def test_another_life_does_not_tell_what_was_made_for_the_former(room: Ope
 
 
 async def test_what_is_read_of_a_former_life_is_told_to_nobody(
-    short: None, no_ring: None, room: OpenRoom, log: SlowLog
+    short: None, no_ring: None, room: ChatRoom, log: SlowLog
 ) -> None:
     """A stretch that was asked for before the room started over is dropped, for a gap and for who came back."""
     live, back = come(room), None
@@ -774,7 +780,7 @@ async def test_what_is_read_of_a_former_life_is_told_to_nobody(
     await run_read(partial(gone, room.log))
     room.start_over(await log.open("lobby"))
     log.telling.set()
-    await until(lambda: not (room._gap or room._feed))
+    await until(lambda: not (room._gap or room._catch_up._reading))
     await tell(room, post(room.log))
     for visitor in (live, back):
         await until(lambda visitor=visitor: len(visitor.ear.frames) >= 2)  # type: ignore[misc]
@@ -785,7 +791,7 @@ async def test_what_is_read_of_a_former_life_is_told_to_nobody(
 # --- The latest page ---
 
 
-async def test_the_latest_page_is_read_once_for_a_crowd(room: OpenRoom, statements: list[str]) -> None:
+async def test_the_latest_page_is_read_once_for_a_crowd(room: ChatRoom, statements: list[str]) -> None:
     """While nothing changes everybody who asks gets the same page from one question."""
     await tell(room, *posts(room.log, 10))
     statements.clear()
@@ -797,7 +803,7 @@ async def test_the_latest_page_is_read_once_for_a_crowd(room: OpenRoom, statemen
     assert ([message.id for message in messages], more) == ([7, 8, 9, 10], True)
 
 
-async def test_the_latest_page_is_read_again_when_it_is_another(room: OpenRoom) -> None:
+async def test_the_latest_page_is_read_again_when_it_is_another(room: ChatRoom) -> None:
     """After a change, for another number of messages, and in another life of the room."""
     await tell(room, *posts(room.log, 3))
     assert await latest(room) == [1, 2, 3]
@@ -808,12 +814,12 @@ async def test_the_latest_page_is_read_again_when_it_is_another(room: OpenRoom) 
     assert (await room.history(before=None, after=None, limit=10))[0][0].deleted
 
 
-async def latest(room: OpenRoom, limit: int = 10) -> list[int]:
+async def latest(room: ChatRoom, limit: int = 10) -> list[int]:
     messages, _ = await room.history(before=None, after=None, limit=limit)
     return [message.id for message in messages]
 
 
-async def test_other_pages_are_asked_each(room: OpenRoom) -> None:
+async def test_other_pages_are_asked_each(room: ChatRoom) -> None:
     """Before and after a message: whatever the latest page was."""
     await tell(room, *posts(room.log, 6))
     await latest(room)
@@ -823,7 +829,7 @@ async def test_other_pages_are_asked_each(room: OpenRoom) -> None:
     assert ([message.id for message in after], more) == ([5, 6], False)
 
 
-async def test_a_page_that_could_not_be_read_is_asked_again(room: OpenRoom, outage: Outage) -> None:
+async def test_a_page_that_could_not_be_read_is_asked_again(room: ChatRoom, outage: Outage) -> None:
     """All who waited for it are refused with `busy`; the next one gets it."""
     await tell(room, *posts(room.log, 2))
     with outage.begin():
@@ -832,7 +838,7 @@ async def test_a_page_that_could_not_be_read_is_asked_again(room: OpenRoom, outa
     assert await latest(room) == [1, 2]
 
 
-async def test_who_gives_up_on_a_page_takes_it_from_nobody(room: OpenRoom) -> None:
+async def test_who_gives_up_on_a_page_takes_it_from_nobody(room: ChatRoom) -> None:
     """The first to ask is cut off: the others still get what was asked for them too."""
     await tell(room, *posts(room.log, 2))
     asking = [asyncio.create_task(latest(room)) for _ in range(3)]
@@ -844,7 +850,7 @@ async def test_who_gives_up_on_a_page_takes_it_from_nobody(room: OpenRoom) -> No
 # --- The welcome ---
 
 
-async def test_a_welcome_tells_where_the_socket_is(room: OpenRoom) -> None:
+async def test_a_welcome_tells_where_the_socket_is(room: ChatRoom) -> None:
     """The room's number and its life, the name, and how far the person has read, where that is known."""
     await tell(room, *posts(room.log, 3))
     visitor = Visitor()
@@ -860,7 +866,7 @@ async def test_a_welcome_tells_where_the_socket_is(room: OpenRoom) -> None:
     assert (plain.resumed, plain.read, plain.ref) == (False, UNSET, UNSET)
 
 
-async def test_a_welcome_never_tells_of_what_is_still_to_come(room: OpenRoom, clock: Clock) -> None:
+async def test_a_welcome_never_tells_of_what_is_still_to_come(room: ChatRoom, clock: Clock) -> None:
     """What waits for its tick is not counted: it will be told."""
     clock.stop()
     come(room)

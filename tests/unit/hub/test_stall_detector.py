@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from doubles import Clock
 
-from chat.hub.stall_detector import LONGEST, LOOK, PATIENCE, StallDetector
+from chat.hub.stall_detector import INTERVAL, LEARN_TIMEOUT, LONGEST, StallDetector
 from chat.protocol import ErrorCode, Invalid
 
 
@@ -94,7 +94,7 @@ async def test_who_works_does_not_stand_still(stalls: StallDetector, lesson: Les
         clock.work(LONGEST - 0.1)
         assert not stalls.waking()
     for _ in range(5):
-        await clock.skip(LOOK)
+        await clock.skip(INTERVAL)
     assert not stalls.waking()
     assert lesson.begun == 0
 
@@ -127,9 +127,9 @@ async def test_without_the_database_all_goes_on(stalls: StallDetector, lesson: L
     lesson.may_end.clear()
     await clock.skip(LONGEST + 0.1)
     ended = asyncio.create_task(stalls.end())
-    for _ in range(int(PATIENCE / LOOK)):
+    for _ in range(int(LEARN_TIMEOUT / INTERVAL)):
         assert not ended.done()
-        await clock.skip(LOOK)
+        await clock.skip(INTERVAL)
     await ended
     assert lesson.begun == 2
 

@@ -317,7 +317,7 @@ async def test_another_process_hears_of_it(people: People) -> None:
     told: list[tuple[list[str], list[str]]] = []
     other.cluster.on_people = lambda *people: told.append(people)
     await other.open(ROOM)
-    await until(lambda: other._bus.is_with_people)
+    await until(lambda: other._bus.is_with_all_hubs)
     session = people.alice.session
     digest = identity.session_digest(session)
     await in_a_thread(sign_out)(people.alice)

@@ -320,7 +320,7 @@ async def test_changes_waiting_for_the_database_are_exported(hub: Hub, outage: O
 
 async def test_a_busy_loop_lags(hub: Hub, clock: Clock) -> None:
     """A timer that fires 0.4 s late adds 0.4 to the histogram."""
-    current(Collector)
+    current(Collector).start()
     since = Since()
     clock.stop()
     await clock.skip(INTERVAL + 0.4)
@@ -330,7 +330,7 @@ async def test_a_busy_loop_lags(hub: Hub, clock: Clock) -> None:
 
 async def test_the_gauges_are_updated_every_second(hub: Hub, clock: Clock) -> None:
     """They are updated without a scrape, because another process may answer it."""
-    current(Collector)
+    current(Collector).start()
     await enter(hub)
     hub.draining = True
     await clock.skip(INTERVAL)

@@ -92,15 +92,13 @@ class Node:
     """One process."""
 
     def __init__(self, bus: Bus, port: int) -> None:
-        # As of a loop of its own: Presence takes the loop's hub, and registers with it.
-        self.presence = Presence()
         self.ear = Ear(bus)
-        self.presence._hub = self.ear  # type: ignore[assignment]  # what presence needs of it
+        registry_of_its_own = Registry({"address": f"redis://127.0.0.1:{port}"}, "test")
+        self.presence = Presence(self.ear, registry_of_its_own)  # type: ignore[arg-type]  # what presence needs of a hub
         self.ear.on_presence = self.presence.receive
         self.ear.is_open = lambda slug: slug in self.presence._rooms and bool(self.presence._rooms[slug].keys)
-        self.replica = self.presence.replica = self.presence._make_replica(
-            Registry({"address": f"redis://127.0.0.1:{port}"}, "test")
-        )
+        assert self.presence.replica
+        self.replica = self.presence.replica
         self.ousted: list[str] = []
         self.presence.on_name_lost = self._oust
         self._sockets = iter(range(10**9))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from doubles import until
 
-from chat.loops import close_current, current
+from chat.loops import close_current, install
 from chat.presence import Presence
 from chatsite.workers.supervisor import STOP_TIMEOUT
 from chatsite.workers.worker import follow
@@ -72,8 +72,8 @@ async def test_a_worker_tells_that_it_serves_and_lives(worker: Line) -> None:
 async def test_a_worker_does_what_it_is_told(worker: Line) -> None:
     """And passes over what it does not know: its master may be older."""
     master, site, _ = worker
-    make: Any = Dead
-    dead: Any = current(Presence, make)
+    dead = Dead()
+    install({Presence: dead})
     master.send(b"died 12\nsing\n\nroll\ndied 3456\n")
     await until(lambda: len(dead) == 2)
     assert dead == [12, 3_456]

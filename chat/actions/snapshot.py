@@ -9,13 +9,15 @@ import socket as os_socket
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from chat.admin.restrictions import ban_url
-from chat.hub import Hub, Socket, cluster_query
+from chat.actions.ban_form import ban_url
+from chat.hub import Hub, Socket
 from chat.limits import HolderUsage, Limits, limit_key
 from chat.loops import all_loops
 from chat.presence import Presence
+from chat.protocol import AboutRoom
 
-TOPIC = "connections"
+CONNECTIONS = "connections"
+GUESTS = "guests"
 ROWS = 500
 """Sockets on the page; a search finds the others."""
 LEADING = ("owner", "moderator")
@@ -81,7 +83,7 @@ class Answer(NamedTuple):
 Standings = dict[tuple[str, str], HolderUsage]
 
 
-def answer(question: Any) -> Answer:
+def connections(question: Any) -> Answer:
     """To {"words": a search} or {"ids": sockets}."""
     ids = question.get("ids")
     found = _chosen(set(ids)) if ids is not None else _found(question["words"])
@@ -91,7 +93,11 @@ def answer(question: Any) -> Answer:
     return Answer(process(), _rows(found[:ROWS], standings), len(found), _rooms(), near)
 
 
-cluster_query.answers[TOPIC] = answer
+def guests_from(address: str) -> list[str]:
+    """The guests of this process that come from this address (of IPv6: its network), as ``Identity.person``."""
+    key = limit_key(address)
+    guests = [socket for socket in _sockets() if socket.identity.account is None]
+    return [socket.identity.person for socket in guests if limit_key(socket.address) == key]
 
 
 def process() -> str:
@@ -131,9 +137,7 @@ def _row(found: Socket, tabs: dict[tuple[str, str], int], standings: Standings) 
         name=name,
         person=person,
         staff=found.identity.staff,
-        rooms=[
-            (slug, tabs.get((slug, name), 0), about.role if about.role in LEADING else "") for slug, about in rooms
-        ],
+        rooms=[(slug, tabs.get((slug, name), 0), _leading_role(about)) for slug, about in rooms],
         since=found.since,
         address=found.address,
         queue=found.transport.waiting,
@@ -143,6 +147,11 @@ def _row(found: Socket, tabs: dict[tuple[str, str], int], standings: Standings) 
         ban_address=ban_url("", address=found.address, name=name) if found.identity.account is None else "",
         process=process(),
     )
+
+
+def _leading_role(about: object) -> str:
+    role = about.role if isinstance(about, AboutRoom) else ""
+    return role if role in LEADING else ""
 
 
 def _standings() -> Standings:

@@ -1,0 +1,131 @@
+"""The chat's kind of open room: its policy, its slow mode, its welcome and its history."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import cast
+
+from msgspec import UNSET
+from msgspec.structs import asdict
+
+from chat import protocol
+from chat.access import policy
+from chat.access.policy import Policy
+from chat.hub import Event, Hub, OpenRoom, Socket
+from chat.log import Log, RoomLog, read_or_busy
+from chat.protocol import AboutRoom, ErrorCode, Invalid, Message, Ref, Welcome
+
+DENY_ALL = Policy(kind="private")
+"""The policy of a deleted room."""
+PLAIN = AboutRoom()
+"""A public room with nothing special about it."""
+
+
+class ChatRoom(OpenRoom):
+    """An open room in which people chat."""
+
+    def __init__(self, source: Log, log: RoomLog, on_policy: Callable[["ChatRoom"], None]) -> None:
+        super().__init__(source, log)
+        # The rules, as the database had them when they were last loaded.
+        self.policy = Policy()
+        # Called with the room when its policy is another.
+        self._on_policy = on_policy
+        # When each person last posted (loop time), for slow mode.
+        self._posted: dict[str, float] = {}
+        # The latest page of messages, and its key: the log, its position, the limit.
+        self._latest_page: tuple[tuple[RoomLog, int, int], asyncio.Task[tuple[list[Message], bool]]] | None = None
+
+    # --- Policy ---
+
+    async def load(self) -> None:
+        log = self.log
+        found = await read_or_busy(partial(policy.load, log.pk))
+        if found is None:
+            message = f"room: there is no room {log.slug!r}, or you may not enter it"
+            raise Invalid(ErrorCode.NO_ROOM, message, field="room")
+        if log is self.log:
+            self._set_policy(found)
+
+    def is_up_to_date(self, rules: int) -> bool:
+        return self.policy.rules == rules
+
+    def invalidate(self) -> None:
+        self.policy = replace(self.policy, rules=-1)
+
+    def remove_everybody(self) -> None:
+        self._set_policy(DENY_ALL)
+
+    def _set_policy(self, found: Policy) -> None:
+        self.policy = found
+        self._on_policy(self)
+
+    # --- Slow mode ---
+
+    def slow_mode_wait(self, person: str, pause: int) -> float:
+        """Seconds until this person may post again; at most 0: now. ``pause``: seconds between two posts."""
+        return self._posted.get(person, -pause) + pause - self._loop.time()
+
+    def note_post(self, hub: Hub, person: str) -> None:
+        """This person posts now: every process must know."""
+        self._posted[person] = self._loop.time()
+        hub.publish(self.slug, ("spoke", person))
+
+    def receive(self, event: Event) -> None:
+        match event:
+            case "spoke", person:
+                self._posted[person] = self._loop.time()
+            case _:
+                super().receive(event)
+
+    # --- Welcome and history ---
+
+    def welcome(self, socket: Socket, *, resumed: bool, read: int | None = None, ref: Ref | None = None) -> None:
+        """Send a socket its position in the room, and what it may do there."""
+        about = cast(AboutRoom, socket.rooms.get(self.slug) or PLAIN)
+        welcome = Welcome(
+            **asdict(about),
+            room=self.slug,
+            username=socket.username or "",
+            seq=self.written,
+            epoch=self.log.epoch,
+            resumed=resumed,
+            timestamp=protocol.now(),
+            you=socket.identity.public,
+            read=UNSET if read is None else read,
+            ref=ref or UNSET,
+        )
+        socket.transport.send(protocol.encode(welcome))
+
+    def greet(self, socket: Socket) -> None:
+        self.welcome(socket, resumed=False)
+
+    async def history(self, *, before: int | None, after: int | None, limit: int) -> tuple[list[Message], bool]:
+        """A page of messages, oldest first, and whether there are more that way.
+
+        The latest page is read once for all who ask while nothing changes, as a crowd does that starts over.
+        """
+        if before is not None or after is not None:
+            return await self._source.history(self.log, before=before, after=after, limit=limit)
+        key = (self.log, self.position, limit)
+        if self._latest_page is None or self._latest_page[0] != key or self._latest_page[1].cancelled():
+            page = self._loop.create_task(self._source.history(self.log, before=None, after=None, limit=limit))
+            self._latest_page = (key, page)
+        try:
+            return await asyncio.shield(self._latest_page[1])
+        except Invalid:
+            self._latest_page = None
+            raise
+
+    def forget_pages(self) -> None:
+        self._latest_page = None
+
+
+def open_room(hub: Hub, slug: str) -> ChatRoom | None:
+    """The room, if it is open in this process. The chat's hub makes no other kind of room."""
+    return cast(ChatRoom | None, hub.room(slug))
+
+
+async def hold_room(hub: Hub, slug: str, *, make: bool, owner: int | str | None = None) -> ChatRoom:
+    """``Hub.open``, for the chat's kind of room."""
+    return cast(ChatRoom, await hub.open(slug, make=make, owner=owner))
