@@ -266,7 +266,7 @@ class OpenRoom:
             self._new += 1
 
     def compared(self, returned: int, last: int) -> None:
-        """``returned`` sockets had come back when the log was at ``last``: once it is delivered, they lack nothing."""
+        """``returned`` had come back when the log was at ``last``. Once that is delivered, they lack nothing."""
         if last <= self.position:
             self._sure = returned
 
