@@ -38,9 +38,9 @@ def build(log: Log | None = None) -> Objects:
     presence = Presence(hub, registry.shared())
     enforcer = AccessEnforcer(hub, presence)
     collector = Collector(hub, limits)
-    # What is committed goes to every process.
+    # Committed changes go to every process.
     log.on_committed = hub.publish_changes
-    # What processes publish about people in rooms goes to presence.
+    # Events about the people in rooms go to presence.
     hub.on_presence = presence.receive
     # Events were lost while the layer was away.
     hub.on_layer_back = [presence.layer_returned, enforcer.recheck_everybody]
