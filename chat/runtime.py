@@ -20,7 +20,7 @@ from chat.presence import Presence, registry
 from chat.transport import PendingSends
 
 ANSWERS: Mapping[str, Answer] = {snapshot.CONNECTIONS: snapshot.connections, snapshot.GUESTS: snapshot.guests_from}
-"""What each process answers to the others (chat.hub.cluster_query), by topic."""
+"""Answers of each process to the questions of others (chat.hub.cluster_query), by topic."""
 
 
 def build(log: Log | None = None) -> Objects:
