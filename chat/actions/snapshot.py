@@ -1,7 +1,7 @@
-"""What one process says of itself to the staff: its sockets, its rooms, and who is near their limits.
+"""A snapshot of one process for the staff: its connections, its rooms, and the users that are near their limits.
 
-It comes straight from the hub: no row in the database that could be stale. What it says travels to the process in
-which somebody looks, so it is plain values.
+It comes from the hub, not from rows that could be stale. The channel layer carries it to the process that asked, so
+it is made of plain values.
 """
 
 import os
@@ -28,21 +28,21 @@ class Row(NamedTuple):
 
     id: str
     name: str
-    # Whom limits and restrictions are for: "account:…", "guest:…" or "socket:…".
+    # The key for limits and restrictions: "account:…", "guest:…" or "socket:…".
     person: str
-    # Do they moderate everywhere?
+    # True: the user moderates every room.
     staff: bool
     # Each room, how many tabs the person has there in this process, and their role if more than a member's.
     rooms: list[tuple[str, int, str]]
     # Seconds since 1970.
     since: float
     address: str
-    # Bytes that wait for it.
+    # Bytes that wait to be sent.
     queue: int
-    # Tokens that their person and their address have left; None where that is not among the emptiest.
+    # Tokens left for the person and for the address. None: not among the emptiest buckets.
     person_tokens: float | None
     address_tokens: float | None
-    # The forms to ban them, filled in; "" where there is nothing to know them by.
+    # The admin's forms to ban them, filled in, or "".
     ban_person: str
     ban_address: str
     process: str
@@ -58,18 +58,18 @@ class RoomRow(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What one process says."""
+    """The answer of one process."""
 
     process: str
     rows: list[Row]
-    # How many sockets were found, and not only shown.
+    # Number of sockets that were found, also those that are not shown.
     found: int
     rooms: list[RoomRow]
     standings: list[HolderUsage]
 
     @classmethod
     def of(cls, said: Any) -> "Answer":
-        """As it comes from another process."""
+        """From the plain values that another process sent."""
         process, rows, found, rooms, standings = said
         return cls(
             process,
@@ -84,7 +84,7 @@ Standings = dict[tuple[str, str], HolderUsage]
 
 
 def connections(question: Any) -> Answer:
-    """To {"words": a search} or {"ids": sockets}."""
+    """The answer to {"words": a search} or {"ids": sockets}."""
     ids = question.get("ids")
     found = _chosen(set(ids)) if ids is not None else _found(question["words"])
     found.sort(key=lambda found: found.since, reverse=True)
@@ -159,7 +159,7 @@ def _standings() -> Standings:
 
 
 def strictest(standings: Iterable[HolderUsage]) -> Standings:
-    """Who has the least left of what they may ask for, first; of one who is told of twice, the stricter."""
+    """By kind and key, the emptiest first. Of two entries for one key, the emptier one."""
     found: Standings = {}
     for standing in sorted(standings, key=lambda standing: standing.tokens / standing.burst):
         found.setdefault((standing.kind, standing.key), standing)
