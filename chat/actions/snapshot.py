@@ -1,7 +1,7 @@
 """A snapshot of one process for the staff: its connections, its rooms, and the users that are near their limits.
 
-It comes from the hub, not from rows that could be stale. The channel layer carries it to the process that asked, so
-it is made of plain values.
+It comes from the hub, not from rows that could be stale. The channel layer carries it to the process that asked,
+so it is made of plain values.
 """
 
 import os
