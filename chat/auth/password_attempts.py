@@ -102,7 +102,7 @@ class AttemptTracker:
     def close(self) -> None:
         """The request is answered: give back what was not wrong."""
         for attempt in self._made:
-            sign_in_limits.give_back(attempt)
+            sign_in_limits.refund(attempt)
         self._made.clear()
 
     def _take(self, attempt: Attempt) -> Attempt:

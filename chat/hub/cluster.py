@@ -27,7 +27,7 @@ class ClusterEvents:
 
     def report(self) -> list[Event]:
         """Events for the other hubs that are due with this second's beat."""
-        events = [("limits", self._limits.news()), ("tries", sign_in_limits.news())]
+        events = [("limits", self._limits.report()), ("tries", sign_in_limits.report())]
         return [event for event in events if event[1]]
 
     def receive(self, origin: str, event: Event) -> None:
@@ -43,10 +43,10 @@ class ClusterEvents:
                 self._disconnect(ids)
             case "limits", spent:
                 if origin != self._bus.name:
-                    self._limits.hear(origin, spent)
+                    self._limits.receive(origin, spent)
             case "tries", attempts:
                 if origin != self._bus.name:
-                    sign_in_limits.hear(attempts)
+                    sign_in_limits.receive(attempts)
             case _:
                 raise ValueError(f"an unknown event between hubs: {event[0]!r}")
 

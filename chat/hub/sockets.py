@@ -39,7 +39,7 @@ class Socket:
 
     def claim(self, identity: Identity) -> bool:
         """Bind the socket to an identity. False, and no change, if they have as many sockets as they may."""
-        if self.allowance and not self.allowance.belongs_to(identity.person):
+        if self.allowance and not self.allowance.assign_to(identity.person):
             return False
         self.identity = identity
         return True

@@ -8,7 +8,7 @@ from chat.limits.addresses import (
     request_address,
     scope_address,
 )
-from chat.limits.buckets import KEPT, Bucket, Holder, Holders
+from chat.limits.buckets import Bucket, Holder, Holders
 from chat.limits.costs import COST, COSTS, INVALID_FRAME, cost_of
 from chat.limits.creation import CreationLimits, RowKind, creation_limits
 from chat.limits.limits import Allowance, HolderUsage, Limits, Refusal
@@ -18,7 +18,6 @@ __all__ = [
     "COST",
     "COSTS",
     "INVALID_FRAME",
-    "KEPT",
     "Allowance",
     "Attempt",
     "Bucket",

@@ -1,4 +1,4 @@
-"""Whose address it is: the peer's, or what a proxy that we trust says of it."""
+"""The client's address: the peer's, or the one that a trusted proxy names."""
 
 import logging
 import re
@@ -12,13 +12,13 @@ from chat.limits.rare_warning import RareWarning
 
 logger = logging.getLogger("chat.limits")
 
-PREFIX = 64
-"""Bits of an IPv6 address that count: a customer gets at least that many networks' worth of addresses (RFC 6177),
-and may take a new one for each connection."""
-SITE = 48
-"""Bits of an IPv6 address that a whole site shares (RFC 6177): tunnels give such networks away for nothing."""
+IPV6_PREFIX = 64
+"""Bits of an IPv6 address that are compared. A customer gets at least a /64 (RFC 6177), and may use a new address
+for each connection."""
+IPV6_SITE_PREFIX = 48
+"""Bits of an IPv6 address that a whole site shares (RFC 6177). Tunnel brokers give away such networks free."""
 FORWARDED_LIMIT = 4_096
-"""Characters of X-Forwarded-For that are read. Longer ones no proxy makes."""
+"""Characters of X-Forwarded-For that are read. No proxy makes a longer one."""
 FORWARDED_FOR = b"x-forwarded-for"
 FORWARDING = {
     *(b"forwarded", FORWARDED_FOR, b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"x-client-ip"),
@@ -27,52 +27,51 @@ FORWARDING = {
 """Headers that proxies add. Only X-Forwarded-For is read."""
 
 PORT = re.compile(r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]{1,32})?)?")
-"""A port after an address, also an empty (RFC 3986) or an obfuscated one (RFC 7239, section 6.3)."""
+"""A port after an address. It may be empty (RFC 3986) or obfuscated (RFC 7239, section 6.3)."""
 ZONE = re.compile(r"%(?:25)?[A-Za-z0-9._~-]{1,32}$")
-"""The network interface of a link-local address (RFC 4007, RFC 6874). It means something on one machine only."""
+"""The interface of a link-local address (RFC 4007, RFC 6874). It has a meaning on one machine only."""
 
-INSIDE = [
+PRIVATE_NETWORKS = [
     ip_network(network)
     for network in (
         *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10"),
         *("fc00::/7", "fe80::/10", "::1/128"),
     )
 ]
-"""Private, loopback, link-local and shared networks: a peer there that forwards is a proxy on the way to us."""
-REMEMBERED = 1_024
-"""Peers that are remembered for forwarding without being named in PROXIES."""
+"""Private, loopback, link-local and shared networks. A peer in them that forwards is a proxy of this site."""
+UNLISTED_LIMIT = 1_024
+"""Most peers to remember that forward and are not listed in PROXIES."""
 
 IP = IPv4Address | IPv6Address
 
 
 @lru_cache(maxsize=16_384)
 def limit_key(address: str) -> str:
-    """The key under which an address is limited: an IPv6 address's network; an IPv4 address, itself.
+    """The key under which an address is limited: the /64 network of an IPv6 address, else the address itself.
 
-    What is no address is its own key.
+    Any other text is its own key.
     """
-    return _network(address, PREFIX)
+    return _network(address, IPV6_PREFIX)
 
 
 @lru_cache(maxsize=16_384)
-def site_of(address: str) -> str:
-    """The same, but with the widest IPv6 network that one customer may have."""
-    return _network(address, SITE)
+def site_key(address: str) -> str:
+    """Like ``limit_key``, with the widest IPv6 network that one customer may have."""
+    return _network(address, IPV6_SITE_PREFIX)
 
 
 @lru_cache(maxsize=16_384)
 def is_proxy(address: str, proxies: tuple[str, ...]) -> bool:
-    """Is it in one of these networks?"""
+    """True if the address is in one of these networks."""
     ip = _parsed(address)
     return ip is not None and any(ip in network for network in _networks(proxies))
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], proxies: tuple[str, ...]) -> str:
-    """The client's address.
+    """The client's address: the peer's, unless the peer is in ``proxies``.
 
-    That is the peer's, unless the peer is a proxy of ours. Then it is the last that the X-Forwarded-For headers
-    name, all lines joined in order, and that is no proxy of ours: what stands before it the client may have made
-    up. Where there is none, or what is there is no address, it is the peer's.
+    A proxy's X-Forwarded-For lines are joined in order, and the last address that is not a proxy's counts. The
+    client may have forged the addresses before it. If no such address can be read, the proxy's own counts.
     """
     if not proxies or not is_proxy(peer, proxies):
         return peer
@@ -92,7 +91,7 @@ def client_address(peer: str, forwarded_for: Sequence[str], proxies: tuple[str, 
 
 
 def scope_address(scope: Mapping[str, Any]) -> str:
-    """The client's address in an ASGI scope; empty where the server does not know one."""
+    """The client's address in an ASGI scope; "" if the server does not know it."""
     client, headers = scope.get("client"), scope.get("headers", ())
     if not client:
         return ""
@@ -101,7 +100,7 @@ def scope_address(scope: Mapping[str, Any]) -> str:
 
 
 def request_address(meta: Mapping[str, Any]) -> str:
-    """The same of a Django request, by its ``META``."""
+    """The client's address in a Django request's ``META``."""
     forwards = any(name in meta for name in _IN_META)
     return _address(meta.get("REMOTE_ADDR") or "", meta.get("HTTP_X_FORWARDED_FOR", ""), forwards=forwards)
 
@@ -111,7 +110,7 @@ def _address(peer: str, named: str, *, forwards: bool) -> str:
     proxies = chat_settings().PROXIES
     if not proxies or not is_proxy(peer, proxies):
         if forwards:
-            unnamed.note(peer)
+            unlisted_proxies.note(peer)
         return peer
     if forwards and not named.strip(" \t,"):
         _unreadable.warn(
@@ -127,50 +126,51 @@ def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
 
 
 def is_shared_address(address: str) -> bool:
-    """Is it a proxy's address, named in PROXIES or not, behind which anybody may be?"""
-    return is_proxy(address, chat_settings().PROXIES) or address in unnamed.inside
+    """True for the address of a proxy, listed in PROXIES or not. Anybody may be behind it."""
+    return is_proxy(address, chat_settings().PROXIES) or address in unlisted_proxies.private
 
 
-class Unnamed:
-    """Peers that forward for others, as far as their headers tell, and that are not named in PROXIES."""
+class UnlistedProxies:
+    """Peers that forward requests, by their headers, and are not listed in PROXIES."""
 
     def __init__(self) -> None:
-        self._seldom = RareWarning(logger)
-        self._told: set[str] = set()
-        # Peers in networks that the internet does not reach. Any other client may send such a header itself, and
-        # would escape restrictions of its address by it.
-        self.inside: set[str] = set()
+        self._warning = RareWarning(logger)
+        # Peers that a warning has named.
+        self._warned_of: set[str] = set()
+        # Peers in PRIVATE_NETWORKS. Any other client can send such a header itself, and would use it to escape
+        # restrictions of its address.
+        self.private: set[str] = set()
 
     def note(self, peer: str) -> None:
-        """One line for each of them, but not more than one a minute."""
-        if not peer or peer in self._told:
+        """Log one warning for each peer, at most one a minute."""
+        if not peer or peer in self._warned_of:
             return
-        if _is_inside(peer) and len(self.inside) < REMEMBERED:
-            self.inside.add(peer)
-        if len(self._told) < REMEMBERED and self._seldom.warn(
+        if _is_private(peer) and len(self.private) < UNLISTED_LIMIT:
+            self.private.add(peer)
+        if len(self._warned_of) < UNLISTED_LIMIT and self._warning.warn(
             "%s forwards for others and is not in CHAT['PROXIES'] (CHAT_PROXIES): everybody behind it counts as "
-            "one address. If it is a proxy of yours, name it there.",
+            "one address. If it is your proxy, list it there.",
             peer,
         ):
-            self._told.add(peer)
+            self._warned_of.add(peer)
 
     def clear(self) -> None:
-        """Forget all: for tests."""
-        self._seldom.clear()
-        self._told.clear()
-        self.inside.clear()
+        """Forget all peers. For tests."""
+        self._warning.clear()
+        self._warned_of.clear()
+        self.private.clear()
 
 
-unnamed = Unnamed()
+unlisted_proxies = UnlistedProxies()
 _unreadable = RareWarning(logger)
 _IN_META = [f"HTTP_{name.decode().upper().replace('-', '_')}" for name in FORWARDING]
 
 
 def _last_foreign(named: str, proxies: tuple[str, ...]) -> str | None:
-    """The last address that is no proxy's; empty where an entry can't be read, None where all are proxies'."""
+    """The last address that is not a proxy's; "" if an entry can't be read, None if all are proxies."""
     entries = named.split(",")
     for place in range(len(entries) - 1, -1, -1):
-        # An empty element of a list is none (RFC 9110, section 5.6.1). But the last is what our proxy wrote.
+        # Empty elements of a list don't count (RFC 9110, section 5.6.1). But the last one is what our proxy wrote.
         if not entries[place].strip() and place < len(entries) - 1:
             continue
         ip = _entry(entries[place])
@@ -182,7 +182,7 @@ def _last_foreign(named: str, proxies: tuple[str, ...]) -> str | None:
 
 
 def _entry(text: str) -> IP | None:
-    """An address as proxies write it: with a port, in brackets, in quotes (RFC 7239, section 6)."""
+    """Parse an address as proxies write it: with a port, in brackets, in quotes (RFC 7239, section 6)."""
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1].strip()
@@ -197,12 +197,12 @@ def _entry(text: str) -> IP | None:
     if not known or not PORT.fullmatch(rest):
         return None
     address = ZONE.sub("", address)
-    # ``ip_address`` takes any text after a "%" for a zone, and would keep it.
+    # ``ip_address`` accepts any text after a "%" as a zone, and would keep it.
     return None if "%" in address else _parsed(address)
 
 
 def _parsed(address: str) -> IP | None:
-    """The address; an IPv4 address in IPv6's clothes is one of IPv4. None where it is no address."""
+    """The address; an IPv4-mapped IPv6 address as IPv4. None if the text is not an address."""
     try:
         ip = ip_address(address)
     except ValueError:
@@ -213,17 +213,17 @@ def _parsed(address: str) -> IP | None:
 def _network(address: str, prefix: int) -> str:
     ip = _parsed(address)
     if isinstance(ip, IPv6Address):
-        # The number leaves out a scope (`%eth0`).
+        # The number has no zone (`%eth0`).
         return f"{IPv6Address(int(ip) >> (128 - prefix) << (128 - prefix))}/{prefix}"
     return str(ip) if ip else address
 
 
-def _is_inside(address: str) -> bool:
+def _is_private(address: str) -> bool:
     ip = _parsed(address)
-    return ip is not None and any(ip in network for network in INSIDE)
+    return ip is not None and any(ip in network for network in PRIVATE_NETWORKS)
 
 
 @lru_cache(maxsize=16)
 def _networks(proxies: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
-    # That they can be read chat.conf has seen.
+    # chat.conf has checked that they can be parsed.
     return tuple(ip_network(proxy, strict=False) for proxy in proxies)

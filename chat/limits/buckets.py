@@ -1,29 +1,29 @@
-"""Token buckets, and who holds them.
+"""Token buckets, and the people and addresses that hold them.
 
-A bucket is kept as one number: the moment at which it will be full again (the generic cell rate algorithm,
-ITU-T I.371). What is left follows from the time, so nothing has to be filled and no timer runs.
+A bucket is stored as one number: the time at which it will be full again (the generic cell rate algorithm,
+ITU-T I.371). The tokens left follow from the current time, so nothing has to be refilled and no timer runs.
 """
 
 from collections.abc import Callable, Collection
 
-KEPT = 100_000
-"""How many holders without sockets are kept, of each kind: some 30 MB. Past that, who was away longest is
-forgotten, and gets a full bucket when they come back."""
+IDLE_LIMIT = 100_000
+"""Most holders without sockets to keep, of each kind: some 30 MB. Past that, the holder that was idle longest is
+forgotten, and gets a full bucket when it comes back."""
 ROUNDING = 1e-9
-"""Seconds that a moment may be off: a double has less than that after a year of uptime."""
+"""Seconds by which a time may be rounded: a double is more exact than that after a year of uptime."""
 
 
 class Bucket:
-    """``burst`` tokens at most; ``rate`` a second come back. ``now`` is in seconds and never goes back."""
+    """Holds at most ``burst`` tokens and gets ``rate`` a second. ``now`` is a monotonic time in seconds."""
 
-    __slots__ = ("_depth", "_price", "full_at", "spent")
+    __slots__ = ("_depth", "_price", "full_at", "unreported")
 
     def __init__(self, rate: float, burst: float) -> None:
-        # The moment at which it is full; one that has passed says that it is.
+        # Time at which the bucket is full. A time in the past: it is full now.
         self.full_at = 0.0
-        # Tokens that were taken here, and that no other process knows of yet.
-        self.spent = 0.0
-        # Seconds that a token takes to come back, and all of them.
+        # Tokens that were taken in this process and not yet reported to the others.
+        self.unreported = 0.0
+        # Seconds until one token, and until all tokens come back.
         self._price = 1 / rate
         self._depth = burst / rate
 
@@ -32,14 +32,14 @@ class Bucket:
         return self._depth / self._price
 
     def take(self, cost: float, now: float) -> float:
-        """Take so many tokens; 0.0 where they were there, else the seconds to wait for them: none is taken."""
+        """Take ``cost`` tokens and return 0.0, or take none and return the seconds to wait for them."""
         wait = self.wait(cost, now)
         if not wait:
             self.pay(cost, now)
         return wait
 
     def wait(self, cost: float, now: float) -> float:
-        """Seconds until so many tokens are there; 0.0 now. What costs more than the burst waits for a full one."""
+        """Seconds until ``cost`` tokens are available. A cost above the burst waits for a full bucket."""
         left = self.full_at - now
         if left <= 0:
             return 0.0
@@ -47,23 +47,23 @@ class Bucket:
         return min(short, left) if short > ROUNDING else 0.0
 
     def pay(self, cost: float, now: float) -> None:
-        """Take so many tokens, there or not: what was not is owed."""
-        # What was taken before it was full has come back, in every process.
-        self.spent = cost if self.full_at <= now else self.spent + cost
-        self.owe(cost, now)
+        """Take ``cost`` tokens, available or not. The bucket can go into debt."""
+        # Tokens taken before the bucket was full again have come back, in every process.
+        self.unreported = cost if self.full_at <= now else self.unreported + cost
+        self.charge(cost, now)
 
-    def owe(self, cost: float, now: float) -> None:
-        """As ``pay``, for what was taken in another process."""
+    def charge(self, cost: float, now: float) -> None:
+        """Like ``pay``, for tokens that were taken in another process."""
         self.full_at = max(self.full_at, now)
         self.full_at += cost * self._price
 
-    def give_back(self, cost: float) -> None:
+    def refund(self, cost: float) -> None:
         """Undo a ``pay``."""
         self.full_at -= cost * self._price
-        self.spent -= cost
+        self.unreported -= cost
 
     def debt(self, now: float) -> float:
-        """Seconds until all that was taken has come back."""
+        """Seconds until the bucket is full."""
         return max(0.0, self.full_at - now)
 
     def tokens(self, now: float) -> float:
@@ -71,7 +71,7 @@ class Bucket:
 
 
 def take_all(buckets: Collection[Bucket], cost: float, now: float) -> float:
-    """Take from every bucket, or from none: 0.0, or the seconds to wait for the one that lacks most."""
+    """Take from every bucket and return 0.0, or take from none and return the longest wait in seconds."""
     longest = 0.0
     for bucket in buckets:
         longest = max(longest, bucket.wait(cost, now))
@@ -82,7 +82,7 @@ def take_all(buckets: Collection[Bucket], cost: float, now: float) -> float:
 
 
 class Holder:
-    """A person or an address: their bucket, and how many sockets they have open."""
+    """A person or an address: a bucket, and the number of open sockets."""
 
     __slots__ = ("bucket", "key", "sockets")
 
@@ -95,65 +95,65 @@ class Holder:
 class Holders:
     """All holders of one kind.
 
-    Who has sockets is kept. Who has none is kept until the bucket is full, for then a new one is the same; while
-    their last socket is open even a full bucket must stay, or the next socket would get another beside it.
+    A holder without sockets is kept until its bucket is full, because then a new one would be the same. A holder
+    with sockets is kept even with a full bucket: its next socket would get a second bucket otherwise.
     """
 
     def __init__(self, make: Callable[[], Bucket]) -> None:
         self._make = make
-        self._open: dict[str, Holder] = {}
-        # Who has no sockets: who was here last is last.
-        self._away: dict[str, Holder] = {}
+        self._connected: dict[str, Holder] = {}
+        # Holders without sockets, the one that was active last at the end.
+        self._idle: dict[str, Holder] = {}
 
     def __len__(self) -> int:
-        return len(self._open) + len(self._away)
+        return len(self._connected) + len(self._idle)
 
     @property
-    def here(self) -> int:
-        """How many have sockets."""
-        return len(self._open)
+    def connected_count(self) -> int:
+        """How many holders have sockets."""
+        return len(self._connected)
 
     def all(self) -> list[Holder]:
-        # Copied in one step each: another thread may ask.
-        return [*self._open.values(), *self._away.values()]
+        # Each copy is atomic: another thread may call this.
+        return [*self._connected.values(), *self._idle.values()]
 
-    def open(self) -> list[Holder]:
-        """Those who have sockets."""
-        return [*self._open.values()]
+    def connected(self) -> list[Holder]:
+        """The holders that have sockets."""
+        return [*self._connected.values()]
 
     def sockets(self, key: str) -> int:
-        holder = self._open.get(key)
+        holder = self._connected.get(key)
         return holder.sockets if holder else 0
 
     def find(self, key: str, now: float) -> Holder:
-        """Somebody who need not have a socket."""
-        holder = self._open.get(key)
+        """The holder of ``key``, made on first use. It need not have sockets."""
+        holder = self._connected.get(key)
         if holder is None:
-            holder = self._away.pop(key, None) or Holder(key, self._make())
-            self._away[key] = holder
+            holder = self._idle.pop(key, None) or Holder(key, self._make())
+            self._idle[key] = holder
             self._forget(now)
         return holder
 
-    def enter(self, key: str, now: float) -> Holder:
-        """Somebody has one more socket."""
+    def add_socket(self, key: str, now: float) -> Holder:
+        """Count one more socket of ``key``."""
         holder = self.find(key, now)
         if not holder.sockets:
-            self._open[key] = self._away.pop(key)
+            self._connected[key] = self._idle.pop(key)
         holder.sockets += 1
         return holder
 
-    def leave(self, holder: Holder, now: float) -> None:
-        """Somebody has one socket less."""
+    def remove_socket(self, holder: Holder, now: float) -> None:
+        """Count one socket less."""
         holder.sockets -= 1
         if not holder.sockets:
-            del self._open[holder.key]
-            self._away[holder.key] = holder
+            del self._connected[holder.key]
+            self._idle[holder.key] = holder
             self._forget(now)
 
     def _forget(self, now: float) -> None:
-        """Forget who was away long enough: from the front, never who came last."""
-        while len(self._away) > 1:
-            key, first = next(iter(self._away.items()))
-            if len(self._away) <= KEPT and first.bucket.full_at > now:
+        """Forget idle holders, the oldest first. The one that was active last always stays."""
+        while len(self._idle) > 1:
+            key, first = next(iter(self._idle.items()))
+            if len(self._idle) <= IDLE_LIMIT and first.bucket.full_at > now:
                 return
-            del self._away[key]
+            del self._idle[key]

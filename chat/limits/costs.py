@@ -1,4 +1,4 @@
-"""Costs of commands and requests in tokens: roughly the work for the server and everybody in the room."""
+"""Costs of commands and requests in tokens: roughly the work for the server and for everybody in the room."""
 
 from chat.protocol import (
     Command,
@@ -16,9 +16,9 @@ from chat.protocol import (
 )
 
 COST = 2.0
-"""Of a command that is not listed."""
+"""Cost of a command that COSTS does not list."""
 INVALID_FRAME = 1.0
-"""Of a frame that is no command."""
+"""Cost of a frame that is not a valid command."""
 COSTS: dict[type[Command], float] = {
     Post: 1,
     Edit: 1,
@@ -33,11 +33,11 @@ COSTS: dict[type[Command], float] = {
     Search: 5,
 }
 FILE = 0.5
-"""Cost of a request for a static file or a probe. One token is a millisecond of CPU, here and in the two below."""
+"""Cost of a request for a static file or a probe. For requests, one token is a millisecond of CPU."""
 PAGE = 10.0
 """Cost of a page."""
 FORM = 20.0
-"""Cost of a sent form, or of any other request that is no GET."""
+"""Cost of a submitted form, or of any other request that is neither GET nor HEAD."""
 
 
 def cost_of(command: Command) -> float:
@@ -45,7 +45,7 @@ def cost_of(command: Command) -> float:
 
 
 def request_cost(method: str, *, cheap: bool) -> float:
-    """The cost of a request. A ``cheap`` one is answered without a page."""
+    """The cost of a request. ``cheap``: it is answered without rendering a page."""
     if cheap:
         return FILE
     return PAGE if method in {"GET", "HEAD"} else FORM

@@ -1,4 +1,4 @@
-"""How many rows strangers may make: guests' sessions and public rooms, which anybody gets for the asking."""
+"""Limits on rows that anonymous clients create: guests' sessions and public rooms."""
 
 import threading
 import time
@@ -12,12 +12,14 @@ from chat.limits.buckets import Bucket, Holders
 
 
 class RowKind(StrEnum):
+    """A kind of row that any client can have created."""
+
     SESSION = "session"
     ROOM = "room"
 
 
 class CreationLimits:
-    """Counts what each address had this process make. Views run in threads, so each question takes a lock."""
+    """Counts the rows that this process created for each address. Views run in threads, so calls take a lock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -25,11 +27,14 @@ class CreationLimits:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all: for tests."""
+        """Forget all counts. For tests."""
         self._rows = {row: Holders(partial(_bucket, row)) for row in RowKind}
 
     def take(self, row: RowKind, address: str) -> float:
-        """Take one row. The seconds to wait; 0.0 where it may be made. Without an address nothing is limited."""
+        """Count one row. Returns 0.0 if it may be created, else the seconds to wait.
+
+        An unknown address ("") is not limited.
+        """
         if not address or not chat_settings().LIMITS:
             return 0.0
         with self._lock:

@@ -1,4 +1,4 @@
-"""The door of HTTP: how many requests an address may make, by what they cost."""
+"""Limits HTTP requests by address and cost."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -14,10 +14,10 @@ Application: TypeAlias = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
 class RequestLimit:
-    """An ASGI application before another: requests are paid from their address's bucket, or answered with 429.
+    """ASGI middleware: each request is paid from its address's bucket, or answered with 429.
 
-    ``cheap`` tells which requests the other answers without a page. Each request of a connection is counted, and a
-    refusal ends the connection: the next request costs another (``CONNECT_RATE``).
+    ``cheap``: true for requests that ``application`` answers without rendering a page. Every request of a
+    connection is counted. A refusal closes the connection, so the next request needs a new one (``CONNECT_RATE``).
     """
 
     def __init__(self, application: Application, *, cheap: Callable[[Scope], bool] = lambda _: False) -> None:

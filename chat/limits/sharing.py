@@ -1,8 +1,8 @@
-"""What several processes tell each other of limits: what was taken, and how many sockets are open.
+"""Limits of several processes: each reports what clients took from it, and how many sockets they have open.
 
-Who takes little is nobody's business: what others are told of is who has taken a part of a full bucket since the
-last time. So the news stay few however many people there are, and somebody who goes from process to process gets
-at most that part more from each, and what they take between two tellings.
+A process reports only clients that took a good part of a full bucket since its last report. So reports stay small
+however many clients there are. A client that moves from process to process gets at most that part more from each,
+plus what it takes between two reports.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,42 +10,42 @@ from typing import Any, TypeAlias
 
 from chat.limits.buckets import Holders
 
-News: TypeAlias = Sequence[Any]
-"""(kind, key, tokens) of each that was taken from, and (kind, key, sockets) of each that has many; or nothing."""
+LimitsReport: TypeAlias = Sequence[Any]
+"""(kind, key, tokens) of each holder that spent much, and (kind, key, sockets) of each with many; or empty."""
 
-PART = 16
-"""Others are told when one over this of a full bucket was taken."""
-FORGET = 10.0
-"""Seconds after which what a process said of its sockets does not hold any more: it is gone."""
-MOST = 1_000
-"""Holders of one kind that are told of at once; the others are told of next time."""
+REPORT_FRACTION = 16
+"""A holder is reported once it has spent a sixteenth of a full bucket."""
+REPORT_EXPIRY = 10.0
+"""Seconds after which a process's socket counts are dropped: the process has stopped."""
+REPORT_LIMIT = 1_000
+"""Most holders of one kind in a report. The others follow in the next report."""
 
 
-def spent(holders: Holders, now: float) -> Iterator[tuple[str, float]]:
-    """Who has taken much since they were last told of, and how much. They count as told of."""
-    told = 0
+def unreported(holders: Holders, now: float) -> Iterator[tuple[str, float]]:
+    """(key, tokens) of the holders that spent much since the last report. Counts them as reported."""
+    count = 0
     for holder in holders.all():
         bucket = holder.bucket
-        if bucket.full_at > now and bucket.spent * PART >= bucket.burst and told < MOST:
-            told += 1
-            yield holder.key, bucket.spent
-            bucket.spent = 0.0
+        if bucket.full_at > now and bucket.unreported * REPORT_FRACTION >= bucket.burst and count < REPORT_LIMIT:
+            count += 1
+            yield holder.key, bucket.unreported
+            bucket.unreported = 0.0
 
 
-class Elsewhere:
+class RemoteSockets:
     """Open sockets of people and addresses in other processes."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        # By process: when it said so, and its counts by kind and key.
-        self._said: dict[str, tuple[float, dict[tuple[str, str], int]]] = {}
+        # By process: the time of its last report, and its counts by (kind, key).
+        self._reports: dict[str, tuple[float, dict[tuple[str, str], int]]] = {}
 
-    def hear(self, origin: str, counts: Sequence[tuple[str, str, int]]) -> None:
-        self._said[origin] = (self._clock(), {(kind, key): sockets for kind, key, sockets in counts})
+    def receive(self, origin: str, counts: Sequence[tuple[str, str, int]]) -> None:
+        self._reports[origin] = (self._clock(), {(kind, key): sockets for kind, key, sockets in counts})
 
     def sockets(self, kind: str, key: str) -> int:
-        if not self._said:
+        if not self._reports:
             return 0
-        oldest = self._clock() - FORGET
-        self._said = {origin: said for origin, said in self._said.items() if said[0] >= oldest}
-        return sum(counts.get((kind, key), 0) for _, counts in self._said.values())
+        oldest = self._clock() - REPORT_EXPIRY
+        self._reports = {origin: report for origin, report in self._reports.items() if report[0] >= oldest}
+        return sum(counts.get((kind, key), 0) for _, counts in self._reports.values())

@@ -1,7 +1,7 @@
-"""How often passwords may be tried: by network, by name in each network, and by known browser.
+"""Limits on password attempts: by network, by name within a network, and by known browser.
 
-A budget that one side alone can empty must not be another side's. So no budget is a name's over all networks:
-whoever tries Alice's password elsewhere cannot keep Alice out.
+An attacker must not be able to use up a budget that the account's owner needs. So no budget covers a name over all
+networks: an attacker who tries Alice's password from another network cannot lock Alice out.
 """
 
 import threading
@@ -10,34 +10,34 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chat.conf import chat_settings
-from chat.limits.addresses import limit_key, site_of
+from chat.limits.addresses import limit_key, site_key
 from chat.limits.buckets import Bucket, Holders
-from chat.limits.sharing import News, spent
+from chat.limits.sharing import LimitsReport, unreported
 from chat.protocol import name_key
 
-NAMED = 150
-"""Characters of a name that count: Django's names are no longer, and what is sent may be."""
+NAME_LENGTH = 150
+"""Characters of a name that are compared. Django's names are no longer; a client may send any length."""
 
 
 class Attempt(NamedTuple):
-    """One try of a password."""
+    """One password attempt."""
 
-    # The client's address; empty where nobody knows it.
+    # The client's address; "" if unknown.
     address: str = ""
-    # The account's name as it was typed, whether there is such an account or not; empty where none was given.
+    # The account's name as typed, whether such an account exists or not; "" if none was given.
     name: str = ""
-    # A browser in which this account has signed in before (chat.auth.browsers); empty where it is not known.
+    # A browser in which this account has signed in before (chat.auth.browsers); "" if unknown.
     device: str = ""
-    # Does the try also count for all names together that this address tries?
+    # True if the attempt also counts for the budget of all names tried from this address.
     counts_for_network: bool = True
 
 
 class SignInLimits:
-    """The process's tries. Views run in threads, so each try takes a lock.
+    """The process's password attempts. Views run in threads, so each call takes a lock.
 
-    A known browser pays from a budget of its own and from no other. Any other try pays from its network's, and
-    from the name's in this network. The name's budget over all networks refuses nobody: once it is empty, a
-    network must have made good its own tries of the name before the next one.
+    A known browser pays from a budget of its own and from no other. Any other attempt pays from its network's
+    budget and from the name's budget in that network. The name's budget over all networks refuses nobody. Once it
+    is empty, a network may try the name again only when its own budget for the name is full again.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,14 +46,14 @@ class SignInLimits:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all tries: for tests."""
+        """Forget all attempts. For tests."""
         self._networks, self._names = Holders(_bucket), Holders(_bucket)
-        self._pairs, self._devices = Holders(_bucket), Holders(_bucket)
-        # By the word that other processes know them by.
-        self._told = {"name": self._names, "pair": self._pairs, "device": self._devices}
+        self._names_by_network, self._devices = Holders(_bucket), Holders(_bucket)
+        # By the word that reports to other processes use.
+        self._reported = {"name": self._names, "pair": self._names_by_network, "device": self._devices}
 
     def take(self, attempt: Attempt) -> float:
-        """Pay for one try. The seconds to wait; 0.0 where it may be made, else nothing is paid."""
+        """Pay for one attempt and return 0.0, or pay nothing and return the seconds to wait."""
         if not chat_settings().LIMITS:
             return 0.0
         with self._lock:
@@ -62,48 +62,49 @@ class SignInLimits:
                 return self._device(attempt, now).take(1, now)
             network = self._network(attempt, now)
             wait = network.wait(1, now) if network else 0.0
-            # A network without budget makes no entries for names: it could push out those of others.
+            # A network without budget adds no entries for names: they could push out the entries of others.
             wait = wait or self._take_name(attempt, now)
             if network and not wait:
                 network.pay(1, now)
             return wait
 
-    def give_back(self, attempt: Attempt) -> None:
-        """The password was right: only wrong ones count."""
+    def refund(self, attempt: Attempt) -> None:
+        """Undo ``take``: the password was right, and only wrong ones count."""
         if not chat_settings().LIMITS:
             return
         with self._lock:
             now = self._clock()
             for bucket in self._paid(attempt, now):
-                bucket.give_back(1)
+                bucket.refund(1)
 
-    def news(self) -> News:
-        """Tries that other processes do not know of: (0 for a network, else 1; the key; how many).
+    def report(self) -> LimitsReport:
+        """Attempts not yet reported to other processes: (0 for a network, else 1; the key; how many).
 
-        The word before the key says what it is of. Processes of the version before take it for a part of a name.
+        A word before the key says which budget it is. Processes of the previous version read the word as a part of
+        a name.
         """
         with self._lock:
             now = self._clock()
-            networks = [(0, *each) for each in spent(self._networks, now)]
+            networks = [(0, *each) for each in unreported(self._networks, now)]
             others = [
-                (1, f"{word} {key}", tries)
-                for word, holders in self._told.items()
-                for key, tries in spent(holders, now)
+                (1, f"{word} {key}", attempts)
+                for word, holders in self._reported.items()
+                for key, attempts in unreported(holders, now)
             ]
             return (*networks, *others)
 
-    def hear(self, news: News) -> None:
-        """Pay for the tries of another process."""
+    def receive(self, report: LimitsReport) -> None:
+        """Pay for the attempts that another process reported."""
         with self._lock:
             now = self._clock()
-            for which, key, tries in news:
+            for which, key, attempts in report:
                 word, _, rest = key.partition(" ")
-                holders, whose = (self._told.get(word), rest) if which else (self._networks, key)
+                holders, holder = (self._reported.get(word), rest) if which else (self._networks, key)
                 if holders is not None:
-                    holders.find(whose, now).bucket.owe(tries, now)
+                    holders.find(holder, now).bucket.charge(attempts, now)
 
     def _take_name(self, attempt: Attempt, now: float) -> float:
-        """Pay from the name's budget in this network, and from its budget over all while that lasts."""
+        """Pay from the name's budget in this network, and from its budget over all networks while that lasts."""
         if not attempt.name:
             return 0.0
         everywhere, here = self._everywhere(attempt, now), self._here(attempt, now)
@@ -138,12 +139,12 @@ class SignInLimits:
         return self._names.find(_key(attempt), now).bucket
 
     def _here(self, attempt: Attempt, now: float) -> Bucket:
-        # The network stands first: a name may have any character, also one that separates.
-        return self._pairs.find(f"{site_of(attempt.address)} {_key(attempt)}", now).bucket
+        # The network comes first: a name may contain any character, also the separator.
+        return self._names_by_network.find(f"{site_key(attempt.address)} {_key(attempt)}", now).bucket
 
 
 def _key(attempt: Attempt) -> str:
-    return name_key(attempt.name[:NAMED])
+    return name_key(attempt.name[:NAME_LENGTH])
 
 
 def _bucket() -> Bucket:

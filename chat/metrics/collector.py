@@ -46,7 +46,7 @@ class Collector:
         prometheus.SOCKETS.set(len(self._hub.sockets))
         prometheus.LAGGING.set(len({socket for room in rooms for socket in room.behind}))
         prometheus.ROOMS.set(len(rooms))
-        prometheus.PEOPLE.set(self._limits.people.here)
+        prometheus.PEOPLE.set(self._limits.people.connected_count)
         prometheus.LOG_WAITING.set(self._hub.log.waiting)
         prometheus.LAYER_AWAY.set(self._hub.is_alone)
         prometheus.DRAINING.set(self._hub.draining)

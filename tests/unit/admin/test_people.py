@@ -963,7 +963,7 @@ async def take(alice: Persona) -> Callable[[str, float], None]:
     limits = current(Limits)
 
     def spend(key: str, tokens: float) -> None:
-        holder = limits.people.enter(key, limits.loop.time())
+        holder = limits.people.add_socket(key, limits.loop.time())
         holder.bucket.pay(tokens, limits.loop.time())
 
     return spend

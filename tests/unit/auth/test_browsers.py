@@ -28,7 +28,7 @@ Persona = CommunicatorPersona
 def _cheap(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.PASSWORD_HASHERS = [CHEAP]
     sign_in_limits.clear()
-    monkeypatch.setattr(addresses, "unnamed", addresses.Unnamed())
+    monkeypatch.setattr(addresses, "unlisted_proxies", addresses.UnlistedProxies())
 
 
 class Browser:
@@ -413,7 +413,7 @@ async def test_the_staff_can_t_restrict_a_proxy(settings: Settings) -> None:
     staff = Client()
     await in_a_thread(olga)(staff, "add_restriction")
     assert "This is a proxy" in await ban_of_the_staff(staff, address="10.1.2.3")
-    addresses.unnamed.note("192.168.0.1")
+    addresses.unlisted_proxies.note("192.168.0.1")
     assert "This is a proxy" in await ban_of_the_staff(staff, address="192.168.0.1")
     assert not await ban_of_the_staff(staff, address="192.168.0.2")
 

@@ -414,7 +414,7 @@ def test_a_proxy_without_a_name_is_noticed_on_any_page(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At its first header, in the log, once."""
-    monkeypatch.setattr(addresses, "unnamed", addresses.Unnamed())
+    monkeypatch.setattr(addresses, "unlisted_proxies", addresses.UnlistedProxies())
     for _ in range(2):
         Client(REMOTE_ADDR="10.0.0.9").get("/", headers={"X-Forwarded-For": HOME})
     (said,) = [message for message in caplog.messages if "CHAT_PROXIES" in message]

@@ -162,28 +162,28 @@ def test_who_is_gone_and_has_all_tokens_is_forgotten() -> None:
 def test_who_is_gone_and_lacks_tokens_is_kept() -> None:
     """Or going and coming back would fill a bucket."""
     known = holders()
-    holder = known.enter("alice", 0)
+    holder = known.add_socket("alice", 0)
     assert holder.bucket.take(10, 0) == 0
-    known.leave(holder, 0)
+    known.remove_socket(holder, 0)
     known.find("bob", 1)
-    assert known.enter("alice", 1).bucket.tokens(1) == 1
+    assert known.add_socket("alice", 1).bucket.tokens(1) == 1
 
 
 def test_who_has_a_socket_keeps_their_bucket_even_a_full_one() -> None:
     """Two sockets of one person share one bucket, whatever happened between them."""
     known = holders()
-    first = known.enter("alice", 0)
+    first = known.add_socket("alice", 0)
     for number in range(10):
         known.find(f"p{number}", 1_000 * number)
-    assert known.enter("alice", 1e6) is first
+    assert known.add_socket("alice", 1e6) is first
     assert known.sockets("alice") == first.sockets == 2
 
 
 def test_past_the_bound_who_was_away_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not who came last, nor who has a socket."""
-    monkeypatch.setattr(buckets, "KEPT", 3)
+    monkeypatch.setattr(buckets, "IDLE_LIMIT", 3)
     known = holders()
-    stays = known.enter("stays", 0)
+    stays = known.add_socket("stays", 0)
     for key in "abcd":
         known.find(key, 0).bucket.take(10, 0)
         known.find("a", 0)
@@ -212,8 +212,8 @@ async def test_waiting_helps(kept: Limits, clock: Clock) -> None:
 async def test_a_person_s_sockets_share_their_person_s_tokens(kept: Limits) -> None:
     """However many they open."""
     first, second = kept.allowance(HOME), kept.allowance(OFFICE)
-    assert first.belongs_to("account:1")
-    assert second.belongs_to("account:1")
+    assert first.assign_to("account:1")
+    assert second.assign_to("account:1")
     assert spend(first) + spend(second) == SMALL["PERSON_BURST"]
 
 
@@ -229,7 +229,7 @@ async def test_a_reconnect_fills_the_socket_s_bucket_only(kept: Limits) -> None:
     spent = 0.0
     for _ in range(5):
         alice = kept.allowance(HOME)
-        alice.belongs_to("account:1")
+        alice.assign_to("account:1")
         spent += spend(alice)
         alice.close()
     assert spent == SMALL["PERSON_BURST"]
@@ -238,15 +238,15 @@ async def test_a_reconnect_fills_the_socket_s_bucket_only(kept: Limits) -> None:
 async def test_all_buckets_pay_or_none(kept: Limits) -> None:
     """What the person lacks is not taken from the socket or the address."""
     first, second = kept.allowance(HOME), kept.allowance(HOME)
-    first.belongs_to("account:1")
-    second.belongs_to("account:1")
+    first.assign_to("account:1")
+    second.assign_to("account:1")
     spend(first)
     spend(second)
     before = tokens(kept)
     assert second.take(4) > 0
     assert tokens(kept) == before
     # Its own bucket has the two that the person's had not.
-    assert second.belongs_to("account:2")
+    assert second.assign_to("account:2")
     assert spend(second) == 2
 
 
@@ -268,7 +268,7 @@ def test_whoever_spends_in_whatever_order_no_bucket_gives_too_much(
         sockets = [kept.allowance(address) for address in (HOME, OFFICE, HOME, OFFICE)]
         people = ["ann", "ann", "ben", "ben"]
         for allowance, person in zip(sockets, people, strict=True):
-            assert allowance.belongs_to(person)
+            assert allowance.assign_to(person)
         spent = [0.0] * 4
         for number, cost, pause in steps:
             await clock.skip(pause)
@@ -302,7 +302,7 @@ async def test_without_limits_everything_is_allowed(settings: Settings) -> None:
     settings.CHAT = {**SMALL, "LIMITS": False}
     kept = Limits()
     sockets = [kept.allowance(HOME) for _ in range(10)]
-    assert all(allowance.belongs_to("account:1") for allowance in sockets)
+    assert all(allowance.assign_to("account:1") for allowance in sockets)
     assert not any(sockets[0].take(5) for _ in range(100))
     assert kept.admit(HOME) is None
     assert not any(kept.connect(HOME) for _ in range(100))
@@ -340,26 +340,26 @@ async def test_the_process_has_so_many_sockets(kept: Limits) -> None:
 async def test_a_person_has_so_many_sockets(kept: Limits) -> None:
     """One too many is told so, and belongs to nobody; one that ends makes room."""
     first, second, third = (kept.allowance(HOME) for _ in range(3))
-    assert first.belongs_to("account:1")
-    assert second.belongs_to("account:1")
-    assert not third.belongs_to("account:1")
-    assert third.belongs_to("account:2")
+    assert first.assign_to("account:1")
+    assert second.assign_to("account:1")
+    assert not third.assign_to("account:1")
+    assert third.assign_to("account:2")
     # Once more counts once.
-    assert first.belongs_to("account:1")
+    assert first.assign_to("account:1")
     first.close()
-    assert third.belongs_to("account:1")
+    assert third.assign_to("account:1")
     assert (kept.people.sockets("account:1"), kept.people.sockets("account:2")) == (2, 0)
 
 
 async def test_closing_twice_counts_once(kept: Limits) -> None:
     """And nothing of a closed socket is left, nor can it be brought back."""
     alice, bob = kept.allowance(HOME), kept.allowance(HOME)
-    alice.belongs_to("account:1")
-    bob.belongs_to("account:1")
+    alice.assign_to("account:1")
+    bob.assign_to("account:1")
     for _ in range(3):
         alice.close()
     assert (kept.sockets, kept.people.sockets("account:1"), kept.addresses.sockets(HOME)) == (1, 1, 1)
-    assert alice.belongs_to("account:1")
+    assert alice.assign_to("account:1")
     assert alice.take(1_000) == 0
     assert kept.people.sockets("account:1") == 1
     bob.close()
@@ -376,7 +376,7 @@ async def test_whatever_sockets_come_and_go_nothing_is_left(settings: Settings) 
             sockets.pop(chance.randrange(len(sockets))).close()
         else:
             sockets.append(kept.allowance(f"192.0.2.{chance.randrange(20)}"))
-            sockets[-1].belongs_to(f"account:{chance.randrange(100)}")
+            sockets[-1].assign_to(f"account:{chance.randrange(100)}")
         assert kept.sockets == len(sockets)
         assert sum(row.sockets for row in kept.snapshot(1_000) if row.kind == "address") == len(sockets)
     for allowance in sockets:
@@ -404,8 +404,8 @@ async def test_an_ipv6_network_is_one_address(kept: Limits) -> None:
 async def test_a_snapshot_has_the_emptiest_first(kept: Limits) -> None:
     """With what is left, of how much, and how many sockets share it; another thread may ask."""
     busy, quiet = kept.allowance(HOME), kept.allowance(OFFICE)
-    busy.belongs_to("account:1")
-    quiet.belongs_to("account:2")
+    busy.assign_to("account:1")
+    quiet.assign_to("account:2")
     busy.take(4)
     quiet.take(1)
     found: list[Any] = []
@@ -489,7 +489,7 @@ def test_refused_tries_push_nobody_out(tries: tuple[SignInLimits, list[float]]) 
     sign_in_limits, _ = tries
     for n in range(100):
         sign_in_limits.take(Attempt(HOME, f"name {n}"))
-    assert len(sign_in_limits._names) == len(sign_in_limits._pairs) == 3
+    assert len(sign_in_limits._names) == len(sign_in_limits._names_by_network) == 3
 
 
 def test_a_known_browser_has_a_budget_of_its_own(tries: tuple[SignInLimits, list[float]]) -> None:
@@ -509,7 +509,7 @@ def test_what_is_given_back_was_not_taken(tries: tuple[SignInLimits, list[float]
     sign_in_limits, _ = tries
     for _ in range(50):
         assert sign_in_limits.take(attempt) == 0
-        sign_in_limits.give_back(attempt)
+        sign_in_limits.refund(attempt)
     assert [sign_in_limits.take(attempt) for _ in range(4)] == [0, 0, 0, pytest.approx(2)]
 
 
@@ -628,10 +628,10 @@ def test_without_proxies_nobody_says_who_a_client_is() -> None:
 
 
 @pytest.fixture
-def unnamed(monkeypatch: pytest.MonkeyPatch) -> addresses.Unnamed:
+def unlisted_proxies(monkeypatch: pytest.MonkeyPatch) -> addresses.UnlistedProxies:
     """Nobody has forwarded so far, and nothing was said of it."""
-    fresh = addresses.Unnamed()
-    monkeypatch.setattr(addresses, "unnamed", fresh)
+    fresh = addresses.UnlistedProxies()
+    monkeypatch.setattr(addresses, "unlisted_proxies", fresh)
     return fresh
 
 
@@ -639,7 +639,7 @@ def unnamed(monkeypatch: pytest.MonkeyPatch) -> addresses.Unnamed:
 def seldom(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time of what is logged at most once a minute; so far nothing was."""
     now = [0.0]
-    for holder, name in ((addresses, "_unreadable"), (addresses.unnamed, "_seldom")):
+    for holder, name in ((addresses, "_unreadable"), (addresses.unlisted_proxies, "_warning")):
         monkeypatch.setattr(holder, name, RareWarning(addresses.logger, lambda: now[0]))
     return now
 
@@ -691,7 +691,7 @@ def test_a_named_proxy_that_says_nobody_s_address_is_told_of(
     "header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Proto", "True-Client-IP"]
 )
 def test_a_proxy_that_is_not_named_is_told_of(
-    unnamed: addresses.Unnamed,
+    unlisted_proxies: addresses.UnlistedProxies,
     seldom: list[float],
     caplog: pytest.LogCaptureFixture,
     settings: Settings,
@@ -719,7 +719,7 @@ def test_a_proxy_that_is_not_named_is_told_of(
     assert len(caplog.messages) == 2
 
 
-def test_who_stands_for_many(unnamed: addresses.Unnamed, settings: Settings) -> None:
+def test_who_stands_for_many(unlisted_proxies: addresses.UnlistedProxies, settings: Settings) -> None:
     """A named proxy, and a private peer that forwards. Outside, a header may be anybody's own."""
     settings.CHAT = {"PROXIES": ["10.0.0.1"]}
     for peer in ("10.0.0.2", "127.0.0.1", "fd00::7", HOME):
@@ -785,16 +785,16 @@ async def two(kept: Limits) -> tuple[Limits, Limits]:
 
 def exchange(one: Limits, other: Limits) -> int:
     """Each tells the other what it has to tell; how many told anything."""
-    told = [(one, other, one.news()), (other, one, other.news())]
+    told = [(one, other, one.report()), (other, one, other.report())]
     for origin, to, news in told:
         if news:
-            to.hear(str(id(origin)), news)
+            to.receive(str(id(origin)), news)
     return sum(bool(news) for _, _, news in told)
 
 
 def of(kept: Limits, address: str, person: str) -> Allowance:
     allowance = kept.allowance(address)
-    assert allowance.belongs_to(person)
+    assert allowance.assign_to(person)
     return allowance
 
 
@@ -825,14 +825,14 @@ async def test_who_takes_little_is_not_told_of(kept: Limits, clock: Clock, setti
     allowance = of(small, HOME, "account:1")
     for _ in range(9):
         assert allowance.take(1) == 0
-    assert small.news() == ()
+    assert small.report() == ()
     assert allowance.take(1) == 0
-    assert small.news() == ((("person", "account:1", 10),), ())
+    assert small.report() == ((("person", "account:1", 10),), ())
     for _ in range(9):
         allowance.take(1)
     await clock.skip(100)
     allowance.take(2)
-    assert small.news() == ()
+    assert small.report() == ()
 
 
 async def test_what_is_told_is_not_told_again(two: tuple[Limits, Limits], settings: Settings) -> None:
@@ -841,7 +841,7 @@ async def test_what_is_told_is_not_told_again(two: tuple[Limits, Limits], settin
     here, there = two
     spend(of(here, HOME, "account:1"))
     exchange(here, there)
-    assert there.news() == ()
+    assert there.report() == ()
 
 
 async def test_sockets_are_counted_in_all_processes(two: tuple[Limits, Limits], settings: Settings) -> None:
@@ -850,7 +850,7 @@ async def test_sockets_are_counted_in_all_processes(two: tuple[Limits, Limits], 
     here, there = two
     mine = [of(here, HOME, "account:1") for _ in range(2)]
     exchange(here, there)
-    assert not there.allowance(OFFICE).belongs_to("account:1")
+    assert not there.allowance(OFFICE).assign_to("account:1")
     third = of(here, HOME, "account:2")
     exchange(here, there)
     assert there.admit(HOME) is Refusal.ADDRESS
@@ -859,7 +859,7 @@ async def test_sockets_are_counted_in_all_processes(two: tuple[Limits, Limits], 
         allowance.close()
     exchange(here, there)
     assert there.admit(HOME) is None
-    assert there.allowance(OFFICE).belongs_to("account:1")
+    assert there.allowance(OFFICE).assign_to("account:1")
 
 
 async def test_a_process_that_is_gone_holds_nobody_up(two: tuple[Limits, Limits], clock: Clock) -> None:
@@ -869,7 +869,7 @@ async def test_a_process_that_is_gone_holds_nobody_up(two: tuple[Limits, Limits]
         of(here, HOME, "account:1")
     exchange(here, there)
     assert not there.has_room_for("account:1")
-    await clock.skip(sharing.FORGET + 1)
+    await clock.skip(sharing.REPORT_EXPIRY + 1)
     assert there.has_room_for("account:1")
 
 
@@ -885,7 +885,7 @@ async def test_without_limits_nothing_is_told(kept: Limits, settings: Settings) 
     """There is nothing to share."""
     spend(of(kept, HOME, "account:1"))
     settings.CHAT = {"LIMITS": False}
-    assert kept.news() == ()
+    assert kept.report() == ()
 
 
 @pytest.mark.usefixtures("_small")
@@ -894,11 +894,11 @@ def test_tries_to_sign_in_are_those_of_all_processes() -> None:
     here, there = SignInLimits(lambda: 0.0), SignInLimits(lambda: 0.0)
     assert [here.take(Attempt(HOME, "alice")) for _ in range(3)] == [0, 0, 0]
     assert [here.take(Attempt(HOME, "alice", "browser")) for _ in range(3)] == [0, 0, 0]
-    there.hear(here.news())
+    there.receive(here.report())
     assert there.take(Attempt(HOME, "bob")) == there.take(Attempt(OFFICE, "alice", "browser")) == 2
     assert there.take(Attempt(HOME, "alice", counts_for_network=False)) == 2
     assert there.take(Attempt(OFFICE, "bob")) == 0
     # The name is slowed there too: one more try of this network, not three.
     assert there.take(Attempt(OFFICE, "alice")) == 0
     assert there.take(Attempt(OFFICE, "alice")) == 2
-    assert here.news() == ()
+    assert here.report() == ()
