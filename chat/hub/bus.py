@@ -40,6 +40,9 @@ QUIET = 5.0
 SILENT = 3.0
 """Seconds without a beat after which another hub is not counted on."""
 
+FOR_OTHERS = frozenset({"rules"})
+"""Events that a hub has acted on before it publishes them. It ignores them when they come back."""
+
 Event: TypeAlias = tuple[Any, ...]
 """A piece of news for a room, as a layer carries it: what it is, and the rest (chat.hub.Hub hears it)."""
 
@@ -237,6 +240,8 @@ class Bus:
     def _hand_over(self, message: dict[str, Any]) -> None:
         slug = message["room"]
         for part in message["parts"]:
+            if part[0] in FOR_OTHERS and message["from"] == self._channel:
+                continue
             if part[0] == "beat":
                 self._receive_beat(message["from"], part[1])
             elif slug is None:

@@ -167,7 +167,9 @@ class Hub:
     # --- Rules ---
 
     def policy_changed(self, slug: str) -> None:
-        """Have every process load the room's rules again."""
+        """Load the room's rules again in this process, and have the others load them."""
+        if room := self._rooms.get(slug):
+            room.reload()
         self.publish(slug, ("rules",))
 
     def all_policies_changed(self) -> None:
@@ -178,6 +180,11 @@ class Hub:
     def people_changed(self, people: Sequence[str] = (), sessions: Sequence[str] = ()) -> None:
         """Have every process check these people's sockets again, and end those of these sessions."""
         self._bus.publish_to_all(people_part(people, sessions))
+
+    async def policy_loaded(self, slug: str) -> None:
+        """Return when the room's rules are here, if a load has begun."""
+        if room := self._rooms.get(slug):
+            await room.loaded()
 
     async def reload(self, slug: str) -> None:
         """Have the room's rules here as the database has them now."""

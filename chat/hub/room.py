@@ -123,6 +123,11 @@ class OpenRoom:
         finally:
             self._loading = None
 
+    async def loaded(self) -> None:
+        """Return when the rules are here, if a load has begun."""
+        if self._loading:
+            await asyncio.shield(self._loading)
+
     def loading_tasks(self) -> list[asyncio.Task[None]]:
         """What loads the rules at the moment, if anything does."""
         return [self._loading] if self._loading else []
