@@ -48,7 +48,7 @@ async def run_command(hub: Hub, socket: Socket, command: RoomCommand) -> Outgoin
         here = _target_here(room, command.username) if isinstance(command, Kick | Mute | Ban) else None
         slug = command.room
         await write_or_busy(partial(_change, identity, command, here, room.policy))
-    # The rows' signals have every process load the new policy. An acknowledged change holds in this process already.
+    # Signals of the saved rows have every process load the new policy. A change that is acknowledged holds here.
     await hub.policy_loaded(slug)
     return Ack(room=slug, timestamp=protocol.now(), ref=command.ref)
 
