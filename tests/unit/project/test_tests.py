@@ -3,6 +3,7 @@
 import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def functions(tree: ast.AST) -> Iterator[Function]:
 
 
 def called(function: ast.AST) -> Iterator[str]:
-    """The names of what a function calls; of a method its last one."""
+    """The names of the functions that a function calls. A method's name is its last part."""
     for node in ast.walk(function):
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name):
@@ -44,33 +45,50 @@ def called(function: ast.AST) -> Iterator[str]:
 
 
 def asserts(function: ast.AST) -> bool:
-    """Does it assert something itself?"""
+    """True if the function itself asserts something."""
     for node in ast.walk(function):
         match node:
             case ast.Assert():
                 return True
             case ast.Raise(exc=ast.AST() as error) if "AssertionError" in ast.unparse(error):
                 return True
-            case ast.Call() if ast.unparse(node.func) in ASSERTING:
+            case ast.Call(func=ast.Name(id=name)) if name in ASSERTING:
+                return True
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=of), attr=name)) if f"{of}.{name}" in ASSERTING:
                 return True
     return False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A function: whether it asserts, and the names that it calls."""
+
+    asserts: bool
+    called: frozenset[str]
+
+    def fails_by(self, helpers: set[str]) -> bool:
+        """True if the function asserts, by itself or by one of these helpers."""
+        return self.asserts or not helpers.isdisjoint(self.called)
+
+
+def summary(function: Function) -> Summary:
+    return Summary(asserts(function), frozenset(called(function)))
 
 
 def helpers_that_assert(trees: Sequence[ast.AST]) -> set[str]:
     """The names of functions that assert, or that call one that does.
 
-    Half of several functions of one name must: a name alone does not tell which of them is called.
+    A name alone doesn't tell which of several functions is called: at least half of those with the name must assert.
     """
-    definitions: dict[str, list[Function]] = defaultdict(list)
+    definitions: dict[str, list[Summary]] = defaultdict(list)
     for tree in trees:
         for function in functions(tree):
-            definitions[function.name].append(function)
+            definitions[function.name].append(summary(function))
     known: set[str] = set()
     while more := {
         name
         for name, found in definitions.items()
-        if name not in known
-        and 2 * sum(asserts(one) or not known.isdisjoint(called(one)) for one in found) >= len(found)
+        if name not in known and 2 * sum(one.fails_by(known) for one in found) >= len(found)
     }:
         known |= more
     return known
@@ -83,7 +101,7 @@ def empty_tests(tests: Mapping[str, ast.AST], helpers: Sequence[ast.AST]) -> lis
         f"{path}:{test.lineno} {test.name}"
         for path, tree in tests.items()
         for test in functions(tree)
-        if test.name.startswith("test_") and not asserts(test) and known.isdisjoint(called(test))
+        if test.name.startswith("test_") and not summary(test).fails_by(known)
     ]
 
 
