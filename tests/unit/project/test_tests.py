@@ -78,7 +78,7 @@ def summary(function: Function) -> Summary:
 def helpers_that_assert(trees: Sequence[ast.AST]) -> set[str]:
     """The names of functions that assert, or that call one that does.
 
-    A name alone doesn't tell which of several functions is called: at least half of those with the name must assert.
+    A name doesn't tell which of several functions is called: at least half of those with the name must assert.
     """
     definitions: dict[str, list[Summary]] = defaultdict(list)
     for tree in trees:
