@@ -8,7 +8,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from chat.views.modules import imported_by
+from chat.views.modules import imported_modules
 from chat.views.visitor import identity_of
 
 register = template.Library()
@@ -27,5 +27,5 @@ def chat_you(context: dict[str, Any]) -> str | None:
 @register.simple_tag
 def chat_module_preloads(script: str) -> SafeString:
     """Preload links for all modules that a script imports: ``{% chat_module_preloads "chat/page/room.js" %}``."""
-    links = ((static(module),) for module in imported_by(script))
+    links = ((static(module),) for module in imported_modules(script))
     return format_html_join("\n  ", '<link rel="modulepreload" href="{}">', links)

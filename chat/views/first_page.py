@@ -1,4 +1,4 @@
-"""The first page, and the ways from it into a room: by name, by making one, by an invitation."""
+"""The first page, and the ways into a room: by name, by creating one, by an invitation."""
 
 import math
 from collections.abc import Callable
@@ -23,19 +23,19 @@ from chat.limits import RowKind, creation_limits, request_address
 from chat.presence import Presence
 from chat.protocol import ErrorCode, Invalid
 from chat.views.forms import DirectForm, EntranceForm, NewRoomForm
-from chat.views.methods import takes
+from chat.views.methods import allow_methods
 from chat.views.visitor import identity_of, no_room, sign_in, sign_in_link
 
 ROOMS_SHOWN = 50
-"""Rooms on a page of each list."""
-PAGES, DIGITS = 2_000, 9
-"""Pages of a list that can be asked for, and digits of such a number."""
+"""Rooms on one page of each list."""
+MAX_PAGE, MAX_DIGITS = 2_000, 9
+"""The highest page number that a list accepts, and the most digits that are parsed."""
 
 
-@takes("GET", "HEAD", "POST")
+@allow_methods("GET", "HEAD", "POST")
 @never_cache
 def index(request: HttpRequest) -> HttpResponse:
-    """Choose a name and a room."""
+    """The form for a name and a room, and the lists of rooms."""
     if request.method != "POST":
         return _first_page(request)
     if not request.user.is_authenticated and not chat_settings().GUESTS:
@@ -43,8 +43,10 @@ def index(request: HttpRequest) -> HttpResponse:
     form = EntranceForm(request.POST, request=request)
     if not form.is_valid():
         return _first_page(request, form=form)
-    if _is_new(request) and (wait := creation_limits.take(RowKind.SESSION, request_address(request.META))):
-        return _too_many(request, form, math.ceil(wait))
+    if _needs_new_session(request) and (
+        wait := creation_limits.take(RowKind.SESSION, request_address(request.META))
+    ):
+        return _too_many_sessions(request, form, math.ceil(wait))
     if "username" in form.cleaned_data:
         request.session[GUEST_NAME] = form.cleaned_data["username"]
         remember_guest()
@@ -54,26 +56,26 @@ def index(request: HttpRequest) -> HttpResponse:
     return redirect("chat:room", room=room)
 
 
-@takes("POST")
+@allow_methods("POST")
 @login_required
 def create(request: HttpRequest) -> HttpResponse:
-    """Make a room, and go there."""
+    """Create a room, and redirect to it."""
     form = NewRoomForm(request.POST, auto_id="new_%s")
-    return _into_room(request, form, "new_room", _make)
+    return _create_and_enter(request, form, "new_room", _create_room)
 
 
-@takes("POST")
+@allow_methods("POST")
 @login_required
 def direct(request: HttpRequest) -> HttpResponse:
-    """Go to the room of oneself and one other person."""
+    """Open the direct room with another user, and redirect to it."""
     form = DirectForm(request.POST, auto_id="direct_%s")
-    return _into_room(request, form, "direct", _talk)
+    return _create_and_enter(request, form, "direct", _open_direct_room)
 
 
-@takes("GET", "HEAD", "POST")
+@allow_methods("GET", "HEAD", "POST")
 @never_cache
 def invite(request: HttpRequest, code: str) -> HttpResponse:
-    """Who has the code may become a member. One that does not hold is answered for as a room that is not there."""
+    """The page on which a user with a code becomes a member. An invalid code gets the same 404 as no room."""
     invitation = actions.invitation(code)
     if invitation is None:
         return no_room(request)
@@ -91,29 +93,32 @@ def invite(request: HttpRequest, code: str) -> HttpResponse:
     return render(request, "chat/invite.html", context, status=409 if "error" in context else 200)
 
 
-def _is_new(request: HttpRequest) -> bool:
-    """Will what is kept of them make a session? A cookie of one that is gone, or was made up, is none."""
+def _needs_new_session(request: HttpRequest) -> bool:
+    """True if storing the guest's name creates a session. The cookie of an expired or invented session is none."""
     return not request.user.is_authenticated and request.session.is_empty()
 
 
-def _too_many(request: HttpRequest, form: Form, seconds: int) -> HttpResponse:
-    message = _("Too many people came in from your network just now. Try again in %(seconds)s s.")
+def _too_many_sessions(request: HttpRequest, form: Form, seconds: int) -> HttpResponse:
+    message = _("Too many new visitors from your network. Try again in %(seconds)s s.")
     form.add_error(None, ValidationError(message, params={"seconds": seconds}))
     response = _first_page(request, form=form)
     response.status_code, response.headers["Retry-After"] = 429, str(seconds)
     return response
 
 
-def _make(who: Identity, *, title: str, kind: str, room: str) -> str:
+def _create_room(who: Identity, *, title: str, kind: str, room: str) -> str:
     return actions.create(who, title=title, kind=kind, slug=room or None)
 
 
-def _talk(who: Identity, *, username: str) -> str:
+def _open_direct_room(who: Identity, *, username: str) -> str:
     return actions.open_direct(who, username)
 
 
-def _into_room(request: HttpRequest, form: Form, name: str, make: Callable[..., str]) -> HttpResponse:
-    """Make the room that the form tells of and go there; or the first page again, with what was wrong."""
+def _create_and_enter(request: HttpRequest, form: Form, name: str, make: Callable[..., str]) -> HttpResponse:
+    """Call ``make`` with the form's fields and redirect to its room, or show the first page with the errors.
+
+    ``name`` is the form's name in the template.
+    """
     identity = identity_of(request)
     if identity is not None and form.is_valid():
         try:
@@ -126,7 +131,7 @@ def _into_room(request: HttpRequest, form: Form, name: str, make: Callable[..., 
 
 
 def _first_page(request: HttpRequest, **forms: Form) -> HttpResponse:
-    """``forms``: those that were filled in, by their names in the template."""
+    """``forms``: the submitted forms, by their names in the template."""
     identity = identity_of(request)
     initial = {
         "username": request.session.get(GUEST_NAME, ""),
@@ -145,7 +150,7 @@ def _first_page(request: HttpRequest, **forms: Form) -> HttpResponse:
 
 
 def _rooms(request: HttpRequest, identity: Identity | None) -> dict[str, Any]:
-    """A page of one's own rooms, and one of those that everybody may come into."""
+    """The template's lists: a page of the user's own rooms, and a page of the rooms that everybody may enter."""
     counts: dict[str, int] = {}
     for _loop, presence in loops.all_loops(Presence):
         counts |= presence.counts()
@@ -164,7 +169,7 @@ def _rooms(request: HttpRequest, identity: Identity | None) -> dict[str, Any]:
 
 
 def _row(entry: actions.RoomEntry) -> dict[str, Any]:
-    """A room as the template has it."""
+    """A room for the template."""
     return {
         "name": entry.name,
         "title": entry.title,
@@ -178,15 +183,17 @@ def _row(entry: actions.RoomEntry) -> dict[str, Any]:
 
 
 def _number(request: HttpRequest, parameter: str) -> int:
-    """The page of a list that is wanted; 1 if the address has no sensible one."""
+    """The requested page of a list; 1 if the URL has no valid number."""
     wanted = request.GET.get(parameter, "")
     return (
-        min(max(int(wanted), 1), PAGES) if wanted.isascii() and wanted.isdigit() and len(wanted) <= DIGITS else 1
+        min(max(int(wanted), 1), MAX_PAGE)
+        if wanted.isascii() and wanted.isdigit() and len(wanted) <= MAX_DIGITS
+        else 1
     )
 
 
 def _pages(request: HttpRequest, parameter: str, listing: actions.Listing) -> dict[str, str]:
-    """The addresses of the pages before and after this one, where there are any."""
+    """The links to the pages before and after this one, if any: {"before": ..., "after": ...}."""
     around = {"before": listing.page - 1, "after": listing.page + 1 if listing.more else 0}
     return {place: f"?{_query(request, parameter, page)}" for place, page in around.items() if page}
 

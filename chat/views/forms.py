@@ -9,11 +9,11 @@ from django.utils.translation import gettext_lazy as _
 from chat import models, protocol
 from chat.auth.usernames import name_is_taken
 
-Kind = models.Room.Kind
+RoomKind = models.Room.Kind
 
 
 class RoomNameField(forms.CharField):
-    """A public room by what people call it; its value is the room's slug."""
+    """A public room's name in any spelling. The field's value is the room's slug."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -32,11 +32,11 @@ class RoomNameField(forms.CharField):
 
 
 class EntranceForm(forms.Form):
-    """A name and a room. An account brings its own name."""
+    """A name and a room. A signed-in user has the account's name, and no name field."""
 
     username = forms.CharField(
         label=_("Your name"),
-        # Before NFKC, as on the wire; clean_username holds the real limit.
+        # The length before NFKC, as on the wire. clean_username checks the real limit.
         max_length=4 * protocol.NAME_LIMIT,
         widget=forms.TextInput(attrs={"autocomplete": "nickname", "maxlength": protocol.NAME_LIMIT}),
     )
@@ -48,7 +48,7 @@ class EntranceForm(forms.Form):
             del self.fields["username"]
 
     def title(self) -> str:
-        """The room's title, if its slug does not say it."""
+        """The room's title as the user typed it, or "" if it is the slug."""
         slug = self.cleaned_data["room"]
         try:
             title = protocol.clean_title(self.data["room"])
@@ -68,21 +68,21 @@ class EntranceForm(forms.Form):
 
 
 class NewRoomForm(forms.Form):
-    """A room to be made by somebody with an account."""
+    """A new room, created by a user with an account."""
 
     title = forms.CharField(label=_("Title"), max_length=protocol.TITLE_LIMIT)
     kind = forms.ChoiceField(
         label=_("Who may come in"),
         choices=[
-            (Kind.PRIVATE, _("Who is invited")),
-            (Kind.MEMBERS, _("Everybody with an account")),
-            (Kind.PUBLIC, _("Everybody")),
+            (RoomKind.PRIVATE, _("Invited people")),
+            (RoomKind.MEMBERS, _("Everybody with an account")),
+            (RoomKind.PUBLIC, _("Everybody")),
         ],
     )
     room = RoomNameField(
         label=_("Name in its address"),
         required=False,
-        help_text=_("Only for a room that everybody may come into. Empty: made of the title."),
+        help_text=_("Only for a room that everybody may come into. Empty: made from the title."),
     )
 
     def clean_title(self) -> str:
@@ -93,7 +93,7 @@ class NewRoomForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = self.cleaned_data
-        if cleaned.get("kind") == Kind.PUBLIC and not cleaned.get("room") and "room" not in self.errors:
+        if cleaned.get("kind") == RoomKind.PUBLIC and not cleaned.get("room") and "room" not in self.errors:
             cleaned["room"] = protocol.slug_of(cleaned.get("title", ""))
             if cleaned["room"] is None and "title" not in self.errors:
                 self.add_error("room", _("A room that everybody may come into needs a name."))
@@ -101,7 +101,7 @@ class NewRoomForm(forms.Form):
 
 
 class DirectForm(forms.Form):
-    """Somebody to talk with in private."""
+    """The other user of a direct room."""
 
     username = forms.CharField(
         label=_("Name"),

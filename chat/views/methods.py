@@ -1,4 +1,4 @@
-"""The methods that a page takes."""
+"""The HTTP methods that a page accepts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +9,12 @@ from django.views.decorators.http import require_http_methods
 SAFE = frozenset({"GET", "HEAD"})
 
 
-def takes(*methods: str) -> Callable[[Any], Any]:
-    """A page that takes these methods, and answers every other with 405 and what it takes.
+def allow_methods(*methods: str) -> Callable[[Any], Any]:
+    """A decorator for a page with these methods. Any other method gets 405 and the Allow header.
 
-    Django's middleware looks for a form's token before the page looks at the method: a DELETE would be told that
-    its token is missing (403). Here the token is looked for after the method, whether or not the project has that
-    middleware. A page that changes nothing needs no token.
+    Django's middleware checks the CSRF token before the page checks the method, so a DELETE would get 403 for a
+    missing token. Here the token is checked after the method, whether or not the project has that middleware.
+    A page that changes nothing needs no token.
     """
 
     def decorate(view: Any) -> Any:

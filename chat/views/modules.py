@@ -12,17 +12,18 @@ IMPORT = re.compile(r"""^(?:import|export)\s(?:[^"';]*?\sfrom\s*)?["'](\.{1,2}/[
 """An import or re-export of another module, by a relative path."""
 
 
-def imported_by(script: str) -> tuple[str, ...]:
-    """Names of all modules that a script imports, itself not among them, as ``{% static %}`` takes them.
+def imported_modules(script: str) -> tuple[str, ...]:
+    """The names of all modules that a script imports, for ``{% static %}``. The script itself is not among them.
 
-    Without preload links a browser finds a module only after it has parsed the one that imports it: a round trip
-    for each level. The files are read once per process; with DEBUG at each call, as they may have changed.
+    Without preload links a browser finds a module only after it has parsed its importer: a round trip for each
+    level. The files are read once per process, with DEBUG at each call, as they may have changed.
     """
-    return walk(script) if settings.DEBUG else _walk_once(script)
+    return find_imports(script) if settings.DEBUG else _find_imports_once(script)
 
 
-def walk(script: str) -> tuple[str, ...]:
-    found = {script: None}  # a dict keeps the order
+def find_imports(script: str) -> tuple[str, ...]:
+    """As ``imported_modules``, read from the files."""
+    found = {script: None}  # a dict, because it keeps the order
     queue = [script]
     while queue:
         name = queue.pop(0)
@@ -34,4 +35,4 @@ def walk(script: str) -> tuple[str, ...]:
     return tuple(found)[1:]
 
 
-_walk_once = cache(walk)
+_find_imports_once = cache(find_imports)

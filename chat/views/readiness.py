@@ -1,4 +1,4 @@
-"""Can this process serve? What it needs of others, asked within a bound."""
+"""Readiness of this process: the state of the database and the channel layer, checked within a time limit."""
 
 import os
 import sqlite3
@@ -16,119 +16,120 @@ from django.db.migrations.executor import MigrationExecutor
 from chat import database, loops, models
 from chat.hub import Hub, LayerState
 
-PATIENCE = 2.0
+ANSWER_TIMEOUT = 2.0
 """Seconds within which the database must answer."""
-FRESH = 1.0
-"""Seconds for which an answer holds: anybody may ask, and each question is a new connection."""
-GIVEN_UP = 30.0
-"""Seconds after which a question without an answer is asked anew: it may be its connection only that is dead."""
-LOCKED = 1_000
-"""Milliseconds that the question waits for somebody else's write."""
-SPARE = 16 << 20
-"""Bytes that must be free on an SQLite database's disk. With less the next checkpoint may fail."""
-STUCK = 20.0
-"""Seconds that the thread that writes may be at one thing: the longest timeout of a driver is 10."""
+ANSWER_LIFETIME = 1.0
+"""Seconds for which a result is reused. Anybody may request it, and each check opens a connection."""
+GIVE_UP_AFTER = 30.0
+"""Seconds after which an unanswered check is repeated: only its own connection may be dead."""
+LOCK_TIMEOUT = 1_000
+"""Milliseconds that a check waits for another transaction's lock."""
+MIN_FREE_BYTES = 16 << 20
+"""Free bytes that an SQLite database's disk must have. With less the next checkpoint may fail."""
+STUCK_AFTER = 20.0
+"""Seconds that the writing thread may need for one call. The longest timeout of a driver is 10."""
 
 
-class Database(StrEnum):
-    """How the database is."""
+class DatabaseState(StrEnum):
+    """The state of the database."""
 
     OK = "ok"
-    # It does not answer, or not with our tables.
+    # It does not answer, or lacks the chat's tables.
     AWAY = "away"
-    # It answers, and takes nothing: it may only be read, or nothing can be written to its disk.
+    # It answers but refuses writes: it is read-only, or its disk is full.
     UNWRITABLE = "unwritable"
+    # SQLite's disk is almost full.
     FULL = "full"
-    # A migration of ours is missing.
+    # It lacks a migration of the chat.
     OLD = "old"
 
 
-class Question:
-    """How is the database?
+class DatabaseProbe:
+    """Checks the database, and keeps the result for ``ANSWER_LIFETIME``.
 
-    It is asked on a thread that nobody has to wait for, not even the process's end: no timeout of a driver bounds
-    what one waits for a database that is frozen. And with a connection of its own, as pages have: that a database
-    is full, or that its name leads elsewhere, the chat's own lasting connections would not notice.
+    The check runs on a daemon thread, which nothing has to wait for, not even the end of the process. No driver's
+    timeout bounds the wait for a frozen database. It uses a new connection, as pages do: the chat's own lasting
+    connections would not notice a full database, or a name that resolves elsewhere.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._asked = float("-inf")
-        self._answer: Future[Database] = Future()
-        self._answer.set_result(Database.AWAY)
+        self._started = float("-inf")
+        self._answer: Future[DatabaseState] = Future()
+        self._answer.set_result(DatabaseState.AWAY)
 
-    def answer(self) -> Database:
+    def state(self) -> DatabaseState:
         with self._lock:
-            age = monotonic() - self._asked
-            if age > (FRESH if self._answer.done() else GIVEN_UP):
-                self._ask()
-            answer, deadline = self._answer, self._asked + PATIENCE
+            age = monotonic() - self._started
+            if age > (ANSWER_LIFETIME if self._answer.done() else GIVE_UP_AFTER):
+                self._start()
+            answer, deadline = self._answer, self._started + ANSWER_TIMEOUT
         try:
             return answer.result(max(0.0, deadline - monotonic()))
         except TimeoutError:
-            return Database.AWAY
+            return DatabaseState.AWAY
 
-    def _ask(self) -> None:
-        self._asked, self._answer = monotonic(), Future()
-        Thread(target=_answer, args=[self._answer], name="chat-ready", daemon=True).start()
+    def _start(self) -> None:
+        self._started, self._answer = monotonic(), Future()
+        Thread(target=_run, args=[self._answer], name="chat-ready", daemon=True).start()
 
 
-def _answer(answer: Future[Database]) -> None:
+def _run(answer: Future[DatabaseState]) -> None:
     try:
-        answer.set_result(_look())
+        answer.set_result(_check())
     except Error:
-        answer.set_result(Database.AWAY)
+        answer.set_result(DatabaseState.AWAY)
     finally:
         connections.close_all()
 
 
-def _look() -> Database:
-    # A table, for SQLite opens any file without a look at it.
+def _check() -> DatabaseState:
+    # Read a table, because SQLite opens any file without reading it.
     models.Room.objects.exists()
     if _is_full():
-        return Database.FULL
+        return DatabaseState.FULL
     try:
-        _write()
+        _try_write()
     except Error as error:
-        # Somebody else writes: that ends. Writes meanwhile are refused with ``busy``.
+        # A lock of another transaction ends. Until then the chat refuses writes with ``busy``.
         if not _is_locked(error):
-            return Database.UNWRITABLE
-    return Database.OK if _is_migrated() else Database.OLD
+            return DatabaseState.UNWRITABLE
+    return DatabaseState.OK if _is_migrated() else DatabaseState.OLD
 
 
 def _is_locked(error: Error) -> bool:
     code = getattr(error.__cause__, "sqlite_errorcode", None)
-    # Its lowest byte; the others say more.
+    # The lowest byte is the error; the others are details.
     return database.is_locked(error) or (code is not None and code & 0xFF == sqlite3.SQLITE_BUSY)
 
 
-def _write() -> None:
-    """Have the database write something: a transaction that changes nothing touches no disk. No row is made."""
+def _try_write() -> None:
+    """Make the database write without a new row. A transaction without a change would not touch the disk."""
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA busy_timeout = {LOCKED}")
-            # A number in the file's head, for applications to use as they like.
+            cursor.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT}")
+            # A number in the file's header, free for applications.
             cursor.execute(f"PRAGMA user_version = {int(time.time()) % 2**31}")
         return
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(LOCKED)])
-        # Refused where nothing may be written, and to a user who may not.
-        cursor.execute("UPDATE chat_room SET seq = seq WHERE false")
-        # A transaction with a number is written down at its end.
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(LOCK_TIMEOUT)])
+        # A read-only database refuses this, and so does a database user without the right.
+        cursor.execute(f"UPDATE {models.Room._meta.db_table} SET seq = seq WHERE false")  # noqa: S608, SLF001 a name of ours
+        # A transaction with an id is written to disk at its end.
         cursor.execute("SELECT txid_current()")
 
 
 def _is_full() -> bool:
-    """Is there hardly any space left where SQLite writes? Other databases are on other machines' disks."""
+    """True if SQLite's disk is almost full. Other databases have disks of their own."""
     folder = Path(connection.settings_dict["NAME"]).parent
     if connection.vendor != "sqlite" or not folder.is_dir():
         return False
     disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize < SPARE
+    return disk.f_bavail * disk.f_frsize < MIN_FREE_BYTES
 
 
 def _is_migrated() -> bool:
-    """Has the database all that this version's tables need? Asked until it has: nobody takes it away again."""
+    """True if the database has all migrations. Checked until it has them: migrations are not undone."""
     if not _migrated:
         executor = MigrationExecutor(connection)
         if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
@@ -136,32 +137,32 @@ def _is_migrated() -> bool:
     return bool(_migrated)
 
 
-_database = Question()
-# Not empty: the migrations were all there.
+_probe = DatabaseProbe()
+# Not empty once all migrations were found.
 _migrated: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    database: Database
+    database: DatabaseState
     layer: LayerState
-    # Does the thread that writes the log go on?
+    # False if the thread that writes the log is stuck.
     log: bool
     draining: bool
 
     def is_ready(self, *, strict: bool) -> bool:
-        """Without the layer the chat goes on within the process: who is strict does not call that ready."""
-        well = self.database is Database.OK and self.log and not self.draining
-        return well and (self.layer is LayerState.OK or not strict)
+        """``strict`` also requires the channel layer. Without it the chat continues within the process."""
+        can_write = self.database is DatabaseState.OK and self.log and not self.draining
+        return can_write and (self.layer is LayerState.OK or not strict)
 
 
 def readiness() -> Readiness:
-    """How it is now. A layer that nobody has asked yet is not known."""
+    """The readiness now. A channel layer that was not used yet is ``unknown``."""
     hubs = [hub for _, hub in loops.all_loops(Hub)]
     return Readiness(
-        database=_database.answer(),
+        database=_probe.state(),
         layer=_worst([hub.layer for hub in hubs]),
-        log=database.writer_busy_seconds() < STUCK,
+        log=database.writer_busy_seconds() < STUCK_AFTER,
         draining=any(hub.draining for hub in hubs),
     )
 

@@ -1,4 +1,4 @@
-"""What programs ask: is the process alive, and ready, and how is it; and who is the browser."""
+"""Pages for programs: health, readiness, metrics, and the identity of the browser."""
 
 from asyncio import to_thread
 
@@ -10,41 +10,41 @@ from chat.conf import chat_settings
 from chat.loops import current
 from chat.metrics import prometheus
 from chat.metrics.collector import Collector
-from chat.views.methods import takes
+from chat.views.methods import allow_methods
 from chat.views.readiness import readiness
 from chat.views.visitor import identity_of
 
 
-@takes("GET", "HEAD")
+@allow_methods("GET", "HEAD")
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 a view's signature
-    """The process answers: 200. It says nothing of the database or the layer, which others share."""
+    """200 while the process answers. It does not check the database or the channel layer, which others share."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-@takes("GET", "HEAD")
+@allow_methods("GET", "HEAD")
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Should people be sent here? 200, or 503 if nothing can be written or the process drains.
+    """200 if the process is ready for traffic; 503 if it can't write to the database or drains.
 
-    Without the channel layer the chat goes on, so that is 200; with ``?strict`` 503.
+    Without the channel layer the chat continues within the process, so that is 200. With ``?strict`` it is 503.
     """
     now = readiness()
     ready = now.is_ready(strict="strict" in request.GET)
-    told = {
+    body = {
         "ready": ready,
         "database": now.database,
         "layer": now.layer,
         "log": "ok" if now.log else "stuck",
         "draining": now.draining,
     }
-    return JsonResponse(told, status=200 if ready else 503)
+    return JsonResponse(body, status=200 if ready else 503)
 
 
-@takes("GET", "HEAD")
+@allow_methods("GET", "HEAD")
 @never_cache
 async def show_metrics(request: HttpRequest) -> HttpResponse:
-    """The numbers, for who has METRICS_TOKEN. Where none is set there is no such page."""
+    """The metrics, for clients with METRICS_TOKEN. Without that setting the page is a 404."""
     token = chat_settings().METRICS_TOKEN
     if not token:
         raise Http404
@@ -54,13 +54,13 @@ async def show_metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(await to_thread(prometheus.exposition), content_type=prometheus.CONTENT_TYPE)
 
 
-@takes("GET", "HEAD")
+@allow_methods("GET", "HEAD")
 @never_cache
 def whoami(request: HttpRequest) -> HttpResponse:
-    """The identity of a socket of this browser: {"username": null for nobody, "account": are they
-    signed in, "you": their key, "" for nobody}.
+    """The identity that a socket of this browser would have, as JSON.
 
-    The page asks it when its socket was closed because a sign-in ended. No other site may read the answer.
+    ``username`` is null without a name, ``account`` is true for a signed-in user, ``you`` is the user's key or "".
+    The page requests it when its socket was closed because a sign-in ended. Other sites can't read the response.
     """
     identity = identity_of(request)
     return JsonResponse(

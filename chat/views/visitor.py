@@ -1,4 +1,4 @@
-"""Who asks for a page, and what is said to those who may not see one."""
+"""The identity of a page's visitor, and the responses to visitors who may not see a page."""
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
@@ -11,7 +11,7 @@ from chat.conf import chat_settings
 
 
 def identity_of(request: HttpRequest) -> Identity | None:
-    """Who the page's socket will be; None where they have no name yet, or may not come in without an account."""
+    """The identity of the page's socket; None for a visitor without a name, or a guest where guests are off."""
     who = account(request.user) if request.user.is_authenticated else _guest(request)
     return with_browser(who, request.COOKIES) if who else None
 
@@ -22,7 +22,7 @@ def _guest(request: HttpRequest) -> Identity | None:
 
 
 def sign_in_link(request: HttpRequest) -> str:
-    """The page to sign in on, which leads back here."""
+    """The URL of the sign-in page, which leads back here."""
     return f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': request.path})}"
 
 
@@ -31,6 +31,6 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def no_room(request: HttpRequest) -> HttpResponse:
-    """There is no such room, or none that they may see: nothing tells which."""
+    """404 for no such room, or a room that the visitor may not enter. The response is the same for both."""
     context = {"sign_in": None if request.user.is_authenticated else sign_in_link(request)}
     return render(request, "chat/no_room.html", context, status=404)

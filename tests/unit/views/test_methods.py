@@ -16,7 +16,7 @@ def _limits(settings: Settings) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "FOO"])
 @pytest.mark.parametrize(
-    ("page", "takes"),
+    ("page", "allowed"),
     [
         ("/", "GET, HEAD, POST"),
         ("/invite/x/", "GET, HEAD, POST"),
@@ -27,17 +27,17 @@ def _limits(settings: Settings) -> None:
         ("/readyz", "GET, HEAD"),
     ],
 )
-def test_a_page_knows_its_methods_in_any_project(settings: Settings, method: str, page: str, takes: str) -> None:
-    """Before the token, without a middleware of ours."""
+def test_a_page_checks_the_method_in_any_project(settings: Settings, method: str, page: str, allowed: str) -> None:
+    """The method is checked before the token, without the site's middleware."""
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if not name.startswith("chatsite.")]
     response = Client(enforce_csrf_checks=True).generic(method, page)
-    assert (response.status_code, response["Allow"]) == (405, takes)
+    assert (response.status_code, response["Allow"]) == (405, allowed)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("with_middleware", [True, False])
 def test_a_form_needs_its_token_in_any_project(settings: Settings, with_middleware: bool) -> None:
-    """The page asks for it, whoever else does."""
+    """The page checks the token, with or without Django's middleware."""
     if not with_middleware:
         settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "csrf" not in name]
     for page in ("/", "/rooms/", "/direct/", "/invite/x/"):

@@ -27,7 +27,7 @@ def write(static: Path, **texts: str) -> None:
 
 
 def test_imports_are_followed_through_folders(static: Path) -> None:
-    """Each module once, whoever imports it, and in circles too; the script itself is not among them."""
+    """Each module is listed once, also in import cycles. The script itself is not listed."""
     write(
         static,
         page__room='import {a,\n  b} from "./log/view.js";\nimport * as c from "../client/c.js";\n',
@@ -35,27 +35,27 @@ def test_imports_are_followed_through_folders(static: Path) -> None:
         **{"page__log__view.css": "export const x = 1;\n"},
         client__c='/** import {no} from "./none.js"; */\nimport {r} from "../page/room.js";\n',
     )
-    assert modules.walk("page/room.js") == ("page/log/view.js", "client/c.js", "page/log/view.css.js")
+    assert modules.find_imports("page/room.js") == ("page/log/view.js", "client/c.js", "page/log/view.css.js")
 
 
 def test_files_are_read_again_only_while_debugging(static: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(static, again="export {a} from './a.js';\n", a="", b="")
-    assert modules.imported_by("again.js") == ("a.js",)
+    assert modules.imported_modules("again.js") == ("a.js",)
     write(static, again="export {b} from './b.js';\n")
-    assert modules.imported_by("again.js") == ("a.js",)
+    assert modules.imported_modules("again.js") == ("a.js",)
     monkeypatch.setattr(settings, "DEBUG", True)
-    assert modules.imported_by("again.js") == ("b.js",)
+    assert modules.imported_modules("again.js") == ("b.js",)
 
 
 def test_the_tag_writes_links_to_the_files_as_they_are_served() -> None:
     page = Template('{% load chat %}{% chat_module_preloads "chat/page/room.js" %}').render(Context())
     links = re.findall(r'<link rel="modulepreload" href="([^"]+)">', page)
-    assert links == [staticfiles_storage.url(name) for name in modules.imported_by("chat/page/room.js")]
+    assert links == [staticfiles_storage.url(name) for name in modules.imported_modules("chat/page/room.js")]
     assert len(links) == len(set(links)) > 20
 
 
 def test_collected_modules_import_collected_modules(tmp_path: Path) -> None:
-    """Each import has the hash of its file, also from the client's old address: no deploy mixes two versions."""
+    """Each import has its file's hash, also from the client's old address, so no deploy mixes versions."""
     storage = HashedStaticFilesStorage(location=str(tmp_path))
     names = [str(path.relative_to(modules.STATIC)) for path in modules.STATIC.rglob("*") if path.is_file()]
     for name in names:

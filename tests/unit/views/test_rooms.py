@@ -1,4 +1,4 @@
-"""The pages of rooms that not everybody may see: made, shared, closed; and who a browser is."""
+"""Pages of rooms that are not public: created, shared, closed. And the identity of a browser."""
 
 import re
 from datetime import timedelta
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def person(name: str) -> tuple[User, Client]:
-    """An account, and a browser in which it is signed in."""
+    """An account, and a browser that is signed in to it."""
     user, client = User.objects.create_user(name), Client()
     client.force_login(user)
     return user, client
@@ -55,7 +55,7 @@ def guest(name: str = "Ann") -> Client:
 
 
 def seen(response: Any, path: str) -> tuple[int, dict[str, str], bytes]:
-    """All that an answer tells, but for the path that was asked for and the form's token, always another."""
+    """A response's status, headers and body, without the requested path and the random form token."""
     body = response.content.replace(quote(path, safe="").encode(), b"PATH")
     return (
         response.status_code,
@@ -69,7 +69,7 @@ def seen(response: Any, path: str) -> tuple[int, dict[str, str], bytes]:
 
 
 def test_a_private_room_is_for_its_members(alice: tuple[User, Client], den: str) -> None:
-    """Its page has its title, its kind and one's role."""
+    """Its page has its title, its kind and the member's role."""
     config = alice[1].get(f"/room/{den}/").context["config"]
     assert {key: config["about"][key] for key in ("title", "kind", "role")} == {
         "title": "The den",
@@ -80,10 +80,10 @@ def test_a_private_room_is_for_its_members(alice: tuple[User, Client], den: str)
 
 
 @pytest.mark.parametrize("who", ["account", "guest", "nobody"])
-def test_to_outsiders_a_private_room_is_as_one_that_does_not_exist(
+def test_outsiders_get_the_same_response_for_a_private_room_as_for_none(
     charlie: tuple[User, Client], den: str, who: str
 ) -> None:
-    """The same status, headers and body, so that nobody finds out which names there are."""
+    """The status, headers and body are equal, so nobody can find out which names exist."""
     client = {"account": charlie[1], "guest": guest(), "nobody": Client()}[who]
     hidden, missing = f"/room/{den}/", "/room/_" + "a" * (len(den) - 1) + "/"
     theirs, nobodys = seen(client.get(hidden), hidden), seen(client.get(missing), missing)
@@ -92,31 +92,33 @@ def test_to_outsiders_a_private_room_is_as_one_that_does_not_exist(
     assert b"The den" not in theirs[2]
 
 
-def test_looking_for_a_private_room_takes_one_query_more_than_for_none(
+def test_a_private_room_costs_an_outsider_one_query_as_no_room_does(
     charlie: tuple[User, Client], den: str, django_assert_num_queries: Any
 ) -> None:
-    """The session, the account, and one question that has the same answer for both."""
+    """The session, the account, and one query with the same result for both."""
     for slug in (den, "_nothing"):
         with django_assert_num_queries(3):
             charlie[1].get(f"/room/{slug}/")
 
 
 def test_a_room_for_members_is_for_every_account(alice: tuple[User, Client], charlie: tuple[User, Client]) -> None:
-    """A guest may not see it."""
+    """A guest may not enter it."""
     slug = actions.create(account(alice[0]), title="All hands", kind="members")
     assert charlie[1].get(f"/room/{slug}/").status_code == 200
     assert guest().get(f"/room/{slug}/").status_code == 404
 
 
-def test_the_page_of_two_has_the_other_s_name(alice: tuple[User, Client], bob: tuple[User, Client]) -> None:
-    """To each the other one."""
+def test_a_direct_room_is_called_by_the_other_user_s_name(
+    alice: tuple[User, Client], bob: tuple[User, Client]
+) -> None:
+    """Each of the two sees the other's name as the title."""
     slug = actions.open_direct(account(alice[0]), "Bob")
     assert alice[1].get(f"/room/{slug}/").context["title"] == "Bob"
     assert bob[1].get(f"/room/{slug}/").context["title"] == "Alice"
 
 
-def test_who_is_banned_sees_nothing_of_the_room(alice: tuple[User, Client], bob: tuple[User, Client]) -> None:
-    """403, why, and none of its messages."""
+def test_a_banned_user_sees_nothing_of_the_room(alice: tuple[User, Client], bob: tuple[User, Client]) -> None:
+    """The page has status 403 and the reason, and none of the room's messages."""
     slug = actions.create(account(alice[0]), title="Tea", kind="public", slug="tea")
     restrict(account(alice[0]), Ban(room=slug, username="Bob"), None)
     response = bob[1].get("/room/tea/")
@@ -126,8 +128,8 @@ def test_who_is_banned_sees_nothing_of_the_room(alice: tuple[User, Client], bob:
     assert alice[1].get("/room/tea/").status_code == 200
 
 
-def test_hidden_names_are_not_for_the_form(charlie: tuple[User, Client]) -> None:
-    """Nobody makes a room whose name begins as the server's do."""
+def test_the_form_refuses_hidden_names(charlie: tuple[User, Client]) -> None:
+    """Only the server makes names with the prefix of hidden rooms."""
     response = charlie[1].post("/", {"room": "_abc"})
     assert "not starting with _" in str(response.context["form"].errors["room"])
 
@@ -135,10 +137,10 @@ def test_hidden_names_are_not_for_the_form(charlie: tuple[User, Client]) -> None
 # --- The first page ---
 
 
-def test_one_s_own_rooms_are_listed(
+def test_a_user_s_own_rooms_are_listed(
     alice: tuple[User, Client], bob: tuple[User, Client], charlie: tuple[User, Client], den: str
 ) -> None:
-    """Those that are not public, with their titles and, of two, the other's name; to nobody else."""
+    """Rooms that are not public are listed for their members only, with their titles or the other user's name."""
     actions.open_direct(account(alice[0]), "Bob")
     assert {(room["title"], room["kind"]) for room in alice[1].get("/").context["own"]} == {
         ("The den", "private"),
@@ -151,8 +153,8 @@ def test_one_s_own_rooms_are_listed(
         assert "The den" not in response.content.decode()
 
 
-def test_a_room_that_one_read_and_left_is_not_told_of(alice: tuple[User, Client], den: str) -> None:
-    """Its name and its unread messages stay with its members."""
+def test_a_room_that_was_left_is_not_listed(alice: tuple[User, Client], den: str) -> None:
+    """Only members see its name and its unread messages, although the former member has read it."""
     room = models.Room.objects.get(slug=den)
     models.ReadPosition.objects.create(room=room, reader=account(alice[0]).key, seq=0)
     assert [found["unread"] for found in alice[1].get("/").context["own"]] == [0]
@@ -160,8 +162,8 @@ def test_a_room_that_one_read_and_left_is_not_told_of(alice: tuple[User, Client]
     assert den not in alice[1].get("/").content.decode()
 
 
-def test_a_guest_does_not_take_an_account_s_name(alice: tuple[User, Client]) -> None:
-    """Nor one that looks like it."""
+def test_a_guest_can_not_take_an_account_s_name(alice: tuple[User, Client]) -> None:
+    """A name that looks like an account's is refused too."""
     for name in ("Alice", "ALICE", "\N{CYRILLIC CAPITAL LETTER A}lice"):
         response = Client().post("/", {"username": name, "room": "tea"})
         assert response.status_code == 200, name
@@ -170,7 +172,7 @@ def test_a_guest_does_not_take_an_account_s_name(alice: tuple[User, Client]) -> 
 
 @override_settings(CHAT={"GUESTS": False})
 def test_without_guests_the_pages_ask_to_sign_in(alice: tuple[User, Client]) -> None:
-    """The first page has no form; a room leads to the sign-in and back; a name in a session is no name."""
+    """The first page has no form, a room redirects to the sign-in, and a name in a session does not count."""
     client = guest()
     assert "Your name" not in client.get("/").content.decode()
     assert "/login/?next=%2F" in client.get("/").content.decode()
@@ -191,8 +193,8 @@ def test_without_guests_the_pages_ask_to_sign_in(alice: tuple[User, Client]) -> 
         ({"title": "Tea time", "kind": "public", "room": "tea"}, "public"),
     ],
 )
-def test_a_room_is_made_and_entered(alice: tuple[User, Client], fields: dict[str, str], kind: str) -> None:
-    """Who makes it owns it; the form leads into it."""
+def test_a_room_is_created_and_entered(alice: tuple[User, Client], fields: dict[str, str], kind: str) -> None:
+    """The creator is its owner, and the form redirects into it."""
     response = alice[1].post("/rooms/", fields)
     room = models.Room.objects.get()
     assert response["Location"] == f"/room/{room.slug}/"
@@ -214,10 +216,10 @@ def test_a_room_is_made_and_entered(alice: tuple[User, Client], fields: dict[str
         ({"title": "Tea", "kind": "public", "room": "there"}, "room"),
     ],
 )
-def test_a_room_that_can_t_be_made_is_explained(
+def test_a_room_that_can_t_be_created_is_explained(
     alice: tuple[User, Client], fields: dict[str, str], wrong: str
 ) -> None:
-    """At the field, on the first page, and none is made."""
+    """The first page has the error at the field, and no room is created."""
     models.Room.objects.create(slug="there")
     response = alice[1].post("/rooms/", fields)
     assert response.status_code == 200
@@ -233,32 +235,32 @@ def test_a_room_that_can_t_be_made_is_explained(
         ({"title": "Чай"}, protocol.slug_of("Чай")),
     ],
 )
-def test_a_public_room_is_made_under_any_name(
+def test_a_public_room_is_created_with_any_name(
     alice: tuple[User, Client], fields: dict[str, str], slug: str
 ) -> None:
-    """Its slug is made of what is given for the address, else of the title."""
+    """Its slug is made from the name for the address, or else from the title."""
     response = alice[1].post("/rooms/", {"kind": "public", **fields})
     assert (response.status_code, response["Location"]) == (302, f"/room/{slug}/")
     assert models.Room.objects.get(slug=slug).title == fields["title"]
 
 
 @pytest.mark.parametrize(("title", "kept"), [("Tea\u202e\x85 time\ufeff", "Tea time"), (" Tea\n\u2066", "Tea")])
-def test_a_title_from_the_page_is_mended(alice: tuple[User, Client], title: str, kept: str) -> None:
-    """The page mends a title as the wire does."""
+def test_a_title_from_the_page_is_sanitized(alice: tuple[User, Client], title: str, kept: str) -> None:
+    """The page sanitizes a title as the protocol does."""
     alice[1].post("/rooms/", {"kind": "private", "title": title})
     assert models.Room.objects.get().title == kept
 
 
-def test_two_talk_in_one_room(alice: tuple[User, Client], bob: tuple[User, Client]) -> None:
-    """Whoever of them begins."""
+def test_two_users_have_one_direct_room(alice: tuple[User, Client], bob: tuple[User, Client]) -> None:
+    """The room is the same whichever of them opens it."""
     first = alice[1].post("/direct/", {"username": "Bob"})["Location"]
     assert bob[1].post("/direct/", {"username": "Alice"})["Location"] == first
     assert alice[1].get(first).status_code == bob[1].get(first).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["", "Nobody", "Alice"])
-def test_one_who_can_t_be_talked_with_is_explained(alice: tuple[User, Client], name: str) -> None:
-    """Nobody, somebody who isn't there, oneself."""
+def test_an_invalid_partner_of_a_direct_room_is_explained(alice: tuple[User, Client], name: str) -> None:
+    """An empty name, an unknown name and the user's own name get an error."""
     response = alice[1].post("/direct/", {"username": name})
     assert response.status_code == 200
     assert response.context["direct"].errors["username"]
@@ -266,8 +268,8 @@ def test_one_who_can_t_be_talked_with_is_explained(alice: tuple[User, Client], n
 
 
 @pytest.mark.parametrize("path", ["/rooms/", "/direct/"])
-def test_guests_make_no_rooms(bob: tuple[User, Client], path: str) -> None:
-    """They are asked to sign in; and a link makes none, whoever follows it."""
+def test_guests_create_no_rooms(bob: tuple[User, Client], path: str) -> None:
+    """They are redirected to the sign-in, and a GET creates no room for anybody."""
     response = guest().post(path, {"title": "Den", "kind": "private", "username": "Bob"})
     assert response["Location"].startswith("/login/")
     assert bob[1].get(path).status_code == 405
@@ -295,10 +297,10 @@ def link(alice: tuple[User, Client], den: str) -> str:
     return f"/invite/{make_link(account(alice[0]), den)[0]}/"
 
 
-def test_an_invitation_says_who_and_where_and_is_taken_by_a_button(
+def test_an_invitation_names_its_author_and_room_and_is_accepted_by_a_button(
     bob: tuple[User, Client], den: str, link: str
 ) -> None:
-    """Looking makes nobody a member; the button does."""
+    """A GET makes nobody a member; the button does."""
     page = bob[1].get(link)
     assert (page.context["by"], page.context["title"]) == ("Alice", "The den")
     assert bob[1].get(f"/room/{den}/").status_code == 404
@@ -306,15 +308,15 @@ def test_an_invitation_says_who_and_where_and_is_taken_by_a_button(
     assert bob[1].get(f"/room/{den}/").context["config"]["about"].get("role", "member") == "member"
 
 
-def test_guests_are_asked_to_sign_in_and_come_back(link: str) -> None:
-    """The link leads to the sign-in, and from there to itself."""
+def test_guests_sign_in_before_an_invitation(link: str) -> None:
+    """The link redirects to the sign-in, which redirects back."""
     for client in (guest(), Client()):
         assert client.get(link)["Location"] == f"/login/?next={link}"
         assert client.post(link)["Location"] == f"/login/?next={link}"
 
 
-def test_a_link_that_does_not_hold_is_as_a_room_that_is_not_there(charlie: tuple[User, Client], link: str) -> None:
-    """Made up, or expired: the same answer as for a hidden room's name."""
+def test_an_invalid_invitation_gets_the_same_response_as_no_room(charlie: tuple[User, Client], link: str) -> None:
+    """An invented or expired link gets the same response as a hidden room's name."""
     models.Invitation.objects.update(expires=timezone.now() - timedelta(seconds=1))
     answers = [seen(charlie[1].get(path), path) for path in (link, "/invite/made-up/", "/room/_nothing/")]
     assert answers[0][0] == 404
@@ -322,10 +324,10 @@ def test_a_link_that_does_not_hold_is_as_a_room_that_is_not_there(charlie: tuple
     assert charlie[1].post(link).status_code == 404
 
 
-def test_who_is_banned_can_t_come_in_by_a_link(
+def test_a_banned_user_can_t_use_an_invitation(
     alice: tuple[User, Client], bob: tuple[User, Client], den: str, link: str
 ) -> None:
-    """To them it is as one that does not hold."""
+    """A banned user gets the response for an invalid link."""
     restrict(account(alice[0]), Ban(room=den, username="Bob"), None)
     assert bob[1].post(link).status_code == 404
     assert bob[1].get(f"/room/{den}/").status_code == 404
@@ -333,7 +335,7 @@ def test_who_is_banned_can_t_come_in_by_a_link(
 
 @override_settings(CHAT={"MEMBERS": 2})
 def test_a_full_room_is_explained(bob: tuple[User, Client], charlie: tuple[User, Client], link: str) -> None:
-    """The page stays, and says how many a room may have."""
+    """The invitation's page has the error, with the maximum number of members."""
     bob[1].post(link)
     response = charlie[1].post(link)
     assert response.status_code == 409
@@ -343,8 +345,8 @@ def test_a_full_room_is_explained(bob: tuple[User, Client], charlie: tuple[User,
 # --- Who one is ---
 
 
-def test_a_browser_can_ask_who_it_is(alice: tuple[User, Client]) -> None:
-    """An account, a guest, nobody; never cached, and not for other sites."""
+def test_whoami_has_the_browser_s_identity(alice: tuple[User, Client]) -> None:
+    """It is right for an account, a guest and nobody, never cached, and closed to other sites."""
     you = author_key(f"account:{alice[0].pk}")
     assert alice[1].get("/whoami").json() == {"username": "Alice", "account": True, "you": you}
     ann = guest("Ann")
@@ -356,7 +358,7 @@ def test_a_browser_can_ask_who_it_is(alice: tuple[User, Client]) -> None:
     assert "Access-Control-Allow-Origin" not in response
 
 
-def test_who_signed_out_is_nobody(alice: tuple[User, Client]) -> None:
-    """What the page asks after its socket was closed."""
+def test_whoami_has_no_identity_after_signing_out(alice: tuple[User, Client]) -> None:
+    """The page requests it after its socket was closed."""
     alice[1].post("/logout/")
     assert alice[1].get("/whoami").json() == {"username": None, "account": False, "you": ""}

@@ -1,4 +1,4 @@
-"""The pages: choosing a name and a room, the room, health."""
+"""The first page, the room's page, and health."""
 
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def config_of(client: Client, room: str) -> dict[str, Any]:
-    """What the room's page tells its script."""
+    """The configuration in the room's page, for its script."""
     config: dict[str, Any] = client.get(f"/room/{room}/").context["config"]
     return config
 
@@ -36,7 +36,7 @@ def tea() -> RoomLog:
 
 @pytest.fixture
 def olga(client: Client) -> User:
-    """She is signed in."""
+    """A signed-in account."""
     user = User.objects.create_user("Olga")
     client.force_login(user)
     return user
@@ -48,8 +48,8 @@ def test_the_first_page_asks_for_a_name_and_a_room(client: Client) -> None:
     assert client.get("/?room=tea").context["form"]["room"].value() == "tea"
 
 
-def test_a_name_is_kept_in_the_session(client: Client) -> None:
-    """The chosen name is normalised, kept in the session, and leads into the room."""
+def test_a_name_is_stored_in_the_session(client: Client) -> None:
+    """The name is normalised and stored, and the response redirects into the room."""
     response = client.post("/", {"username": "  Ann   Lee ", "room": "tea"})
     assert (response.status_code, response["Location"]) == (302, "/room/tea/")
     assert client.session[GUEST_NAME] == "Ann Lee"
@@ -72,7 +72,7 @@ def test_a_name_is_kept_in_the_session(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "error"),
     [
         ("username", "", "required"),
         ("username", "x" * 33, "1 to 32 characters, not 33"),
@@ -85,16 +85,16 @@ def test_a_name_is_kept_in_the_session(client: Client) -> None:
         ("room", "x" * 81, "at most 80 characters"),
     ],
 )
-def test_a_bad_choice_is_explained(client: Client, field: str, value: str, said: str) -> None:
-    """The form comes back with the error at its field, and no name is kept."""
+def test_a_bad_choice_is_explained(client: Client, field: str, value: str, error: str) -> None:
+    """The page has the form with the error at its field, and no name is stored."""
     response = client.post("/", {"username": "Ann", "room": "lobby", field: value})
     assert response.status_code == 200
-    assert said in str(response.context["form"].errors[field])
+    assert error in str(response.context["form"].errors[field])
     assert GUEST_NAME not in client.session
 
 
 def test_a_room_needs_a_name(client: Client) -> None:
-    """Whoever opens a link to a room without a name is asked for one first, and comes back to that room."""
+    """A visitor without a name is redirected to the form, which has the room's name."""
     response = client.get("/room/tea/")
     assert (response.status_code, response["Location"]) == (302, "/?room=tea")
 
@@ -112,8 +112,8 @@ def test_a_room_needs_a_name(client: Client) -> None:
         ("東京", protocol.slug_of("東京")),
     ],
 )
-def test_an_address_with_what_people_call_a_room_leads_to_it(client: Client, typed: str, slug: str) -> None:
-    """The name may be as people type it, or as another program made it of a title."""
+def test_a_room_s_name_in_any_spelling_redirects_to_its_slug(client: Client, typed: str, slug: str) -> None:
+    """The name may be as users type it, or as another program made it from a title."""
     response = client.get(f"/room/{quote(typed, safe='')}/")
     assert (response.status_code, response["Location"]) == (302, f"/room/{slug}/")
     assert client.get(response["Location"])["Location"] == f"/?room={slug}"
@@ -121,7 +121,7 @@ def test_an_address_with_what_people_call_a_room_leads_to_it(client: Client, typ
 
 @pytest.mark.parametrize(("typed", "title"), [("Tea Time", "Tea Time"), ("Кухня", "Кухня"), ("Tea", "Tea")])
 def test_a_room_is_entered_by_any_name(client: Client, typed: str, title: str) -> None:
-    """The room has a slug, and for a title what was typed first; who enters after that changes nothing."""
+    """The first spelling becomes the title; later spellings change nothing."""
     slug = protocol.slug_of(typed)
     for name in (typed, typed.upper(), typed.lower()):
         response = client.post("/", {"username": "Ann", "room": name})
@@ -129,8 +129,8 @@ def test_a_room_is_entered_by_any_name(client: Client, typed: str, title: str) -
     assert list(Room.objects.values_list("slug", "title")) == [(slug, title)]
 
 
-def test_a_title_makes_no_room_where_people_may_not(client: Client, settings: Settings) -> None:
-    """A user who may make no room is led to the address all the same, and told there."""
+def test_a_title_creates_no_room_without_permission(client: Client, settings: Settings) -> None:
+    """A user who may not create rooms is redirected all the same, and gets the error there."""
     settings.CHAT = {"CREATE_ROOMS": "accounts"}
     assert client.post("/", {"username": "Ann", "room": "Tea Time"})["Location"] == "/room/tea-time/"
     client.post("/", {"username": "Ann", "room": "Lobby"})
@@ -138,24 +138,24 @@ def test_a_title_makes_no_room_where_people_may_not(client: Client, settings: Se
 
 
 @pytest.mark.parametrize("room", ["x" * 81, "_Tea", "tea/time", "%2E%2E%2E", "%E2%80%8B"])
-def test_a_room_that_cannot_be_is_not_found(client: Client, room: str) -> None:
-    """A path that is no room's name is a 404."""
+def test_an_invalid_room_name_is_not_found(client: Client, room: str) -> None:
+    """A path that is not a room's name is a 404."""
     assert client.get(f"/room/{room}/").status_code == 404
 
 
 def test_an_account_brings_its_own_name(client: Client, olga: User) -> None:
-    """Who is signed in is not asked for a name, and can't choose one."""
+    """A signed-in user has no name field, and can't choose another name."""
     assert "username" not in client.get("/").context["form"].fields
     client.post("/", {"username": "Somebody", "room": "tea"})
     assert GUEST_NAME not in client.session
     assert config_of(client, "tea")["username"] == "Olga"
 
 
-# --- What the room's page has from the start ---
+# --- Messages in the room's page ---
 
 
 def test_the_page_has_the_latest_messages(client: Client, olga: User, tea: RoomLog) -> None:
-    """At most 50, the oldest first, with the position and the epoch from which the socket goes on."""
+    """It has at most 50, oldest first, and the position and epoch from which the socket continues."""
     Writer().write(posts(tea, 60))
     page = config_of(client, "tea")["page"]
     assert [message["id"] for message in page["messages"]] == list(range(11, 61))
@@ -163,7 +163,7 @@ def test_the_page_has_the_latest_messages(client: Client, olga: User, tea: RoomL
 
 
 def test_the_page_s_messages_are_as_on_the_wire(client: Client, olga: User, tea: RoomLog) -> None:
-    """Each as it is now: answers, edits, emoji; of what is deleted or hidden nothing is told but that it was."""
+    """Each is in its current state: replies, edits, reactions. Deleted and hidden ones have no text."""
     writes = [post(tea, "one"), post(tea, "two", reply_to=1), post(tea, "three"), post(tea, "four")]
     written(
         Writer().write([*writes, edit(tea, 1, "ONE"), react(tea, 1, "\N{CAT FACE}"), erase(tea, 3), hide(tea, 4)])
@@ -182,27 +182,27 @@ def test_the_page_s_messages_are_as_on_the_wire(client: Client, olga: User, tea:
 def test_a_page_of_a_room_costs_the_same_however_full_it_is(
     client: Client, olga: User, tea: RoomLog, django_assert_max_num_queries: Any
 ) -> None:
-    """The session, the account, the room and its rules, its messages, their emoji, how far one has read."""
+    """The queries: session, account, room, policy, messages, reactions, read position."""
     Writer().write([*posts(tea, 60), *(react(tea, number) for number in range(1, 60))])
     with django_assert_max_num_queries(9):
         config_of(client, "tea")
 
 
-def test_looking_at_a_room_does_not_make_it(client: Client, olga: User) -> None:
-    """Its page says that it has no epoch yet; the first who joins makes it."""
+def test_a_room_s_page_does_not_create_it(client: Client, olga: User) -> None:
+    """Its page has no epoch; the first join creates the room."""
     assert config_of(client, "tea")["page"]["epoch"] is None
     assert not models.Room.objects.exists()
 
 
-def test_the_page_tells_how_far_one_has_read(client: Client, olga: User, tea: RoomLog) -> None:
-    """One's own position, nobody else's."""
+def test_the_page_has_the_user_s_read_position(client: Client, olga: User, tea: RoomLog) -> None:
+    """It has the user's own position, not another user's."""
     author = account(olga).key
     Writer().write([*posts(tea, 5), read(tea, 3, author=author), read(tea, 5, author="account:0")])
     assert config_of(client, "tea")["page"]["read"] == 3
 
 
-def test_a_guest_has_read_as_an_account_has(client: Client, tea: RoomLog) -> None:
-    """Somebody with a name in the session is known by it; with another name they are somebody else."""
+def test_a_guest_has_a_read_position_too(client: Client, tea: RoomLog) -> None:
+    """A guest is identified by session and name; another name is another user."""
     client.post("/", {"username": "Ann", "room": "tea"})
     author = guest(client.session.session_key or "", "Ann").key
     Writer().write([*posts(tea, 5), read(tea, 4, author=author)])
@@ -211,11 +211,11 @@ def test_a_guest_has_read_as_an_account_has(client: Client, tea: RoomLog) -> Non
     assert config_of(client, "tea")["page"]["read"] == 0
 
 
-# --- Markup, policy, other rooms ---
+# --- Markup, Content-Security-Policy, lists of rooms ---
 
 
-def test_a_hostile_name_cannot_leave_its_place(client: Client) -> None:
-    """A name with markup in it reaches the page only as data, and so does what somebody said."""
+def test_markup_in_a_name_is_escaped(client: Client) -> None:
+    """Markup in a name or a message reaches the page only as data."""
     client.post("/", {"username": "</script><b>x", "room": "tea"})
     Writer().write([post(queries.open_room("tea"), "</script><b>said", author="</script><b>y")])
     html = client.get("/room/tea/").content.decode()
@@ -235,8 +235,8 @@ def test_every_page_forbids_inline_script(client: Client, path: str) -> None:
         assert inline not in html
 
 
-async def test_the_first_page_lists_rooms_with_people(async_client: AsyncClient, person: Enter) -> None:
-    """Rooms that people are in are offered, the fullest first."""
+async def test_the_first_page_lists_rooms_with_users(async_client: AsyncClient, person: Enter) -> None:
+    """Rooms with users are listed, those with the most users first."""
     for name, rooms in (("Alice", ["tea", "coffee"]), ("Bob", ["tea"])):
         persona = await person(name)
         for room in rooms:
@@ -245,28 +245,28 @@ async def test_the_first_page_lists_rooms_with_people(async_client: AsyncClient,
     assert [(room["name"], room["count"]) for room in response.context["rooms"]] == [("tea", 2), ("coffee", 1)]
 
 
-def test_the_first_page_has_the_rooms_that_one_has_read(client: Client, olga: User, tea: RoomLog) -> None:
-    """With the number of messages since: none that is deleted or hidden, nobody else's rooms, the title if any."""
+def test_the_first_page_lists_the_rooms_that_the_user_has_read(client: Client, olga: User, tea: RoomLog) -> None:
+    """Each has its title and unread messages, without deleted and hidden ones. Other users' rooms have none."""
     author, coffee, quiet = account(olga).key, queries.open_room("coffee"), queries.open_room("quiet")
     models.Room.objects.filter(slug="tea").update(title="Tea time")
     Writer().write([*posts(tea, 7), read(tea, 3, author=author), erase(tea, 4), hide(tea, 5), edit(tea, 1, "x")])
     Writer().write([*posts(coffee, 2), read(coffee, 1, author="account:0")])
     Writer().write([*posts(quiet, 1), read(quiet, 1, author=author)])
-    told = [(room["title"], room["count"], room["unread"]) for room in client.get("/").context["rooms"]]
-    # In the others too little was said for a time of their own: the newest comes first.
-    assert told == [("Tea time", 0, 2), ("quiet", 0, 0), ("coffee", 0, None)]
+    listed = [(room["title"], room["count"], room["unread"]) for room in client.get("/").context["rooms"]]
+    # The others have too few messages for a time of activity: the newest room comes first.
+    assert listed == [("Tea time", 0, 2), ("quiet", 0, 0), ("coffee", 0, None)]
 
 
 def test_unread_messages_are_counted_up_to_100(client: Client, olga: User, tea: RoomLog) -> None:
-    """So many are "99+" to people; to count a million would take time."""
+    """The page shows 100 as "99+"; counting a million would take too long."""
     Writer().write([read(tea, 0, author=account(olga).key), *posts(tea, 120)])
     assert client.get("/").context["rooms"][0]["unread"] == 100
 
 
-async def test_a_room_with_people_and_unread_messages_stands_once(
+async def test_a_room_with_users_and_unread_messages_is_listed_once(
     async_client: AsyncClient, person: Enter, rooms: None
 ) -> None:
-    """The rooms that people are in come first, with what is unread in them; then the others."""
+    """Rooms with users come first, with their unread messages; then the others."""
     user = await User.objects.acreate_user("Olga")
     await async_client.aforce_login(user)
     alice = await person("Alice")
@@ -286,14 +286,14 @@ async def test_a_room_with_people_and_unread_messages_stands_once(
     ]
 
 
-def test_somebody_without_a_name_has_no_unread_messages(client: Client, tea: RoomLog) -> None:
-    """Nobody is asked for what nobody has read."""
+def test_a_visitor_without_a_name_has_no_unread_messages(client: Client, tea: RoomLog) -> None:
+    """A visitor without a name has no read positions."""
     Writer().write([*posts(tea, 2), read(tea, 1)])
     assert [(room["name"], room["unread"]) for room in client.get("/").context["rooms"]] == [("tea", None)]
 
 
 async def test_the_name_of_the_page_is_the_name_on_the_socket(async_client: AsyncClient, person: Enter) -> None:
-    """The socket speaks under the session's name, whatever the client says; two tabs are one person."""
+    """The socket has the session's name, whatever the client sends; two tabs are one user."""
     await async_client.post("/", {"username": "Ann", "room": "tea"})
     for _tab in range(2):
         ann = await person("Mallory", headers=browser(async_client.cookies["sessionid"].value))
@@ -302,17 +302,17 @@ async def test_the_name_of_the_page_is_the_name_on_the_socket(async_client: Asyn
 
 
 def test_healthz_answers_without_the_database(client: Client, django_assert_num_queries: type) -> None:
-    """A load balancer's question costs no query, and its answer is not cached."""
+    """A load balancer's probe costs no query, and the response is not cached."""
     with django_assert_num_queries(0):
         response = client.get("/healthz")
     assert (response.status_code, response.content) == (200, b"ok\n")
     assert "no-store" in response["Cache-Control"]
 
 
-def test_without_the_database_a_page_says_when_to_come_again(
+def test_without_the_database_a_page_has_retry_after(
     client: Client, olga: User, outage: Outage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """503, which proxies and browsers know, and one line in the log; afterwards the page is there."""
+    """It is a 503 with one line in the log; afterwards the page works again."""
     for method, path in ((client.get, "/"), (client.get, "/room/tea/"), (client.post, "/rooms/")):
         caplog.clear()
         with outage.begin():
@@ -325,10 +325,10 @@ def test_without_the_database_a_page_says_when_to_come_again(
     assert client.get("/room/tea/").status_code == 200
 
 
-def test_another_error_of_a_page_is_no_absence_of_the_database(
+def test_another_database_error_is_not_reported_as_an_outage(
     client: Client, olga: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is wrong with us is told as that."""
+    """An error of the chat itself is raised as it is."""
 
     def fail(*_: object, **__: object) -> None:
         raise IntegrityError("a fault of ours")
