@@ -67,8 +67,8 @@ def _ask_for_name(request: HttpRequest, room: str) -> HttpResponse:
     return redirect(_index(room)) if chat_settings().GUESTS else sign_in(request)
 
 
-def _page_status(about_room: protocol.AboutRoom) -> dict[str, Any]:
-    status: dict[str, Any] = msgspec.to_builtins(about_room)
+def _page_status(about: protocol.AboutRoom) -> dict[str, Any]:
+    status: dict[str, Any] = msgspec.to_builtins(about)
     status.pop("type", None)
     return status
 
