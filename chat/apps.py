@@ -37,7 +37,7 @@ def _prepare_search(using: str, **_: Any) -> None:
     from chat.log.search import prepare  # noqa: PLC0415 as above
 
     connection = connections[using]
-    # It runs after a migration backwards too.
+    # This also runs after a migration backwards, when the table or the column may be missing.
     if "chat_message" in connection.introspection.table_names() and _has_words(connection):
         prepare(connection)
 

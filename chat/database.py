@@ -1,7 +1,7 @@
-"""The ORM from an event loop: on threads of our own, with connections that last.
+"""The ORM from an event loop: on threads of the chat's own, with lasting connections.
 
-Not on asgiref's one shared thread, where a slow query would freeze every consumer of the process (channels issue
-2132). One thread writes, so that this process never waits for a lock of its own; a few read.
+On asgiref's one shared thread a slow query would block every consumer of the process (channels issue 2132). One
+thread writes, so that this process never waits for its own lock. A few threads read.
 
 No thread waits long for a lock that another transaction holds. On PostgreSQL a statement gives up after
 LOCK_TIMEOUT_MS. Its call is retried later, for LOCK_RETRY_SECONDS; other calls use the thread meanwhile. SQLite
@@ -25,77 +25,81 @@ T = TypeVar("T")
 
 READERS = 4
 """Threads that read, each with its connection."""
-LOST = {"40001", "40P01"}
-"""What PostgreSQL says to a transaction that lost against another one: they could not be put in an order, or each
-waited for the other (its manual, appendix A)."""
-LOCKED = "55P03"
+CONFLICTS = {"40001", "40P01"}
+"""PostgreSQL's codes for a transaction that lost against another one: a serialization failure or a deadlock (its
+manual, appendix A)."""
+LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's code for a statement that waited for a lock longer than its `lock_timeout`."""
 LOCK_TIMEOUT_MS = 50
-"""Milliseconds for which a thread of ours waits for a lock: longer than most transactions of the chat's own."""
+"""Milliseconds for which a thread of the chat waits for a lock: longer than most of its own transactions."""
 LOCK_RETRY_SECONDS = 5.0
-"""Seconds for which a call that meets a lock is tried again."""
+"""Seconds for which a call that meets a lock is retried."""
 PAUSE_LIMIT = 0.25
-"""Seconds between two tries of it, at most."""
+"""Longest pause between two tries, in seconds."""
 TRIES = 5
+"""Tries of a transaction that conflicts with others."""
 PAUSE = 0.05
-"""Seconds before the second try, at most; before each later one so much longer."""
+"""Longest pause before the second try, in seconds. Each later pause may be longer by as much."""
 
-_here = local()
-"""``brief``: is this a thread of ours?"""
-
-
-def _be_brief() -> None:
-    _here.brief = True
+_thread = local()
+"""``is_chats`` is set on the threads of the chat."""
 
 
-def _bound_waiting(connection: BaseDatabaseWrapper, **_: object) -> None:
-    """A thread of ours has a new connection."""
-    if connection.vendor == "postgresql" and getattr(_here, "brief", False):
+def _mark_thread() -> None:
+    _thread.is_chats = True
+
+
+def _set_lock_timeout(connection: BaseDatabaseWrapper, **_: object) -> None:
+    """Set the lock timeout of a new connection, on the threads of the chat only."""
+    if connection.vendor == "postgresql" and getattr(_thread, "is_chats", False):
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
 
 
-connection_created.connect(_bound_waiting, dispatch_uid="chat.database")
+connection_created.connect(_set_lock_timeout, dispatch_uid="chat.database")
 
-_readers = ThreadPoolExecutor(READERS, thread_name_prefix="chat-read", initializer=_be_brief)
-_writer = ThreadPoolExecutor(1, thread_name_prefix="chat-write", initializer=_be_brief)
+_readers = ThreadPoolExecutor(READERS, thread_name_prefix="chat-read", initializer=_mark_thread)
+_writer = ThreadPoolExecutor(1, thread_name_prefix="chat-write", initializer=_mark_thread)
 
 
 async def run_read(call: Callable[[], T]) -> T:
-    """What ``call`` returns, from a thread that may use the ORM. Raises what it raises."""
-    return await _patiently(_readers, _twice, call)
+    """The result of ``call``, from a thread that may use the ORM. Raises its errors."""
+    return await _retry_while_locked(_readers, _reconnecting, call)
 
 
-class Busy:
-    """Since when the thread that writes is at what it does, in monotonic seconds; None: it waits for something."""
+class WriterState:
+    """The state of the thread that writes."""
 
+    # Start of the current call in monotonic seconds, or None.
     since: float | None = None
 
 
-_busy = Busy()
+_writer_state = WriterState()
 
 
 def writer_busy_seconds() -> float:
-    """Seconds that the thread that writes has been at one thing."""
-    since = _busy.since
+    """Seconds since the thread that writes began its current call; 0 if it has none."""
+    since = _writer_state.since
     return time.monotonic() - since if since is not None else 0.0
 
 
 def _timed(call: Callable[[], T]) -> T:
-    _busy.since = time.monotonic()
+    _writer_state.since = time.monotonic()
     try:
         return _guarded(call)
     finally:
-        _busy.since = None
+        _writer_state.since = None
 
 
 async def run_write(call: Callable[[], T]) -> T:
-    """Like ``reading``, on the one thread that writes. Calls run in order, except those that meet a lock."""
-    return await _patiently(_writer, _timed, call)
+    """Like ``run_read``, on the one thread that writes. Calls run in order, except those that meet a lock."""
+    return await _retry_while_locked(_writer, _timed, call)
 
 
-async def _patiently(pool: ThreadPoolExecutor, guard: Callable[[Callable[[], T]], T], call: Callable[[], T]) -> T:
-    """Try again later where somebody else has a lock: the thread is for others in between."""
+async def _retry_while_locked(
+    pool: ThreadPoolExecutor, guard: Callable[[Callable[[], T]], T], call: Callable[[], T]
+) -> T:
+    """Retry a call that meets another transaction's lock. Other calls use the thread in between."""
     loop = asyncio.get_running_loop()
     pause, give_up = LOCK_TIMEOUT_MS / 1_000, 0.0
     while True:
@@ -109,8 +113,8 @@ async def _patiently(pool: ThreadPoolExecutor, guard: Callable[[Callable[[], T]]
         pause = min(2 * pause, PAUSE_LIMIT)
 
 
-def _twice(call: Callable[[], T]) -> T:
-    """A database that was started anew has ended our connections, and the first to ask finds out."""
+def _reconnecting(call: Callable[[], T]) -> T:
+    """Call again if the connection was lost: after a restart of the database, the first query finds that out."""
     try:
         return _guarded(call)
     except (OperationalError, InterfaceError) as error:
@@ -123,14 +127,14 @@ def _guarded(call: Callable[[], T]) -> T:
     try:
         return retry_on_conflict(call)
     except Error as error:
-        # The next call gets a new connection, whatever was wrong with this one. A lock is no fault of it.
+        # The next call gets a new connection, whatever was wrong with this one. A lock is not its fault.
         if not is_locked(error):
             _close_all()
         raise
 
 
 def _close_all() -> None:
-    """A connection may go back to a pool (Django's), where it serves pages next: they wait as they did."""
+    """Close this thread's connections. One may go back to Django's pool and serve pages: reset its timeout."""
     for connection in connections.all(initialized_only=True):
         if connection.vendor == "postgresql" and connection.connection is not None:
             with suppress(connection.Database.Error), connection.connection.cursor() as cursor:  # type: ignore[attr-defined]  # the driver's
@@ -139,8 +143,8 @@ def _close_all() -> None:
 
 
 def is_locked(error: BaseException) -> bool:
-    """Did a statement wait for somebody else's lock in vain?"""
-    return _state(error) == LOCKED
+    """True if a statement timed out while it waited for another transaction's lock."""
+    return _state(error) == LOCK_NOT_AVAILABLE
 
 
 def _state(error: BaseException) -> str | None:
@@ -149,17 +153,17 @@ def _state(error: BaseException) -> str | None:
 
 
 def retry_on_conflict(call: Callable[[], T]) -> T:
-    """What ``call`` returns, a whole transaction; done again, a few times, where it lost against another one.
+    """The result of ``call``, which is a whole transaction. It is retried a few times if it conflicts with others.
 
-    Blocks the thread in between. Within somebody else's transaction, which is lost too then, there is no again.
+    Blocks the thread in between. Within a transaction of the caller's it is not retried: that one has failed too.
     """
     for tried in range(1, TRIES):
         try:
             return call()
         except Error as error:
-            if _state(error) not in LOST or _in_transaction():
+            if _state(error) not in CONFLICTS or _in_transaction():
                 raise
-        # By chance, or those who lost against each other would meet again.
+        # Random, or the transactions that conflicted would do so again.
         time.sleep(random.uniform(0, PAUSE * tried))  # noqa: S311 it spreads a crowd
     return call()
 
@@ -169,16 +173,16 @@ def _in_transaction() -> bool:
 
 
 def close_connections() -> None:
-    """Close the connections of all threads, when they have done what they are at. The next calls open new ones.
+    """Close the connections of all threads, after their current calls. The next calls open new ones.
 
-    Each thread closes its own: a query whose caller gave up goes on, and SQLite crashes the process where its
-    connection is closed under it.
+    Each thread closes its own. A query whose caller gave up goes on, and SQLite crashes the process if its
+    connection is closed by another thread.
     """
     on_each_thread(_close_all)
 
 
 def on_each_thread(call: Callable[[], object]) -> None:
-    """Have each thread do this, when it has done what it is at; returns when all have."""
+    """Run ``call`` on each thread, after its current call; returns when all have run it."""
     for pool, threads in ((_readers, READERS), (_writer, 1)):
         all_here = Barrier(threads)
         wait([pool.submit(_once, call, all_here) for _ in range(threads)])
@@ -186,5 +190,5 @@ def on_each_thread(call: Callable[[], object]) -> None:
 
 def _once(call: Callable[[], object], all_here: Barrier) -> None:
     call()
-    # Or one thread would take another's turn.
+    # Without this one thread could run the call twice, and another one never.
     all_here.wait()

@@ -86,7 +86,7 @@ def report(identity: Identity, command: Report, known: Policy | None = None) -> 
             username=identity.name or "",
             reason=command.reason,
         )
-        row.keep(message)
+        row.copy_message(message)
         row.save()
 
 

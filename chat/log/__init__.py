@@ -1,4 +1,4 @@
-"""The room log: every change of a room gets the room's next number and is durable before it is acknowledged."""
+"""The room log: each change of a room gets the room's next number and is committed before it is acknowledged."""
 
 from chat.log.changes import Change, LogSlice, void_change
 from chat.log.database_calls import read_or_busy, write_or_busy

@@ -1,4 +1,4 @@
-"""A numbered change of a room, as it goes over the wire; and a message's row as the wire has it."""
+"""A numbered change of a room, encoded for the wire; and a message's row as the wire has it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,22 +15,22 @@ from chat.protocol import Deleted, Edited, Message, Position, Reaction
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change, encoded once for everybody."""
+    """One change, encoded once for all connections."""
 
     seq: int
-    # The message that it is about; 0 where it is about none.
+    # The changed message's id; 0 if the change is about no message.
     id: int
-    # For those who have had every change before this one.
+    # Frame for clients that have received every earlier change.
     frame: str
-    # For who catches up: the message as it is now. Changes that it missed may have moved behind this one in the
-    # meantime, so that it can't be said to know any message before it has had them all.
+    # Frame for clients that catch up: the message as it is now. Changes that a client missed may since have moved
+    # behind this one. So it cannot be assumed to know any message before it has received all of them.
     fresh: str
-    # Is the message's text gone? Then earlier frames with it must go too.
+    # True if the message's text is deleted. Earlier frames with the text must be dropped then.
     gone: bool = False
 
     @property
     def is_new(self) -> bool:
-        """Is it a message as it was said? One that was changed since has two numbers."""
+        """True for a new message. Once a message was changed, its last number differs from its id."""
         return self.id == self.seq
 
 
@@ -38,54 +38,55 @@ class Change:
 class LogSlice:
     """A part of a room's log, as it was read."""
 
+    # The room's slug.
     room: str
-    # It begins after this number.
+    # The number before the first one of this part.
     since: int
     changes: list[Change]
-    # Is that all there was?
+    # True if the log had no further changes.
     whole: bool
-    # The room's last number, read afterwards.
+    # The room's last number, read with the changes or later.
     last: int
 
     @property
     def end(self) -> int:
-        """The number up to which it tells everything: what is not there was made void by a later change."""
+        """The last number that this part covers. Numbers in it without a change are void."""
         return self.last if self.whole else self.changes[-1].seq
 
     def to_the_end(self) -> list[Change]:
-        """The changes, and where they don't reach the end, one that does."""
+        """The changes. A void change follows if they don't reach the end."""
         last = self.changes[-1].seq if self.changes else self.since
-        # Of a room that is gone or was restored, the end may lie before the beginning.
+        # If the room was deleted or restored, the end may lie before the beginning.
         return (
             self.changes if last >= self.end else [*self.changes, void_change(self.room, self.end, follows=last)]
         )
 
 
 def void_change(room: str, seq: int, *, follows: int | None = None) -> Change:
-    """In the place of changes up to ``seq`` that later ones have made void."""
+    """A change in place of those up to ``seq`` that later ones have made void."""
     position = Position(room=room, seq=seq, follows=UNSET if follows is None else follows)
     frame = protocol.encode(position)
     return Change(seq, 0, frame, frame)
 
 
-def of_messages(messages: Iterable[Message], since: int) -> list[Change]:
-    """Messages that changed after the number ``since``, by the number of their last change."""
+def message_changes(messages: Iterable[Message], since: int) -> list[Change]:
+    """The changes for messages that changed after the number ``since``, ordered by their last change."""
     changes = []
     for message in messages:
         if message.seq - since > 1:
             message.follows = since
-        changes.append(_of_message(message))
+        changes.append(_message_change(message))
         since = message.seq
     return changes
 
 
-def _of_message(message: Message) -> Change:
+def _message_change(message: Message) -> Change:
     frame = protocol.encode(message)
     return Change(message.seq, message.id, frame, frame, gone=message.deleted)
 
 
 def event_of(message: Message) -> Edited | Deleted:
-    """What tells somebody who knows the message what became of it."""
+    """The event for clients that know an earlier state of the message."""
     if message.deleted:
         return Deleted(room=message.room, id=message.id, seq=message.seq)
     return Edited(
@@ -98,8 +99,8 @@ def event_of(message: Message) -> Edited | Deleted:
     )
 
 
-def state_of(row: models.Message, room: str, reactions: list[Reaction]) -> Message:
-    """A row as the wire has it."""
+def message_of(row: models.Message, room: str, reactions: list[Reaction]) -> Message:
+    """A row as the wire has it, in the room with this slug."""
     message = Message(
         room=room,
         id=row.number,
@@ -112,23 +113,23 @@ def state_of(row: models.Message, room: str, reactions: list[Reaction]) -> Messa
         edited=UNSET if row.edited is None else milliseconds(row.edited),
         reactions=reactions,
     )
-    return without_text(message) if row.hidden or row.deleted is not None else message
+    return _without_text(message) if row.hidden or row.deleted is not None else message
 
 
-def without_text(message: Message) -> Message:
+def _without_text(message: Message) -> Message:
     return replace(message, content="", deleted=True, edited=UNSET, reactions=[])
 
 
-def with_reactions(rows: Sequence[models.Message], room: str) -> list[Message]:
-    """The rows as the wire has them, with what is on them: one query for all of them, where any needs it."""
-    # One that never changed has none.
+def messages_of(rows: Sequence[models.Message], room: str) -> list[Message]:
+    """The rows as the wire has them, with their reactions: at most one query for all of them."""
+    # A message that never changed has no reactions.
     touched = [row.pk for row in rows if row.changes]
     by_message = reactions_on(touched) if touched else {}
-    return [state_of(row, room, by_message.get(row.pk, [])) for row in rows]
+    return [message_of(row, room, by_message.get(row.pk, [])) for row in rows]
 
 
 def reactions_on(messages: Sequence[int]) -> dict[int, list[Reaction]]:
-    """The emoji on each message, by its key; the first that came first."""
+    """The reactions to each message, by the message's key, oldest emoji first."""
     found: dict[int, dict[str, list[tuple[str, str]]]] = defaultdict(dict)
     rows = models.Reaction.objects.filter(message_id__in=messages).order_by("pk")
     for message, emoji, username, author in rows.values_list("message_id", "emoji", "username", "author"):
@@ -140,25 +141,25 @@ def reactions_on(messages: Sequence[int]) -> dict[int, list[Reaction]]:
 
 
 def _reaction(emoji: str, people: list[tuple[str, str]]) -> Reaction:
-    told = people[: protocol.REACTORS_LIMIT]
+    shown = people[: protocol.REACTORS_LIMIT]
     return Reaction(
         emoji,
-        [username for username, _ in told],
+        [username for username, _ in shown],
         len(people),
-        [models.author_key(author) for _, author in told],
+        [models.author_key(author) for _, author in shown],
     )
 
 
 def milliseconds(moment: datetime | None) -> int:
-    """SQLite keeps anything for a time, and what is none is read as None: the message is there all the same."""
+    """Milliseconds since 1970; 0 for None, as which Django reads a malformed time in SQLite."""
     return round(moment.timestamp() * 1000) if moment else 0
 
 
-def moment(timestamp: int) -> datetime:
-    """The time that is so many milliseconds after 1970."""
+def as_datetime(timestamp: int) -> datetime:
+    """The time that is ``timestamp`` milliseconds after 1970."""
     return datetime.fromtimestamp(timestamp / 1000, UTC)
 
 
-def database_moment(timestamp: int, operations: Any) -> Any:
-    """The same as a database's own SQL wants it."""
-    return operations.adapt_datetimefield_value(moment(timestamp))
+def as_database_time(timestamp: int, operations: Any) -> Any:
+    """The same time as a parameter of SQL; ``operations`` is the connection's ``ops``."""
+    return operations.adapt_datetimefield_value(as_datetime(timestamp))

@@ -1,4 +1,4 @@
-"""Work for the database's threads, whose errors become answers to a command."""
+"""Calls on the database's threads; a database error becomes a "busy" reply to a command."""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +15,7 @@ logger = logging.getLogger("chat.log")
 
 
 async def read_or_busy(call: Callable[[], T]) -> T:
-    """What ``call`` reads. Raises what it raises, and Invalid (busy) where the database doesn't answer."""
+    """The result of ``call``, from a thread that reads. Raises Invalid (busy) for a database error."""
     try:
         return await run_read(call)
     except Error as error:
@@ -24,7 +24,7 @@ async def read_or_busy(call: Callable[[], T]) -> T:
 
 
 async def write_or_busy(call: Callable[[], T]) -> T:
-    """As ``answered``, for what ``call`` writes: after all that was to be written before."""
+    """Like ``read_or_busy``, on the thread that writes: after all writes that were requested before."""
     try:
         return await run_write(call)
     except Error as error:

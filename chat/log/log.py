@@ -1,8 +1,7 @@
 """The room log: every change of a room gets the room's next number, durably, and can be read from a position.
 
-What waits to be written is committed together, and each is answered after its commit: what was acknowledged is in
-the database. A commit that fails refuses all that it had, with an error that says "try again", and nobody hears of
-any.
+Writes that wait are committed together, and each is answered after its commit. So an acknowledged change is in the
+database. A commit that fails refuses all its writes as busy, and publishes none of them.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ from chat.log import queries, repair
 from chat.log.changes import Change, LogSlice
 from chat.log.database_calls import read_or_busy, write_or_busy
 from chat.log.queries import RoomCounters, RoomLog
-from chat.log.search import SearchResults, results
+from chat.log.search import SearchResults, search_results
 from chat.log.search_indexing import SearchIndexer
 from chat.log.write_queue import WriteQueue
 from chat.log.writer import Writer
@@ -54,16 +53,13 @@ class Log:
 
     @property
     def waiting(self) -> int:
-        """How many changes wait to be written."""
+        """The count of changes that wait to be written."""
         return len(self._waiting)
 
     # --- Writing ---
 
     def append(self, write: Write) -> None:
-        """Have something written; ``write.done`` hears what became of it.
-
-        Raises Invalid (busy) where too much waits.
-        """
+        """Queue a write; ``write.done`` is called with its outcome. Raises Invalid (busy) if the queue is full."""
         if len(self._waiting) >= chat_settings().LOG_QUEUE or self._waiting.is_full(write):
             raise unavailable("The server has more to keep than it can; try again.")
         self._waiting.append(write)
@@ -86,7 +82,7 @@ class Log:
             self._task = None
 
     async def _rest(self, until: float) -> None:
-        """All that waits is held up."""
+        """Wait until this loop time or the next write: all queued writes are held up."""
         self._more = asyncio.Event()
         try:
             async with asyncio.timeout_at(until):
@@ -103,7 +99,7 @@ class Log:
         except Error as error:
             logger.error("the database refuses %d changes: %s", len(batch), error)  # noqa: TRY400 no traceback: it is not ours
         except Exception:
-            # A fault of ours must not leave those who wait without an answer, nor end the writing.
+            # A bug must not leave commands without an answer, nor end the writing.
             logger.exception("%d changes could not be written", len(batch))
         finally:
             counters.commit_size.add(len(batch))
@@ -122,7 +118,7 @@ class Log:
                 held.append(write)
                 continue
             _answer(write, outcome)
-        if held or self._waiting.disturbed:
+        if held or self._waiting.has_held:
             self._hold(batch, held, began)
         counters.messages += messages
         counters.changes += sum(map(len, changes.values()))
@@ -134,52 +130,52 @@ class Log:
         given_up = self._waiting.settle(batch, held, began=began, now=now)
         if given_up:
             rooms = ", ".join(sorted({write.room.slug for write in given_up}))
-            logger.error("%d changes are refused: somebody else's transaction has locked %s", len(given_up), rooms)
+            logger.error("%d changes are refused: another transaction has locked %s", len(given_up), rooms)
         for write in given_up:
             _answer(write, unavailable())
 
     # --- Reading ---
 
     async def open(self, slug: str, *, make: bool = True, owner: int | str | None = None) -> RoomLog:
-        """The room, made where there is none and ``make``. Raises Invalid (no_room) where there is none.
+        """Open the room. If it does not exist, create it for its owner; without ``make`` raise Invalid (no_room).
 
-        This and what follows raise Invalid (busy) without the database.
+        This and all methods below raise Invalid (busy) if the database does not answer.
         """
         if self._indexing is None:
             self._indexing = SearchIndexer()
         return await read_or_busy(partial(queries.open_room, slug, make=make, owner=owner))
 
     async def positions(self, rooms: list[RoomLog]) -> dict[int, RoomCounters]:
-        """How each stands now, by its key. One that is gone is not there."""
+        """The current counters of each room, by its key. Deleted rooms are left out."""
         return await read_or_busy(partial(queries.positions, [room.pk for room in rooms]))
 
     async def heal(self, rooms: list[RoomLog]) -> None:
-        """Let rooms go on in which something else wrote messages (chat.log.repair)."""
-        found = await read_or_busy(partial(repair.ahead, [room.pk for room in rooms]))
+        """Move the counters of rooms behind messages that something else wrote (chat.log.repair)."""
+        found = await read_or_busy(partial(repair.rooms_with_rows_ahead, [room.pk for room in rooms]))
         if found:
             await write_or_busy(partial(repair.heal, found, skip=True))
 
     async def since(self, room: RoomLog, position: int, limit: int) -> LogSlice:
-        """What changed after ``position``, in order, up to ``limit`` changes."""
+        """The changes after ``position``, in order, at most ``limit``."""
         return await read_or_busy(partial(queries.changes_since, room, position, limit))
 
     async def history(
         self, room: RoomLog, *, before: int | None, after: int | None, limit: int
     ) -> tuple[list[Message], bool]:
-        """Messages, oldest first, and whether there are more that way (chat.log.queries)."""
+        """Messages, oldest first, and whether there are more in that direction (chat.log.queries)."""
         return await read_or_busy(
             partial(queries.history, room.pk, room.slug, before=before, after=after, limit=limit)
         )
 
     async def search(self, room: RoomLog, query: str, *, before: int | None, limit: int) -> SearchResults:
-        """The newest messages with these words."""
-        return await read_or_busy(partial(results, room.pk, room.slug, query, before=before, limit=limit))
+        """The newest messages with all words of the query."""
+        return await read_or_busy(partial(search_results, room.pk, room.slug, query, before=before, limit=limit))
 
     async def read_position(self, room: RoomLog, reader: str) -> int:
         return await read_or_busy(partial(queries.read_position, room.pk, reader))
 
     async def close(self) -> None:
-        """Write what waits, then no more."""
+        """Write the queued changes, then no more."""
         if self._indexing:
             await self._indexing.close()
         if self._task:

@@ -1,8 +1,8 @@
-"""A room's counters, counted anew. For threads that may use the ORM.
+"""Count a room's numbers again. For threads that may use the ORM.
 
-The log gives each message its number. A row that something else wrote, by SQL or a fixture, stands where the log
-goes next: every message would be refused, and that row told to nobody. So the counter goes on behind the last row,
-and the hub finds that the room has gone on.
+The log gives each message its number. A row that something else wrote, by SQL or a fixture, may have the number
+that the log gives next. Then the database would refuse every message, and no client would learn of that row. So
+the room's counter is moved behind its last row, and the hub finds that the room has new changes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,11 +14,11 @@ from django.db.models.functions import Coalesce
 from chat import models
 
 AT_ONCE = 10_000
-"""Rooms that one query asks for, as in chat.log.queries."""
+"""Rooms of one query, as in chat.log.queries."""
 
 
-def ahead(rooms: Sequence[int]) -> list[int]:
-    """The rooms that have rows with numbers which they have not given."""
+def rooms_with_rows_ahead(rooms: Sequence[int]) -> list[int]:
+    """The keys of those rooms that have rows with numbers which the log has not given."""
     found: list[int] = []
     for start in range(0, len(rooms), AT_ONCE):
         rows = models.Room.objects.filter(pk__in=rooms[start : start + AT_ONCE]).filter(has_rows_ahead())
@@ -27,25 +27,25 @@ def ahead(rooms: Sequence[int]) -> list[int]:
 
 
 def has_rows_ahead() -> Exists:
-    """A condition for a query of rooms: the room has messages with numbers that it has not given."""
+    """A condition for a query of rooms: the room has messages with numbers that the log has not given."""
     return Exists(models.Message.objects.filter(room=OuterRef("pk"), seq__gt=OuterRef("seq")))
 
 
 def heal(rooms: Iterable[int], *, skip: bool = False) -> bool:
-    """Let the rooms count on behind their last rows. Was that done to any?
+    """Move the counters of rooms behind their last rows. True if there were any such rows.
 
-    With ``skip`` rooms that somebody else has locked are left out. Nobody was told yet of rows behind the counter,
-    so clients need not start over.
+    With ``skip`` locked rooms are left out. No client has received rows ahead of the counter, so clients need not
+    start over.
     """
-    healed = [recount(room, skip=skip) for room in ahead(sorted(set(rooms)))]
+    healed = [recount(room, skip=skip) for room in rooms_with_rows_ahead(sorted(set(rooms)))]
     return any(healed)
 
 
 def recount(room: int, *, skip: bool = False) -> bool:
-    """Have a room's counters agree with its rows. Clients start over if no row is ahead of the counters.
+    """Make a room's counters agree with its rows. Clients start over if no row is ahead of the counters.
 
-    They may have seen a number that will be given again, or may not have been told of a row that is older than the
-    last change. False where the room is gone, or is to be skipped.
+    In that case they may have received a number that will be given again, or may lack a row that is older than
+    the last change. False if the room is deleted, or is locked and ``skip`` is set.
     """
     using = router.db_for_write(models.Room)
     with transaction.atomic(using=using):
@@ -60,5 +60,5 @@ def recount(room: int, *, skip: bool = False) -> bool:
         changed: dict[str, object] = {"seq": seq, "pruned": seq - kept}
         if last <= row.seq:
             changed["epoch"] = models.new_epoch()
-        models.Room._base_manager.using(using).filter(pk=room).update(**changed)  # noqa: SLF001 the one that takes counters
+        models.Room._base_manager.using(using).filter(pk=room).update(**changed)  # noqa: SLF001 this one may update counters
     return True

@@ -1,15 +1,15 @@
 """Words in a room's messages: full-text search by the database's own index, newest first.
 
-The tokens of a text are made in Python (chat.log.search_words) and stand in the message's row. The first is the
-room's, so that a search in one room never walks through another's messages. Each database indexes these tokens and
+Python makes the tokens of a text (chat.log.search_words), and they stand in the message's row. The first token is
+the room's, so that a search in one room never reads another's messages. Each database indexes these tokens and
 nothing else: SQLite in an FTS5 table that triggers keep, PostgreSQL in a GIN index.
 
-A row without tokens (``words`` is NULL) is not indexed yet: it was written before there was this index, by a
-process of the version before, or past the log. A trigger removes the tokens of a text that changes, so that the
-index has no words that were edited away. chat.log.search_indexing gives such rows their tokens.
+A row without tokens (``words`` is NULL) is not indexed yet. It was written before this index existed, by a process
+of the version before, or not by the log. A trigger removes the tokens of a text that changes, so that the index
+has no words that were edited away. chat.log.search_indexing gives such rows their tokens.
 
-All this is made after each ``migrate``, where it is missing: Django drops a table's triggers when it makes the
-table anew.
+The index and its triggers are created after each ``migrate``, if they are missing: Django drops a table's triggers
+when it copies the table.
 """
 
 from dataclasses import dataclass
@@ -22,28 +22,29 @@ from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
 from chat import models
-from chat.log.changes import with_reactions
-from chat.log.search_words import BEGINNING, Query, index_tokens, parse_query
+from chat.log.changes import messages_of
+from chat.log.search_words import BEGINNING, Query, parse_query, room_token
 from chat.protocol import Message
 
 INDEX = "chat_message_search"
 UNINDEXED = "chat_message_unindexed"
 FORMER = "chat_message_words"
-"""The index of the version before. Its processes may still ask it, until the next ``migrate``."""
-# FTS5's ``ascii`` leaves everything alone that is not ASCII. The places of words are not kept. Without the
-# columns too (``none``), the beginning of a common word took 25 times as long.
+"""The index of the version before. Its processes may still query it, until the next ``migrate``."""
+# FTS5's ``ascii`` leaves all characters alone that are not ASCII. The index does not have the positions of words.
+# Without the columns too (``none``), the beginning of a common word took 25 times as long.
 TABLE = (
     "CREATE VIRTUAL TABLE chat_message_search USING fts5(words, content='chat_message', content_rowid='id', "
     f"prefix='{BEGINNING}', columnsize=0, detail=column, tokenize=\"ascii tokenchars '_'\")"
 )
-# In the order of the index, so that it stops at the limit: under 50 ms in a room of a million, whatever the words.
+# The query reads in the order of the index and stops at the limit: under 50 ms in a room of a million messages,
+# whatever the words.
 NEWEST = (
     "SELECT found.rowid FROM chat_message_search AS found JOIN chat_message ON chat_message.id = found.rowid "
     "WHERE chat_message_search MATCH %s AND chat_message.deleted IS NULL AND NOT chat_message.hidden "
     "AND found.rowid < coalesce((SELECT id FROM chat_message WHERE room_id = %s AND number >= %s "
     "ORDER BY number LIMIT 1), 9223372036854775807) ORDER BY found.rowid DESC LIMIT %s"
 )
-# Deleted words leave the index's pages at once, where SQLite can do that (3.42), and else when they are merged.
+# Deleted words leave the index's pages at once from SQLite 3.42 on, and before that when pages are merged.
 SECURE_DELETE = "INSERT INTO chat_message_search(chat_message_search, rank) VALUES ('secure-delete', 1)"
 SECURE_DELETE_FROM = (3, 42)
 REBUILD = "INSERT INTO chat_message_search(chat_message_search) VALUES ('rebuild')"
@@ -57,11 +58,11 @@ TRIGGERS = {
     "BEGIN UPDATE chat_message SET words = NULL WHERE id = new.id; END",
 }
 POSTGRESQL_WORDS = "array_to_tsvector(array_remove(string_to_array(chat_message.words, ' '), ''))"
-"""The tokens as they are: PostgreSQL's own parser would take numbers and addresses apart."""
+"""The tokens as they are. PostgreSQL's own parser would split numbers and addresses."""
 ROWS_UNINDEXED = "(room_id, id) WHERE words IS NULL"
 POSTGRESQL_INDEXES = {INDEX: f"USING gin ({POSTGRESQL_WORDS})", UNINDEXED: ROWS_UNINDEXED}
 POSTGRESQL_STANDS = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
-"""Is the index whole? No row: there is none."""
+"""Whether the index is complete; no row if it does not exist."""
 POSTGRESQL_VOID = """
 CREATE OR REPLACE FUNCTION chat_message_search_void() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN NEW.words := NULL; RETURN NEW; END $$;
@@ -70,15 +71,15 @@ CREATE TRIGGER chat_message_search_void BEFORE UPDATE OF content ON chat_message
 """
 POSTGRESQL_TRIGGER = "SELECT FROM pg_trigger WHERE tgfoid = to_regproc('chat_message_search_void')"
 
-ROUNDS, AT_ONCE = 5, 200
-"""How often a search reads on, and rows of each time, where pairs of characters stand apart in a text."""
+READS, AT_ONCE = 5, 200
+"""Reads of one search, and rows of each further read, if texts have the query's pairs of characters apart."""
 
 
-# --- Making the index ---
+# --- Creating the index ---
 
 
 def prepare(connection: BaseDatabaseWrapper) -> None:
-    """Make the index where it is missing, beside a chat that goes on."""
+    """Create the index if it is missing, beside a running chat."""
     if connection.vendor == "postgresql":
         _prepare_postgresql(connection)
     elif connection.vendor == "sqlite":
@@ -86,7 +87,7 @@ def prepare(connection: BaseDatabaseWrapper) -> None:
 
 
 def _prepare_postgresql(connection: BaseDatabaseWrapper) -> None:
-    # Nobody who writes waits for it, but it can't be part of a transaction: a project's own tests may have one.
+    # Writers do not wait for it. It can't be part of a transaction, which a project's own tests may have.
     concurrently = "" if connection.in_atomic_block else "CONCURRENTLY"
     with connection.cursor() as cursor:
         cursor.execute(POSTGRESQL_TRIGGER)
@@ -96,30 +97,30 @@ def _prepare_postgresql(connection: BaseDatabaseWrapper) -> None:
             _make_postgresql_index(cursor, name, definition, concurrently)
         cursor.execute(POSTGRESQL_STANDS, [FORMER])
         if cursor.fetchall() and not _anything_unindexed(cursor):
-            _without_hurry(cursor, f"DROP INDEX {concurrently} {FORMER}")
+            _execute_patiently(cursor, f"DROP INDEX {concurrently} {FORMER}")
 
 
 def _make_postgresql_index(cursor: Any, name: str, definition: str, concurrently: str) -> None:
     cursor.execute(POSTGRESQL_STANDS, [name])
     stands = [valid for (valid,) in cursor.fetchall()]
     if stands == [True]:
-        # Asked to make it, PostgreSQL would lock the messages before it saw that.
+        # CREATE INDEX IF NOT EXISTS would lock the messages before it found the index.
         return
     if stands:
-        # Somebody broke off while it was made.
-        _without_hurry(cursor, f"DROP INDEX {concurrently} {name}")
-    _without_hurry(cursor, f"CREATE INDEX {concurrently} {name} ON chat_message {definition}")
+        # Its creation was interrupted.
+        _execute_patiently(cursor, f"DROP INDEX {concurrently} {name}")
+    _execute_patiently(cursor, f"CREATE INDEX {concurrently} {name} ON chat_message {definition}")
 
 
-def _without_hurry(cursor: Any, statement: str) -> None:
-    """It waits for all transactions that began before, however long they take."""
+def _execute_patiently(cursor: Any, statement: str) -> None:
+    """Execute a statement that waits for all earlier transactions, however long they take."""
     cursor.execute("SET lock_timeout = 0")
     cursor.execute(statement)
     cursor.execute("RESET lock_timeout")
 
 
 def _prepare_sqlite(connection: BaseDatabaseWrapper) -> None:
-    # One transaction: what somebody writes comes before it, or is followed by the triggers.
+    # One transaction: a write by another process comes before it, or meets the triggers.
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute("SELECT name FROM sqlite_master WHERE name LIKE 'chat_message_%%'", [])
         there = {name for (name,) in cursor.fetchall()}
@@ -133,7 +134,7 @@ def _prepare_sqlite(connection: BaseDatabaseWrapper) -> None:
         for name, body in missing.items():
             cursor.execute(f"CREATE TRIGGER {name} {body}")
         if missing or INDEX not in there:
-            # What was written without triggers it does not have.
+            # The index lacks the rows that were written without triggers.
             cursor.execute(REBUILD)
         if FORMER in there and not _anything_unindexed(cursor):
             _drop_former(cursor, there)
@@ -151,7 +152,7 @@ def _anything_unindexed(cursor: Any) -> bool:
 
 
 def forget(connection: BaseDatabaseWrapper) -> None:
-    """Take the index away, for a migration backwards: the column can't go before what refers to it."""
+    """Drop the index, for a migration backwards: it refers to a column that will be dropped."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(f"DROP TRIGGER IF EXISTS {INDEX}_void ON chat_message")
@@ -164,25 +165,12 @@ def forget(connection: BaseDatabaseWrapper) -> None:
             cursor.execute(f"DROP INDEX IF EXISTS {UNINDEXED}")
 
 
-# --- A row's text for the index ---
-
-
-def words_for(room: int, text: str) -> str:
-    """A message row's text for the index."""
-    return f"{_of_room(room)} {index_tokens(text)}"
-
-
-def _of_room(room: int) -> str:
-    """The token of a room. No text has one like it, for an underscore parts words."""
-    return f"_{room}"
-
-
 def is_unindexed(room: int) -> bool:
-    """Has the room messages that the index does not have yet?"""
+    """True if the index does not have all of the room's messages yet."""
     return models.Message.objects.filter(room_id=room, words=None).exists()
 
 
-# --- Asking it ---
+# --- Searching ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,33 +178,36 @@ class SearchResults:
     """The results of a search, newest first."""
 
     messages: list[Message]
-    # Are there older ones?
+    # True if there are older results.
     more: bool
-    # Are messages of the room still to be indexed, so that some may be missing?
+    # True if some results may be missing, because the room is not fully indexed yet.
     indexing: bool = False
 
 
-def results(room: int, slug: str, query: str, *, before: int | None, limit: int) -> SearchResults:
-    """Like ``search``, and tells whether the index has the whole room."""
+def search_results(room: int, slug: str, query: str, *, before: int | None, limit: int) -> SearchResults:
+    """Like ``search``, and also whether the index has the whole room."""
     return SearchResults(*search(room, slug, query, before=before, limit=limit), is_unindexed(room))
 
 
 def search(room: int, slug: str, query: str, *, before: int | None, limit: int) -> tuple[list[Message], bool]:
-    """The newest messages that have all words of ``query``, the last as a beginning; and are there older ones?"""
+    """The newest messages with all words of ``query``, and whether there are older ones.
+
+    The last word matches as a beginning.
+    """
     wanted = parse_query(query)
     if not wanted:
         return [], False
     rows = _rows(room, wanted, before, limit + 1)
-    return with_reactions(rows[:limit], slug), len(rows) > limit
+    return messages_of(rows[:limit], slug), len(rows) > limit
 
 
 def _rows(room: int, query: Query, before: int | None, limit: int) -> list[models.Message]:
-    """The rows that have each run of the query in one piece: of those with all its pairs, nearly all."""
+    """The rows with all words and each run in one piece. Nearly all rows with a run's pairs have the run."""
     rows: list[models.Message] = []
-    for turn in range(ROUNDS):
+    for turn in range(READS):
         size = limit if not turn else AT_ONCE
         page = _with_tokens(room, query, before, size)
-        rows += [row for row in page if query.holds(row.content)]
+        rows += [row for row in page if query.has_runs(row.content)]
         if len(rows) >= limit or len(page) < size:
             break
         before = page[-1].number
@@ -243,7 +234,7 @@ def _newest(room: int, query: Query, before: int | None, limit: int) -> list[int
 
 
 def with_words(messages: QuerySet[models.Message], text: str) -> QuerySet[models.Message]:
-    """The messages that have all words of a text, the last as a beginning; none if it has no words."""
+    """The messages with all words of a text, the last word as a beginning; none if it has no words."""
     query = parse_query(text)
     return _matching(messages, query) if query else messages.none()
 
@@ -257,7 +248,7 @@ def _matching(
     if _vendor() == "postgresql":
         matches: Any = RawSQL(f"{POSTGRESQL_WORDS} @@ %s::tsquery", (_tsquery(query, room),))  # noqa: S611 as above
         return messages.alias(matches=matches).filter(matches=True)
-    # Another database has no index for it: all words, wherever they stand.
+    # On another database there is no index. Each word matches anywhere in the text.
     for word in _tokens(query, room):
         messages = messages.filter(words__contains=word)
     return messages
@@ -268,7 +259,7 @@ def _vendor() -> str:
 
 
 def _tokens(query: Query, room: int | None) -> list[str]:
-    return [*([] if room is None else [_of_room(room)]), *query.words, *filter(None, [query.beginning])]
+    return [*([] if room is None else [room_token(room)]), *query.words, *filter(None, [query.beginning])]
 
 
 def _fts5(query: Query, room: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The words of a text, folded: the same for the search index and for a query, whatever the database. Pure.
+"""The tokens of a text: the same for the search index and for a query, whatever the database. Pure functions.
 
 A text is folded (case, forms, accents), then cut into tokens. Each database indexes the tokens as they are. A
 script without spaces between words gives a token for each character and one for each pair of neighbours.
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Final
 
 BEGINNING = 3
-"""Letters that a word must have to be taken for the beginning of others; the index has those of this length."""
+"""Letters that a word must have to match as the beginning of others. The index has prefixes of this length."""
 LONGEST = 500
-"""Characters of a word that count. PostgreSQL takes 2,046 bytes, and a character has four at most."""
+"""Characters of a word that are indexed. PostgreSQL takes 2,046 bytes, and a character has four at most."""
 
-KEPT = 20_000
-"""Characters whose place is kept: about 2 MB."""
+CACHED = 20_000
+"""Characters whose folding is cached: about 2 MB."""
 PAIR = 2
 """Characters of a token in a script without spaces."""
 
@@ -41,8 +41,8 @@ SYMBOLS: Final = (
     "\u2100-\u214f\u2190-\u2bff\u3030\u303d\u3297\u3299\u00a9\u00ae"  # arrows, mathematics, shapes, pictures, ©, ®
     "\U0001f000-\U0001f1e5\U0001f200-\U0001f3f3\U0001f3f5-\U0001f3fa\U0001f400-\U0001faff"  # pictures
 )
-"""Pictures and signs that are searched for one by one, also those that Unicode may add. The black flag is none of
-them: flags of regions begin with it."""
+"""Pictures and signs that are searched for one by one, with the ranges that Unicode may still fill. The black flag
+is left out: flags of regions begin with it."""
 _REGION: Final = "\U0001f1e6-\U0001f1ff"
 _BLACK_FLAG: Final = "\U0001f3f4"
 _TAGS: Final = "\U000e0020-\U000e007f"
@@ -61,10 +61,10 @@ _DROPPED = re.compile(
     "|[\u0610-\u061a\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"
     "\u08ca-\u08e1\u08e3-\u08ff\u0640]|(?<=\u0627)[\u0653-\u0655]"
     "|[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]"
-    # Skin tones, variation selectors, and what draws nothing: soft hyphens, joiners, marks of direction.
+    # Skin tones, variation selectors, and invisible characters: soft hyphens, joiners, marks of direction.
     "|[\U0001f3fb-\U0001f3ff\ufe00-\ufe0f\U000e0100-\U000e01ef\u00ad\u034f\u061c\u180b-\u180f\u200c-\u200f"
     "\u202a-\u202e\u2060-\u206f\ufeff]"
-    # A space without width parts words, but not where there are none.
+    # A space without width separates words, except in scripts without spaces.
     f"|(?<=[{UNSPACED}])\u200b+(?=[{UNSPACED}])"
 )
 """Characters that are dropped from a text in NFKD."""
@@ -72,21 +72,21 @@ _EXTRA: Final = {
     "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ł": "l", "ŧ": "t", "\u0131": "i", "æ": "ae", "œ": "oe", "þ": "th",
     "\u0649": "\u064a", "\u06cc": "\u064a", "\u06a9": "\u0643",  # yeh and kaf of other keyboards
 }  # fmt: skip
-"""Letters with a stroke and the like, which have no accent to be dropped; Arabic ones that are drawn alike."""
+"""Letters with a stroke and the like, which have no accent to drop; Arabic letters that are drawn alike."""
 
 
-class _Places(dict[int, str]):
-    """Maps each character that the folding left to itself, another one, or a space."""
+class _FoldingTable(dict[int, str]):
+    """Maps each character that is left after decomposition to itself, another one, or a space."""
 
     def __missing__(self, code: int) -> str:
-        place = _place(chr(code))
-        # A text with all of Unicode must not make the process keep all of it.
-        if len(self) < KEPT:
-            self[code] = place
-        return place
+        folded = _fold_character(chr(code))
+        # A text with all of Unicode must not make the process cache all of it.
+        if len(self) < CACHED:
+            self[code] = folded
+        return folded
 
 
-def _place(character: str) -> str:
+def _fold_character(character: str) -> str:
     if character.isascii():
         return character.lower() if character.isalnum() else " "
     if character in _EXTRA:
@@ -99,25 +99,25 @@ def _place(character: str) -> str:
     return character if category[0] in "LMN" or category in {"Cn", "Co"} else " "
 
 
-_ASCII: Final = {code: _place(chr(code)) for code in range(128)}
-_PLACES: Final = _Places()
+_ASCII: Final = {code: _fold_character(chr(code)) for code in range(128)}
+_FOLDING: Final = _FoldingTable()
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The parts of a query: all of them must be in a message."""
+    """The parts of a query. A message must have all of them."""
 
     words: list[str]
-    # The last word, where it may be unfinished.
+    # The last word, if it may be unfinished.
     beginning: str | None
-    # Runs of a script without spaces that are longer than a pair: the pairs alone may stand apart from each other.
+    # Runs of a script without spaces that are longer than a pair. A text may have their pairs in other places.
     runs: list[str]
 
     def __bool__(self) -> bool:
         return bool(self.words or self.beginning)
 
-    def holds(self, text: str) -> bool:
-        """Does a text with all the words have each run in one piece?"""
+    def has_runs(self, text: str) -> bool:
+        """True if the text has each run in one piece."""
         if not self.runs:
             return True
         folded = fold(text)
@@ -129,14 +129,24 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.translate(_ASCII)
     plain = _DROPPED.sub("", unicodedata.normalize("NFKD", text)).casefold()
-    return unicodedata.normalize("NFKC", plain).translate(_PLACES)
+    return unicodedata.normalize("NFKC", plain).translate(_FOLDING)
+
+
+def words_for(room: int, text: str) -> str:
+    """A message row's tokens: that of its room, by the room's key, and those of its text."""
+    return f"{room_token(room)} {index_tokens(text)}"
+
+
+def room_token(room: int) -> str:
+    """The token of a room. No text has such a token, because an underscore separates words."""
+    return f"_{room}"
 
 
 def index_tokens(text: str) -> str:
-    """The tokens of a text, between spaces."""
+    """The tokens of a text, separated by spaces."""
     folded = fold(text)
     if text.isascii() or not _WHOLE.search(folded):
-        # Most texts end here: what is between the spaces are the tokens.
+        # Most texts end here: the spaces separate the tokens.
         return folded if len(folded) <= LONGEST else " ".join(map(_cut, folded.split()))
     tokens: dict[str, None] = {}
     for found in _PIECES.finditer(folded):
@@ -163,7 +173,7 @@ def parse_query(text: str) -> Query:
 
 
 def _pieces(folded: str) -> Iterator[tuple[str, str]]:
-    """Words, pictures, and runs without spaces, each with its kind. Marks alone are left out."""
+    """Words, pictures, and runs without spaces, each with its group's name. Marks alone are left out."""
     for found in _PIECES.finditer(folded):
         if any(not unicodedata.category(character).startswith("M") for character in found[0]):
             yield found.lastgroup or "", found[0]
@@ -178,5 +188,8 @@ def _cut(word: str) -> str:
 
 
 def _is_beginning(word: str) -> bool:
-    """May it be unfinished? One or two letters begin too many words; in other scripts they are whole ones."""
+    """True if the word may be unfinished. One or two ASCII letters begin too many words.
+
+    In other scripts they can be whole words.
+    """
     return len(word) >= BEGINNING or not word.isascii()

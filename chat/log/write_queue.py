@@ -1,7 +1,7 @@
 """The queue of writes, and the order in which they are tried.
 
-A line is what must stay in its order: the writes of a room. A line that another transaction holds up is set
-aside with all that follows in it, and tried again by itself after a pause. So it holds up no other.
+Writes with the same `order_key` stay in their order. Such a sequence is set aside while another transaction holds
+it up, and is retried by itself after a pause. So it delays no other.
 """
 
 from collections import deque
@@ -13,121 +13,121 @@ from chat.log.writer import BATCH
 from chat.log.writes import Write
 
 PAUSE = 0.002
-"""Seconds before a line is tried again for the first time: another process has its room for about so long."""
+"""Seconds before a held sequence is retried for the first time: another process locks a room for about so long."""
 PAUSE_LIMIT = 0.05
-"""Seconds between two tries, at most, where a try takes no time: a room that is free again is found soon."""
+"""Longest pause between two tries, in seconds, if a try takes no time: an unlocked room is found soon."""
 SHARE = 2
-"""A try that waits in the database is followed by a pause so many times as long."""
+"""Length of the pause after a try that waited in the database, as a multiple of that wait."""
 
 
 @dataclass(eq=False, slots=True)
-class HeldLine:
-    """A line that is held up."""
+class HeldWrites:
+    """The writes of one `order_key` that are held up."""
 
-    # When that was found out, and when it is tried next, in the loop's time.
+    # When the lock was first met, and when the writes are retried (loop time).
     since: float
     due: float = 0.0
+    # Shortest next pause, in seconds.
     pause: float = PAUSE
     writes: deque[Write] = field(default_factory=deque)
 
 
 class WriteQueue:
-    """The writes that wait, for one log."""
+    """The writes of one log that wait."""
 
     def __init__(self) -> None:
         self._ready: deque[Write] = deque()
-        # The lines that are held up; also while they are tried.
-        self._aside: dict[Hashable, HeldLine] = {}
-        # Were the lines that are held up tried last?
-        self._tried = False
+        # Held-up writes by their `order_key`, also while they are tried.
+        self._held: dict[Hashable, HeldWrites] = {}
+        # True if the latest batch was one of held-up writes.
+        self._tried_held = False
         self._number = 0
 
     def __len__(self) -> int:
         return self._number
 
     @property
-    def disturbed(self) -> bool:
-        """Is a line held up?"""
-        return bool(self._aside)
+    def has_held(self) -> bool:
+        return bool(self._held)
 
     def append(self, write: Write) -> None:
         self._ready.append(write)
         self._number += 1
 
     def is_full(self, write: Write) -> bool:
-        """Is its line held up, and so long that it would leave the others no space?"""
-        aside = self._aside.get(write.line) if self._aside else None
-        return aside is not None and len(aside.writes) >= BATCH
+        """True if the write's sequence is held up, and so long that it would leave the others no space."""
+        held = self._held.get(write.order_key) if self._held else None
+        return held is not None and len(held.writes) >= BATCH
 
     def take(self, now: float) -> tuple[list[Write], bool]:
-        """The next ones to write, up to BATCH, and whether the database may wait for a lock that they need.
+        """The next writes, up to BATCH, and whether the database may wait for a lock that they need.
 
-        None if all that is there must rest for a while. Held-up writes come by themselves, in turn with the
-        others: they may be held up again, and are waited for only if nothing else is there to do.
+        No writes if all must rest for a while. Held-up writes come by themselves, in turn with the others. They
+        may be held up again, so the database waits for them only if there is nothing else to do.
         """
         batch: list[Write] = []
-        wait = not self._aside
-        if self._aside:
+        wait = not self._held
+        if self._held:
             self._set_aside()
-            if not (self._tried and self._ready):
-                batch = self._due(now)
-                wait = not self._ready and len(self._aside) == 1
-            self._tried = bool(batch)
+            if not (self._tried_held and self._ready):
+                batch = self._take_due(now)
+                wait = not self._ready and len(self._held) == 1
+            self._tried_held = bool(batch)
         batch = batch or [self._ready.popleft() for _ in range(min(BATCH, len(self._ready)))]
         self._number -= len(batch)
         return batch, wait
 
     def _set_aside(self) -> None:
-        """Move the writes of held-up lines behind those already set aside."""
+        """Move ready writes behind the held-up ones of the same `order_key`."""
         ready, self._ready = self._ready, deque()
         for write in ready:
-            aside = self._aside.get(write.line)
-            (self._ready if aside is None else aside.writes).append(write)
+            held = self._held.get(write.order_key)
+            (self._ready if held is None else held.writes).append(write)
 
-    def _due(self, now: float) -> list[Write]:
-        found: list[Write] = []
-        for aside in self._aside.values():
-            if aside.due <= now and (not found or len(found) + len(aside.writes) <= BATCH):
-                found += aside.writes
-                aside.writes.clear()
-        return found
+    def _take_due(self, now: float) -> list[Write]:
+        due: list[Write] = []
+        for held in self._held.values():
+            if held.due <= now and (not due or len(due) + len(held.writes) <= BATCH):
+                due += held.writes
+                held.writes.clear()
+        return due
 
     def next_due(self) -> float:
-        """When the first of the lines that are held up is tried, in the loop's time."""
-        return min(aside.due for aside in self._aside.values())
+        """Earliest retry of held-up writes (loop time)."""
+        return min(held.due for held in self._held.values())
 
     def settle(self, tried: Iterable[Write], held: Sequence[Write], *, began: float, now: float) -> list[Write]:
-        """These were tried from ``began`` on, and of them some were held up, which come first in their lines.
+        """Put back the ``held`` ones of the writes that were ``tried`` from ``began`` on (loop time).
 
-        Returns what has waited for too long, with all that follows in its lines.
+        Returns the writes that have waited for too long, with all later ones of the same `order_key`.
         """
-        lines: dict[Hashable, list[Write]] = {}
+        by_key: dict[Hashable, list[Write]] = {}
         for write in held:
-            lines.setdefault(write.line, []).append(write)
-        self._free(write.line for write in tried if write.line not in lines)
+            by_key.setdefault(write.order_key, []).append(write)
+        self._release(write.order_key for write in tried if write.order_key not in by_key)
         given_up: list[Write] = []
-        for line, writes in lines.items():
-            given_up += self._put_back(line, writes, began, now)
+        for key, writes in by_key.items():
+            given_up += self._put_back(key, writes, began, now)
         self._number += len(held) - len(given_up)
         return given_up
 
-    def _free(self, lines: Iterable[Hashable]) -> None:
-        """Put the writes that joined these lines meanwhile back among the ready ones."""
-        for line in lines:
-            aside = self._aside.pop(line, None)
-            if aside:
-                self._ready.extendleft(reversed(aside.writes))
+    def _release(self, keys: Iterable[Hashable]) -> None:
+        """Put the writes that were added behind held-up ones meanwhile back among the ready ones."""
+        for key in keys:
+            held = self._held.pop(key, None)
+            if held:
+                self._ready.extendleft(reversed(held.writes))
 
-    def _put_back(self, line: Hashable, writes: Sequence[Write], began: float, now: float) -> Sequence[Write]:
-        # The last of all lines: those that were not tried this time are first the next time.
-        aside = self._aside.pop(line, None)
-        again = aside is not None
-        aside = aside or HeldLine(since=began)
-        aside.writes.extendleft(reversed(writes))
-        if now - aside.since > LOCK_RETRY_SECONDS:
-            return aside.writes
-        # The first time it was tried among others, which is no measure.
-        aside.due = now + max(aside.pause, SHARE * (now - began) * again)
-        aside.pause = min(2 * aside.pause, PAUSE_LIMIT)
-        self._aside[line] = aside
+    def _put_back(self, key: Hashable, writes: Sequence[Write], began: float, now: float) -> Sequence[Write]:
+        # They become the last: those that were not tried this time come first the next time.
+        held = self._held.pop(key, None)
+        again = held is not None
+        held = held or HeldWrites(since=began)
+        held.writes.extendleft(reversed(writes))
+        if now - held.since > LOCK_RETRY_SECONDS:
+            return held.writes
+        # The first try was made among others, so its duration is no measure.
+        held.due = now + max(held.pause, SHARE * (now - began) * again)
+        held.pause = min(2 * held.pause, PAUSE_LIMIT)
+        self._held[key] = held
         return ()

@@ -1,4 +1,4 @@
-"""What can be written into a room's log, and what becomes of it."""
+"""The writes that a room's log takes, and their outcomes."""
 
 import random
 from collections.abc import Callable, Hashable
@@ -12,18 +12,19 @@ from chat.log.queries import RoomLog
 from chat.protocol import ErrorCode, Invalid
 
 RETRY_AFTER = 1_000
-"""Milliseconds after which a refused write is tried again, on average: half as long to half as long again."""
+"""Milliseconds until a client retries a refused write, on average. The range is half of it to one and a half."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a write that is committed."""
+    """The outcome of a committed write."""
 
-    # The message that it made or changed, 0 where it is about none, and the number of that one's last change.
+    # Id of the new or changed message, and the number of its last change. Both are 0 if there is no message.
     id: int = 0
     seq: int = 0
+    # Milliseconds since 1970.
     timestamp: int = 0
-    # None where all was so already.
+    # None if the write changed nothing.
     change: Change | None = None
 
 
@@ -31,7 +32,7 @@ Outcome: TypeAlias = Written | Invalid
 
 
 class Held(Enum):
-    """A write is not made: somebody else's transaction has locked what it needs. It can be tried again."""
+    """The outcome of a write that needs a row which another transaction has locked. It can be retried."""
 
     HELD = auto()
 
@@ -39,109 +40,114 @@ class Held(Enum):
 HELD = Held.HELD
 
 
-def _nobody_waits(outcome: Outcome) -> None:
+def _no_callback(outcome: Outcome) -> None:
     pass
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Write:
-    """Something to write into a room's log."""
+    """A write into a room's log."""
 
     room: RoomLog
-    # Who does it, as chat.auth names them; and the name that the others see.
+    # The author's key, as in chat.auth, and the name that others see.
     author: str
     username: str
-    # Called on the event loop: after the commit, and before anybody hears of it, or with why not.
-    done: Callable[[Outcome], None] = _nobody_waits
+    # Called on the event loop with the outcome: after the commit, and before the change is published.
+    done: Callable[[Outcome], None] = _no_callback
 
     @property
-    def line(self) -> Hashable:
-        """Writes with an equal one stay in their order: those of a room."""
+    def order_key(self) -> Hashable:
+        """Writes with an equal key are made in their order: here, those of a room."""
         return self.room.pk
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class NewMessage(Write):
     content: str
-    # The author's own name for it: the same message with the same one gets the first one's answer.
+    # The client's identifier. A repetition with the same author, room and ref gets the first answer.
     ref: str | None = None
+    # Id of the message that this one answers.
     reply_to: int | None = None
-    # The words as they were sent, where a filter made others of them.
+    # The text as the client sent it, if a filter changed it.
     sent: str | None = None
 
     @property
-    def words(self) -> str:
+    def sent_text(self) -> str:
         return self.content if self.sent is None else self.sent
 
-    def says(self, words: str, reply_to: int | None) -> bool:
-        """Like Message.says, for a message that is not a row yet."""
-        return self.words == words and reply_to in (None, self.reply_to)
+    def is_repeat(self, text: str, reply_to: int | None) -> bool:
+        """Like models.Message.is_repeat, for a message that has no row yet."""
+        return self.sent_text == text and reply_to in (None, self.reply_to)
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class MessageChange(Write):
-    """Something that changes the message ``id``."""
+    """A change of the message ``id``."""
 
     id: int
-    # The author's own name for it: the same change with the same one is not made again, however late it comes.
+    # The client's identifier. A repetition with the same ref is not made again, however late it comes.
     ref: str | None = None
-    # Raises Invalid where the author may not. It may keep a record, in the same transaction.
+    # Raises Invalid if the author may not make the change. It may write an audit entry, in the same transaction.
     allowed: Callable[[models.Message], None]
 
     @property
-    def what(self) -> str:
-        """The change asked for, to tell it from another one with the same ref."""
+    def description(self) -> str:
+        """The requested change as text, to tell it from another one with the same ref. Its digest is stored."""
         raise NotImplementedError
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class EditText(MessageChange):
     content: str
-    # The words as they were sent, where a filter made others of them.
+    # The text as the client sent it, if a filter changed it.
     sent: str | None = None
 
     @property
-    def what(self) -> str:
+    def description(self) -> str:
         return f"edit {self.content if self.sent is None else self.sent}"
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class DeleteMessage(MessageChange):
-    """Delete: the text is gone, the number stays. A message of somebody else's is hidden instead."""
+    """The author's deletion removes the text and keeps the number. Anybody else's hides the message."""
 
     @property
-    def what(self) -> str:
+    def description(self) -> str:
         return "delete"
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class SetHidden(MessageChange):
-    """Take a message out of sight, or show it again. Its text is kept."""
+    """Hide a message, or show it again. Its text is kept."""
 
     hidden: bool
 
     @property
-    def what(self) -> str:
+    def description(self) -> str:
         return "hide" if self.hidden else "show"
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class SetReaction(MessageChange):
+    """Add the author's emoji to a message, or remove it."""
+
     emoji: str
     on: bool
 
     @property
-    def what(self) -> str:
+    def description(self) -> str:
         return f"{'react' if self.on else 'unreact'} {self.emoji}"
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class MarkRead(Write):
+    """The author has read the room up to the number ``seq``."""
+
     seq: int
 
     @property
-    def line(self) -> Hashable:
-        """How far somebody has read holds up nobody's messages."""
+    def order_key(self) -> Hashable:
+        """Read positions are ordered per room and reader, so that they delay no messages."""
         return self.room.pk, self.author
 
 
@@ -152,5 +158,5 @@ def ref_reused() -> Invalid:
 
 
 def unavailable(message: str = "The server cannot keep this now; try again.") -> Invalid:
-    """What a command is refused with while the database is away or has too much to do."""
+    """The error (busy) for a command while the database is away or has too much to do."""
     return Invalid(ErrorCode.BUSY, message, retry_after=round(RETRY_AFTER * random.uniform(0.5, 1.5)))  # noqa: S311 it spreads a crowd

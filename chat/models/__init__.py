@@ -1,11 +1,12 @@
-"""What a chat keeps: rooms, and who may do what in them; messages, and the emoji on them; reports.
+"""The tables of a chat: rooms, roles and restrictions; messages and reactions; reports and the audit log.
 
-Each room counts its changes. A message, an edit, a deletion, an emoji put on or taken off takes the room's next
-number, in the transaction that makes it (chat.log): ``number`` is the one that made a message and names it in its
-room, ``seq`` the one of its last change. So "what changed since n" is one read of an index, and yields each
-message once, as it is now. The changes of a room's settings, roles and restrictions are counted too (``rules``).
+Each room counts its changes. A new message, an edit, a deletion, an emoji added or removed takes the room's next
+number, in the transaction that makes it (chat.log). A message's ``number`` is the one that made it, and its id in
+the room; ``seq`` is the number of its last change. So "the changes since n" is one read of an index, and yields
+each message once, as it is now. The changes of a room's settings, roles and restrictions are counted too
+(``rules``).
 
-Who is connected lives in the processes that hold the sockets, not in rows that a crash would leave stale; so
+Open connections live in the processes that hold them, not in rows that a crash would leave stale. So
 ``Connection`` has no table.
 """
 

@@ -1,4 +1,4 @@
-"""Direct rooms: whose they are, and what is left when an account is gone. For threads that may use the ORM."""
+"""Direct rooms: their users, titles, and state after an account was deleted. For threads that may use the ORM."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from chat.models.fields import account_key
 from chat.models.rooms import Membership, Room
 
 Closed = Literal["", "deleted", "deactivated", "left"]
-"""Why a direct room takes no messages any more."""
+"""The reason why a direct room takes no more messages; "" if it does."""
 
 TITLES: dict[Closed, str] = {
     "": "{name}",
@@ -21,21 +21,21 @@ TITLES: dict[Closed, str] = {
 }
 TWO = 2
 NAMELESS = "Deleted account"
-"""The title where the name went with the account."""
+"""The title if the name was deleted with the account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The people of a direct room."""
+    """The users of a direct room."""
 
-    # Names of accounts that there are, by the account's key.
+    # Names of existing accounts, by the account's key.
     names: dict[str, str]
-    # Names of those whose account was deleted, as far as they were kept.
+    # Names of deleted accounts, as far as they were kept.
     former: str
     closed: Closed
 
     def title_for(self, person: str) -> str:
-        """The room's title for one of the two: the other one's name, and what became of the account."""
+        """The room's title for one of the two: the other one's name, and the state of that account."""
         others = [name for other, name in self.names.items() if other != person]
         name = others[0] if others else self.former
         return TITLES[self.closed].format(name=name) if name else NAMELESS
@@ -48,7 +48,7 @@ class Pair:
 
 
 def pairs_of(rooms: Iterable[Room]) -> dict[int, Pair]:
-    """The people of direct rooms, by the room's key: two queries for all of them."""
+    """The users of direct rooms, by the room's key: two queries for all of them."""
     direct = {room.pk: room for room in rooms if room.kind == Room.Kind.DIRECT}
     if not direct:
         return {}
@@ -56,13 +56,13 @@ def pairs_of(rooms: Iterable[Room]) -> dict[int, Pair]:
     for row in Membership.objects.filter(room__in=list(direct)).select_related("user").order_by("pk"):
         members[row.room_id].append(row.user)
     gone = {account for room in direct.values() for account in _missing(room, members[room.pk])}
-    accounts = get_user_model()._base_manager.in_bulk(gone) if gone else {}  # noqa: SLF001 the documented one that leaves nobody out
+    accounts = get_user_model()._base_manager.in_bulk(gone) if gone else {}  # noqa: SLF001 Django's documented manager of all rows
     others: dict[str, AbstractBaseUser] = {str(pk): user for pk, user in accounts.items()}
     return {pk: _pair(room, members[pk], others) for pk, room in direct.items()}
 
 
 def _missing(room: Room, members: list[AbstractBaseUser]) -> list[str]:
-    """Accounts of the pair that have no place in the room any more."""
+    """Accounts of the pair that have no membership any more."""
     there = {str(user.pk) for user in members}
     return [account for account in (room.pair or "").split() if account not in there]
 

@@ -7,7 +7,7 @@ from django.dispatch import receiver
 from django.utils.crypto import salted_hmac
 
 AUTHOR_LENGTH = 128
-"""Characters of who somebody is: the longest is "name:" and a name's key, which may be three times the name."""
+"""Characters of an author's key: the longest is "name:" and a name's key, which may be three times the name."""
 
 
 class Actor(Protocol):
@@ -24,16 +24,16 @@ class Actor(Protocol):
 
 
 def account_key(pk: Any) -> str:
-    """Who an account is, in the columns and on the sockets that name people."""
+    """An account's key, in columns and on connections that identify users."""
     return f"account:{pk}"
 
 
 @lru_cache(maxsize=10_000)
 def author_key(author: str) -> str:
-    """The key by which browsers know an author as the same person: 12 characters, opaque; "" for nobody lasting.
+    """The public key by which browsers recognize an author: 12 opaque characters; "" for a name alone.
 
     Everybody in a room sees it, so it is no secret: the account's number and the session can't be
-    found from it without SECRET_KEY. A name alone (``name:…``) has no key, because anybody can say it.
+    found from it without SECRET_KEY. A name alone (``name:…``) has no key, because anybody can claim it.
     """
     if not author.startswith(("account:", "guest:")):
         return ""
@@ -44,6 +44,6 @@ def author_key(author: str) -> str:
 
 @receiver(setting_changed)
 def _forget_keys(setting: str, **_: Any) -> None:
-    """In a test. The cache asks no setting, which would cost more than all the rest of a message's key."""
+    """For tests. The cache does not read the setting: that would cost more than the rest of a message's key."""
     if setting == "SECRET_KEY":
         author_key.cache_clear()

@@ -1,4 +1,4 @@
-"""What is said in rooms, the emoji on it, and how far each has read."""
+"""Messages in rooms, the reactions to them, and the users' read positions."""
 
 from collections.abc import Iterable
 from hashlib import blake2b, sha256
@@ -15,33 +15,32 @@ from chat import protocol
 from chat.models.fields import AUTHOR_LENGTH
 from chat.models.rooms import Room
 
-ASKED = 32
-"""Changes of one message whose refs are remembered."""
-
+REMEMBERED_REFS = 32
+"""Latest changes of one message whose refs are remembered."""
 
 NUMBERED = frozenset({"room", "room_id", "number", "seq", "changes"})
-WRITTEN = (
-    "chat.log writes messages, so that each gets its room's next number and is told to everybody. To say "
-    "something call chat.log.maintenance.post(), to hide or prune chat.log.maintenance.hide() or prune()."
+ONLY_BY_THE_LOG = (
+    "chat.log writes messages, so that each gets its room's next number and is published. To post "
+    "a message call chat.log.maintenance.post(), to hide or prune chat.log.maintenance.hide() or prune()."
 )
-"""The error for code that writes a row by itself: its number would be in the way of later messages."""
+"""The error for code that writes a row by itself: its number would collide with those of later messages."""
 
 
-class Messages(models.QuerySet["Message"]):
-    """Raises ValueError for what only chat.log does."""
+class MessageQuerySet(models.QuerySet["Message"]):
+    """Raises ValueError for changes that only chat.log may make."""
 
     def update(self, **fields: Any) -> int:
         if fields.keys() & NUMBERED:
-            raise ValueError(WRITTEN)
+            raise ValueError(ONLY_BY_THE_LOG)
         return super().update(**fields)
 
     def bulk_create(self, *_: Any, **__: Any) -> NoReturn:
-        raise ValueError(WRITTEN)
+        raise ValueError(ONLY_BY_THE_LOG)
 
     def bulk_update(self, objs: Iterable["Message"], fields: Iterable[str], *args: Any, **options: Any) -> int:
         names = list(fields)
         if NUMBERED.intersection(names):
-            raise ValueError(WRITTEN)
+            raise ValueError(ONLY_BY_THE_LOG)
         return super().bulk_update(objs, names, *args, **options)
 
 
@@ -78,16 +77,16 @@ class Message(models.Model):
         ),
     )
     reply_to = models.BigIntegerField(_("answers number"), null=True, blank=True)
-    # Digest of the words as they were sent, where the text is another one: it was changed, or a filter changed it.
+    # Digest of the text as it was sent, if it differs from ``content``: it was edited, or a filter changed it.
     # The default is the database's, for processes of the version before, which write rows without it.
     said = models.CharField(_("first words"), max_length=16, db_default="", blank=True, editable=False)
-    # The latest changes that had a ref, the last last: each a digest of who asked and of the ref, then "=" and a
-    # digest of what was asked.
+    # The latest changes with a ref, oldest first. Each is a digest of (author, ref), then "=" and a digest of the
+    # requested change.
     asked = models.TextField(_("changes that were asked for"), db_default="", blank=True, editable=False)
-    # Tokens of the text for the search's index (chat.log.search). Not dumped: they are made again from the text.
+    # Tokens of the text for the search index (chat.log.search). They are not dumped, but made again from the text.
     words = models.TextField(_("words"), null=True, editable=False, serialize=False)  # noqa: DJ001 None: not indexed yet
 
-    objects = Messages.as_manager()
+    objects = MessageQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("message")
@@ -96,7 +95,7 @@ class Message(models.Model):
         permissions = [("hide_message", _("Can hide messages and show them again"))]
         constraints = [
             models.UniqueConstraint(fields=["room", "number"], name="chat_message_number"),
-            # It is also the index by which changes are read.
+            # Also the index by which changes are read.
             models.UniqueConstraint(fields=["room", "seq"], name="chat_message_seq"),
             models.UniqueConstraint(
                 fields=["ref", "author", "room"], name="chat_message_ref", condition=Q(ref__isnull=False)
@@ -104,7 +103,7 @@ class Message(models.Model):
             models.CheckConstraint(
                 condition=Q(number__gte=1) & Q(seq__gte=F("number")), name="chat_message_order"
             ),
-            # Deleted text is gone, not hidden.
+            # Deleted text is removed, not hidden.
             models.CheckConstraint(condition=Q(deleted__isnull=True) | Q(content=""), name="chat_message_gone"),
         ]
         indexes = [models.Index(fields=["created"], name="chat_message_created")]
@@ -113,62 +112,66 @@ class Message(models.Model):
         return f"{self.username}: {self.content[:50]}"
 
     def save(self, *_: Any, **__: Any) -> NoReturn:
-        raise ValueError(WRITTEN)
+        raise ValueError(ONLY_BY_THE_LOG)
 
-    def keep(self, *, using: str, update_fields: Iterable[str] | None = None) -> None:
-        """Save it: chat.log has given it its number."""
+    def save_numbered(self, *, using: str, update_fields: Iterable[str] | None = None) -> None:
+        """Save the row, for chat.log: it has given the change its number."""
         super().save(using=using, update_fields=update_fields)
 
-    def says(self, words: str, reply_to: int | None) -> bool:
-        """Was it first sent with these words, as an answer to that one? True if nobody knows any more.
+    def is_repeat(self, text: str, reply_to: int | None) -> bool:
+        """True if it was first sent with this text, in reply to that message; also if that is no longer known.
 
-        In another life of the room a client sends the same message without what it answers.
+        After the room got a new epoch, a client repeats its message without ``reply_to``.
         """
         if reply_to not in (None, self.reply_to):
             return False
         if self.said:
-            return is_digest(self.said, words)
+            return is_digest(self.said, text)
         # A process of the version before may have changed the text.
-        return self.edited is not None or self.deleted is not None or self.content == words
+        return self.edited is not None or self.deleted is not None or self.content == text
 
-    def note_said(self) -> None:
-        """Keep what says() needs. Called before the text is changed for the first time."""
+    def remember_first_text(self) -> None:
+        """Keep the digest that is_repeat() needs. Called before the text is changed for the first time."""
         if self.ref and not self.said and self.edited is None:
             self.said = digest(self.content)
 
-    def was_asked(self, author: str, ref: str, what: str) -> bool | None:
-        """Was the change ``what`` made here with this ref of theirs? None: that ref was used for another one."""
+    def was_requested(self, author: str, ref: str, description: str) -> bool | None:
+        """True if the author made this change with this ref; None if the ref was used for another change.
+
+        ``description`` is the change as text (chat.log.writes).
+        """
         asked = self.asked.split()
-        name = _name(author, ref)
+        name = _ref_digest(author, ref)
         if name not in asked:
             return False
-        # Processes of the version before keep no digest of what was asked.
+        # Processes of the version before keep no digest of the change.
         kept = asked[asked.index(name) + 1 :][:1]
-        return None if kept and kept[0][0] == "=" and not is_digest(kept[0][1:], what) else True
+        return None if kept and kept[0][0] == "=" and not is_digest(kept[0][1:], description) else True
 
-    def note_asked(self, author: str, ref: str, what: str) -> None:
-        # A digest of what was asked stands behind the name: processes of the version before pass over it.
-        asked = [*self.asked.split(), _name(author, ref), f"={digest(what)}"]
+    def remember_request(self, author: str, ref: str, description: str) -> None:
+        """Add the change to ``asked``, and keep the latest REMEMBERED_REFS of them."""
+        # The digest of the change follows that of the ref. Processes of the version before skip it.
+        asked = [*self.asked.split(), _ref_digest(author, ref), f"={digest(description)}"]
         names = [place for place, word in enumerate(asked) if word[0] != "="]
-        self.asked = " ".join(asked[names[-ASKED:][0] :])
+        self.asked = " ".join(asked[names[-REMEMBERED_REFS:][0] :])
 
 
-def _name(author: str, ref: str) -> str:
+def _ref_digest(author: str, ref: str) -> str:
     return blake2b(f"{author}\0{ref}".encode(), digest_size=8).hexdigest()
 
 
-def digest(words: str, key: str | bytes | None = None) -> str:
-    """By it words are known again. It hangs on a secret, so that rows alone don't tell what was deleted."""
+def digest(text: str, key: str | bytes | None = None) -> str:
+    """A keyed digest that recognizes a text. The secret key keeps rows alone from revealing deleted text."""
     secret = sha256(force_bytes(key or settings.SECRET_KEY)).digest()
-    return blake2b(words.encode(), digest_size=8, key=secret, person=b"chat.said").hexdigest()
+    return blake2b(text.encode(), digest_size=8, key=secret, person=b"chat.said").hexdigest()
 
 
-def is_digest(kept: str, words: str) -> bool:
-    return any(kept == digest(words, key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
+def is_digest(kept: str, text: str) -> bool:
+    return any(kept == digest(text, key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
 
 
 class Reaction(models.Model):
-    """An emoji that somebody put on a message."""
+    """A user's emoji on a message."""
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="reactions", db_index=False)
     author = models.CharField(_("author"), max_length=AUTHOR_LENGTH)
@@ -187,7 +190,7 @@ class Reaction(models.Model):
 
 
 class ReadPosition(models.Model):
-    """Up to which number somebody has read a room."""
+    """The last number that a user has read in a room."""
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="read_positions", db_index=False)
     reader = models.CharField(_("reader"), max_length=AUTHOR_LENGTH)

@@ -1,4 +1,4 @@
-"""What moderators and the staff look at: what was reported, what was done, who is connected; accounts' names."""
+"""Tables for moderators and the staff: reports, the audit log, connections; and the accounts' folded names."""
 
 from django.conf import settings
 from django.db import models
@@ -12,13 +12,13 @@ from chat.models.rooms import Room
 
 
 class Report(models.Model):
-    """Somebody finds that a message should not be there.
+    """A user's report of a message.
 
-    It keeps what it is about, as it was then: the message may be edited, deleted or pruned, and its room may go.
+    It keeps the message as it was then: the message may be edited, deleted or pruned, and its room may be deleted.
     """
 
     room = models.ForeignKey(Room, on_delete=models.SET_NULL, null=True, related_name="reports", db_index=False)
-    # The defaults of what is kept are the database's, for processes of the version before.
+    # The copied columns have defaults in the database, for processes of the version before.
     slug = models.CharField(_("room's name"), max_length=50, db_default="", editable=False)
     kind = models.CharField(_("room's kind"), max_length=10, db_default="", editable=False)
     number = models.BigIntegerField(_("message"))
@@ -43,11 +43,11 @@ class Report(models.Model):
 
     @property
     def where(self) -> Room:
-        """The room; one that stands for it, not saved, where it is gone."""
+        """The room, or an unsaved stand-in with its slug and kind if it is deleted."""
         return self.room or Room(slug=self.slug, kind=self.kind)
 
-    def keep(self, message: Message) -> None:
-        """Keep the present text of the message."""
+    def copy_message(self, message: Message) -> None:
+        """Copy the message as it is now, with its room's slug and kind."""
         self.slug, self.kind = message.room.slug, message.room.kind
         self.writer, self.writer_name = message.author, message.username
         self.content, self.said = message.content, message.created
@@ -89,9 +89,9 @@ class AuditEntries(models.Manager["AuditEntry"]):
 
 
 class AuditEntry(models.Model):
-    """Something that was done to a room or to somebody in it, and by whom. Written once, never changed."""
+    """An action on a room or on a user in it, and its actor. Written once, never changed."""
 
-    # The room's name too: the entry outlives the room.
+    # The slug is copied too: the entry outlives the room.
     room = models.ForeignKey(
         Room, on_delete=models.SET_NULL, null=True, related_name="audit", editable=False, db_index=False
     )
@@ -119,7 +119,7 @@ class AuditEntry(models.Model):
 
 
 class AccountName(models.Model):
-    """How an account's name looks (chat.protocol.name_key): no guest may look the same."""
+    """An account's name, folded (chat.protocol.name_key). No guest may take a name with the same key."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="+"
@@ -131,14 +131,14 @@ class AccountName(models.Model):
 
 
 class NoRows(models.Manager["Connection"]):
-    """Finds nothing and asks no database: Django's own commands (`dumpdata`) read the rows of every model."""
+    """Finds nothing, without a query: Django's own commands (`dumpdata`) read the rows of every model."""
 
     def get_queryset(self) -> models.QuerySet["Connection"]:
         return super().get_queryset().none()
 
 
 class Connection(models.Model):
-    """One open socket. It has no table: the admin's permissions and pages need a model."""
+    """An open connection. It has no table: the admin's permissions and pages need a model."""
 
     id = models.CharField(primary_key=True, max_length=16)
 
@@ -146,7 +146,7 @@ class Connection(models.Model):
 
     class Meta:
         managed = False
-        # `dumpdata --all` reads by this one.
+        # `dumpdata --all` reads by this manager.
         base_manager_name = "objects"
         default_permissions = ("view",)
         permissions = [("disconnect_connection", _("Can disconnect a socket"))]

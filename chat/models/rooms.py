@@ -1,4 +1,4 @@
-"""Rooms, and who may do what in them."""
+"""Rooms, and the roles, invitations and restrictions in them."""
 
 import secrets
 import time
@@ -17,44 +17,48 @@ from chat.database import LOCK_RETRY_SECONDS, LOCK_TIMEOUT_MS, is_locked
 from chat.models.fields import AUTHOR_LENGTH, Actor
 
 COUNTERS = ("epoch", "seq", "pruned", "rules", "active")
+"""Fields that only statements of their own change, while a form or a view may hold an older row."""
 
 ACTIVE_FROM_CHANGES = 5
-"""Changes that a room must have had to be listed by when it was last active: a flood of rooms with a message each
-can't bury those that people talk in."""
+"""Changes that a room needs before its time of activity counts in lists. So a flood of rooms with a message each
+can't bury the rooms in use."""
 ACTIVE_PRECISION = 60
-"""Seconds by which the time of a room's last activity may be behind: so a busy room writes it once a minute."""
+"""Seconds by which the time of a room's last activity may lag. So a busy room writes it once a minute."""
 
 NUMBERS = ("seq", "pruned")
-COUNTED = (
-    "can't be set: chat.log counts with every message. To say something call chat.log.maintenance.post(); to mend "
-    "a room that counts wrongly, manage.py chat_check --fix."
+SET_BY_THE_LOG = (
+    "can't be set: chat.log counts every change. To post a message call chat.log.maintenance.post(); to repair "
+    "a room that counts wrongly, run manage.py chat_check --fix."
 )
 """The error for code that sets a counter."""
 
 
 def new_epoch() -> str:
-    """A word that no other life of a room has: 32 random bits."""
+    """A new identifier for a room's numbers: 32 random bits."""
     return secrets.token_hex(4)
 
 
 def new_hidden_slug() -> str:
-    """The name of a room that is not public: 96 random bits, so nobody finds one by trying."""
+    """A new slug for a room that is not public: 96 random bits, so nobody finds one by trying."""
     return protocol.HIDDEN_PREFIX + secrets.token_hex(12)
 
 
-class Rooms(models.QuerySet["Room"]):
+class RoomQuerySet(models.QuerySet["Room"]):
     def update(self, **fields: Any) -> int:
         """Update rows; raises ValueError for the numbers that chat.log gives."""
         if changed := fields.keys() & set(NUMBERS):
-            raise ValueError(f"A room's {', '.join(sorted(changed))} {COUNTED}")
+            raise ValueError(f"A room's {', '.join(sorted(changed))} {SET_BY_THE_LOG}")
         return super().update(**fields)
 
     def bulk_create(self, objs: Iterable["Room"], *args: Any, **options: Any) -> list["Room"]:
-        """Insert rows; raises ValueError as ``save`` does."""
+        """Insert rows; raises ValueError for counters, like ``save``."""
         rooms = list(objs)
         for room in rooms:
             room._refuse_counters(set())  # noqa: SLF001 of this module
-        return super().bulk_create(rooms, *args, **options)
+        created = super().bulk_create(rooms, *args, **options)
+        for room in created:
+            room._note_counters()  # noqa: SLF001 of this module
+        return created
 
     def visible_to(self, identity: Actor) -> Self:
         """The rooms that this identity may see, whether or not they may enter it now."""
@@ -65,10 +69,10 @@ class Rooms(models.QuerySet["Room"]):
         return self.filter(public | Q(kind=Room.Kind.MEMBERS) | Q(Exists(theirs)))
 
     def locked(self, *, skip: bool = False) -> Self:
-        """These, which nobody else changes until the transaction ends; new rows may refer to them.
+        """Lock these rows until the transaction ends; new rows of other tables may still refer to them.
 
-        In the one order in which everybody locks rooms, or two would wait for each other. With ``skip`` those that
-        somebody else has locked are left out. On SQLite, where one transaction writes at a time, it does nothing.
+        All code locks rooms in this order, or two transactions could wait for each other. With ``skip`` rows that
+        another transaction has locked are left out. On SQLite, which has one writer at a time, it does nothing.
         """
         able = connections[self.db].features
         return self.order_by("pk").select_for_update(
@@ -77,10 +81,10 @@ class Rooms(models.QuerySet["Room"]):
         )
 
     def locked_together(self) -> list[int]:
-        """The keys of all these, locked; for a thread that may wait.
+        """Lock all these rows, and return their keys; for a thread that may wait.
 
-        While another transaction has one of them none is locked here: a wait for one room must not hold up all the
-        others.
+        While another transaction has locked one of them, none is locked here. So a wait for one room does not hold
+        up the others.
         """
         nowait = connections[self.db].features.has_select_for_update_nowait
         give_up = time.monotonic() + LOCK_RETRY_SECONDS
@@ -95,10 +99,10 @@ class Rooms(models.QuerySet["Room"]):
 
 
 class Room(models.Model):
-    """A place to talk.
+    """A room.
 
-    Public ones have a name that people choose; the others one that nobody can guess (chat.protocol.is_hidden), so
-    that names tell nothing of them.
+    Users choose the slug of a public room. The others have a slug that nobody can guess (chat.protocol.is_hidden),
+    so that it reveals nothing.
     """
 
     class Kind(models.TextChoices):
@@ -145,7 +149,7 @@ class Room(models.Model):
         editable=False,
         help_text=_("How often its settings, roles and restrictions changed: what processes compare."),
     )
-    pair = models.CharField(  # noqa: DJ001 only those of two have one
+    pair = models.CharField(  # noqa: DJ001 only direct rooms have one
         _("pair"), max_length=80, null=True, unique=True, editable=False, help_text=_("Whose direct room it is.")
     )
 
@@ -167,14 +171,14 @@ class Room(models.Model):
         help_text=_("Of a direct room: the names of those whose account was deleted."),
     )
 
-    objects = Rooms.as_manager()
+    objects = RoomQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("room")
         verbose_name_plural = _("rooms")
         ordering = ("slug",)
         indexes = [
-            # Index for the directory: its query stops at the page's end, however many rooms there are.
+            # For the directory: its query stops at the page's end, however many rooms there are.
             models.Index(
                 fields=["-active", "-id"],
                 name="chat_room_active",
@@ -196,9 +200,10 @@ class Room(models.Model):
         return self.title or self.slug
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **options: Any) -> None:
-        """The counters go on while a form is open: they are changed by statements of their own, never saved.
+        """Save the room without its COUNTERS.
 
-        Raises ValueError where a counter was changed here.
+        The chat counts on while a form or a view holds the row, so saving its counters would turn them back. A new
+        room is saved with its initial ones. Raises ValueError if a counter was set here, so no value is dropped.
         """
         self._refuse_counters(set(update_fields or ()))
         if update_fields is None and not self._state.adding:
@@ -210,7 +215,7 @@ class Room(models.Model):
     @classmethod
     def from_db(cls, *args: Any, **options: Any) -> Self:
         room = super().from_db(*args, **options)
-        room._note_counters()  # noqa: SLF001 it is ours
+        room._note_counters()  # noqa: SLF001 of this class
         return room
 
     def refresh_from_db(self, *args: Any, **options: Any) -> None:
@@ -218,22 +223,25 @@ class Room(models.Model):
         self._note_counters()
 
     def _note_counters(self) -> None:
-        """Remember the row's counters; those that were not loaded are left out."""
+        """Remember the counters as loaded or saved. Deferred ones are left out."""
         self._counters = {name: self.__dict__[name] for name in COUNTERS if name in self.__dict__}
 
-    def _refuse_counters(self, named: set[str]) -> None:
+    def _refuse_counters(self, update_fields: set[str]) -> None:
+        """Raise ValueError if a counter was set on this instance, or is to be saved by name."""
         if self._state.adding:
             changed = {name for name in NUMBERS if self.__dict__.get(name)}
         else:
             known: dict[str, object] = getattr(self, "_counters", {})
-            changed = {name for name in known if self.__dict__.get(name, known[name]) != known[name]}
-            changed |= named.intersection(COUNTERS)
+            present = self.__dict__.keys() & set(COUNTERS)
+            # A deferred counter that was set has no loaded value to compare with.
+            changed = {name for name in present if name not in known or self.__dict__[name] != known[name]}
+            changed |= update_fields.intersection(COUNTERS)
         if changed:
-            raise ValueError(f"A room's {', '.join(sorted(changed))} {COUNTED}")
+            raise ValueError(f"A room's {', '.join(sorted(changed))} {SET_BY_THE_LOG}")
 
 
 class Membership(models.Model):
-    """Somebody's role in a room. Public rooms have rows for those who are more than members."""
+    """An account's role in a room. Public rooms have rows only for roles above member."""
 
     class Role(models.TextChoices):
         OWNER = "owner", _("owner")
@@ -255,7 +263,7 @@ class Membership(models.Model):
 
 
 class Invitation(models.Model):
-    """A link into a room. Who has it may become a member, until it expires."""
+    """A link into a room. Until it expires, any account that opens it may become a member."""
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="invitations")
     digest = models.CharField(
@@ -281,7 +289,7 @@ class Invitation(models.Model):
 
 
 class Restriction(models.Model):
-    """What somebody may not do: speak (muted), or be there at all (banned)."""
+    """A mute (the user may not post) or a ban (the user may not enter), in one room or in all."""
 
     class Kind(models.TextChoices):
         MUTE = "mute", _("muted")

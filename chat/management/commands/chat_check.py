@@ -1,4 +1,4 @@
-"""``manage.py chat_check``: proves that the rooms' logs are whole. The chat may run meanwhile."""
+"""``manage.py chat_check``: check the rooms' logs for faults. The chat may run meanwhile."""
 
 from typing import Any
 
@@ -7,18 +7,18 @@ from django.db import Error
 from django.db.models import QuerySet
 
 from chat import models
-from chat.log.maintenance import Fault, faults
+from chat.log.integrity import Fault, faults
 
 
 class Command(BaseCommand):
     help = (
-        "Prove the rooms' logs. Each fault is one line, with how to repair it; with any, exit with 1. "
-        "With --fix what can be repaired is."
+        "Check the rooms' logs. Each fault is printed in one line with its repair, and the exit code is then 1. "
+        "With --fix faults are repaired, if that needs no backup."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--room", metavar="SLUG", help="only this room")
-        parser.add_argument("--fix", action="store_true", help="repair what can be repaired without a backup")
+        parser.add_argument("--fix", action="store_true", help="repair the faults that need no backup")
 
     def handle(self, *, room: str | None, fix: bool, **_: Any) -> None:
         rooms = models.Room.objects.order_by("slug")
@@ -40,10 +40,10 @@ class Command(BaseCommand):
         self.stdout.write(f"{number} rooms: nothing is wrong")
 
     def _fix(self, rooms: QuerySet[models.Room], found: list[Fault]) -> list[Fault]:
-        """Repair them; what is wrong afterwards."""
+        """Repair the faults. Returns those that are left."""
         for fault in found:
-            if fault.mend:
-                fault.mend()
+            if fault.fix:
+                fault.fix()
         left = list(faults(rooms))
         self.stdout.write(f"{max(0, len(found) - len(left))} of these are repaired")
         return left

@@ -1,4 +1,4 @@
-"""``manage.py chat_index``: indexes for the search what is not indexed yet. The chat may run meanwhile."""
+"""``manage.py chat_index``: index messages that the search does not have yet. The chat may run meanwhile."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from chat import models
 from chat.log.search import prepare
 from chat.log.search_indexing import index_anew, index_some
 
-TOLD = 10_000
-"""Messages after which it says how far it is."""
+PROGRESS = 10_000
+"""Messages between two lines of progress."""
 
 
 class Command(BaseCommand):
@@ -38,16 +38,16 @@ class Command(BaseCommand):
         done = 0
         while number := index_some():
             done += number
-            self._tell(done, number)
+            self._print_progress(done, number)
         return done
 
     def _anew(self) -> int:
         done = 0
         for so_far in index_anew():
-            self._tell(so_far, so_far - done)
+            self._print_progress(so_far, so_far - done)
             done = so_far
         return done
 
-    def _tell(self, done: int, number: int) -> None:
-        if done // TOLD > (done - number) // TOLD:
+    def _print_progress(self, done: int, number: int) -> None:
+        if done // PROGRESS > (done - number) // PROGRESS:
             self.stdout.write(f"{done} messages so far")

@@ -1,4 +1,4 @@
-"""``manage.py chat_token``: a token for an account, for a program that has no cookies."""
+"""``manage.py chat_token``: print a token for an account, for a program without cookies."""
 
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,11 @@ from chat.auth.usernames import account_named
 from chat.protocol import Invalid
 
 HOURS_LIMIT = 24 * 366
-"""The longest that a token lasts: nobody remembers it any longer."""
+"""Longest life of a token, in hours: after a year nobody remembers it."""
 
 
 class Command(BaseCommand):
-    help = (
-        "Print a token that lets a program in as USER. Who has it is USER, until it ends or the password changes."
-    )
+    help = "Print a token with which a program signs in as USER, until it expires or the password changes."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", metavar="USER", help="the account's name")
@@ -55,16 +53,14 @@ def _account(name: str) -> AbstractBaseUser:
 
 
 def _token(account: AbstractBaseUser, hours: float, key: tuple[str, keys.Private] | None) -> str:
-    """A token that this site takes."""
+    """A token that this site accepts."""
     try:
         token = tokens.mint(account, hours, key)
         tokens.authenticate(token)
     except ImproperlyConfigured as error:
         raise CommandError(str(error)) from None
     except Invalid:
-        raise CommandError(
-            "This site would refuse the token: look at JWT_KEY, JWT_JWKS, JWT_USER_FIELD."
-        ) from None
+        raise CommandError("This site would refuse the token: check JWT_KEY, JWT_JWKS, JWT_USER_FIELD.") from None
     return token
 
 

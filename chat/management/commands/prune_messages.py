@@ -1,4 +1,4 @@
-"""``manage.py prune_messages``: old messages go, for good. The chat may run meanwhile, and another of these."""
+"""``manage.py prune_messages``: delete old messages for good. The chat, and another prune, may run meanwhile."""
 
 import re
 from collections import Counter
@@ -11,12 +11,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from chat import models
-from chat.log.maintenance import Gone, measure, prune
+from chat.log.maintenance import Pruned, count_prunable, prune
 from chat.log.writer import BATCH
 
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-MOST = 10_000
-"""Messages of one transaction: a statement has at most 32,766 values in SQLite, and others wait for it."""
+BATCH_LIMIT = 10_000
+"""Messages of one transaction: a statement has at most 32,766 values in SQLite, and other writers wait for it."""
 
 
 class Command(BaseCommand):
@@ -37,35 +37,35 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, older_than: str, room: str | None, dry_run: bool, batch: int, **_: Any) -> None:
-        if not 1 <= batch <= MOST:
-            raise CommandError(f"--batch must be from 1 to {MOST}, not {batch}.")
+        if not 1 <= batch <= BATCH_LIMIT:
+            raise CommandError(f"--batch must be from 1 to {BATCH_LIMIT}, not {batch}.")
         old = models.Message.objects.filter(created__lt=timezone.now() - age(older_than))
         if room is not None:
             if not models.Room.objects.filter(slug=room).exists():
                 raise CommandError(f"There is no room {room!r}.")
             old = old.filter(room__slug=room)
         try:
-            self._tell(measure(old), "would go") if dry_run else self._prune(old, batch)
+            self._print(count_prunable(old), "would go") if dry_run else self._prune(old, batch)
         except Error as error:
             raise CommandError(f"The database refuses: {error}. What was told is done; run it again.") from None
 
     def _prune(self, old: QuerySet[models.Message], batch: int) -> None:
         messages, numbers = Counter[str](), Counter[str]()
         try:
-            for gone in prune(old, batch):
-                messages[gone.room] += gone.messages
-                numbers[gone.room] += gone.numbers
+            for pruned in prune(old, batch):
+                messages[pruned.room] += pruned.messages
+                numbers[pruned.room] += pruned.numbers
         finally:
-            self._tell([Gone(slug, n, numbers[slug]) for slug, n in sorted(messages.items())], "are gone")
+            self._print([Pruned(slug, n, numbers[slug]) for slug, n in sorted(messages.items())], "are gone")
 
-    def _tell(self, rooms: list[Gone], what: str) -> None:
-        for gone in rooms:
-            self.stdout.write(f"{gone.room}: {gone.messages} messages with {gone.numbers} numbers {what}")
-        self.stdout.write(f"{sum(gone.messages for gone in rooms)} messages {what}")
+    def _print(self, rooms: list[Pruned], what: str) -> None:
+        for pruned in rooms:
+            self.stdout.write(f"{pruned.room}: {pruned.messages} messages with {pruned.numbers} numbers {what}")
+        self.stdout.write(f"{sum(pruned.messages for pruned in rooms)} messages {what}")
 
 
 def age(text: str) -> timedelta:
-    """The time that "12h", "90d" or "8w" says."""
+    """The time span of "12h", "90d" or "8w"."""
     found = re.fullmatch(r"(\d{1,4})([hdw])", text)
     if not found or not int(found[1]):
         raise CommandError(f"--older-than must be like 12h, 90d or 8w, not {text!r}.")

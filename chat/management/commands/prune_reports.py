@@ -1,4 +1,4 @@
-"""``manage.py prune_reports``: closed reports go, with the texts that they kept."""
+"""``manage.py prune_reports``: delete closed reports, with the texts that they kept."""
 
 from typing import Any
 

@@ -168,7 +168,7 @@ def test_the_calendar_is_django_s(tea: RoomLog, kind: Any, zone: str) -> None:
     steps = [timedelta(hours=number * 5 + number**3 / 10) for number in range(60)]
     for row, step in zip(models.Message.objects.order_by("number"), steps, strict=True):
         row.created = start + step
-        row.keep(using="default")
+        row.save_numbered(using="default")
     where = ZoneInfo(zone)
     plain = list(QuerySet(models.Message).datetimes("created", kind, tzinfo=where))
     assert list(Calendar(models.Message).datetimes("created", kind, tzinfo=where)) == plain

@@ -13,7 +13,7 @@ from chat import protocol
 from chat.hub import recent_changes as ring_module
 from chat.hub.recent_changes import RecentChanges
 from chat.log import Change, LogSlice
-from chat.log.changes import event_of, of_messages
+from chat.log.changes import event_of, message_changes
 from chat.protocol import Message, Position, decode_outgoing
 
 RING = 4
@@ -62,7 +62,7 @@ class Book:
         """What the log tells of the changes after a position."""
         found = sorted((m for m in self.now.values() if m.seq > position), key=lambda message: message.seq)
         copies = [replace(message) for message in found[:limit]]
-        return LogSlice("lobby", position, of_messages(copies, position), len(found) <= limit, self.seq)
+        return LogSlice("lobby", position, message_changes(copies, position), len(found) <= limit, self.seq)
 
     def caught_up(self, ring: RecentChanges, position: int) -> Messages:
         """What somebody holds who held all up to a position and then got what the ring has."""

@@ -13,7 +13,7 @@ from pytest_django import Settings
 from chat import models
 from chat.filters import Draft
 from chat.log import RoomLog, Write, Writer, queries
-from chat.models.messages import ASKED
+from chat.models.messages import REMEMBERED_REFS
 from chat.protocol import Ack, Error, ErrorCode, Message
 
 REUSED = ErrorCode.REF_REUSED
@@ -145,12 +145,12 @@ def test_changes_of_a_process_of_before_are_known(room: RoomLog) -> None:
     words = row.asked.split()
     assert len([word for word in words if word[0] != "="]) == 2
     row.asked = " ".join(word for word in words if word[0] != "=")
-    assert row.was_asked("alice", "a", "anything") is True
-    for number in range(2 * ASKED):
-        row.note_asked("alice", f"{number}", "edit x")
-    assert row.was_asked("alice", f"{ASKED - 1}", "edit x") is False
-    assert row.was_asked("alice", f"{ASKED}", "edit x") is True
-    assert row.was_asked("alice", f"{ASKED}", "edit y") is None
+    assert row.was_requested("alice", "a", "anything") is True
+    for number in range(2 * REMEMBERED_REFS):
+        row.remember_request("alice", f"{number}", "edit x")
+    assert row.was_requested("alice", f"{REMEMBERED_REFS - 1}", "edit x") is False
+    assert row.was_requested("alice", f"{REMEMBERED_REFS}", "edit x") is True
+    assert row.was_requested("alice", f"{REMEMBERED_REFS}", "edit y") is None
 
 
 # --- On the socket ---

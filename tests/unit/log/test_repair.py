@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 from helpers import CommunicatorPersona as Persona
 from logs import assert_counted, commit, edit, everything, post, posts, react, written
@@ -16,7 +16,7 @@ from chat import loops, models
 from chat.database import run_read
 from chat.hub import reconcile
 from chat.log import Log, RoomLog, Writer, maintenance, queries
-from chat.log.repair import ahead, heal
+from chat.log.repair import heal, rooms_with_rows_ahead
 from chat.protocol import Invalid, Message
 
 
@@ -75,14 +75,15 @@ ROOMS: dict[str, Callable[[RoomLog], object]] = {
     "its rules": lambda room: set_and_save(rules=77),
     "fields by name": lambda room: models.Room.objects.get().save(update_fields=["title", "seq"]),
     "a new one's": lambda room: models.Room.objects.create(slug="new", seq=3),
+    "one's that was not loaded": lambda room: set_and_save(models.Room.objects.only("slug"), seq=9),
     "several new ones'": lambda room: models.Room.objects.bulk_create([models.Room(slug="new", pruned=1, seq=1)]),
     "all rooms'": lambda room: models.Room.objects.update(seq=F("seq") + 1),
     "several": lambda room: models.Room.objects.bulk_update(models.Room.objects.all(), ["seq"]),
 }
 
 
-def set_and_save(**fields: Any) -> None:
-    room = models.Room.objects.get()
+def set_and_save(rooms: QuerySet[models.Room] | None = None, /, **fields: Any) -> None:
+    room = (models.Room.objects.all() if rooms is None else rooms).get()
     for name, value in fields.items():
         setattr(room, name, value)
     room.save()
@@ -95,7 +96,7 @@ def test_a_message_s_row_is_the_log_s(tea: RoomLog, write: Callable[[RoomLog], o
     with pytest.raises(ValueError, match=r"call chat\.log\.maintenance\.post\(\)"), transaction.atomic():
         write(tea)
     assert everything(tea) == before
-    assert not ahead([tea.pk])
+    assert not rooms_with_rows_ahead([tea.pk])
 
 
 @pytest.mark.parametrize("write", ROOMS.values(), ids=ROOMS)
@@ -217,7 +218,7 @@ async def test_it_is_heard_where_nobody_says_anything(alice: Persona, monkeypatc
     room = await models.Room.objects.aget(slug="tea")
     await run_read(partial(by_hand, RoomLog(room.pk, "tea", room.epoch, 0), number=3, seq=3))
     assert (await alice.expect(Message, room="tea", content="by hand")).id == 3
-    assert not await run_read(partial(ahead, [room.pk]))
+    assert not await run_read(partial(rooms_with_rows_ahead, [room.pk]))
 
 
 def test_the_check_mends_what_it_can(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,16 @@ from servers import ROOT
 
 from chat import models
 from chat.log import RoomLog, Writer, queries, search_words
-from chat.log.search import INDEX, POSTGRESQL_STANDS, TRIGGERS, is_unindexed, prepare, results, search, with_words
+from chat.log.search import (
+    INDEX,
+    POSTGRESQL_STANDS,
+    TRIGGERS,
+    is_unindexed,
+    prepare,
+    search,
+    search_results,
+    with_words,
+)
 from chat.log.search_indexing import index_anew, index_some
 from chat.log.search_words import fold
 from chat.protocol import QUERY_LIMIT
@@ -123,9 +132,9 @@ def test_the_form_of_a_text_makes_no_difference(text: str) -> None:
 
 def test_what_is_remembered_of_characters_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts with all of Unicode do not grow the process; what is not remembered is folded all the same."""
-    places = search_words._Places()
-    monkeypatch.setattr(search_words, "_PLACES", places)
-    monkeypatch.setattr(search_words, "KEPT", 100)
+    places = search_words._FoldingTable()
+    monkeypatch.setattr(search_words, "_FOLDING", places)
+    monkeypatch.setattr(search_words, "CACHED", 100)
     for start in range(0x4E00, 0x9E00, 0x100):
         text = "".join(map(chr, range(start, start + 0x100)))
         assert fold(text) == text
@@ -379,9 +388,9 @@ def test_what_was_said_before_is_indexed_in_pieces(room: RoomLog) -> None:
     said_before(room, *(f"上海 {number}" for number in range(5)))
     say(other, "上海")
     say(room, "上海 new")
-    answer = results(room.pk, room.slug, "上海", before=None, limit=10)
+    answer = search_results(room.pk, room.slug, "上海", before=None, limit=10)
     assert ([message.id for message in answer.messages], answer.indexing) == ([6], True)
-    assert not results(other.pk, other.slug, "上海", before=None, limit=10).indexing
+    assert not search_results(other.pk, other.slug, "上海", before=None, limit=10).indexing
     assert (index_some(2), found(room, "上海"), is_unindexed(room.pk)) == (2, [6, 5, 4], True)
     assert [index_some(2), index_some(2), index_some(2)] == [2, 1, 0]
     assert (found(room, "上海"), is_unindexed(room.pk)) == ([6, 5, 4, 3, 2, 1], False)

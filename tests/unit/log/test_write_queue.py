@@ -36,12 +36,12 @@ def test_a_line_stays_in_its_order(steps: list[tuple[str, object]]) -> None:
         held = [write for write in batch if write.room.pk in locked]
         gone = waiting.settle(batch, held, began=now, now=now + 0.01)
         for write in [*(write for write in batch if write not in held), *gone]:
-            done[write.line].append(write)
+            done[write.order_key].append(write)
 
     for what, value in steps:
         if what == "append":
             write = post(ROOMS[value])  # type: ignore[call-overload]
-            appended[write.line].append(write)
+            appended[write.order_key].append(write)
             waiting.append(write)
         elif what == "try":
             attempt(value)  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ def test_a_line_stays_in_its_order(steps: list[tuple[str, object]]) -> None:
         now += 1
         attempt(set())
     assert done == appended
-    assert not waiting.disturbed
+    assert not waiting.has_held
 
 
 def test_the_lock_of_one_is_waited_for_where_nothing_else_is_there() -> None:

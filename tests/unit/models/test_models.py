@@ -40,7 +40,7 @@ def message(room: RoomLog, **fields: object) -> models.Message:
 
 def test_a_message_as_the_log_writes_it_is_taken(room: RoomLog) -> None:
     """What the following tests refuse is refused for what they change in it."""
-    message(room).keep(using="default")
+    message(room).save_numbered(using="default")
     assert models.Message.objects.count() == 3
 
 
@@ -58,16 +58,16 @@ REFUSED: list[tuple[str, dict[str, object]]] = [
 def test_a_message_that_contradicts_the_log_is_refused(room: RoomLog, fields: dict[str, object]) -> None:
     """Numbers are unique in their room, refs for their author; a deleted message has no text."""
     with pytest.raises(IntegrityError), transaction.atomic():
-        message(room, **fields).keep(using="default")
+        message(room, **fields).save_numbered(using="default")
 
 
 def test_equal_refs_of_others_and_none_are_taken(room: RoomLog) -> None:
     """A ref is unique for one author in one room; any number of messages have none."""
     other = queries.open_room("tea")
-    message(other, number=1, seq=1, ref="r").keep(using="default")
-    message(room, author="bob", ref="r").keep(using="default")
+    message(other, number=1, seq=1, ref="r").save_numbered(using="default")
+    message(room, author="bob", ref="r").save_numbered(using="default")
     for number in (5, 6):
-        message(room, number=number, seq=number).keep(using="default")
+        message(room, number=number, seq=number).save_numbered(using="default")
     assert models.Message.objects.filter(ref="r").count() == 3
 
 
