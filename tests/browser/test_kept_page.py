@@ -198,9 +198,8 @@ async def test_a_page_that_comes_back_as_somebody_else_sends_nothing(
 # --- For who wrote it ---
 
 
-async def test_a_draft_is_there_after_whatever_happens_to_the_page(start: Start, visit: Visit) -> None:
+async def test_a_draft_is_there_after_whatever_happens_to_the_page(server: Server, visit: Visit) -> None:
     """Another room, a reload, the end of the tab; each room has its own; sent or emptied, it is gone."""
-    server = start("daphne")
     ann = await visit(server, "Ann", "tea")
     await connected(ann)
     await field(ann).type("half a sent")
@@ -231,10 +230,9 @@ async def test_a_draft_is_there_after_whatever_happens_to_the_page(start: Start,
     await nothing_is_kept(ann)
 
 
-async def test_drafts_of_edits_and_answers_know_what_they_are_for(start: Start, visit: Visit) -> None:
+async def test_drafts_of_edits_and_answers_know_what_they_are_for(server: Server, visit: Visit) -> None:
     """After a reload an edit changes its message and an answer answers its own, also where that is far back."""
-    server = start("daphne")
-    ann = await visit(server, "Ann", "tea")
+    ann = await visit(server, "Ann", "coffee")
     await connected(ann)
     for text in ("one", "two"):
         await say(ann, text)
@@ -270,11 +268,10 @@ async def test_drafts_of_edits_and_answers_know_what_they_are_for(start: Start, 
 
 
 async def test_a_draft_of_a_message_that_is_gone_becomes_a_new_one(
-    start: Start, visit: Visit, browser: Browser
+    server: Server, visit: Visit, browser: Browser
 ) -> None:
     """It was deleted elsewhere, while the page was closed or open; an edit without a change is dropped."""
-    server = start("daphne")
-    ann = await visit(server, "Ann", "tea")
+    ann = await visit(server, "Ann", "cocoa")
     await connected(ann)
     for text in ("one", "two", "three"):
         await say(ann, text)
@@ -318,10 +315,9 @@ async def test_a_draft_of_a_message_that_is_gone_becomes_a_new_one(
     await expect(field(ann)).to_have_value("")
 
 
-async def test_two_tabs_of_a_room_share_one_draft(start: Start, visit: Visit) -> None:
+async def test_two_tabs_of_a_room_share_one_draft(server: Server, visit: Visit) -> None:
     """The one that was not touched follows, and is emptied when it is sent; an empty one wipes nothing out."""
-    server = start("daphne")
-    ann = await visit(server, "Ann", "tea")
+    ann = await visit(server, "Ann", "milk")
     await connected(ann)
     other = await ann.context.new_page()
     await other.goto(ann.url)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from helpers import over_socket
 from playwright.async_api import Locator, Page, expect
-from servers import Start
+from servers import Server
 from visits import PHONE, Visit, connected, log, row, say
 
 from chat.protocol import CONTENT_LIMIT, NAME_LIMIT
@@ -48,9 +48,8 @@ async def compose(page: Page, key: str) -> bool:
 
 
 @pytest.mark.parametrize("device", [WIDE, SMALL], ids=["wide", "phone"])
-async def test_a_long_message_is_folded(start: Start, visit: Visit, device: dict[str, Any]) -> None:
+async def test_a_long_message_is_folded(server: Server, visit: Visit, device: dict[str, Any]) -> None:
     """Line breaks, one line without an end, or many words: a screen at most, the rest at the press of a button."""
-    server = start("daphne")
     room = f"long-{device['viewport']['width']}"
     page = await visit(server, "Ann", room, **device)
     await connected(page)
@@ -73,9 +72,8 @@ async def test_a_long_message_is_folded(start: Start, visit: Visit, device: dict
     await expect(row(page, "short").get_by_role("button", name="Show more")).to_have_count(0)
 
 
-async def test_what_was_unfolded_stays_so_when_it_is_drawn_anew(start: Start, visit: Visit) -> None:
+async def test_what_was_unfolded_stays_so_when_it_is_drawn_anew(server: Server, visit: Visit) -> None:
     """An emoji on it does not fold it again; one's own long message is folded too."""
-    server = start("daphne")
     page = await visit(server, "Ann", "unfolded")
     await connected(page)
     await say(page, "mine" + "\n" * 100 + "end")
@@ -88,9 +86,8 @@ async def test_what_was_unfolded_stays_so_when_it_is_drawn_anew(start: Start, vi
     await expect(mine.get_by_role("button", name="Show less")).to_be_visible()
 
 
-async def test_enter_on_a_phone_starts_a_new_line(start: Start, visit: Visit) -> None:
+async def test_enter_on_a_phone_starts_a_new_line(server: Server, visit: Visit) -> None:
     """The button sends; so does Enter of a real keyboard, which other keys tell."""
-    server = start("daphne")
     page = await visit(server, "Ann", "phone-enter", **PHONE)
     await connected(page)
     field = page.get_by_label("Message", exact=True)
@@ -109,9 +106,8 @@ async def test_enter_on_a_phone_starts_a_new_line(start: Start, visit: Visit) ->
     await expect(row(page, "three")).to_be_visible()
 
 
-async def test_keys_of_an_input_method_are_left_alone(start: Start, visit: Visit) -> None:
+async def test_keys_of_an_input_method_are_left_alone(server: Server, visit: Visit) -> None:
     """Escape while composing closes no search, no panel, no dialog, and ends no edit; Enter sends nothing."""
-    server = start("daphne")
     page = await visit(server, "Ann", "composing", viewport={"width": 800, "height": 700})
     await connected(page)
     await say(page, "said")
@@ -136,9 +132,8 @@ async def test_keys_of_an_input_method_are_left_alone(start: Start, visit: Visit
     await expect(dialog).to_be_visible()
 
 
-async def test_what_is_copied_is_what_was_said(start: Start, visit: Visit) -> None:
+async def test_what_is_copied_is_what_was_said(server: Server, visit: Visit) -> None:
     """The copy has author, time and text: no words of buttons, no emoji, no notes. A part is copied alone."""
-    server = start("daphne")
     page = await visit(server, "Ann", "copying", permissions=["clipboard-read", "clipboard-write"])
     await connected(page)
     async with over_socket(server.ws, "Bob") as bob:
@@ -168,9 +163,8 @@ async def test_what_is_copied_is_what_was_said(start: Start, visit: Visit) -> No
 
 
 @pytest.mark.parametrize("device", [WIDEST, WIDE, SMALL], ids=["widest", "wide", "phone"])
-async def test_nothing_lies_on_anything(start: Start, visit: Visit, device: dict[str, Any]) -> None:
+async def test_nothing_lies_on_anything(server: Server, visit: Visit, device: dict[str, Any]) -> None:
     """The connection's state is beside the buttons, names are one line, and the title has its tails."""
-    server = start("daphne")
     room = f"gyjpq-{device['viewport']['width']}"
     page = await visit(server, LONG_NAME, room, **device)
     await connected(page)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from helpers import PATIENCE, over_socket
 from playwright.async_api import Error, Locator, Page, Route, WebSocketRoute, expect
-from servers import Start, needs
+from servers import Server, needs
 from visits import AXE, PHONE, Visit, connected, do, fill, log, row, say, violations
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -61,9 +61,8 @@ class Said(list[dict[str, Any]]):
 # --- The first moment ---
 
 
-async def test_the_messages_are_there_before_the_socket(start: Start, visit: Visit) -> None:
+async def test_the_messages_are_there_before_the_socket(server: Server, visit: Visit) -> None:
     """What was said is on the page though no socket opens, and is not asked for again once one does."""
-    server = start("daphne")
     page = await visit(server, "Ann", "first")
     await connected(page)
     async with over_socket(server.ws, "Bob") as bob:
@@ -87,9 +86,8 @@ async def test_the_messages_are_there_before_the_socket(start: Start, visit: Vis
     assert "history" not in [command["type"] for command in said]
 
 
-async def test_it_preloads_the_modules_that_it_loads(start: Start, visit: Visit) -> None:
+async def test_it_preloads_the_modules_that_it_loads(server: Server, visit: Visit) -> None:
     """Each module that the script imports has its link, so that all come at once; no link is for another file."""
-    server = start("daphne")
     page = await visit(server, "Ann", "preloads")
     links = set(await page.eval_on_selector_all("link[rel=modulepreload]", "all => all.map(({href}) => href)"))
     entry = await page.eval_on_selector("script[type=module]", "({src}) => src")
@@ -107,9 +105,8 @@ async def test_it_preloads_the_modules_that_it_loads(start: Start, visit: Visit)
     assert loaded == links | {entry}
 
 
-async def test_what_was_written_offline_survives_a_reload(start: Start, visit: Visit) -> None:
+async def test_what_was_written_offline_survives_a_reload(server: Server, visit: Visit) -> None:
     """Written without a network, the tab reloaded, the network back: the message is there, once, for everybody."""
-    server = start("daphne")
     ann, bob = await visit(server, "Ann", "reload"), await visit(server, "Bob", "reload")
     await connected(ann)
     await connected(bob)
@@ -139,9 +136,8 @@ async def altered(page: Page, change: str) -> None:
     await connected(page)
 
 
-async def test_a_page_of_another_life_starts_over(start: Start, visit: Visit) -> None:
+async def test_a_page_of_another_life_starts_over(server: Server, visit: Visit) -> None:
     """Where the server can't go on from what the page shows, the latest messages are loaded anew."""
-    server = start("daphne")
     page = await visit(server, "Ann", "life")
     await connected(page)
     async with over_socket(server.ws, "Bob") as bob:
@@ -154,9 +150,8 @@ async def test_a_page_of_another_life_starts_over(start: Start, visit: Visit) ->
         assert await numbers(page) == [0, 1, 2]
 
 
-async def test_who_is_not_kept_can_only_answer(start: Start, visit: Visit) -> None:
+async def test_who_is_not_kept_can_only_answer(server: Server, visit: Visit) -> None:
     """Where nothing says who somebody is the next time, nothing is offered that asks for it."""
-    server = start("daphne")
     page = await visit(server, "Ann", "guest")
     await connected(page)
     await say(page, "mine")
@@ -172,9 +167,8 @@ async def test_who_is_not_kept_can_only_answer(start: Start, visit: Visit) -> No
 # --- Changing ---
 
 
-async def test_messages_are_edited_deleted_and_reacted_to(start: Start, visit: Visit) -> None:
+async def test_messages_are_edited_deleted_and_reacted_to(server: Server, visit: Visit) -> None:
     """What one person changes the other sees at once, and after a reload."""
-    server = start("daphne")
     ann, bob = await visit(server, "Ann", "change"), await visit(server, "Bob", "change")
     await connected(ann)
     await connected(bob)
@@ -209,9 +203,8 @@ async def test_messages_are_edited_deleted_and_reacted_to(start: Start, visit: V
     assert await row(bob, "no typo").get_by_role("button", name="Edit", exact=True).count() == 0, "it is Ann's"
 
 
-async def test_an_answer_shows_what_it_answers(start: Start, visit: Visit) -> None:
+async def test_an_answer_shows_what_it_answers(server: Server, visit: Visit) -> None:
     """The quote stands above the answer, follows the changes of its message, and leads there."""
-    server = start("daphne")
     ann, bob = await visit(server, "Ann", "answer"), await visit(server, "Bob", "answer")
     await connected(ann)
     await connected(bob)
@@ -234,9 +227,8 @@ async def test_an_answer_shows_what_it_answers(start: Start, visit: Visit) -> No
     await expect(row(ann, "tea or coffee?")).to_be_focused()
 
 
-async def test_it_is_all_done_by_keyboard(start: Start, visit: Visit) -> None:
+async def test_it_is_all_done_by_keyboard(server: Server, visit: Visit) -> None:
     """Arrow-Up edits, Escape cancels; from the log the arrows reach each message, and Tab its toolbar."""
-    server = start("daphne")
     ann = await visit(server, "Ann", "keys")
     await connected(ann)
     field = ann.get_by_label("Message", exact=True)
@@ -275,9 +267,8 @@ async def test_it_is_all_done_by_keyboard(start: Start, visit: Visit) -> None:
     await expect(field).to_be_focused()
 
 
-async def test_what_was_begun_comes_back_after_an_edit(start: Start, visit: Visit) -> None:
+async def test_what_was_begun_comes_back_after_an_edit(server: Server, visit: Visit) -> None:
     """An edit borrows the composer: what stood there before is there again, whether it is saved or not."""
-    server = start("daphne")
     ann = await visit(server, "Ann", "draft")
     await connected(ann)
     field = ann.get_by_label("Message", exact=True)
@@ -293,9 +284,8 @@ async def test_what_was_begun_comes_back_after_an_edit(start: Start, visit: Visi
     await expect(row(ann, "said!")).to_contain_text("edited")
 
 
-async def test_it_is_all_done_by_touch(start: Start, visit: Visit) -> None:
+async def test_it_is_all_done_by_touch(server: Server, visit: Visit) -> None:
     """On a phone each message has a button that opens its actions; a tap elsewhere closes them."""
-    server = start("daphne")
     ann = await visit(server, "Ann", "touch", **PHONE)
     await connected(ann)
     await say(ann, "touched")
@@ -313,9 +303,8 @@ async def test_it_is_all_done_by_touch(start: Start, visit: Visit) -> None:
     await expect(log(ann)).to_contain_text("This message was deleted.")
 
 
-async def test_a_refused_change_is_taken_back(start: Start, visit: Visit) -> None:
+async def test_a_refused_change_is_taken_back(server: Server, visit: Visit) -> None:
     """It is shown at once; refused, the old state is back, the reason is said, and the text is not lost."""
-    server = start("daphne")
     ann = await visit(server, "Ann", "refused")
     held: list[str] = []
     sockets: list[WebSocketRoute] = []
@@ -342,9 +331,8 @@ async def test_a_refused_change_is_taken_back(start: Start, visit: Visit) -> Non
     await expect(ann.get_by_label("Message", exact=True)).to_have_value("before and after")
 
 
-async def test_changes_offline_wait_for_the_network(start: Start, visit: Visit) -> None:
+async def test_changes_offline_wait_for_the_network(server: Server, visit: Visit) -> None:
     """An emoji that is put on without a network is seen, and reaches the others later."""
-    server = start("daphne")
     ann, bob = await visit(server, "Ann", "later"), await visit(server, "Bob", "later")
     await connected(ann)
     await connected(bob)
@@ -364,9 +352,8 @@ async def test_changes_offline_wait_for_the_network(start: Start, visit: Visit) 
 # --- A long room ---
 
 
-async def test_scrolling_back_keeps_the_place(start: Start, visit: Visit) -> None:
+async def test_scrolling_back_keeps_the_place(server: Server, visit: Visit) -> None:
     """Older pages come above what is read, newer messages below it, and nothing moves under the eye."""
-    server = start("daphne")
     async with over_socket(server.ws, "Bob") as bob:
         await bob.join("long")
         # More than a page keeps.
@@ -396,9 +383,8 @@ async def test_scrolling_back_keeps_the_place(start: Start, visit: Visit) -> Non
         await expect(page.locator("#jump")).to_be_hidden()
 
 
-async def test_what_was_said_long_ago_is_found(start: Start, visit: Visit) -> None:
+async def test_what_was_said_long_ago_is_found(server: Server, visit: Visit) -> None:
     """A search lists what it found, newest first; from there one is at the message, and reads on both ways."""
-    server = start("daphne")
     async with over_socket(server.ws, "Bob") as bob:
         await bob.join("find")
         await fill(bob, "find", 700)
@@ -438,9 +424,8 @@ async def test_what_was_said_long_ago_is_found(start: Start, visit: Visit) -> No
         assert (await numbers(page))[-1] == 1_999
 
 
-async def test_a_quote_of_long_ago_is_fetched_and_leads_there(start: Start, visit: Visit) -> None:
+async def test_a_quote_of_long_ago_is_fetched_and_leads_there(server: Server, visit: Visit) -> None:
     """What an answer quotes need not be on the page: its words are fetched once, and the way there works."""
-    server = start("daphne")
     async with over_socket(server.ws, "Bob") as bob:
         await bob.join("quote")
         question = await bob.say("Who has the key?", "quote")
@@ -462,9 +447,8 @@ async def test_a_quote_of_long_ago_is_fetched_and_leads_there(start: Start, visi
 # --- Reading ---
 
 
-async def test_what_is_new_is_marked_and_counted(start: Start, visit: Visit) -> None:
+async def test_what_is_new_is_marked_and_counted(server: Server, visit: Visit) -> None:
     """The first page counts what is unread, the room has a line above it, and who has seen it has read it."""
-    server = start("daphne")
     page = await visit(server, "Ann", "unread")
     await connected(page)
     said = Said(page)
@@ -488,9 +472,8 @@ async def test_what_is_new_is_marked_and_counted(start: Start, visit: Visit) -> 
         await expect(page.locator("#rows > li.unread")).to_have_count(0)
 
 
-async def test_the_way_to_the_first_new_message(start: Start, visit: Visit) -> None:
+async def test_the_way_to_the_first_new_message(server: Server, visit: Visit) -> None:
     """With more that is new than the page brought, a button leads to where it begins."""
-    server = start("daphne")
     page = await visit(server, "Ann", "away")
     async with over_socket(server.ws, "Bob") as bob:
         await bob.join("away")
@@ -509,9 +492,8 @@ async def test_the_way_to_the_first_new_message(start: Start, visit: Visit) -> N
         await expect(page.locator("#rows > li.unread + li")).to_contain_text("message 100.")
 
 
-async def test_another_tab_of_the_same_person_has_read(start: Start, visit: Visit) -> None:
+async def test_another_tab_of_the_same_person_has_read(server: Server, visit: Visit) -> None:
     """What was read in one tab is no news in the others."""
-    server = start("daphne")
     page = await visit(server, "Ann", "tabs")
     await connected(page)
     async with over_socket(server.ws, "Bob") as bob:
@@ -529,9 +511,8 @@ async def test_another_tab_of_the_same_person_has_read(start: Start, visit: Visi
         await expect(page).to_have_title("tabs · Chat")
 
 
-async def test_who_leaves_at_once_has_read_all_the_same(start: Start, visit: Visit) -> None:
+async def test_who_leaves_at_once_has_read_all_the_same(server: Server, visit: Visit) -> None:
     """The page tells its last read message before it goes, though it told the server something a moment ago."""
-    server = start("daphne")
     page = await visit(server, "Ann", "hurry")
     await connected(page)
     said = Said(page)
@@ -550,9 +531,8 @@ async def test_who_leaves_at_once_has_read_all_the_same(start: Start, visit: Vis
                 await page.reload()
 
 
-async def test_what_was_deleted_is_not_new(start: Start, visit: Visit) -> None:
+async def test_what_was_deleted_is_not_new(server: Server, visit: Visit) -> None:
     """Neither in the title nor on the way down, nor below the line; what is left of it is."""
-    server = start("daphne")
     page, bob = await visit(server, "Ann", "regret"), await visit(server, "Bob", "regret")
     await connected(page)
     await connected(bob)
@@ -580,10 +560,9 @@ async def test_what_was_deleted_is_not_new(start: Start, visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("device", [{"viewport": {"width": 1280, "height": 800}}, PHONE], ids=["wide", "phone"])
-async def test_the_room_is_accessible_with_all_of_it(start: Start, visit: Visit, device: dict[str, Any]) -> None:
+async def test_the_room_is_accessible_with_all_of_it(server: Server, visit: Visit, device: dict[str, Any]) -> None:
     """axe finds nothing against WCAG 2.2 AA with quotes, emoji, tombstones, the toolbar's faces and the search."""
     needs(AXE.is_file(), "the package axe-core: npm ci in tests/js")
-    server = start("daphne")
     room = f"axe-{len(device)}"
     page = await visit(server, "Ann", room, **device)
     await connected(page)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from helpers import over_socket
 from playwright.async_api import expect
-from servers import Start, create_superuser, free_port, needs
+from servers import Server, Start, create_superuser, free_port, needs
 from thorough import either
 from visits import AXE, PHONE, Visit, connected, disconnect, fill, log, say, talk, violations
 
@@ -19,20 +19,21 @@ FULL = either(100, 200)
 
 
 @pytest.mark.on_services
-async def test_two_people_talk(start: Start, visit: Visit) -> None:
+async def test_two_people_talk(server: Server, visit: Visit) -> None:
     """Each sees the other's words, who is here and who is typing; own messages settle."""
-    server = start("daphne")
-    ann, bob = await visit(server, "Ann", by_form=True), await visit(server, "Bob", by_form=True, **PHONE)
+    ann, bob = (
+        await visit(server, "Ann", "talk", by_form=True),
+        await visit(server, "Bob", "talk", by_form=True, **PHONE),
+    )
     await talk(ann, bob)
     await bob.context.close()
     await expect(log(ann)).to_contain_text("Bob left")
     await expect(ann.locator("#people-list li")).to_have_count(1)
 
 
-async def test_a_second_tab_is_the_same_person(start: Start, visit: Visit) -> None:
+async def test_a_second_tab_is_the_same_person(server: Server, visit: Visit) -> None:
     """Two tabs of one browser count once, and both hear what either says."""
-    server = start("daphne")
-    ann = await visit(server, "Ann")
+    ann = await visit(server, "Ann", "second")
     await connected(ann)
     again = await ann.context.new_page()
     await again.goto(ann.url)
@@ -42,11 +43,10 @@ async def test_a_second_tab_is_the_same_person(start: Start, visit: Visit) -> No
     await expect(ann.locator("#people-list li")).to_have_count(1)
 
 
-async def test_a_taken_name_is_explained(start: Start, visit: Visit) -> None:
+async def test_a_taken_name_is_explained(server: Server, visit: Visit) -> None:
     """Who comes with a name that is taken is told so, chooses another and is in."""
-    server = start("daphne")
-    await connected(await visit(server, "Ann"))
-    other = await visit(server, "ANN")
+    await connected(await visit(server, "Ann", "taken"))
+    other = await visit(server, "ANN", "taken")
     dialog = other.get_by_role("dialog")
     await expect(dialog).to_contain_text("taken")
     await dialog.get_by_label("Your name").fill("Anna")
@@ -55,10 +55,9 @@ async def test_a_taken_name_is_explained(start: Start, visit: Visit) -> None:
     await expect(other.locator("#people-list li")).to_have_count(2)
 
 
-async def test_what_was_written_offline_arrives_once(start: Start, visit: Visit) -> None:
+async def test_what_was_written_offline_arrives_once(server: Server, visit: Visit) -> None:
     """Offline, the page says so and keeps what is written; online again it is sent, once."""
-    server = start("daphne")
-    ann, bob = await visit(server, "Ann"), await visit(server, "Bob")
+    ann, bob = await visit(server, "Ann", "offline"), await visit(server, "Bob", "offline")
     await connected(ann)
     await connected(bob)
     await ann.context.set_offline(True)
@@ -107,15 +106,14 @@ HOSTILE = [
 ]
 
 
-async def test_hostile_text_is_only_text(start: Start, visit: Visit) -> None:
+async def test_hostile_text_is_only_text(server: Server, visit: Visit) -> None:
     """Markup, scripts and odd Unicode are shown as they were written, and nothing of them runs."""
-    server = start("daphne")
-    ann = await visit(server, "<b>Ann</b>")
+    ann = await visit(server, "<b>Ann</b>", "hostile")
     await connected(ann)
     async with over_socket(server.ws, "Mallory") as mallory:
-        await mallory.join()
+        await mallory.join("hostile")
         for text in HOSTILE:
-            await mallory.say(text)
+            await mallory.say(text, "hostile")
     # The last one is there, so the others are.
     await expect(log(ann).get_by_text(HOSTILE[-1], exact=True)).to_be_visible()
     shown = await log(ann).inner_text()
@@ -142,16 +140,16 @@ async def test_staff_disconnects_and_the_page_says_so(start: Start, visit: Visit
 
 
 @pytest.mark.parametrize("device", [{"viewport": {"width": 1280, "height": 800}}, PHONE], ids=["wide", "phone"])
-async def test_the_pages_are_accessible(start: Start, visit: Visit, device: dict[str, Any]) -> None:
+async def test_the_pages_are_accessible(server: Server, visit: Visit, device: dict[str, Any]) -> None:
     """axe finds nothing against WCAG 2.2 AA on any page, in either colour scheme, wide or on a phone."""
     needs(AXE.is_file(), "the package axe-core: npm ci in tests/js")
-    server = start("daphne")
-    page = await visit(server, "Ann", **device)
+    room = f"pages-{len(device)}"
+    page = await visit(server, "Ann", room, **device)
     await connected(page)
     async with over_socket(server.ws, "Bob") as bob:
-        await bob.join()
+        await bob.join(room)
         for text in ("Hello", "See https://example.com/", "שלום"):
-            await bob.say(text)
+            await bob.say(text, room)
         await say(page, "Hello Bob")
         await expect(log(page)).to_contain_text("Hello Bob")
         assert await violations(page) == []
@@ -160,10 +158,9 @@ async def test_the_pages_are_accessible(start: Start, visit: Visit, device: dict
         assert await violations(page) == []
 
 
-async def test_the_room_works_by_keyboard(start: Start, visit: Visit) -> None:
+async def test_the_room_works_by_keyboard(server: Server, visit: Visit) -> None:
     """Tab reaches the composer, Enter sends, Shift+Enter breaks the line, Escape closes the sheet of people."""
-    server = start("daphne")
-    page = await visit(server, "Ann", **PHONE)
+    page = await visit(server, "Ann", "keyboard", **PHONE)
     await connected(page)
     field = page.get_by_label("Message", exact=True)
     for _ in range(10):
@@ -183,20 +180,19 @@ async def test_the_room_works_by_keyboard(start: Start, visit: Visit) -> None:
     await expect(toggle).to_be_focused()
 
 
-async def test_a_full_room_is_shown(start: Start, visit: Visit) -> None:
+async def test_a_full_room_is_shown(server: Server, visit: Visit) -> None:
     """With many people and 1,000 messages the latest are on screen, in order, and older ones can be had."""
-    server = start("daphne")
-    page = await visit(server, "Ann")
+    page = await visit(server, "Ann", "full")
     await connected(page)
     others = FULL - 1
     async with AsyncExitStack() as stack:
         people = [await stack.enter_async_context(over_socket(server.ws, f"P{n}")) for n in range(others)]
-        await people[0].join()
-        await fill(people[0], "lobby", 1_000 - others)
-        await asyncio.gather(*(person.join() for person in people[1:]))
+        await people[0].join("full")
+        await fill(people[0], "full", 1_000 - others)
+        await asyncio.gather(*(person.join("full") for person in people[1:]))
         await expect(page.locator("[data-people-count]").first).to_contain_text(f"{FULL}")
         for number, person in enumerate(people, 1_000 - others):
-            await person.say(f"message {number}.")
+            await person.say(f"message {number}.", "full")
         await expect(log(page).get_by_text("message 999.", exact=True)).to_be_visible()
         shown = await log(page).inner_text()
         numbers = [int(word[:-1]) for word in shown.split() if word[:-1].isdecimal() and word.endswith(".")]
