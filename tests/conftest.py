@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
+import second_run
 from asgiref.sync import SyncToAsync
 from databases import SQLITE, copy_of, create, manage, named
 from django.conf import settings
@@ -44,11 +45,11 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A usual run does without what takes minutes by nature."""
-    if not THOROUGH:
-        left = [item for item in items if item.get_closest_marker("thorough")]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in left]
+    """Leave out what takes minutes, unless the run is thorough, and what needs no second run."""
+    kept = [item for item in second_run.chosen(items) if THOROUGH or not item.get_closest_marker("thorough")]
+    left = set(items).difference(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item in left])
+    items[:] = kept
 
 
 @pytest.fixture(scope="session")

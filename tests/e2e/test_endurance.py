@@ -16,7 +16,7 @@ from thorough import either
 from chat.conf import ChatSettings
 from chat.protocol import Message, UserList
 
-pytestmark = [pytest.mark.e2e, pytest.mark.on_services, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 FUZZ = int(os.environ.get("FUZZ", either("5000", "50000")))
 """Frames of the fuzz test."""
@@ -154,6 +154,8 @@ async def fuzz_some(server: Server, chance: random.Random, count: int) -> None:
         await fuzz.silence()
 
 
+@pytest.mark.on_services
+@pytest.mark.once
 async def test_nothing_a_client_sends_breaks_the_server(server: Server) -> None:
     """Whatever the frames: no traceback in the log (the server's end looks for one), and it still serves."""
     seed = random.randrange(2**32)
@@ -181,6 +183,8 @@ async def come_and_go(server: Server, count: int) -> None:
         await asyncio.gather(*(person.vanish() for person in people[::2]))
 
 
+@pytest.mark.on_services
+@pytest.mark.once
 async def test_sockets_that_came_and_went_leave_nothing_behind(start: Start) -> None:
     """After closes and cuts, tasks, people, rooms and memory are where they were."""
     server = start("probed")
@@ -209,6 +213,7 @@ async def quiet(server: Server) -> dict[str, int]:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.on_services
 async def test_a_socket_that_never_joins_is_closed(start: Start) -> None:
     """An open socket that asks for nothing is not kept."""
     server = start("daphne", CHAT_JOIN_TIMEOUT="1")

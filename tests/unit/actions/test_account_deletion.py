@@ -67,6 +67,7 @@ ENDS = [
 # --- Two people ---
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(("ends", "title", "closed"), ENDS)
 def test_the_pages_name_who_is_gone(alice: User, bob: User, ends: Any, title: str, closed: str) -> None:
     """The first page, the room's page and its tab say who it was, never the room's secret name."""
@@ -184,6 +185,7 @@ def join(slug: str, user: User, role: str = "member") -> None:
     models.Membership.objects.create(room=models.Room.objects.get(slug=slug), user=user, role=role)
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("deletes", [delete, delete_with_others])
 def test_a_room_whose_owner_is_deleted_has_another(alice: User, bob: User, deletes: Any) -> None:
     """The moderator who is there longest; it is written down why."""

@@ -121,6 +121,7 @@ def test_one_s_own_rooms_come_in_pages_and_none_is_missing(alice: User, monkeypa
     assert client.get("/?own=3").context["own_pages"]["before"] == "?own=2"
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("role", ["member", "moderator", "owner"])
 @pytest.mark.parametrize("kind", ["private", "members", "public"])
 def test_rooms_that_strangers_put_one_into_come_after_one_s_own(alice: User, kind: str, role: str) -> None:
@@ -178,6 +179,7 @@ async def test_rooms_with_people_come_first(person: Any, async_client: Any) -> N
     assert [(room["name"], room["count"]) for room in response.context["rooms"]] == [("silent", 2), ("tea", 1)]
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("state", ["empty", "archived", "private", "members"])
 def test_what_is_not_for_everybody_or_was_never_used_is_not_listed(rooms: None, state: str) -> None:
     """Nobody ever spoke there, or nobody may any more, or not everybody may come in."""
@@ -190,6 +192,7 @@ def test_what_is_not_for_everybody_or_was_never_used_is_not_listed(rooms: None, 
     assert names(browser(bob), "rooms") == (["Tea"] if state == "members" else [])
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("seq", [0, 1, ACTIVE_FROM_CHANGES - 1])
 @pytest.mark.parametrize("kind", [Kind.PUBLIC, Kind.MEMBERS])
 def test_a_flood_of_rooms_does_not_bury_those_that_people_talk_in(alice: User, kind: str, seq: int) -> None:
@@ -218,6 +221,7 @@ def test_the_list_comes_in_pages_without_gaps(rooms: None, monkeypatch: pytest.M
     assert seen[5:] == [f"quiet{number}" for number in reversed(range(6))]
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [

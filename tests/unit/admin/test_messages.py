@@ -79,6 +79,7 @@ def test_what_was_said_is_shown_as_text(client: Client, tea: RoomLog) -> None:
     assert "&lt;img src=x&gt;" in page(client, f"{PAGE}{models.Message.objects.get().pk}/change/")
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("query", ["", "?room=tea", "?state=edited", "?q=message", "?room=tea&q=mess"])
 def test_more_messages_cost_no_more_queries(
     client: Client, tea: RoomLog, statements: list[str], query: str
@@ -109,6 +110,7 @@ def test_nothing_counts_all_messages_twice(client: Client, tea: RoomLog, stateme
 # --- To find ---
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -159,6 +161,7 @@ def test_a_search_has_no_calendar(client: Client, tea: RoomLog) -> None:
     assert "created__month" not in html
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("kind", ["year", "month", "day"])
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia"])
 def test_the_calendar_is_django_s(tea: RoomLog, kind: Any, zone: str) -> None:
@@ -175,6 +178,7 @@ def test_the_calendar_is_django_s(tea: RoomLog, kind: Any, zone: str) -> None:
     assert list(Calendar(models.Message).none().datetimes("created", kind, tzinfo=where)) == []
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("query", "found"),
     [

@@ -149,6 +149,7 @@ def test_the_permission_is_enough(client: Client, address: str) -> None:
     page(client, address)
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("address", [AUDIT, REPORTS, RESTRICTIONS, MEMBERSHIPS, ROOMS])
 def test_more_rows_cost_no_more_queries(client: Client, tea: RoomLog, statements: list[str], address: str) -> None:
     """However many there are: each list costs the same."""
@@ -205,6 +206,7 @@ def test_an_entry_outlives_its_room(client: Client, tea: RoomLog) -> None:
     assert "our" not in page(client, f"{AUDIT}{written.pk}/change/")
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -293,6 +295,7 @@ def test_open_reports_come_first(client: Client, tea: RoomLog) -> None:
     assert cells(page(client, REPORTS), "state") == ["open", "open", "closed by Olga", "closed by Olga"]
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -548,6 +551,7 @@ def test_without_the_permission_nobody_is_restricted(client: Client, permissions
     assert list(models.Restriction.objects.values_list("kind", flat=True)) == ["ban"]
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -692,6 +696,7 @@ def test_the_list_shows_who_owns_a_room(client: Client, attic: RoomLog) -> None:
     assert "icon-yes" in html
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -791,6 +796,7 @@ def test_the_staff_changes_roles_with_the_room(client: Client, attic: RoomLog) -
     assert told == {("Alice", "moderator"), ("Charlie", "owner"), ("Bob", "none")}
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("names", [("Bob",), ("Charlie", "Charlie")])
 def test_somebody_is_a_member_once(client: Client, attic: RoomLog, names: tuple[str, ...]) -> None:
     """Who is one already, or is named twice in the form: it says so."""

@@ -109,6 +109,7 @@ def test_before_the_deletion_it_is_said_what_goes(client: Client, tea: RoomLog) 
     assert models.Message.objects.count() == 3
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("way", ["page", "list"])
 def test_a_deletion_takes_everything_along(client: Client, tea: RoomLog, way: str) -> None:
     """Messages, emoji, reading positions and words: of this room, and of no other; the history has it."""

@@ -201,6 +201,7 @@ async def test_what_ends_a_sign_in_ends_its_sockets(people: People, end: Callabl
     await people.stay(people.bob.socket, people.gina)
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("end", [sign_out, delete_session])
 async def test_who_signed_out_everywhere_has_left(people: People, end: Callable[[Browser], None]) -> None:
     """With the last browser, and without the grace of a lost connection."""
@@ -534,6 +535,7 @@ def engine(request: pytest.FixtureRequest, settings: Settings) -> str:
     return str(request.param)
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("end", [sign_out, set_password, deactivate])
 async def test_each_session_engine_tells(engine: str, browse: OpenBrowser, end: Callable[[Browser], None]) -> None:
     """Signing out, another password, an account's end: at once, wherever sessions are."""
@@ -543,6 +545,7 @@ async def test_each_session_engine_tells(engine: str, browse: OpenBrowser, end: 
     await bob.socket.expect(Left, username="Alice")
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("end", [sign_in_as_another, lambda one: one.client.session.flush()])
 async def test_each_session_engine_is_asked(
     engine: str, browse: OpenBrowser, rounds: Rounds, end: Callable[[Browser], None]
@@ -571,6 +574,7 @@ async def test_sessions_in_signed_cookies(settings: Settings, browse: OpenBrowse
 # --- At what price ---
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("engine_name", ["db", "cached_db"])
 def test_500_sign_ins_are_two_questions(
     transactional_db: None, settings: Settings, statements: list[str], engine_name: str

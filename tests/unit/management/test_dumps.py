@@ -76,6 +76,7 @@ WAYS: dict[str, tuple[str, list[str]]] = {
 }
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(("form", "options"), WAYS.values(), ids=WAYS)
 def test_what_is_dumped_is_loaded_as_it_was(
     tea: RoomLog, tmp_path: Path, form: str, options: list[str], capsys: pytest.CaptureFixture[str]
@@ -125,6 +126,7 @@ def test_a_model_without_a_table_has_no_rows(options: list[str], capsys: pytest.
     assert rows.all().delete() == (0, {})
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     "command",
     [

@@ -54,6 +54,7 @@ REFUSED: list[tuple[str, dict[str, object]]] = [
 ]
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("fields", [fields for _, fields in REFUSED], ids=[name for name, _ in REFUSED])
 def test_a_message_that_contradicts_the_log_is_refused(room: RoomLog, fields: dict[str, object]) -> None:
     """Numbers are unique in their room, refs for their author; a deleted message has no text."""
@@ -82,6 +83,7 @@ def once_more(room: RoomLog) -> list[Callable[[], object]]:
     ]
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("index", range(5))
 def test_what_is_there_once_is_not_there_twice(room: RoomLog, index: int) -> None:
     """One emoji of a kind for each person, one reading position, one room of a name; and counters that can be."""

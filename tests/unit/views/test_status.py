@@ -94,6 +94,7 @@ def test_without_the_database_the_process_is_not_ready(client: Client, outage: O
     assert status_and_body(client.get("/readyz")) == (200, NO_HUB)
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("of", ["user_version", "UPDATE", "txid_current"])
 def test_a_database_that_refuses_writes_is_not_ready(client: Client, outage: Outage, of: str) -> None:
     """The database answers queries, but no message can be written."""
