@@ -15,11 +15,10 @@ class ChatAppConfig(AppConfig):
     def ready(self) -> None:
         # Models can be imported only when the apps are ready. The import of `checks` registers the system checks.
         from chat import checks, loops, runtime, signals  # noqa: F401, PLC0415 as the comment says
-        from chat.auth import password_attempts, usernames  # noqa: PLC0415 as above
+        from chat.auth import password_attempts  # noqa: PLC0415 as above
 
         loops.add_builder(runtime.build)
         signals.connect()
-        usernames.connect()
         password_attempts.connect()
         post_migrate.connect(_fill_names, sender=self, dispatch_uid="chat.names")
         post_migrate.connect(_prepare_search, sender=self, dispatch_uid="chat.search")

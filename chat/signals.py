@@ -14,7 +14,7 @@ from django.db.models.signals import post_delete, post_save, pre_delete, pre_sav
 
 from chat import loops, models
 from chat.actions.account_deletion import after_account_deletion, before_account_deletion
-from chat.auth import session_digest
+from chat.auth import session_digest, usernames
 from chat.hub import Hub, people_part, publish_from_outside
 
 
@@ -26,14 +26,14 @@ def connect() -> None:
     for signal in (post_save, post_delete):
         for model in (models.Membership, models.Restriction):
             signal.connect(_access_changed, sender=model, dispatch_uid=f"chat.{model.__name__}")
-        # Without a sender: proxies and subclasses of the user model are accounts too.
-        signal.connect(_account_changed, dispatch_uid="chat.account")
     if "django.contrib.sessions" in settings.INSTALLED_APPS:
         from django.contrib.sessions.models import Session  # noqa: PLC0415 a project may do without that app
 
         post_delete.connect(_session_deleted, sender=Session, dispatch_uid="chat.Session.deleted")
-    pre_delete.connect(_account_deleting, dispatch_uid="chat.account.goes")
-    post_delete.connect(_account_deleted, dispatch_uid="chat.account.gone")
+    # Without a sender: proxies and subclasses of the user model are accounts too.
+    post_save.connect(_account_saved, dispatch_uid="chat.account.saved")
+    pre_delete.connect(_account_deleting, dispatch_uid="chat.account.deleting")
+    post_delete.connect(_account_deleted, dispatch_uid="chat.account.deleted")
     user_logged_out.connect(_logged_out, dispatch_uid="chat.logged_out")
 
 
@@ -77,12 +77,15 @@ def _count_all(using: str) -> None:
     transaction.on_commit(partial(_to_hubs, Hub.all_policies_changed), using=using)
 
 
-def _account_changed(instance: object, using: str, update_fields: frozenset[str] | None = None, **_: Any) -> None:
+def _account_saved(instance: object, using: str, update_fields: frozenset[str] | None, **_: Any) -> None:
     # Each sign-in saves `last_login`, and changes nothing else.
-    if isinstance(instance, get_user_model()) and update_fields != frozenset({"last_login"}):
-        _recheck_account(instance, using)
-        if update_fields is None or not update_fields.isdisjoint({instance.USERNAME_FIELD, "is_active"}):
-            _count_direct_rooms(instance, using)
+    if not isinstance(instance, get_user_model()) or update_fields == frozenset({"last_login"}):
+        return
+    _recheck_account(instance, using)
+    if update_fields is None or instance.USERNAME_FIELD in update_fields:
+        usernames.keep(instance)
+    if update_fields is None or not update_fields.isdisjoint({instance.USERNAME_FIELD, "is_active"}):
+        _count_direct_rooms(instance, using)
 
 
 def _account_deleting(instance: object, using: str, **_: Any) -> None:
@@ -92,6 +95,8 @@ def _account_deleting(instance: object, using: str, **_: Any) -> None:
 
 def _account_deleted(instance: object, using: str, **_: Any) -> None:
     if isinstance(instance, get_user_model()):
+        _recheck_account(instance, using)
+        _count_direct_rooms(instance, using)
         after_account_deletion(instance, using)
 
 

@@ -121,9 +121,8 @@ class ChatRoom(OpenRoom):
         self._latest_page = None
 
 
-def open_room(hub: Hub, slug: str) -> ChatRoom | None:
-    """The room, if it is open in this process. The chat's hub makes no other kind of room."""
-    return cast(ChatRoom | None, hub.room(slug))
+open_room = cast(Callable[[Hub, str], ChatRoom | None], Hub.room)
+"""The room with this slug, if it is open in this process. The chat's hub makes no other kind of room."""
 
 
 async def hold_room(hub: Hub, slug: str, *, make: bool, owner: int | str | None = None) -> ChatRoom:

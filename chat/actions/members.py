@@ -36,7 +36,7 @@ def appoint(identity: Identity, command: Appoint, known: Policy | None = None) -
         if command.role == "none" or (
             command.role == "member" and room.kind in {RoomKind.PUBLIC, RoomKind.MEMBERS}
         ):
-            end_membership(room, user.pk)
+            room.memberships.filter(user=user.pk).delete()
         elif not _set_role(room, user, command.role):
             raise Invalid(ErrorCode.NO_PERSON, "username: must be a member first: invite them", field="username")
         models.AuditEntry.objects.record(
@@ -70,12 +70,6 @@ def _require_an_owner(room: models.Room, user: AbstractBaseUser, role: str) -> N
     if role != Role.OWNER and owners == {user.pk} and room.memberships.count() > 1:
         message = "username: the room would have no owner: make somebody else one first"
         raise Invalid(ErrorCode.FORBIDDEN, message, field="username")
-
-
-def end_membership(room: models.Room, account: Any) -> None:
-    """Delete the account's role in the room, if it has one. Row by row, so that signals are sent."""
-    for membership in room.memberships.filter(user=account):
-        membership.delete()
 
 
 # --- Invitations ---

@@ -10,7 +10,6 @@ from chat import models
 from chat.access.permissions import RoomPermission, check, check_over
 from chat.access.policy import Policy
 from chat.actions.guards import changing_policy, given
-from chat.actions.members import end_membership
 from chat.auth import Identity, account
 from chat.auth.usernames import account_named
 from chat.conf import chat_settings
@@ -136,7 +135,7 @@ def _with_address(addresses: list[str]) -> str:
 
 def _end_membership(room: models.Room, target: Target) -> None:
     if target.identity.account is not None:
-        end_membership(room, target.identity.account)
+        room.memberships.filter(user=target.identity.account).delete()
 
 
 def _restrict(
@@ -153,8 +152,7 @@ def _restrict(
 
     ``seconds`` None: without an end.
     """
-    for former in room.restrictions.filter(kind=kind, person=target.identity.person):
-        former.delete()
+    room.restrictions.filter(kind=kind, person=target.identity.person).delete()
     places: list[str | None] = [*addresses]
     for address in places or [None]:
         models.Restriction.objects.create(
@@ -170,13 +168,13 @@ def _restrict(
 
 
 def _lift(room: models.Room, kind: RestrictionKind, identity: Identity, username: str) -> None:
-    found = list(room.restrictions.filter(kind=kind, username=username))
-    if not found:
+    restrictions = room.restrictions.filter(kind=kind, username=username)
+    found = restrictions.first()
+    if found is None:
         message = f"username: {quoted(username)} is not {kind.label} here"
         raise Invalid(ErrorCode.NO_PERSON, message, field="username")
-    for restriction in found:
-        restriction.delete()
-    models.AuditEntry.objects.record(room, identity, f"un{kind}", target=found[0].person, target_name=username)
+    restrictions.delete()
+    models.AuditEntry.objects.record(room, identity, f"un{kind}", target=found.person, target_name=username)
 
 
 def _record(room: models.Room, identity: Identity, action: str, target: Target, detail: str) -> None:

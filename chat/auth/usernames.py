@@ -14,7 +14,6 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import Exists, OuterRef, Subquery
-from django.db.models.signals import post_save
 
 from chat.database import run_read
 from chat.models import AccountName
@@ -70,19 +69,6 @@ def add_missing_names(*, stale: bool = False) -> int:
     ]
     _write(rows)
     return len(rows)
-
-
-def connect() -> None:
-    """From now on an account that is saved has its row."""
-    post_save.connect(_saved, dispatch_uid="chat.names")
-
-
-def _saved(instance: object, update_fields: frozenset[str] | None, **_: Any) -> None:
-    # Not by the sender: proxies and subclasses of the user model are accounts too.
-    kind = get_user_model()
-    # Each sign-in saves `last_login`.
-    if isinstance(instance, kind) and (update_fields is None or kind.USERNAME_FIELD in update_fields):
-        keep(instance)
 
 
 def _key(name: str) -> str:

@@ -279,13 +279,9 @@ def option_of(name: str) -> options.Option:
     return option
 
 
+@cache
 def chat_settings() -> ChatSettings:
     """The settings in force, checked."""
-    return _checked()
-
-
-@cache
-def _checked() -> ChatSettings:
     given = getattr(settings, "CHAT", {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"CHAT must be a dict, not {type(given).__name__}.")
@@ -317,7 +313,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _forget(*, setting: str, **_: Any) -> None:
     if setting == "CHAT":
-        _checked.cache_clear()
+        chat_settings.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="chat.conf")

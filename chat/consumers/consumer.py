@@ -22,7 +22,7 @@ from chat.conf import chat_settings
 from chat.consumers.throttle import Throttle
 from chat.consumers.timeouts import Timeouts
 from chat.hub import Hub, Socket
-from chat.limits import INVALID_FRAME, Limits, cost_of, scope_address
+from chat.limits import COST, COSTS, INVALID_FRAME, Limits, scope_address
 from chat.log import Outcome
 from chat.loops import current
 from chat.metrics.counters import RefusalReason, counters
@@ -180,7 +180,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.invalid = 0
         counters.commands[type(command)] += 1
         try:
-            self.throttle.pay(cost_of(command))
+            self.throttle.pay(COSTS.get(type(command), COST))
             # Meanwhile who asks may have been banned, and what they would be told may have been deleted.
             await self.hub.stalls.end()
             await self._handle(command)

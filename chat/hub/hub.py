@@ -296,7 +296,7 @@ class Hub:
     def _is_subscribed(self, slug: str) -> bool:
         """True if the layer delivers this room to us. Rooms that nobody here is in count as delivered."""
         room = self._rooms.get(slug)
-        return room is None or room.subscription.is_joined
+        return room is None or bool(room.subscription.joined)
 
     async def _start(self) -> None:
         self.follow()

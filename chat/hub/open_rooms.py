@@ -24,13 +24,12 @@ class OpenRooms:
         self._log, self._bus, self._make, self._start = log, bus, make, start
         self._loop = asyncio.get_running_loop()
         self._rooms: dict[str, OpenRoom] = {}
+        # The open room with a slug, or None. Bound once: a message asks three times.
+        self.get: Callable[[str], OpenRoom | None] = self._rooms.get
         # Rooms that are being opened: everybody who asks meanwhile waits for the same one.
         self._opening: dict[str, asyncio.Task[OpenRoom]] = {}
         # Tasks that leave the groups of rooms that nobody holds any more.
         self._closing: set[asyncio.Task[None]] = set()
-
-    def get(self, slug: str) -> OpenRoom | None:
-        return self._rooms.get(slug)
 
     def all(self) -> list[OpenRoom]:
         return list(self._rooms.values())

@@ -12,8 +12,8 @@ class Subscription:
         self._slug = slug
         # Number of holds on the room: its sockets, and those that are joining.
         self._holds = 0
-        # Is this process in the group? None: it has not asked.
-        self._joined: bool | None = None
+        # Is this process in the group, so that the layer delivers the room's events? None: it has not asked.
+        self.joined: bool | None = None
         # Held while the group is joined or left, so that the two never cross.
         self._lock = asyncio.Lock()
 
@@ -34,36 +34,31 @@ class Subscription:
         """One hold is left, whatever there was: the process ends."""
         self._holds = 1
 
-    @property
-    def is_joined(self) -> bool:
-        """Does the layer deliver the room's events to this process?"""
-        return bool(self._joined)
-
     def lose(self) -> None:
         """The layer may have forgotten this process: the next renewal joins again."""
-        if self._joined:
-            self._joined = False
+        if self.joined:
+            self.joined = False
 
     async def join(self, bus: Bus) -> None:
         """Join the group. While the layer is away, only the first caller tries and waits."""
         async with self._lock:
-            if self._joined is None:
-                self._joined = False
-                self._joined = await bus.subscribe(self._slug)
+            if self.joined is None:
+                self.joined = False
+                self.joined = await bus.subscribe(self._slug)
 
     async def renew(self, bus: Bus, *, due: bool) -> None:
         """Join the group again, if that is ``due`` or failed before."""
-        if due or self._joined is False:
+        if due or self.joined is False:
             async with self._lock:
                 if self._holds:
-                    self._joined = await bus.subscribe(self._slug)
+                    self.joined = await bus.subscribe(self._slug)
 
     async def leave(self, bus: Bus) -> bool:
         """Leave the group. False if somebody holds the room again: they wait for this, with the same room."""
         async with self._lock:
             if self._holds:
                 return False
-            if self._joined is not None:
+            if self.joined is not None:
                 await bus.unsubscribe(self._slug)
-                self._joined = None
+                self.joined = None
             return self._holds == 0

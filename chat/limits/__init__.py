@@ -9,7 +9,7 @@ from chat.limits.addresses import (
     scope_address,
 )
 from chat.limits.buckets import Bucket, Holder, Holders
-from chat.limits.costs import COST, COSTS, INVALID_FRAME, cost_of
+from chat.limits.costs import COST, COSTS, INVALID_FRAME
 from chat.limits.creation import CreationLimits, RowKind, creation_limits
 from chat.limits.limits import Allowance, HolderUsage, Limits, Refusal
 from chat.limits.sign_ins import Attempt, SignInLimits, sign_in_limits
@@ -30,7 +30,6 @@ __all__ = [
     "RowKind",
     "SignInLimits",
     "client_address",
-    "cost_of",
     "creation_limits",
     "is_proxy",
     "is_shared_address",

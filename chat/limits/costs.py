@@ -40,10 +40,6 @@ FORM = 20.0
 """Cost of a submitted form, or of any other request that is neither GET nor HEAD."""
 
 
-def cost_of(command: Command) -> float:
-    return COSTS.get(type(command), COST)
-
-
 def request_cost(method: str, *, cheap: bool) -> float:
     """The cost of a request. ``cheap``: it is answered without rendering a page."""
     if cheap:

@@ -4,7 +4,7 @@
     refusal = limits.admit(address)            # a Refusal, or None
     allowance = limits.allowance(address)      # one for each socket; no await between this and ``admit``
     allowance.assign_to("account:1")           # False: this person has too many sockets
-    wait = allowance.take(cost_of(command))    # milliseconds; 0: allowed, and paid
+    wait = allowance.take(COSTS.get(type(command), COST))    # milliseconds; 0: allowed, and paid
     allowance.close()
 
 A command is paid from three buckets, the socket's, the person's and the address's, or from none of them.

@@ -488,17 +488,11 @@ def test_the_table_of_look_alikes_is_done_in_one_step() -> None:
 # --- Names of accounts ---
 
 
-@pytest.fixture
-def connected(rooms: None) -> None:
-    """The signal is connected, as the app does it when it is ready; and the database is there."""
-    account_names.connect()
-
-
 def account(username: str, **more: Any) -> User:
     return User.objects.create_user(username, **more)
 
 
-def test_no_guest_takes_an_account_s_name(connected: None) -> None:
+def test_no_guest_takes_an_account_s_name(rooms: None) -> None:
     """Nor one that looks like it; of an account that is not active neither."""
     account("Alice")
     account("Bob", is_active=False)
@@ -508,7 +502,7 @@ def test_no_guest_takes_an_account_s_name(connected: None) -> None:
     assert not name_is_taken("Alice B")
 
 
-def test_one_s_own_name_is_not_taken(connected: None) -> None:
+def test_one_s_own_name_is_not_taken(rooms: None) -> None:
     """An account may have its own name; of two that look alike none may."""
     alice = account("Alice")
     assert not name_is_taken("al1ce", by=alice.pk)
@@ -516,7 +510,7 @@ def test_one_s_own_name_is_not_taken(connected: None) -> None:
     assert name_is_taken("Alice", by=alice.pk)
 
 
-def test_a_name_is_free_again(connected: None) -> None:
+def test_a_name_is_free_again(rooms: None) -> None:
     """After its account was renamed, or is gone."""
     alice = account("Alice")
     alice.username = "Alicia"
@@ -526,7 +520,7 @@ def test_a_name_is_free_again(connected: None) -> None:
     assert not name_is_taken("Alicia")
 
 
-def test_a_sign_in_writes_no_name(connected: None, statements: list[str]) -> None:
+def test_a_sign_in_writes_no_name(rooms: None, statements: list[str]) -> None:
     """Django saves `last_login` alone: that is no new name."""
     alice = account("Alice")
     statements.clear()
@@ -536,7 +530,7 @@ def test_a_sign_in_writes_no_name(connected: None, statements: list[str]) -> Non
     assert [sql for sql in statements if "accountname" in sql]
 
 
-def test_what_no_signal_told_of_is_found(connected: None, statements: list[str]) -> None:
+def test_what_no_signal_told_of_is_found(rooms: None, statements: list[str]) -> None:
     """Accounts of `bulk_create`, which sends no signal, are found later; one query if none is missing."""
     User.objects.bulk_create(User(username=f"user{number}") for number in range(1_200))
     assert not name_is_taken("user7")
@@ -547,7 +541,7 @@ def test_what_no_signal_told_of_is_found(connected: None, statements: list[str])
     assert len(statements) == 1
 
 
-def test_a_row_of_other_rules_is_made_anew(connected: None) -> None:
+def test_a_row_of_other_rules_is_made_anew(rooms: None) -> None:
     """After ``migrate`` keys are as this version makes them, also of accounts renamed by `update`."""
     alice, bob = account("Alice"), account("Bob")
     AccountName.objects.filter(user=alice).update(key="old")
@@ -559,7 +553,7 @@ def test_a_row_of_other_rules_is_made_anew(connected: None) -> None:
     assert not name_is_taken("Bob")
 
 
-def test_keeping_twice_keeps_one(connected: None) -> None:
+def test_keeping_twice_keeps_one(rooms: None) -> None:
     """A row is written over, not refused."""
     alice = account("Alice")
     keep(alice)
@@ -567,7 +561,7 @@ def test_keeping_twice_keeps_one(connected: None) -> None:
     assert AccountName.objects.count() == 1
 
 
-def test_a_proxy_of_an_account_is_an_account(connected: None) -> None:
+def test_a_proxy_of_an_account_is_an_account(rooms: None) -> None:
     """Signals come under the class that was saved."""
     with isolate_apps("chat"):
 
@@ -580,7 +574,7 @@ def test_a_proxy_of_an_account_is_an_account(connected: None) -> None:
     assert name_is_taken("carol")
 
 
-def test_a_name_of_the_longest_kind_fits(connected: None) -> None:
+def test_a_name_of_the_longest_kind_fits(rooms: None) -> None:
     """An account's name may have 150 characters, of which one may become eighteen."""
     name = "\ufdfa" * 150
     # Not by the form, which would write it out.
