@@ -30,7 +30,7 @@ from chat import loops
 from chat.database import close_connections, on_each_thread
 from chatsite.asgi import application
 
-# Tests say more in a second than people may. One that wants limits sets CHAT, or starts its server with them.
+# Tests send more in a second than users may. A test of limits sets CHAT, or starts its server with them.
 settings.CHAT["LIMITS"] = False
 install()
 LAYER: dict[str, Any] = settings.CHANNEL_LAYERS["default"]
@@ -68,7 +68,7 @@ def django_db_modify_db_settings(
 
 @pytest.fixture(autouse=True)
 def _alone(request: pytest.FixtureRequest) -> None:
-    """Where a run has a Redis, each test hears only itself there.
+    """If a run has a Redis, each test receives only its own messages there.
 
     None is there for a test that moves the time: to those who wait for it then, it has been silent for so long.
     """
@@ -105,7 +105,7 @@ def rooms(transactional_db: None) -> Iterator[None]:
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is asked of the database, from any thread, from here on."""
+    """The database's statements, from any thread, from here on."""
     asked: list[str] = []
     plain = CursorWrapper.execute
 
@@ -255,7 +255,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def browser(chromium: Browser) -> AsyncIterator[Browser]:
-    """Whatever a test leaves open is closed after it."""
+    """Resources that a test leaves open are closed after it."""
     yield chromium
     for context in chromium.contexts:
         await context.close()

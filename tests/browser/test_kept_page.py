@@ -151,7 +151,7 @@ async def test_signing_out_leaves_nothing_in_the_browser(start: Start, visit: Vi
 
 
 async def test_who_is_signed_out_elsewhere_leaves_nothing_on_the_open_page(start: Start, visit: Visit) -> None:
-    """The session ends on the server, without a word of this browser: what was written goes, out of sight too."""
+    """The session ends on the server, without a request of this browser: the text is removed, hidden parts too."""
     server = start("daphne", CHAT_RECHECK="1")
     shell(server, ACCOUNTS)
     bob = await visit(server, "Guest", "tea")

@@ -144,7 +144,7 @@ async def test_signing_out_in_one_tab_ends_the_other(server: Server, signed_in: 
 
 
 async def test_signing_out_takes_what_is_private_out_of_sight(server: Server, signed_in: SignedIn) -> None:
-    """Of a private room nothing stays on the screen."""
+    """A private room leaves nothing on the screen."""
     alice = await signed_in("Alice")
     await private_room(alice)
     await say(alice, "a secret")
@@ -158,7 +158,7 @@ async def test_signing_out_takes_what_is_private_out_of_sight(server: Server, si
 
 
 async def test_a_new_cookie_for_the_same_person_goes_on(server: Server, signed_in: SignedIn) -> None:
-    """Who signs in again, in another tab, is in the room again by itself."""
+    """A user who signs in again, in another tab, is in the room again automatically."""
     alice = await signed_in("Alice", "/room/tea/")
     await connected(alice)
     other = await alice.context.new_page()
@@ -180,7 +180,7 @@ async def test_a_new_cookie_for_the_same_person_goes_on(server: Server, signed_i
     await expect(out(alice)).to_be_hidden()
 
 
-# --- Put out ---
+# --- Removed ---
 
 
 async def test_a_ban_puts_somebody_out_in_all_their_tabs(server: Server, signed_in: SignedIn) -> None:
@@ -438,7 +438,7 @@ async def test_a_guest_whose_browser_signs_in_is_told_who_they_are_now(server: S
 
 
 async def test_two_talk_in_private(server: Server, signed_in: SignedIn) -> None:
-    """From a person's menu; the room bears the other's name, and nobody can be put out of it."""
+    """From a user's menu; the room has the other's name, and no user can be removed from it."""
     alice = await signed_in("Alice", "/room/tea/")
     bob = await signed_in("Bob", "/room/tea/")
     await connected(alice)

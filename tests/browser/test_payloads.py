@@ -1,4 +1,4 @@
-"""What strangers write is text and nothing else, wherever the page shows it: in real Chromium."""
+"""Other users' input is only text, wherever the page shows it: in real Chromium."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from chat.protocol.text import clean_text
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 MESSAGES_SHOWN = 50
-"""That a room's page has from the start (chat.views)."""
+"""A room's page has these from the start (chat.views)."""
 RUN = "window.__xss=1"
 TEXTS = [
     # Elements that run something.
@@ -64,7 +64,7 @@ TEXTS = [
     f"data:text/html,<script>{RUN}</script>",
     f'https://example.com/"onmouseover="{RUN}',
     f"http://javascript:{RUN}@example.com/",
-    # What turns the text, or is not seen.
+    # Characters that turn the text, or are invisible.
     "\u202egnirts desrever\u202c",
     "\u2067\u05d0\u2069 \u2060<b>bold</b>\u200d",
 ]

@@ -49,7 +49,7 @@ async def test_the_articles_conversation(server: Server) -> None:
 
 @contextmanager
 def _node_client(server: Server, name: str) -> Iterator[subprocess.Popen[str]]:
-    """The article's flow in plain Node with `ws`; it prints what it hears, a line each."""
+    """The article's flow in plain Node with `ws`; it prints the frames that it receives, a line each."""
     command = ["node", "article-client.js", server.ws, name]
     process = subprocess.Popen(command, cwd=JS, stdout=subprocess.PIPE, text=True)
     try:
@@ -60,7 +60,7 @@ def _node_client(server: Server, name: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def _heard(process: subprocess.Popen[str], types: set[str]) -> dict[str, dict[str, Any]]:
-    """What the client prints, until there is one frame of each type."""
+    """The client's output, until it has one frame of each type."""
     assert process.stdout
     heard: dict[str, dict[str, Any]] = {}
     for line in process.stdout:
@@ -73,7 +73,9 @@ def _heard(process: subprocess.Popen[str], types: set[str]) -> dict[str, dict[st
 
 
 async def test_a_killed_node_client_leaves(server: Server) -> None:
-    """The article's client in plain Node hears join, userList, message; when it is killed, others see `leave`."""
+    """The article's client in plain Node receives join, userList, message; when it is killed, others see
+    `leave`.
+    """
     needs((JS / "node_modules" / "ws").is_dir(), "the package ws: npm ci in tests/js")
     async with connect(server.ws) as watcher:
         await watcher.send('{"type": "join", "username": "Watcher"}')

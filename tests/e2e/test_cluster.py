@@ -76,7 +76,7 @@ async def sees(persona: SocketPersona, *names: str) -> None:
 
 
 async def test_two_nodes_are_one_room(nodes: list[Server]) -> None:
-    """What is said, typed and who is there is told in both; a name is one person's in both."""
+    """Messages, typing and presence reach both; a name belongs to one user in both."""
     async with people(nodes, "Alice", "Bob") as (alice, bob):
         for number in range(10):
             await alice.say(f"from here {number}")
@@ -128,7 +128,7 @@ def _changes(data: bytes) -> list[int]:
 
 
 async def test_redis_goes_and_comes(tmp_path: Path, start: Start) -> None:
-    """While it is away each node goes on, and hears the other late; in the end all is told and nothing lost."""
+    """While it is away each node goes on, and receives from the other late; in the end no event is lost."""
     port = free_port()
     with redis(tmp_path, port):
         pair = [start("daphne", REDIS_URL=f"redis://127.0.0.1:{port}/0") for _ in range(2)]
@@ -195,7 +195,7 @@ async def test_a_sign_in_that_ends_at_one_node_ends_at_the_other(accounts: list[
 
 
 async def test_a_node_that_stood_still_lets_nobody_do_what_they_no_longer_may(port: int, start: Start) -> None:
-    """Bob was banned at the other node, and no word of it comes: what he said meanwhile nobody hears."""
+    """Bob was banned at the other node, and the event does not arrive: no client receives his later messages."""
     with plugged(port) as cable:
         addresses = f"127.0.0.1:{port}", cable.address
         here, there = (start("daphne", REDIS_URL=f"redis://{address}/0") for address in addresses)

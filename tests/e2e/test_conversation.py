@@ -47,7 +47,7 @@ async def test_what_is_said_and_done_is_kept(start: Start) -> None:
         welcome = await bob.join("tea", since=2, epoch=first.epoch)
         assert (welcome.resumed, welcome.seq) == (True, 7)
         missed = [await bob.expect(Message) for _ in range(3)]
-        # What changed twice comes once, in the place of its last change.
+        # A message that changed twice comes once, in the place of its last change.
         assert [(message.id, message.seq) for message in missed] == [(1, 5), (4, 6), (3, 7)]
         await eve.join("tea")
         await eve.send("history", room="tea")

@@ -27,8 +27,8 @@ def kept() -> Iterator[PostgreSQL]:
 
 @pytest.mark.parametrize("away", [False, True])
 async def test_a_postgresql_that_ends_and_comes_back(kept: PostgreSQL, start: Start, away: bool) -> None:
-    """A crash, and a while without it: who speaks is asked to come again, all stay, and all that was acknowledged
-    is heard once and in order. Pages and those who come meanwhile are told too, and are served afterwards.
+    """A crash, and a while without it: senders are asked to retry, all stay, and all acknowledged messages arrive
+    once and in order. Pages and new clients get an error too, and are served afterwards.
     """
     room = f"away-{away}".lower()
     server = start("daphne", DATABASE_URL=kept.url)

@@ -131,7 +131,7 @@ async def test_where_others_take_them_all_come_back_at_once(start: Start) -> Non
 
 def test_a_signal_to_reload_ends_it_as_well_as_any(start: Start) -> None:
     """A process without a master can't be replaced; but it says farewell. Unless it is to outlive its terminal."""
-    # Under `nohup` the tests, and what they start, hear of no SIGHUP.
+    # Under `nohup` the tests, and their child processes, get no SIGHUP.
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         server = start("daphne")

@@ -45,8 +45,8 @@ LONGEST_LIST = 4_000
 
 
 async def joined_by_all(server: Server, size: int) -> tuple[int, float]:
-    """``size`` people join a room at once, then one speaks and all hear it. The bytes that they were sent, and in
-    how many seconds.
+    """``size`` users join a room at once, then one posts and all receive it. Return the sent bytes, and the
+    seconds.
     """
     async with AsyncExitStack() as stack:
         people = await crowd(stack, server, size)
@@ -157,7 +157,7 @@ async def fuzz_some(server: Server, chance: random.Random, count: int) -> None:
 @pytest.mark.on_services
 @pytest.mark.once
 async def test_nothing_a_client_sends_breaks_the_server(server: Server) -> None:
-    """Whatever the frames: no traceback in the log (the server's end looks for one), and it still serves."""
+    """For any frames: no traceback in the log (the server fixture's end checks), and it still serves."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -202,7 +202,7 @@ async def test_sockets_that_came_and_went_leave_nothing_behind(start: Start) -> 
 
 
 async def quiet(server: Server) -> dict[str, int]:
-    """What is held once nobody is there any more."""
+    """The objects that are left after the last client."""
     async with asyncio.timeout(PATIENCE):
         while True:
             now = await asyncio.to_thread(held, server)

@@ -1,6 +1,6 @@
-"""What the machine and the network around a real server may do to it; docs/reliability.md tells it to operators.
+"""Faults of the machine and the network around a real server; docs/reliability.md lists them for operators.
 
-What happens in the midst of much work, and to what servers share, is in torture/.
+Faults under load, and of shared services, are in torture/.
 """
 
 import asyncio
@@ -45,7 +45,9 @@ async def test_open_files_that_run_out_stop_nobody_who_is_in(start: Start) -> No
 
 
 async def test_a_disk_that_takes_no_more_loses_nothing(start: Start) -> None:
-    """What can't be kept is refused with a time to come back, and nobody hears it; then all goes on."""
+    """A message that can't be committed is refused with a time to retry, and no client receives it; then all goes
+    on.
+    """
     server = start("daphne")
     async with alice_and_bob(server) as (alice, bob):
         await heard(alice, bob, "kept")
@@ -140,7 +142,7 @@ async def test_a_clock_that_was_set_back_hides_no_dead_link(start: Start, tmp_pa
 
 
 async def test_servers_whose_clocks_differ_are_one_site(start: Start, tmp_path: Path) -> None:
-    """Four minutes between them: all hear all in one order, and neither takes the other for dead."""
+    """Four minutes between them: all receive all messages in one order, and neither takes the other for dead."""
     with redis() as layer:
         servers = []
         for shift in ("+120", "-120"):
@@ -185,7 +187,7 @@ async def test_a_process_that_stalls_loses_nobody(start: Start) -> None:
 
 
 async def test_a_newer_client_is_told_what_the_server_does_not_know(server: Server) -> None:
-    """It hears the protocol's version first; fields that are not known are left alone, a command is refused."""
+    """It gets the protocol's version first; unknown fields are ignored, an unknown command is refused."""
     async with over_socket(server.ws, "Alice") as alice:
         welcome = await alice.join("versions", weather="fine")
         assert welcome.protocol == VERSION

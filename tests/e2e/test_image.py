@@ -49,7 +49,7 @@ def words_of(name: str) -> list[str]:
 
 
 def commands() -> list[tuple[dict[str, str], list[str]]]:
-    """What is run of the site's own Python: variables and words."""
+    """Variables and arguments of commands with the site's own Python."""
     found = []
     for step in steps():
         if step.name == "RUN" and ("manage.py" in step.rest or "compileall" in step.rest):
@@ -84,7 +84,7 @@ def contents(folder: Path) -> dict[str, float]:
 
 @contextmanager
 def served(image: Path, database: Path) -> Iterator[str]:
-    """What the container runs, once its own health check is content; the address."""
+    """Run the container's command until its own health check passes, and return the address."""
     port = str(free_port())
     environment = {**PLAIN, "SECRET_KEY": "k" * 32, "DATABASE_URL": f"sqlite:///{database}"}
     migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
@@ -104,14 +104,16 @@ def served(image: Path, database: Path) -> Iterator[str]:
 
 
 def ask(url: str) -> bytes:
-    """What is there. Raises HTTPError."""
+    """The response's body. Raises HTTPError."""
     with build_opener(ProxyHandler({})).open(url, timeout=PATIENCE) as response:
         body: bytes = response.read()
         return body
 
 
 async def test_the_image_serves_and_is_not_written_to(image: Path, tmp_path: Path) -> None:
-    """What is copied makes its tables, serves pages, static files and sockets, and finds itself healthy."""
+    """The copied files create their tables, serve pages, static files and sockets, and pass their own health
+    check.
+    """
     before = contents(image)
     with served(image, tmp_path / "db.sqlite3") as address:
         page = ask(f"http://{address}/").decode()

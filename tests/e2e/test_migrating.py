@@ -18,7 +18,7 @@ from chat.protocol import Found
 
 pytestmark = pytest.mark.e2e
 
-# What servers of before can live with: they don't know the column, and the database fills it in.
+# A change that earlier servers can live with: they don't know the column, and the database fills it in.
 NOTE = """
 from django.db import migrations, models
 
@@ -66,8 +66,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 async def test_people_talk_while_the_database_is_migrated(url: str, start: Start, later: Migrate) -> None:
-    """Where there is nothing to do, and where the next version's column is added: all that they say is kept, heard
-    once and in order, and found.
+    """With nothing to do, and with the next version's column: all their messages are kept, received once and in
+    order, and found.
     """
     server = start("daphne", DATABASE_URL=url)
     async with AsyncExitStack() as stack:

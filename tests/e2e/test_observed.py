@@ -1,4 +1,4 @@
-"""What a real server tells of itself while people talk, while its database is away, and while it says goodbye."""
+"""A real server's metrics, probes and logs while users chat, while its database is away, and while it drains."""
 
 import asyncio
 import http.client
@@ -37,7 +37,7 @@ def scrape(server: Server) -> Numbers:
 
 
 async def scraped(server: Server, condition: Callable[[Numbers], bool]) -> Numbers:
-    """What it tells as soon as that is so: other processes tell their numbers once a second."""
+    """Its metrics, as soon as they are so: other processes publish their numbers once a second."""
     async with asyncio.timeout(PATIENCE):
         while not condition(told := await asyncio.to_thread(scrape, server)):  # noqa: ASYNC110 nobody tells us
             await asyncio.sleep(0.1)
@@ -61,7 +61,7 @@ async def becomes(server: Server, status: int, **told: Any) -> None:
 
 @asynccontextmanager
 async def company(server: Server, room: str, number: int) -> AsyncIterator[list[SocketPersona]]:
-    """So many people in a room, who have all heard of each other."""
+    """This many users in a room, who have all received each other's join."""
     async with AsyncExitStack() as stack:
         people = [await stack.enter_async_context(over_socket(server.ws, f"{room}{n}")) for n in range(number)]
         for person in people:
@@ -72,7 +72,7 @@ async def company(server: Server, room: str, number: int) -> AsyncIterator[list[
 
 
 async def talk(people: list[SocketPersona], room: str, number: int) -> None:
-    """They say so many things, in turn, and hear all of them."""
+    """They send this many messages, in turn, and receive all of them."""
     for said in range(number):
         await people[said % len(people)].send("message", room=room, content=f"{said}")
     for person in people:
@@ -190,7 +190,9 @@ async def test_a_database_that_is_frozen_or_empty_makes_it_unready(url: str, sta
 
 
 def test_a_process_that_says_goodbye_is_unready(start: Start) -> None:
-    """To who still has a connection to it; a client that does not answer its close keeps it there meanwhile."""
+    """For clients that still have a connection to it; one that does not answer its close keeps it there
+    meanwhile.
+    """
     server = start("daphne")
     host, port = server.address.split(":")
     with closing(http.client.HTTPConnection(server.address, timeout=PATIENCE)) as balancer:
@@ -261,7 +263,7 @@ async def test_a_process_that_can_write_nothing_is_not_ready(start: Start) -> No
 
 
 async def test_each_line_is_a_json_object(start: Start) -> None:
-    """What the chat, the server and Django say, tracebacks too."""
+    """Lines of the chat, the server and Django, tracebacks too."""
     # Without limits the start would warn, in a command's words.
     server = start("daphne", LOG_FORMAT="json", CHAT_LIMITS="on")
     async with over_socket(server.ws, "Alice") as alice:

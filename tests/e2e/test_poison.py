@@ -1,4 +1,4 @@
-"""What is not ours in the layer, in the registry of people or in the database: nobody's socket ends for it."""
+"""Foreign data in the layer, in the registry or in the database ends no socket."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -33,7 +33,7 @@ def two(start: Start, layer: Redis) -> list[Server]:
 
 @asynccontextmanager
 async def talking(*servers: Server) -> AsyncIterator[tuple[SocketPersona, SocketPersona]]:
-    """Alice and Bob, who have heard each other."""
+    """Alice and Bob, who have received each other's messages."""
     async with alice_and_bob(*servers) as (alice, bob):
         await alice.say("before")
         await bob.expect(Message, content="before")
@@ -53,7 +53,7 @@ POISON = [
 
 
 async def test_what_is_not_ours_in_the_layer_ends_nothing(start: Start, layer: Redis) -> None:
-    """Whatever somebody publishes where hubs listen: both servers log it, and bring what is said afterwards."""
+    """Any foreign message on a hub's channel is logged by both servers, and they deliver later events."""
     servers = two(start, layer)
     async with talking(*servers) as (alice, bob):
         with Client(port=layer.port) as client:
@@ -85,7 +85,7 @@ UNREADABLE = {
 async def test_what_is_not_ours_among_the_people_ends_nothing(
     start: Start, layer: Redis, key: str, field: str, value: str
 ) -> None:
-    """Who is here is then known within each process only, until it is mended; all else goes on."""
+    """Presence is then known within each process only, until the data is mended; all else goes on."""
     servers = two(start, layer)
     async with talking(*servers) as (alice, bob):
         with Client(port=layer.port, decode_responses=True) as client:
@@ -119,7 +119,9 @@ STRANGE_ROWS = {
 
 @pytest.mark.parametrize("change", STRANGE_ROWS.values(), ids=STRANGE_ROWS)
 async def test_a_row_that_is_not_ours_ends_nothing(start: Start, change: str) -> None:
-    """Who reads the room, from the ring or from the database, by pages or by a search, gets the others with it."""
+    """A client that reads the room, from the recent changes or the database, by pages or by a search, gets the
+    others with it.
+    """
     server = start("daphne", CHAT_RING="1")
     async with talking(server) as (alice, _):
         for number in range(2, 6):

@@ -21,7 +21,7 @@ MODULES = ROOT / "tests/js/node_modules"
 
 @pytest.mark.parametrize("name", ["client.py", "client.mjs"])
 async def test_a_program_of_the_docs_talks(server: Server, tmp_path: Path, name: str) -> None:
-    """It joins, says its text, prints it when it hears it, and ends with success."""
+    """It joins, sends its text, prints it when it receives it, and ends with success."""
     program = tmp_path / name
     program.write_text(PROGRAMS[name])
     interpreter = sys.executable

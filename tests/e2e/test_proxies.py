@@ -29,7 +29,7 @@ with_browser = pytest.mark.asyncio(loop_scope="session")
 """The loop in which the browser lives."""
 
 BEHIND = {"HTTPS": "1", "CHAT_PROXIES": "127.0.0.1", "ALLOWED_HOSTS": NAME}
-"""What a server must know that is behind a proxy of this machine."""
+"""Settings of a server behind a proxy of this machine."""
 OVER_TLS = {"ignore_https_errors": True}
 """The browser does not know the authority. Everybody else here does, and looks."""
 STYLES = r'href="(/static/chat/chat\.[0-9a-f]{12}\.css)"'
@@ -192,7 +192,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("request_", BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_request_takes_no_node_out(site: Proxy, request_: bytes) -> None:
-    """What a client does wrong is not held against the server: the next one is answered by it."""
+    """A client's faults do not count against the server: it answers the next client."""
     for _ in range(3):
         with suppress(OSError), site.connected() as connection:
             connection.sendall(request_ % NAME.encode())
@@ -208,7 +208,7 @@ def test_another_host_gets_no_page(site: Proxy) -> None:
 
 
 def test_the_metrics_are_not_public(site: Proxy) -> None:
-    """Who watches the nodes asks them by their own addresses."""
+    """Monitoring reaches the nodes at their own addresses."""
     assert site.ask("/metrics").status == 404
 
 
@@ -292,7 +292,7 @@ class Regular:
         self.site, self.name = site, name
         self.entered = asyncio.Event()
         self.contents: list[str] = []
-        # With what they were closed.
+        # Their close codes.
         self.codes: list[int] = []
         self._seq, self._epoch = 0, ""
 

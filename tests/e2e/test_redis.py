@@ -16,12 +16,12 @@ pytestmark = pytest.mark.e2e
 
 
 async def test_a_room_works_through_redis_and_without_it(start: Start, tmp_path: Path) -> None:
-    """Messages pass Redis; while it is away those in the process hear each other, and afterwards too."""
+    """Messages pass Redis; while it is away clients of one process receive from each other, and afterwards too."""
     port = free_port()
     with ExitStack() as first:
         first.enter_context(redis(tmp_path, port))
         server = start("daphne", REDIS_URL=f"redis://127.0.0.1:{port}/0")
-        # What the layer says of its loss stands in the log with its traceback.
+        # The layer's error is in the log with its traceback.
         server.clean = False
         async with over_socket(server.ws, "Alice") as alice, over_socket(server.ws, "Bob") as bob:
             await alice.join()
@@ -92,7 +92,7 @@ async def _one_room(start: Start, url: str) -> None:
 
 
 async def _meet(alice: SocketPersona, bob: SocketPersona) -> None:
-    """They hear and see each other. What is typed is in no database: Redis brought it."""
+    """They receive each other's events. Typing is in no database: it came through Redis."""
     await alice.join()
     await bob.join()
     while (await alice.expect(UserList)).count < 2:

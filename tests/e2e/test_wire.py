@@ -160,7 +160,7 @@ MESSAGES, BREATH = 2_500, 50
 
 
 async def test_one_that_does_not_read_costs_little_and_misses_nothing(start: Start) -> None:
-    """10 MB pass it by: the others hear them, little is kept for it; when it reads, it gets them in order."""
+    """10 MB pass it by: the others receive them, little is kept for it; when it reads, it gets them in order."""
     server = start("daphne", CHAT_STUCK="600")
     async with over_socket(server.ws, "Alice") as alice, over_socket(server.ws, "Bob") as bob:
         for room in ("first", "before", "with"):

@@ -115,7 +115,7 @@ def test_workers_without_a_shared_layer_are_refused(start: Start) -> None:
 
 
 def test_a_worker_that_can_not_start_stops_the_start(site: Site, tmp_path: Path) -> None:
-    """With what it said, and not as one that went well."""
+    """With its output, and not with success."""
     broken = (
         "from chatsite.settings import *\nimport os\nif 'SERVE_WORKER' in os.environ:\n    raise SystemExit('no!')"
     )
@@ -157,7 +157,7 @@ def port_of(roamer: Roamer) -> int:
 
 
 def in_order(roamer: Roamer) -> bool:
-    """Did it hear everything, once, in order?"""
+    """True if it received everything, once, in order."""
     return roamer.heard == list(range(roamer.heard[0], roamer.heard[0] + len(roamer.heard)))
 
 

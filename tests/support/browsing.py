@@ -24,7 +24,7 @@ def shell(server: Server, script: str) -> None:
 
 
 class Form(HTMLParser):
-    """What a browser would send back of a page's fields, as they are."""
+    """The fields of a page, as a browser would send them back unchanged."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -67,6 +67,6 @@ class Browser:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What comes with a socket that a page of ours opens."""
+        """Headers of a socket that a page of ours opens."""
         cookie = "; ".join(f"{one.name}={one.value}" for one in self._jar)
         return {"Cookie": cookie, "Origin": self.server.http}

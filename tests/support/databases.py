@@ -23,7 +23,7 @@ only_postgresql = pytest.mark.skipif(
 
 
 def manage(url: str, *command: str, **variables: str) -> str:
-    """What a management command prints that works on this database."""
+    """The output of a management command that works on this database."""
     return zygote.run(["manage.py", *command], {**os.environ, "DATABASE_URL": url, **variables}, ROOT).strip()
 
 

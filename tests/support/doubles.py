@@ -1,4 +1,4 @@
-"""What tests put in the place of time, network and database: they go on, fail and come back as told."""
+"""Doubles for time, network and database: they go on, fail and come back on command."""
 
 import asyncio
 import random
@@ -118,14 +118,14 @@ class Outage:
 
 
 class Ear:
-    """The far end of a lane: hears what is sent; ``open`` is cleared while it does not read."""
+    """The far end of a transport: receives what is sent; ``open`` is cleared while it does not read."""
 
     def __init__(self) -> None:
         self.frames: list[str] = []
         self.closed: dict[str, Any] | None = None
         self.open = asyncio.Event()
         self.open.set()
-        # It reads no more when it has heard so many frames.
+        # It stops reading after this many frames.
         self.enough: int | None = None
         # Raised by the next sends, where it is set.
         self.error: Exception | None = None
@@ -209,7 +209,7 @@ class FakeLayer:
         # The members of the group of all hubs.
         self.hubs: set[str] = set()
         self.queues: defaultdict[str, asyncio.Queue[Wire]] = defaultdict(asyncio.Queue)
-        # What it was asked to do, in order, and the messages that it was given.
+        # Its calls, in order, and the messages that it was given.
         self.calls: list[tuple[str, str]] = []
         self.sent: list[tuple[str, Wire]] = []
         # Raised by every call, while it is set.

@@ -1,7 +1,7 @@
 """A test's rows are gone after it, without Django's `flush`.
 
-That one sends `post_migrate`, which makes all permissions anew, and on PostgreSQL truncates tables, each of which
-is a new file then: together most of a small test's time.
+Django's way sends `post_migrate`, which creates all permissions again. On PostgreSQL it truncates tables, each of
+which is a new file then. Together this is most of a small test's time.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import TransactionTestCase
 
 KEPT = {"django_content_type", "auth_permission"}
-"""What `migrate` fills."""
+"""Tables that `migrate` fills."""
 
 
 def install() -> None:

@@ -67,7 +67,7 @@ class Persona:
         return outgoing
 
     async def expect(self, kind: type[Kind], **fields: object) -> Kind:
-        """The next ``kind`` with these fields; what comes before it is skipped (and kept in ``heard``)."""
+        """The next ``kind`` with these fields; earlier frames are skipped (and kept)."""
         skipped = []
         try:
             while True:
@@ -92,9 +92,9 @@ class Persona:
         return await self.expect(Error, code=code)
 
     async def silence(self) -> list[AnyOutgoing]:
-        """What came up to now: a ping is answered after everything that was said before it.
+        """The frames up to now: a ping is answered after all earlier output.
 
-        What other sockets' commands cause passes the channel layer, so those must have heard it first.
+        Events of other sockets' commands pass the channel layer, so those sockets must have received them first.
         """
         before = len(self.heard)
         await self.send("ping", ref="silence")

@@ -1,4 +1,4 @@
-"""What tests of the log share: writes in few words, a table of what is there, a client that follows strictly."""
+"""Helpers for tests of the log: short writes, a table of the rows, a client that follows strictly."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -57,7 +57,7 @@ def ignore(outcome: Outcome) -> None:
 
 
 def own(author: str, row: models.Message) -> None:
-    """The rule that the verbs have: only who wrote a message may change it."""
+    """The operations' rule: only the author may change a message."""
     if row.author != author:
         raise Invalid(ErrorCode.FORBIDDEN, "id: only who wrote a message can change it", field="id")
 
@@ -249,7 +249,7 @@ class Follower:
             self.messages[message.id] = message
 
     def show(self, page: Sequence[Message]) -> None:
-        """Take a page of history, and what was heard of its messages before it came."""
+        """Take a page of history, and earlier events about its messages."""
         for message in page:
             self._keep(message)
         early, self._early = self._early, []

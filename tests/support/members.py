@@ -28,7 +28,7 @@ async def guest(person: Enter, name: str) -> CommunicatorPersona:
 
 
 def browser(session_key: str) -> dict[str, str]:
-    """What a browser sends with a socket that our page opens."""
+    """Headers that a browser sends with a socket of our page."""
     return {"cookie": f"sessionid={session_key}", "origin": "http://localhost"}
 
 

@@ -43,7 +43,7 @@ LANGUAGES = {
     ".lua": DASHES,
     ".html": TEMPLATE,
 }
-"""What finds the comments of a file, by the suffix of its name."""
+"""The pattern that finds comments, by the suffix of the file's name."""
 
 _SIGN = re.compile(r"#+|//+|--+")
 _STAR = re.compile(r"^[ \t]*\*(?=\s|$)", re.MULTILINE)

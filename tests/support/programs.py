@@ -20,9 +20,9 @@ LOOK = 0.02
 
 
 class Program:
-    """One that may be ended and started again."""
+    """A program that may be ended and started again."""
 
-    # What it says when it is ready.
+    # Its output when it is ready.
     READY = ""
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class Program:
         raise NotImplementedError
 
     def user(self) -> str | None:
-        """As whom it runs; None: as we do."""
+        """The account that it runs as; None: ours."""
         return None
 
     def start(self) -> None:
@@ -100,7 +100,7 @@ def postgresql_program(name: str) -> str | None:
 
 
 def _postgresql_user() -> str | None:
-    """As whom it runs: root it refuses."""
+    """The account that it runs as: it refuses root."""
     if os.geteuid():
         return None
     users = {user.pw_name for user in pwd.getpwall()}
@@ -115,8 +115,8 @@ QUICK = {
     "max_connections": "300",
     "synchronous_commit": "off",
 }
-"""What makes a PostgreSQL quick whose machine does not crash. Who stops it at once, starts it again and wants to
-see its last commits sets ``synchronous_commit``."""
+"""Settings for a fast PostgreSQL on a machine that does not crash. A test that kills it, restarts it and checks
+its last commits sets ``synchronous_commit``."""
 
 
 class PostgreSQL(Program):
@@ -144,7 +144,7 @@ class PostgreSQL(Program):
 
     @property
     def url(self) -> str:
-        """Of a database in it."""
+        """The URL of a database in it."""
         return self.database("postgres")
 
     def database(self, name: str) -> str:

@@ -65,7 +65,7 @@ class Proxy:
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> HTTPResponse:
-        """What is answered, with its ``body``."""
+        """The response, with its ``body``."""
         connection = HTTPSConnection(NAME, self.port, timeout=PATIENCE, context=self.trust)
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()

@@ -99,7 +99,7 @@ class Roamer:
         self.refused = 0
         # The numbers of the messages that came and were new.
         self.heard: list[int] = []
-        # What it said and waits for, by ref; and the numbers of what was acknowledged.
+        # Its unacknowledged messages, by ref; and the acknowledged numbers.
         self.waiting: dict[str, str] = {}
         self.acked: dict[str, int] = {}
         # The joins and leaves that it was told of.
@@ -218,7 +218,7 @@ async def all_heard(roamers: list[Roamer]) -> None:
 
 
 async def all_speak(roamers: list[Roamer]) -> None:
-    """Each says something and all hear it: what was published of anybody's coming before that was told, too."""
+    """Each sends a message and all receive it. Then every join that was published earlier was delivered, too."""
     for roamer in roamers:
         roamer.say("here")
     await all_heard(roamers)

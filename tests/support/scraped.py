@@ -1,4 +1,4 @@
-"""What Prometheus reads, as tests ask for it: told.of("chat_closed_total", by="server")."""
+"""The metrics that Prometheus reads, as tests ask for them: told.of("chat_closed_total", by="server")."""
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -30,13 +30,13 @@ class Numbers:
 
 
 def now() -> Numbers:
-    """What this process would tell now, from its event loop."""
+    """The metrics of this process now, from its event loop."""
     current(Collector).collect()
     return Numbers(prometheus.exposition().decode())
 
 
 class Since:
-    """What was counted from here on."""
+    """Counts from here on."""
 
     def __init__(self) -> None:
         self._before = now()

@@ -43,7 +43,7 @@ class Server:
     # Host and port.
     address: str
     log: Path
-    # What its environment has besides ours.
+    # Variables of its environment in addition to ours.
     variables: dict[str, str]
     # Does the end of the test look for tracebacks in the log? A test that provokes one says no.
     clean: bool = True
@@ -104,13 +104,13 @@ def running(kind: str, folder: Path, database: str, **variables: str) -> Iterato
         # A run starts a hundred servers: what one has compiled the next ones take.
         "PYTHONDONTWRITEBYTECODE": "",
         "CHAT_GRACE": "0.2",
-        # Whoever opens a crowd of sockets first, on a machine that is busy, is not idle.
+        # A test that opens a crowd of sockets first, on a busy machine, is not idle.
         "CHAT_JOIN_TIMEOUT": "300",
         # All clients of a test have one address.
         "CHAT_LIMITS": "off",
         **variables,
     }
-    # Where a run has a Redis, those of one database hear each other, and nobody else.
+    # If a run has a Redis, servers of one database receive from each other, and from no others.
     variables.setdefault("REDIS_PREFIX", f"chat-{sha256(variables['DATABASE_URL'].encode()).hexdigest()[:12]}")
     port = variables.pop("PORT", "0")
     arguments = variables.pop("ARGUMENTS", "").split()

@@ -1,4 +1,4 @@
-"""Whoever signs tokens: pairs of keys, tokens of every kind, JWK sets, and a server on loopback that has one."""
+"""Signers of tokens: pairs of keys, tokens of every kind, JWK sets, and a server on loopback that has one."""
 
 import base64
 import json
@@ -64,7 +64,7 @@ def jwk_set(*signers: Signer) -> bytes:
 
 
 def payload(**claims: Any) -> dict[str, Any]:
-    """What a right token says, for an hour; None takes a claim away."""
+    """The claims of a valid token, for an hour; None removes a claim."""
     now = int(time.time())
     full = {"sub": "1", "aud": "chat", "iat": now, "exp": now + 3_600, **claims}
     return {name: value for name, value in full.items() if value is not None}
@@ -78,7 +78,7 @@ def segment(value: Any) -> str:
 
 @dataclass
 class Issuer:
-    """What a server on loopback answers, and how often it was asked."""
+    """The response of a server on loopback, and its number of requests."""
 
     url: str = ""
     answer: bytes = b""

@@ -23,7 +23,9 @@ async def alice_and_bob(*servers: Server) -> AsyncIterator[tuple[SocketPersona, 
 
 
 class Talker:
-    """Says one thing after another. What is refused for now is said again, under the same ref, as clients do."""
+    """Sends one message after another. A message that is refused for now is sent again, with the same ref, as
+    clients do.
+    """
 
     def __init__(self, persona: SocketPersona, room: str) -> None:
         self.persona, self._room = persona, room
@@ -88,7 +90,7 @@ async def talkers(server: Server, stack: AsyncExitStack, room: str) -> list[Talk
 
 
 async def heard(listener: SocketPersona, people: list[Talker]) -> None:
-    """They stop; and the listener heard what was acknowledged, each once, in the order of the numbers."""
+    """They stop. The listener received every acknowledged message once, in the order of the numbers."""
     await asyncio.gather(*(talker.stop() for talker in people))
     acks = {ref: number for talker in people for ref, number in talker.acks.items()}
     while not acks.keys() <= {message.content for message in messages(listener)}:

@@ -1,4 +1,4 @@
-"""What tests do on a page in real Chromium."""
+"""Actions of tests on a page in real Chromium."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -120,7 +120,7 @@ COLOURS = ["color-contrast", "link-in-text-block"]
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe finds against WCAG 2.2 AA, in either colour scheme."""
+    """Faults that axe finds against WCAG 2.2 AA, in either colour scheme."""
     if not await page.evaluate("'axe' in window"):
         # The CSP lets no script of ours be injected; the debugging protocol is above it.
         await page.evaluate(AXE.read_text())

@@ -110,7 +110,7 @@ class Case:
         self, events: Sequence[Event], log: Log, holdings: Iterable[Holding], *, catch_up: int, lag: float
     ) -> None:
         self.events, self.log, self.holdings = events, log, list(holdings)
-        # Who missed no more changes than that need not start over.
+        # A client that missed no more changes than this need not start over.
         self.catch_up = catch_up
         # Seconds that a server may be behind what was acknowledged.
         self.lag = lag
@@ -139,7 +139,7 @@ class Case:
 
     @cached_property
     def of_client(self) -> dict[str, list[Event]]:
-        """What each client asked and heard of the log."""
+        """Each client's commands and received frames of the log."""
         found: dict[str, list[Event]] = {holding.who: [] for holding in self.holdings}
         for event in self.events:
             if isinstance(event, (Asked, Welcomed, Heard, Lost)) or (
@@ -150,7 +150,7 @@ class Case:
 
     @cached_property
     def stays(self) -> list[Stay]:
-        """Who was in the room when, in the order in which they ended."""
+        """Stays of users in the room, in the order of their ends."""
         authors = {holding.who: holding.author for holding in self.holdings}
         there: dict[str, Welcomed] = {}
         leaving: dict[str, float] = {}
@@ -173,21 +173,21 @@ class Case:
 
     @cached_property
     def faults(self) -> list[Fault | Ill]:
-        """What was done, and what stood still."""
+        """Faults, and stalls."""
         return [event for event in self.events if isinstance(event, (Fault, Ill))]
 
     def facts(self, number: int) -> list[Fact]:
-        """What was asked about a message, and what became of it."""
+        """Commands about a message, and their outcomes."""
         asked = [fact for operation in self.operations_on[number] for fact in operation.facts]
         row = self.rows.get(number)
         return [*asked, row] if row else asked
 
     def heard(self, who: str, number: int) -> list[Fact]:
-        """What a client heard about a message."""
+        """Frames about a message that a client received."""
         return [event for event in self.of_client[who] if isinstance(event, Heard) and event.id == number]
 
     def around(self, who: str, seq: int) -> list[Fact]:
-        """What a client asked and heard where a number is or should be: some frames before, some behind."""
+        """A client's commands and received frames around the place of a number."""
         stream = self.of_client[who]
         at = next((i for i, e in enumerate(stream) if isinstance(e, Heard) and e.seq >= seq), len(stream))
         return self.near(who, at)

@@ -1,4 +1,4 @@
-"""A client that behaves as the browser's does, and writes down what it does and hears.
+"""A client that behaves as the browser's does, and records what it sends and receives.
 
 It keeps what is not acknowledged and sends it again, one command at a time and in order; it comes back with a
 growing, random delay and goes on where it was; where a frame shows that something is missing it asks for it.
@@ -71,7 +71,7 @@ PAGE = 100
 
 @dataclass(frozen=True)
 class Person:
-    """Who is at a client. The tabs of one browser have one author, known by a username that nobody else has."""
+    """A client's user. The tabs of one browser have one author, with a unique username."""
 
     who: str
     author: str
@@ -105,7 +105,7 @@ class Client(Connection):
         # Posts that were acknowledged.
         self.said: list[Entry] = []
         self.joined = False
-        # Who is here, as this page would show it.
+        # The list of users, as this page would show it.
         self.people: tuple[str, ...] = ()
         # Is what others say late?
         self.late = False
@@ -290,7 +290,7 @@ class Client(Connection):
     # --- Starting over ---
 
     def _start_over(self) -> None:
-        """What was missed can't be had in order: forget all, and read the pages back to where it began."""
+        """The missed part is not available in order: forget all, and read the pages back to the beginning."""
         self.timeline.forget()
         self.courier.withdraw(self._filling)
         self._filling = {self.do("history", first=True, limit=PAGE)}
@@ -348,7 +348,7 @@ class Client(Connection):
 
 
 class Visitor(Client):
-    """One who says nothing, and whose first connection is the last."""
+    """A client that sends nothing, and whose first connection is its last."""
 
     async def run(self) -> None:
         self.number = 1

@@ -26,8 +26,9 @@ class Entry:
 
 
 class Courier:
-    """One command is under way at a time: were the next one sent before this one's answer, a ``busy`` for this one
-    would let the next overtake it. What was under way when a connection was lost is sent again on the next.
+    """Sends one command at a time: if the next one were sent before the reply, a ``busy`` would let it overtake.
+
+    A command that was under way when a connection was lost is sent again on the next.
     """
 
     def __init__(self, pace: Pace, chance: random.Random, sent: Callable[[Entry], None]) -> None:

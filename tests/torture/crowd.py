@@ -59,12 +59,12 @@ class Crowd:
         for visitor, _ in going:
             farewell(visitor)
             del self.visitors[visitor]
-        # What they say last must reach the socket.
+        # Their last commands must reach the socket.
         await asyncio.sleep(LOOK)
         await _cancel([task for _, task in going])
 
     async def calm(self) -> None:
-        """Nobody does anything new. What waits is still sent."""
+        """No client starts anything new. Waiting commands are still sent."""
         await _cancel(self._lives)
 
     async def settled(self, seq: Callable[[], int], patience: float) -> bool:

@@ -130,7 +130,7 @@ class Database:
         return found
 
     def _texts(self) -> list[str]:
-        """Whatever is kept in whichever table.
+        """The content of all tables.
 
         Not in an index: those mark what is deleted, and take it out when they are next tidied. A search tells.
         """

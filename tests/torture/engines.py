@@ -1,4 +1,5 @@
-"""What servers share, started by the run itself on free ports: a PostgreSQL, a Redis, and the cables to it.
+"""The services that servers share, started by the run itself on free ports: a PostgreSQL, a Redis, and the proxies
+to it.
 
 Each may be killed, frozen and started again, on the same port and with what it kept.
 """
@@ -79,7 +80,7 @@ def redis() -> AbstractContextManager[Redis]:
 
 
 def postgresql() -> AbstractContextManager[PostgreSQL]:
-    # Who is told of a commit finds it there after a restart.
+    # A client that was told of a commit finds it after a restart.
     return programs.postgresql(synchronous_commit="on")
 
 
@@ -90,6 +91,6 @@ def plugged(port: int) -> AbstractContextManager[Cable]:
 
 @contextmanager
 def engines() -> Iterator[Engines]:
-    """What a cluster needs."""
+    """The services that a cluster needs."""
     with postgresql() as database, redis() as layer:
         yield Engines(database, layer)

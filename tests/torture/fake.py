@@ -79,7 +79,7 @@ class Fake:
         self.kept: dict[int, Kept] = {}
         self.seq = 0
         self.read: dict[str, int] = {}
-        # What is to be said to each that is in the room, and who they are.
+        # Yield the frames for each client in the room, and the clients.
         self.sockets: dict[ServerConnection, asyncio.Queue[str]] = {}
         self.names: dict[ServerConnection, str] = {}
         # A frame that "swap" holds back, per socket.

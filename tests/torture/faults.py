@@ -1,4 +1,4 @@
-"""What is done to server and clients. Each fault ends what it began: afterwards all could be well."""
+"""Faults of the server and of clients. Each fault undoes itself: afterwards all could be well."""
 
 import asyncio
 import random
@@ -21,7 +21,7 @@ class Scene:
     sites: Sequence[Site]
     crowd: Crowd
     chance: random.Random
-    # What the servers share, where the run started it.
+    # The services that the servers share, if the run started them.
     engines: Engines | None = None
     # Seconds of those faults that last, and of the one that lasts longer than anybody waits for a server.
     least: float = 1.0
@@ -136,7 +136,7 @@ BEYOND = 6.5
 
 
 async def lock_and_cut(scene: Scene) -> str:
-    """Who waits for an answer loses the connection on which it would come."""
+    """A client that waits for a reply loses the connection on which it would come."""
     with scene.site.database.locked():
         await asyncio.sleep(scene.a_while() / 2)
         note = await cut(scene)

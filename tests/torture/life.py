@@ -1,4 +1,4 @@
-"""What the people do: they talk, change their minds, put emoji on things, look at what was said before."""
+"""The users' actions: they post, edit, delete, react, and read the history."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ def new_word(chance: random.Random) -> str:
 
 
 FRAMES = 7_000
-"""What all clients together may hear in a second, about."""
+"""Frames that all clients together may receive in a second, about."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Habits:
 
     @classmethod
     def of(cls, clients: int) -> Self:
-        """Those of so many people in one room: each hears all others, and the machine must keep up."""
+        """Messages of this many users in one room: each receives all others, and the machine must keep up."""
         least, most = cls.pause
         slower = max(1.0, 2 * clients**2 / (least + most) / FRAMES)
         return cls((least * slower, most * slower))
@@ -55,7 +55,7 @@ class Life:
     def act(self) -> None:
         actions = [self.say, self.edit, self.remove, self.react, self.say_again, self.look, self.read]
         if self.client.person.session is None:
-            # What a program said is nobody's to change: anybody could come by its name.
+            # A program's messages can't be changed: any client could use its name.
             actions, weights = [self.say, self.say_again, self.look], [85, 10, 5]
         else:
             weights = [52, 12, 5, 17, 5, 5, 4]

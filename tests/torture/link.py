@@ -124,7 +124,7 @@ def _lost(closed: ConnectionClosed) -> LinkLost:
 
 @asynccontextmanager
 async def opened(url: str, headers: Mapping[str, str], pace: Pace, reading: asyncio.Event) -> AsyncIterator[Link]:
-    """A link to the server. Raises OSError or a handshake's exception where there is none."""
+    """A link to the server. Raises OSError or a handshake's exception if the server does not accept it."""
     address = urlsplit(url)
     origin = Origin(f"http://{address.netloc}") if "Cookie" in headers else None
     options: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What became of the commands: nothing that was acknowledged is lost, nothing is there twice, and in order."""
+"""The commands' outcomes: no acknowledged change is lost, none is there twice, and all are in order."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ def refused_and_kept(case: Case) -> Iterator[Problem]:
 
 
 def out_of_order(case: Case) -> Iterator[Problem]:
-    """What was said after something was acknowledged to whomever has a higher number than that."""
+    """A message that was sent after an ack has a higher number than the acknowledged one."""
     acks = sorted(
         (ack for operation in case.operations.values() for ack in operation.acked), key=lambda ack: ack.at
     )

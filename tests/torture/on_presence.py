@@ -1,25 +1,25 @@
-"""Who is here: in the end all see exactly those who are, and on the way nobody who stays is said to have gone.
+"""Presence: in the end all lists are exact, and on the way no `leave` names a user who stays.
 
 Promised:
 
-- RECOVERY seconds after the last fault has ended, and the last person has come or gone, everybody who is
-  connected is shown exactly the people who are: each once, nobody who is gone, and the right count.
-- Then nobody is told any more that what others say is late.
-- Who stays connected to a server that is well is not said to have left; not when another server, by which they
-  came before, dies or is drained, nor while the database or Redis is away or starts again. Nor is anybody said to
-  have come who is shown already.
+- RECOVERY seconds after the last fault has ended, and the last user has joined or left, every connected client is
+  shown exactly the connected users: each once, no other, and the right count.
+- From then on no client is told any more that events of other servers are late.
+- A user who stays connected to a healthy server is not announced as gone. This holds when an earlier server of theirs
+  dies or is drained, and while the database or Redis is away or restarts. Users who are shown already are not
+  announced as joined.
 
 Not promised:
 
-- anything of a server that stands still or is cut off from Redis, nor on it. To the others it looks like one that
-  is dead, and its people leave with it; it knows no more of them. When it is back, both are said to come.
-- anything while a Redis that lost what it had is told again.
-- that one who only says a name is not taken for somebody else when they come back while servers don't hear each
-  other. Then one of the two is put out, and may come in again when the other is gone.
-- which of two things that happen in the same moment is said last.
+- anything about or on a server that is frozen or disconnected from Redis. The others take it for dead, and its users
+  leave with it; it knows no more of them. When it is back, both sides are announced as joined.
+- anything while the servers fill a Redis again that lost its data.
+- a user with a bare name may be taken for another one when they reconnect while servers don't receive from each
+  other. Then one of the two is removed, and may join again when the other is gone.
+- the order of two events in the same moment.
 
-On a busy machine clients notice things seconds late, so these times are taken instead: what a server says counts
-from when it said it. A connection held until its client was about to end it, or else until the server last said
+On a busy machine clients notice events seconds late, so the verdict uses these times instead: a frame counts from when
+the server sent it. A connection held until its client was about to end it, or else until the server last sent
 something on it.
 """
 
@@ -89,7 +89,7 @@ def late(case: Case) -> Iterator[Problem]:
 
 
 def put_out(case: Case) -> Iterator[Problem]:
-    """Nobody is put out who can be told from others."""
+    """No user is removed who can be distinguished from others."""
     for event in case.events:
         if isinstance(event, PutOut) and (event.known or event.code != NAME_TAKEN):
             yield Problem("put out", f"{event.who} was put out: {event.code}", [*case.faults[-3:], event])
@@ -99,7 +99,7 @@ def announced(case: Case) -> Iterator[Problem]:
     """Nobody who stays is said to have left, and nobody who is shown is said to have come."""
     witness, told = _Witness(case), set()
     for event, since in _seen(case):
-        # Who came while servers did not hear each other is said to come when they do.
+        # A user who joined while servers did not receive from each other is announced when they do.
         news = event.came and (since is None or event.said - since < witness.margin)
         key = (event.name, event.said)
         if not news and key not in told and witness.stayed(event) and (heard := witness.heard(event)):
@@ -110,7 +110,7 @@ def announced(case: Case) -> Iterator[Problem]:
 
 
 def _seen(case: Case) -> Iterator[tuple[Announced, float | None]]:
-    """Each announcement, and since when the client that heard it had been shown the person; None: it had not."""
+    """Each announcement, and since when its receiver had been shown the user; None: it had not."""
     views: dict[str, dict[str, float]] = defaultdict(dict)
     for event in case.events:
         match event:
@@ -129,7 +129,7 @@ def _seen(case: Case) -> Iterator[tuple[Announced, float | None]]:
 
 
 class _Witness:
-    """Who was where, and what stood still."""
+    """The users' stays, and the stalls."""
 
     def __init__(self, case: Case) -> None:
         self.margin = max(MOMENT, case.lag)
@@ -139,7 +139,7 @@ class _Witness:
         for stay in case.stays:
             self._of_author[stay.author].append(stay)
             self._of_client[stay.who].append(stay)
-        # What is said to many is judged once.
+        # A frame to many clients is judged once.
         self._judged: dict[tuple[str, float], bool] = {}
 
     def stayed(self, event: Announced) -> bool:
@@ -153,13 +153,13 @@ class _Witness:
         return self._judged[key]
 
     def heard(self, event: Announced) -> Stay | None:
-        """The stay of the client that heard it, if its server was well."""
+        """The receiver's stay, if its server was healthy."""
         stays = self._of_client[event.who]
         stay = next((stay for stay in stays if stay.began <= event.at <= stay.over), None)
         return stay if stay and self._well(stay, event.said) else None
 
     def _well(self, stay: Stay, moment: float) -> bool:
-        """Had nothing been standing still that the stay rests on, then or a while before?"""
+        """Was everything that the stay rests on running, then and a while before?"""
         return not any(
             ill.at <= moment <= ill.at + ill.lasted + RECOVERY
             for ill in self._ills

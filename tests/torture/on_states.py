@@ -1,4 +1,4 @@
-"""What is there in the end: each client holds what the log holds, and the log holds what was asked of it."""
+"""The final state: each client holds what the log holds, and the log holds the acknowledged changes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -40,7 +40,7 @@ def behind(case: Case) -> Iterator[Problem]:
 
 
 def deleted(case: Case) -> Iterator[Problem]:
-    """What was deleted is in nobody's hands, nor anywhere in the database."""
+    """Deleted texts are in no client, nor anywhere in the database."""
     everything = "\n".join(case.log.texts)
     for number, row in case.rows.items():
         if not row.state.deleted:

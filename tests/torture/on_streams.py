@@ -1,4 +1,4 @@
-"""What each client heard: the room's numbers in order, each once, without a gap; and the same as all others."""
+"""The frames of each client: the room's numbers in order, each once, without a gap, and the same as all others."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class _Stream:
     def begin(self) -> None:
         # None until it was welcomed.
         self.at: int | None = None
-        # What the client had when it came.
+        # The client's state when the frame came.
         self.since = 0
         # The positions of joins that have no answer yet: a link's joins are answered in turn.
         self.asked: deque[int | None] = deque()
@@ -36,7 +36,7 @@ class _Stream:
         self.broken = False
 
     def follow(self, event: Event) -> str | None:
-        """What is wrong with the event, if anything."""
+        """The event's fault, or None."""
         match event:
             case Lost():
                 self.begin()
@@ -68,7 +68,7 @@ class _Stream:
 
 
 def resumed(case: Case) -> Iterator[Problem]:
-    """Who comes back to the same life of the room goes on where they were, if they have not missed too much."""
+    """A client that returns in the same epoch resumes at its position, if it has not missed too much."""
     asked: dict[str, Asked] = {}
     # The room's last number, as far as anybody knows at that time.
     last = 0
@@ -127,7 +127,7 @@ def _not_in_log(case: Case, event: Heard) -> Iterator[Problem]:
 
 
 def told_again(case: Case) -> Iterator[Problem]:
-    """Who comes after a deletion is not told the text any more."""
+    """A client that joins after a deletion does not get the text."""
     gone = {
         number: min(operation.ended for operation in operations if operation.kind == "delete")
         for number, operations in case.operations_on.items()

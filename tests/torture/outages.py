@@ -1,4 +1,4 @@
-"""What is done to a cluster: to the PostgreSQL and the Redis that its nodes share, to their links, to a node."""
+"""Faults of a cluster: of the PostgreSQL and the Redis that its nodes share, of their links, of a node."""
 
 import asyncio
 from collections.abc import Callable
@@ -83,7 +83,7 @@ async def redis_frozen(scene: Scene) -> str:
 
 
 async def link_stalled(scene: Scene) -> str:
-    """What one node and Redis say to each other is on its way for a while."""
+    """The traffic between one node and Redis is delayed for a while."""
     site = scene.site
     assert site.cable
     async with scene.ill(site.address):
@@ -149,7 +149,7 @@ async def redis_dies_beside_a_dead_node(scene: Scene) -> str:
 
 
 async def postgresql_restarts_without_redis(scene: Scene) -> str:
-    """While the nodes don't hear each other, the log is away too."""
+    """While the nodes don't receive from each other, the log is away too."""
     lasting = scene.a_while()
     redis = asyncio.create_task(away(of(scene).redis, lasting))
     await asyncio.sleep(lasting / 4)

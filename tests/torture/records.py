@@ -1,4 +1,4 @@
-"""What is written down while the clients are tortured, and what the verdict compares it with.
+"""The records of a run, and the state that the verdict compares them with.
 
 Times are seconds since the history began, from one monotonic clock: all clients live in this process, so "before"
 and "after" are true between them too.
@@ -77,7 +77,7 @@ class Heard(Event, frozen=True):
     seq: int
     # It covers the numbers after this one, up to `seq`.
     lower: int
-    # What it says of the text and the emoji; None where it says nothing.
+    # The text and the emoji in it, or None.
     content: str | None
     reactions: str | None
     # Did the client take it? If not it was old, or stood behind a gap.
@@ -142,7 +142,7 @@ class Announced(Event, frozen=True):
 
     name: str
     came: bool
-    # When the server said it; it may have waited for who heard it.
+    # When the server sent it; it may have waited before it was received.
     said: float
 
 
@@ -153,7 +153,7 @@ class Late(Event, frozen=True):
 
 
 class PutOut(Event, frozen=True):
-    """The client was put out of the room; ``known``: it has a session, by which it can be told from others."""
+    """The client was removed from the room; ``known``: it has a session, which distinguishes it from others."""
 
     code: str
     known: bool
@@ -177,7 +177,7 @@ class Strange(Event, frozen=True):
 
 
 class Fault(Event, frozen=True):
-    """What was done to them: it lasted from `at` for so many seconds."""
+    """A fault: it lasted from `at` for `lasted` seconds."""
 
     what: str
     lasted: float
@@ -200,7 +200,7 @@ class State(Struct, frozen=True):
     reactions: str = ""
 
     def seen(self) -> tuple[object, ...]:
-        """What of it everybody must agree on. Of a deleted one: that it is deleted, and holds nothing."""
+        """The part on which all clients must agree. A deleted message must be deleted and empty."""
         if self.deleted:
             return (self.id, self.seq, self.username, self.content, self.reactions, "deleted")
         return (
@@ -215,7 +215,7 @@ class Row(Struct, frozen=True):
     state: State
     ref: str | None
     changes: int = 0
-    # Who put what on it: emoji and username, the first first.
+    # Its emoji with usernames, oldest first.
     reactors: list[tuple[str, str]] = []
 
 
@@ -233,7 +233,7 @@ class Log(Struct, frozen=True):
 
 
 class Holding(Struct, frozen=True):
-    """What a client holds at the end."""
+    """A client's state at the end."""
 
     who: str
     author: str
@@ -242,7 +242,7 @@ class Holding(Struct, frozen=True):
     last: int
     # Oldest first, as its page would show them.
     messages: list[State]
-    # What it still waits to be answered: refs.
+    # Refs of its unanswered commands.
     waiting: list[str] = []
 
 
@@ -263,7 +263,7 @@ class History:
         return time.monotonic() - self._began
 
     def at(self, timestamp: int) -> float:
-        """What the clock showed at a moment of the protocol. Servers have this machine's time."""
+        """The clock's time at a moment of the protocol. Servers have this machine's time."""
         return timestamp / 1_000 - self._today
 
     def names(self, names: list[str]) -> tuple[str, ...]:

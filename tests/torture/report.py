@@ -1,4 +1,4 @@
-"""What a run was like, in numbers, and what is wrong, in sentences."""
+"""A run's summary in numbers, and its faults in sentences."""
 
 from collections import Counter
 from pathlib import Path
@@ -14,7 +14,7 @@ SHOWN = 5
 
 
 class Report(Struct, kw_only=True):
-    """What happened, and what does not hold."""
+    """The summary, and the broken promises."""
 
     seed: int
     seconds: float

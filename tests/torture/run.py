@@ -138,14 +138,14 @@ def _at(positions: dict[str, int], seq: int) -> set[str]:
 
 
 def _of_site(site: Site) -> list[Problem]:
-    """What the server's own words and ends tell."""
+    """Faults that the server's logs and exit codes show."""
     problems = [Problem("traceback", text) for text in site.tracebacks()]
     wrong = [each for each in site.exits if each[0] or each[1] > FAREWELL]
     return problems + [Problem("exit", f"asked to end, it ended with {code} after {s:.1f} s") for code, s in wrong]
 
 
 class _People:
-    """Who comes: most with a session each, some with a second tab, some programs that only say a name."""
+    """The users: most with a session each, some with a second tab, some programs with a bare name."""
 
     def __init__(self, crowd: Crowd, database: Database) -> None:
         self.crowd, self.database = crowd, database
@@ -170,7 +170,7 @@ class _People:
             self.crowd.visit(self._person(next(self.numbers)))
 
     def come_late(self) -> None:
-        """One who has a page open from the room's beginning, and one who has nothing."""
+        """A client with a page from the room's beginning, and a client without any."""
         _, epoch = self.database.position(self.crowd.room)
         self.come(Place(0, epoch) if epoch else None)
         self.come()

@@ -57,7 +57,7 @@ async def test_what_is_said_is_acknowledged_and_heard() -> None:
 
 
 async def test_who_was_cut_goes_on_where_they_were() -> None:
-    """After a cut the client joins from its position, and hears what it missed once."""
+    """After a cut the client joins from its position, and receives what it missed once."""
     fake, history = Fake(), History()
     async with fake.serving() as url, gathered(crowd_at(url, history)) as crowd:
         alice, other = ann(crowd), bob(crowd)
@@ -75,7 +75,7 @@ async def test_who_was_cut_goes_on_where_they_were() -> None:
 
 @pytest.mark.parametrize("farewell", [Visitor.leave, Visitor.close, Visitor.cut])
 async def test_who_goes_says_so_before_anybody_can_hear_it(farewell: Callable[[Visitor], object]) -> None:
-    """However long it takes until a visitor is noted as gone, the intent is there before the others hear of it."""
+    """However late a visitor is recorded as gone, the intent is recorded before the others receive the leave."""
     fake, history = Fake(), History()
     async with fake.serving() as url, gathered(crowd_at(url, history)) as crowd:
         alice = ann(crowd)
@@ -173,7 +173,7 @@ async def test_who_has_to_start_over_reads_the_pages_back_to_its_beginning() -> 
 
 
 async def test_a_busy_server_is_asked_later() -> None:
-    """What met a busy server is sent again after the time that it asked for, before what was said later."""
+    """A command that met a busy server is sent again after the requested time, before later ones."""
     fake, history = Fake(), History()
     fake.busy = 3
     async with fake.serving() as url, gathered(crowd_at(url, history)) as crowd:

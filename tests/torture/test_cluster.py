@@ -24,7 +24,7 @@ def shared() -> Iterator[Engines]:
 
 
 async def test_a_cluster_loses_nothing_and_knows_who_is_here(shared: Engines, tmp_path: Path) -> None:
-    """Whatever of it dies, stalls, forgets or stands still, all end with the same room and the same people."""
+    """Any part may die, stall, lose its data or freeze: all clients end with the same room and the same users."""
     seed = int(os.environ.get("TORTURE_SEED") or random.randrange(2**31))
     # A usual run has some of the faults, by chance.
     plan = Plan(

@@ -1,4 +1,4 @@
-"""What servers share does to them what it is told to, or a fault would be none."""
+"""The shared services fail as the run tells them to: otherwise a fault would have no effect."""
 
 import socket
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def test_a_redis_without_memory_tells_and_takes_nothing(redis: Redis) -> None:
 
 
 def test_a_cable_that_is_frozen_carries_nothing_and_then_all(redis: Redis) -> None:
-    """What was sent meanwhile comes afterwards, on the same connection."""
+    """Data sent meanwhile comes afterwards, on the same connection."""
     with plugged(redis.port) as cable, socket.create_connection(("127.0.0.1", cable.port), 5.0) as end:
         end.sendall(b"PING\r\n")
         assert end.recv(100) == b"+PONG\r\n"

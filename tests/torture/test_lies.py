@@ -52,7 +52,7 @@ async def live_at(fake: Fake) -> set[str]:
 
 
 def do_what_is_rare(client: Client) -> None:
-    """What chance may have left out."""
+    """Cases that chance may have left out."""
     client.again(client.said[0])
     client.do("history", limit=10)
     own = [state for state in client.timeline.states.values() if state.username == client.person.author]

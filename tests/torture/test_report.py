@@ -1,4 +1,4 @@
-"""What a run tells: its numbers, what is wrong with it, and all that was recorded."""
+"""A run's output: its numbers, its faults, and all records."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def told_in(told: Told) -> History:
 
 
 def test_a_good_run_is_told_in_numbers() -> None:
-    """What was acknowledged, sent again on purpose or not, done to them and found is counted."""
+    """Acks, retries (on purpose or not), faults and findings are counted."""
     told = Told()
     at = told.find(Acked, ref="a1")
     # Once more before the answer is a retry; after it, it is somebody who says it again.

@@ -15,7 +15,7 @@ def test_a_run_in_which_all_is_right_has_no_problems() -> None:
 
 
 def test_a_process_that_lags_is_no_problem() -> None:
-    """Who comes to another process, which is behind them, may hear again what that one has not told yet."""
+    """A client that moves to another process, which is behind it, may receive some events again."""
     told = Told()
     told.events += [
         Lost(at=5.0, who="Bob", link=1, code=1006),
@@ -159,7 +159,7 @@ FINDS: list[tuple[Callable[[Told], None], str]] = [
 
 @pytest.mark.parametrize(("spoil", "kind"), FINDS, ids=[spoil.__name__ for spoil, _ in FINDS])
 def test_the_verdict_finds(spoil: Callable[[Told], None], kind: str) -> None:
-    """What is wrong in a history, a log or a holding is named."""
+    """Each fault in a history, a log or a client's state is named."""
     told = Told()
     spoil(told)
     assert kind in told.kinds()

@@ -58,7 +58,7 @@ def _deleted(told: Told) -> None:
 
 
 def test_a_deletion_is_no_problem() -> None:
-    """What was deleted, and is gone everywhere, is as it should be."""
+    """A deleted message that is gone everywhere is right."""
     told = Told()
     _deleted(told)
     assert told.kinds() == set()
@@ -158,7 +158,7 @@ FINDS: list[tuple[Callable[[Told], None], str]] = [
 
 @pytest.mark.parametrize(("spoil", "kind"), FINDS, ids=[spoil.__name__ for spoil, _ in FINDS])
 def test_the_verdict_finds(spoil: Callable[[Told], None], kind: str) -> None:
-    """What is wrong in a history, a log or a holding is named."""
+    """Each fault in a history, a log or a client's state is named."""
     told = Told()
     spoil(told)
     assert kind in told.kinds()

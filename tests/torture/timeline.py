@@ -1,4 +1,4 @@
-"""What a client holds of a room: its messages, and how far it has seen the log."""
+"""A client's state of a room: its messages, and its position in the log."""
 
 import sys
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def lower(frame: Numbered) -> int:
 
 
 def said_of(frame: Numbered) -> tuple[str | None, str | None]:
-    """What a frame says of the text and the emoji; None where it says nothing. Equal texts are one object."""
+    """The text and the emoji in a frame, or None. Equal texts are one object."""
     match frame:
         case Message() | Edited():
             return sys.intern(frame.content), shown(frame.reactions)
@@ -51,7 +51,7 @@ class Timeline:
         if isinstance(frame, Message):
             self._put(state_of(frame))
         elif (known := self.states.get(frame.id)) and frame.seq >= known.seq:
-            # One that it does not hold changed: nothing to show, though the number counts as seen.
+            # A message that it does not hold changed: nothing to show, but the number counts as received.
             self.states[frame.id] = _changed(known, frame)
         elif filling:
             self.early.append(frame)
@@ -107,7 +107,7 @@ class Place:
         self.epoch = epoch
         # Where it began to hold everything; None until it has been welcomed or was told where it stands.
         self.first = since
-        # A join is under way: a gap that is heard of meanwhile needs no second one.
+        # A join is under way: a gap that is found meanwhile needs no second one.
         self.asking = False
 
     def welcomed(self, welcome: Welcome) -> str:

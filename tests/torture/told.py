@@ -23,7 +23,7 @@ from torture.verdict import judge
 
 
 class Told:
-    """A run of which everything is right: Ann says 1 and 2, Bob hears both; 1 is edited, 2 gets an emoji."""
+    """A run without faults: Ann sends 1 and 2, Bob receives both; 1 is edited, 2 gets an emoji."""
 
     def __init__(self) -> None:
         self.one = State(id=1, seq=3, username="Ann", content="one! there", edited=5)

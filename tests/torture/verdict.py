@@ -20,9 +20,9 @@ def judge(
 ) -> list[Problem]:
     """Everything that is wrong; nothing is, where this is empty.
 
-    Who missed no more than ``catch_up`` changes must not have to start over. A server may be ``lag`` seconds
-    behind what another one knows: so long after a deletion was acknowledged its text may still be told.
-    ``together``: they know each other's people.
+    A client that missed at most ``catch_up`` changes must not have to start over. A server may be ``lag`` seconds
+    behind another one: for that long after a deletion's ack its text may still be sent. ``together``: they know
+    each other's users.
     """
     case = Case(events, log, holdings, catch_up=catch_up, lag=lag)
     checks = (*CHECKS, *on_presence.CHECKS) if together else CHECKS
