@@ -2,25 +2,25 @@
 
 Promised:
 
-- RECOVERY seconds after the last fault has ended, and the last user has joined or left, every connected client is
-  shown exactly the connected users: each once, no other, and the right count.
+- RECOVERY seconds after the last fault has ended, and the last user has joined or left, every connected client
+  is shown exactly the connected users: each once, no other, and the right count.
 - From then on no client is told any more that events of other servers are late.
-- A user who stays connected to a healthy server is not announced as gone. This holds when an earlier server of theirs
-  dies or is drained, and while the database or Redis is away or restarts. Users who are shown already are not
-  announced as joined.
+- A user who stays connected to a healthy server is not announced as gone. This holds when an earlier server of
+  theirs dies or is drained, and while the database or Redis is away or restarts. Users who are shown already
+  are not announced as joined.
 
 Not promised:
 
-- anything about or on a server that is frozen or disconnected from Redis. The others take it for dead, and its users
-  leave with it; it knows no more of them. When it is back, both sides are announced as joined.
+- anything about or on a server that is frozen or disconnected from Redis. The others take it for dead, and its
+  users leave with it; it knows no more of them. When it is back, both sides are announced as joined.
 - anything while the servers fill a Redis again that lost its data.
 - a user with a bare name may be taken for another one when they reconnect while servers don't receive from each
   other. Then one of the two is removed, and may join again when the other is gone.
 - the order of two events in the same moment.
 
-On a busy machine clients notice events seconds late, so the verdict uses these times instead: a frame counts from when
-the server sent it. A connection held until its client was about to end it, or else until the server last sent
-something on it.
+On a busy machine clients notice events seconds late, so the verdict uses these times instead: a frame counts
+from when the server sent it. A connection held until its client was about to end it, or else until the server
+last sent something on it.
 """
 
 from bisect import bisect
