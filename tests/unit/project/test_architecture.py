@@ -18,7 +18,7 @@ ONLY_IN = {
     "the numbers of close codes": rf"(?:= |\bclose\()(?:{CLOSE_CODES})\b",
     "writes to messages, emoji and read positions": (
         # The readiness probe's statement changes no row.
-        r"\b(?:UPDATE|INSERT INTO|DELETE FROM) (?:chat_(?:message|reaction|readposition)\b|\{)(?![^\n]*WHERE false)"
+        r"\b(?:UPDATE|INSERT INTO|DELETE FROM) (?:chat_(?:message|reaction|readposition)\b|\{)(?!.*WHERE false)"
         r"|\b(?:Message|Reaction|ReadPosition)\.objects\b[^\n]*\.(?:(?:bulk_|get_or_)?create|update|delete)\("
     ),
     "threads": r"\b(?:Thread|ThreadPoolExecutor)\(",
