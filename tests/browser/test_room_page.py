@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_sco
 
 
 async def numbers(page: Page) -> list[int]:
-    """Of the messages that `fill` said, those on the page, in their order there."""
+    """The messages of `fill` that are on the page, in their order there."""
     texts = await page.locator("#rows .text").all_text_contents()
     return [int(text.split()[1][:-1]) for text in texts if text.startswith("message ")]
 
@@ -39,7 +39,7 @@ async def unread(page: Page, room: str) -> Locator:
 
 
 class Said(list[dict[str, Any]]):
-    """What a page says over the sockets that it opens from now on."""
+    """The frames that a page sends over sockets opened from now on."""
 
     def __init__(self, page: Page) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Said(list[dict[str, Any]]):
 
 
 async def test_the_messages_are_there_before_the_socket(server: Server, visit: Visit) -> None:
-    """What was said is on the page though no socket opens, and is not asked for again once one does."""
+    """The messages are on the page although no socket opens, and are not requested again once one does."""
     page = await visit(server, "Ann", "first")
     await connected(page)
     async with over_socket(server.ws, "Bob") as bob:
@@ -168,7 +168,7 @@ async def test_who_is_not_kept_can_only_answer(server: Server, visit: Visit) -> 
 
 
 async def test_messages_are_edited_deleted_and_reacted_to(server: Server, visit: Visit) -> None:
-    """What one person changes the other sees at once, and after a reload."""
+    """One user's changes reach the other at once, and after a reload."""
     ann, bob = await visit(server, "Ann", "change"), await visit(server, "Bob", "change")
     await connected(ann)
     await connected(bob)
@@ -425,7 +425,7 @@ async def test_what_was_said_long_ago_is_found(server: Server, visit: Visit) -> 
 
 
 async def test_a_quote_of_long_ago_is_fetched_and_leads_there(server: Server, visit: Visit) -> None:
-    """What an answer quotes need not be on the page: its words are fetched once, and the way there works."""
+    """A quoted message need not be on the page: its text is fetched once, and the link to it works."""
     async with over_socket(server.ws, "Bob") as bob:
         await bob.join("quote")
         question = await bob.say("Who has the key?", "quote")
@@ -493,7 +493,7 @@ async def test_the_way_to_the_first_new_message(server: Server, visit: Visit) ->
 
 
 async def test_another_tab_of_the_same_person_has_read(server: Server, visit: Visit) -> None:
-    """What was read in one tab is no news in the others."""
+    """Messages read in one tab are not new in the others."""
     page = await visit(server, "Ann", "tabs")
     await connected(page)
     async with over_socket(server.ws, "Bob") as bob:

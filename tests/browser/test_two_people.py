@@ -32,7 +32,7 @@ async def test_two_people_talk(server: Server, visit: Visit) -> None:
 
 
 async def test_a_second_tab_is_the_same_person(server: Server, visit: Visit) -> None:
-    """Two tabs of one browser count once, and both hear what either says."""
+    """Two tabs of one browser count once, and both receive messages of either."""
     ann = await visit(server, "Ann", "second")
     await connected(ann)
     again = await ann.context.new_page()
@@ -44,7 +44,7 @@ async def test_a_second_tab_is_the_same_person(server: Server, visit: Visit) -> 
 
 
 async def test_a_taken_name_is_explained(server: Server, visit: Visit) -> None:
-    """Who comes with a name that is taken is told so, chooses another and is in."""
+    """A user with a taken name gets an error, chooses another name and joins."""
     await connected(await visit(server, "Ann", "taken"))
     other = await visit(server, "ANN", "taken")
     dialog = other.get_by_role("dialog")
