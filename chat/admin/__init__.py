@@ -1,7 +1,6 @@
-"""What the staff sees and may do: the rooms, what was said in them and reported, who may not, and who is here now.
+"""The admin: rooms, messages, reports, restrictions, members, open connections, and the audit log.
 
-Nothing here writes past the log: messages are hidden and pruned by chat.log, so that its numbers stay whole and
-whoever is in the room hears of it.
+Messages are hidden and pruned only through chat.log. So its numbers stay complete, and open clients are updated.
 """
 
 from chat.admin import audit, connections, memberships, messages, reports, restrictions, rooms

@@ -1,4 +1,4 @@
-"""The audit log: to read and to search, and for nobody to change."""
+"""The audit log. The staff can read and search it, and nobody can change it."""
 
 from typing import Any
 
@@ -12,17 +12,23 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from chat import models
-from chat.admin.filters import COUNTED, Calendar, CountedPages, Found, RoomFilter
+from chat.admin.filters import (
+    MAX_COUNTED,
+    CappedPaginator,
+    DateHierarchyQuerySet,
+    RoomFilter,
+    SearchableChangeList,
+)
 from chat.admin.readonly import ReadOnlyAdmin
 
 ACTIONS = {
-    "create": _("made the room"),
+    "create": _("created the room"),
     "change": _("changed the room"),
-    "role": _("gave a role"),
+    "role": _("changed a role"),
     "invite": _("invited"),
-    "link": _("made a link that invites"),
-    "accept": _("came by a link"),
-    "kick": _("took out"),
+    "link": _("created an invitation link"),
+    "accept": _("joined by an invitation link"),
+    "kick": _("kicked"),
     "mute": _("muted"),
     "unmute": _("lifted a mute"),
     "ban": _("banned"),
@@ -31,14 +37,14 @@ ACTIONS = {
     "delete": _("deleted"),
     "hide": _("hid a message"),
     "close": _("closed a report"),
-    "inspect": _("looked into a private room"),
+    "inspect": _("read a private room"),
     "export": _("exported a private room"),
 }
-"""What there is to filter by. To ask the log itself would take all of it."""
+"""Choices of the filter. A query for the log's own values would read all of it."""
 
 
 class ActionFilter(SimpleListFilter):
-    title = _("what")
+    title = _("action")
     parameter_name = "action"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:  # noqa: ARG002 the admin's signature
@@ -62,9 +68,11 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_per_page = 100
     date_hierarchy = "created"
     search_fields = ("actor_name", "target_name", "slug")
-    search_help_text = _("Names of people, or of a room. Pages lead to the %(n)d newest.") % {"n": COUNTED}
-    # With a million entries each count and each other order is felt.
-    paginator = CountedPages
+    search_help_text = _("Names of users, or of a room. The pages have the %(n)d newest entries.") % {
+        "n": MAX_COUNTED
+    }
+    # With a million entries every count and every other order is slow.
+    paginator = CappedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
@@ -74,24 +82,24 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     class Media:
         css = {"all": ["chat/admin.css"]}
 
-    def get_queryset(self, request: HttpRequest) -> Calendar[models.AuditEntry]:
-        return Calendar(models.AuditEntry).order_by(*self.get_ordering(request))
+    def get_queryset(self, request: HttpRequest) -> DateHierarchyQuerySet[models.AuditEntry]:
+        return DateHierarchyQuerySet(models.AuditEntry).order_by(*self.get_ordering(request))
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002 as above
         return ("-created", "-pk")
 
-    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[Found]:  # noqa: ARG002 as above
-        return Found
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[SearchableChangeList]:  # noqa: ARG002 as above
+        return SearchableChangeList
 
-    @admin.display(description=_("who"))
+    @admin.display(description=_("by"))
     def who(self, entry: models.AuditEntry) -> SafeString:
         return format_html("<bdi>{}</bdi>", entry.actor_name)
 
-    @admin.display(description=_("what"))
+    @admin.display(description=_("action"))
     def what(self, entry: models.AuditEntry) -> str:
         return str(ACTIONS.get(entry.action, entry.action))
 
-    @admin.display(description=_("to whom"))
+    @admin.display(description=_("target"))
     def whom(self, entry: models.AuditEntry) -> SafeString:
         return format_html("<bdi>{}</bdi>", entry.target_name)
 
@@ -104,7 +112,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("message"))
     def message(self, entry: models.AuditEntry) -> SafeString | str:
-        """Its number, as a link while its room is there."""
+        """The message's number, as a link while the room exists."""
         if not entry.number or not entry.room:
             return str(entry.number or "")
         url = f"{reverse('admin:chat_message_changelist')}?room={entry.room.slug}&number={entry.number}"

@@ -1,4 +1,4 @@
-"""The view of the live system: who is connected, in which rooms, and how far behind; in every process.
+"""The page of the open connections of all processes: users, rooms, and bytes in the send queues.
 
 Each process answers for itself (chat.actions.snapshot).
 """
@@ -23,13 +23,13 @@ from chat.limits import HolderUsage
 from chat.loops import all_loops
 from chat.models import Connection
 
-NEAR = 20
-"""People and addresses on the page: those with the least left of what they may ask for."""
+USAGES_SHOWN = 20
+"""Users and addresses on the page: those with the fewest tokens left."""
 
 
 @admin.register(Connection)
 class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
-    """A change list without a table behind it."""
+    """A change list without a table."""
 
     change_list_template = "admin/chat/connections.html"
 
@@ -43,7 +43,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
         return False
 
     def get_urls(self) -> list[Any]:
-        # One socket has no page of its own: the list says all there is.
+        # A socket has no page of its own: the list has everything.
         return [url for url in super().get_urls() if url.name == "chat_connection_changelist"]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -56,13 +56,13 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": _("Who is here now"),
+            "title": _("Open connections"),
             "query": query,
             "rows": _rows(answers),
             "found": sum(answer.found for answer in answers),
             "rooms": _rooms(answers),
             "processes": [answer.process for answer in answers],
-            "standings": _nearest(answers),
+            "usages": _nearest_limits(answers),
             "may_disconnect": request.user.has_perm("chat.disconnect_connection"),
             "may_ban": request.user.has_perm("chat.add_restriction"),
             **(extra_context or {}),
@@ -73,32 +73,37 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
         if not request.user.has_perm("chat.disconnect_connection"):
             raise PermissionDenied
         chosen = set(request.POST.getlist("socket"))
-        there = [row for answer in _ask({"ids": sorted(chosen)}) for row in answer.rows]
+        open_rows = [row for answer in _ask({"ids": sorted(chosen)}) for row in answer.rows]
         for loop, hub in all_loops(Hub):
-            loop.call_soon_threadsafe(hub.disconnect_everywhere, [row.id for row in there])
-        for row in there:
+            loop.call_soon_threadsafe(hub.disconnect_everywhere, [row.id for row in open_rows])
+        for row in open_rows:
             self.log_change(request, Connection(id=row.id), f"disconnected {row.name!r} at {row.address}")
-        done = ngettext("%d socket was disconnected.", "%d sockets were disconnected.", len(there)) % len(there)
+        done = ngettext("%d socket was disconnected.", "%d sockets were disconnected.", len(open_rows)) % len(
+            open_rows
+        )
         messages.success(request, done)
-        if len(there) < len(chosen):
-            messages.warning(request, _("%d had gone before.") % (len(chosen) - len(there)))
+        if len(open_rows) < len(chosen):
+            messages.warning(request, _("%d had disconnected before.") % (len(chosen) - len(open_rows)))
         return HttpResponseRedirect(request.get_full_path())
 
 
 def _ask(question: Mapping[str, Any]) -> list[Answer]:
     """The answers of all processes."""
-    return [Answer.of(said) for said in cluster.ask(snapshot.CONNECTIONS, dict(question))]
+    return [Answer.of(answer) for answer in cluster.ask(snapshot.CONNECTIONS, dict(question))]
 
 
 def _rows(answers: Iterable[Answer]) -> list[dict[str, Any]]:
-    """The latest first."""
+    """Rows of the template, the latest connection first."""
     rows: list[Row] = [row for answer in answers for row in answer.rows]
     rows.sort(key=lambda row: row.since, reverse=True)
     return [{**row._asdict(), "since": datetime.fromtimestamp(row.since, UTC)} for row in rows[:ROWS]]
 
 
 def _rooms(answers: Iterable[Answer]) -> list[RoomRow]:
-    """The fullest first. How many people each has every process knows of all; sockets are each one's own."""
+    """Rooms with the most users first.
+
+    Every process knows the users of all processes, but counts only its own sockets.
+    """
     found: defaultdict[str, list[RoomRow]] = defaultdict(list)
     for answer in answers:
         for room in answer.rooms:
@@ -115,7 +120,7 @@ def _rooms(answers: Iterable[Answer]) -> list[RoomRow]:
     return sorted(rooms, key=lambda room: (-room.people, room.name))[:ROWS]
 
 
-def _nearest(answers: Iterable[Answer]) -> list[HolderUsage]:
-    """Who has the least left, of all processes."""
-    nearest = snapshot.strictest(standing for answer in answers for standing in answer.standings)
-    return list(nearest.values())[:NEAR]
+def _nearest_limits(answers: Iterable[Answer]) -> list[HolderUsage]:
+    """Users and addresses with the fewest tokens left, of all processes."""
+    nearest = snapshot.strictest(usage for answer in answers for usage in answer.standings)
+    return list(nearest.values())[:USAGES_SHOWN]

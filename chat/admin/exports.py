@@ -1,4 +1,4 @@
-"""Messages as a file: JSON Lines, which is exact, or CSV for a spreadsheet. Streamed, so of any length."""
+"""Exports of messages: JSON Lines, which is exact, or CSV for a spreadsheet. Streamed, for any length."""
 
 import csv
 import io
@@ -15,8 +15,8 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 
 from chat import models
-from chat.admin.history import Entry, audit, remember
-from chat.admin.inspection import PRIVATE
+from chat.admin.history import HistoryEntry, audit, log_changes
+from chat.admin.inspection import PRIVATE_KINDS
 from chat.database import run_read
 from chat.log.changes import reactions_on
 from chat.log.maintenance import in_pieces
@@ -28,17 +28,17 @@ COLUMNS = (
     *("said", "edited", "deleted", "hidden", "replyTo", "reactions"),
 )
 FORMULA = re.compile(r"(^|[;\t\r\n])(?=(?:[^\S\t\r\n]|[\"'])*[=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""Where a spreadsheet may begin to read a formula: at a cell's beginning, and behind what it may take for a cell's
-end, which hangs on the country that it is set to."""
+"""Places where a spreadsheet may read a formula: at the beginning of a cell, and after a separator of cells. Which
+characters separate cells depends on the spreadsheet's locale."""
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """A kind of file."""
+class FileFormat:
+    """A file format."""
 
     suffix: str
     content_type: str
-    # What comes before the first message.
+    # Text before the first message.
     head: str
     text: Callable[[Sequence[Row]], str]
 
@@ -58,7 +58,7 @@ def _lines(rows: Iterable[Iterable[str]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A value as a spreadsheet shows it, and never as what it would calculate."""
+    """A value as a cell's text. A spreadsheet does not read it as a formula."""
     match value:
         case None:
             return ""
@@ -70,33 +70,35 @@ def _cell(value: Any) -> str:
             return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-JSON_LINES = Form("jsonl", "application/jsonl; charset=utf-8", "", _json_lines)
-# The mark at the beginning tells spreadsheets that it is UTF-8.
-CSV = Form("csv", "text/csv; charset=utf-8", "\ufeff" + _lines([COLUMNS]), _csv)
+JSON_LINES = FileFormat("jsonl", "application/jsonl; charset=utf-8", "", _json_lines)
+# The byte order mark makes spreadsheets read it as UTF-8.
+CSV = FileFormat("csv", "text/csv; charset=utf-8", "\ufeff" + _lines([COLUMNS]), _csv)
 
 
-def response(request: HttpRequest, messages: QuerySet[models.Message], form: Form) -> StreamingHttpResponse:
-    """The messages as a download. The admin's history has it with each room, of private ones the audit log too."""
+def response(
+    request: HttpRequest, messages: QuerySet[models.Message], file_format: FileFormat
+) -> StreamingHttpResponse:
+    """The messages as a download. The admin's history records it by room; the audit log has private rooms too."""
     rooms = list(messages.order_by("room__slug").values_list("room", "room__slug").annotate(n=Count("pk")))
-    told = [Entry(pk, slug, f"exported {n} messages as {form.suffix}") for pk, slug, n in rooms]
-    remember(request, models.Room, told)
-    of = {entry.pk: entry.what for entry in told}
-    for room in models.Room.objects.filter(pk__in=of, kind__in=PRIVATE):
-        audit(request, "export", room, detail=of[room.pk])
-    pieces = _pieces(messages, form)
-    # A server of either kind would collect all of what is of the other kind before it sends any.
+    entries = [HistoryEntry(pk, slug, f"exported {n} messages as {file_format.suffix}") for pk, slug, n in rooms]
+    log_changes(request, models.Room, entries)
+    details = {entry.pk: entry.what for entry in entries}
+    for room in models.Room.objects.filter(pk__in=details, kind__in=PRIVATE_KINDS):
+        audit(request, "export", room, detail=details[room.pk])
+    pieces = _pieces(messages, file_format)
+    # An ASGI server collects a sync iterator before it sends anything, and a WSGI server an async one.
     stream = _from_threads(pieces) if isinstance(request, ASGIRequest) else pieces
     name = "-".join(["messages", *(slug for _, slug, _ in rooms if len(rooms) == 1)])
-    disposition = f'attachment; filename="{name}.{form.suffix}"'
+    disposition = f'attachment; filename="{name}.{file_format.suffix}"'
     return StreamingHttpResponse(
-        stream, content_type=form.content_type, headers={"Content-Disposition": disposition}
+        stream, content_type=file_format.content_type, headers={"Content-Disposition": disposition}
     )
 
 
-def _pieces(messages: QuerySet[models.Message], form: Form) -> Iterator[str]:
-    yield form.head
+def _pieces(messages: QuerySet[models.Message], file_format: FileFormat) -> Iterator[str]:
+    yield file_format.head
     for piece in in_pieces(messages.select_related("room")):
-        yield form.text(_rows(piece))
+        yield file_format.text(_rows(piece))
 
 
 async def _from_threads(pieces: Iterator[str]) -> AsyncIterator[str]:
@@ -105,7 +107,7 @@ async def _from_threads(pieces: Iterator[str]) -> AsyncIterator[str]:
 
 
 def _rows(messages: Sequence[models.Message]) -> list[Row]:
-    # One that never changed has no emoji.
+    # A message that never changed has no reactions.
     on = reactions_on([message.pk for message in messages if message.changes])
     return [
         {

@@ -1,4 +1,4 @@
-"""What long lists can be narrowed to, and how they are cut into pages, at a price that doesn't grow with them."""
+"""Filters, pages and the date hierarchy of long lists. Their cost does not grow with the list."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
@@ -18,8 +18,8 @@ from chat import models
 AnyModel = TypeVar("AnyModel", bound=Model)
 Messages = QuerySet[models.Message]
 
-ROOMS = 30
-"""Rooms beside the list: those with the most changes. The list of rooms leads to the messages of any."""
+ROOMS_SHOWN = 30
+"""Rooms in the filter: those with the most changes. The list of rooms links to the messages of every room."""
 
 
 class RoomFilter(SimpleListFilter):
@@ -27,7 +27,7 @@ class RoomFilter(SimpleListFilter):
     parameter_name = "room"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002 the admin's signature
-        rooms = dict(models.Room.objects.order_by("-seq").values_list("slug", "title")[:ROOMS])
+        rooms = dict(models.Room.objects.order_by("-seq").values_list("slug", "title")[:ROOMS_SHOWN])
         if chosen := self.value():
             rooms.setdefault(chosen, "")
         return [(slug, title or slug) for slug, title in rooms.items()]
@@ -37,7 +37,7 @@ class RoomFilter(SimpleListFilter):
 
 
 class ReportRoomFilter(RoomFilter):
-    """Reports outlive their rooms, whose names they keep."""
+    """Reports outlive their rooms, and keep the rooms' names."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AnyModel]) -> QuerySet[AnyModel]:  # noqa: ARG002 as above
         slug = self.value()
@@ -63,23 +63,24 @@ class StateFilter(SimpleListFilter):
         return queryset.filter(STATES[state][1]) if state in STATES else queryset
 
 
-COUNTED = 10_000
-"""Rows that a list of any length counts, and has pages for: the newest. Days and filters lead to the others."""
+MAX_COUNTED = 10_000
+"""Most rows that a list counts and has pages for: the newest. Days and filters find the others."""
 
 
-class CountedPages(Paginator):  # type: ignore[type-arg]  # generic only in the stubs
-    """Pages of the first rows. To count a million takes a quarter of a second each time; nobody turns so many."""
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic only in the stubs
+    """Pages of the first ``MAX_COUNTED`` rows. Counting a million rows takes a quarter of a second each time."""
 
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        return int(rows[:COUNTED].count())
+        return int(rows[:MAX_COUNTED].count())
 
 
-class Found(ChangeList):
-    """The list, without the calendar where words are searched for.
+class SearchableChangeList(ChangeList):
+    """A change list without the date hierarchy during a search.
 
-    PostgreSQL looks for the first message with them day by day, for half a minute where a million have none.
+    PostgreSQL would search for the first match day by day. That takes half a minute if none of a million messages
+    matches.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -88,19 +89,19 @@ class Found(ChangeList):
             self.date_hierarchy = None
 
 
-BEGINNINGS: dict[str, dict[str, int]] = {"year": {"month": 1, "day": 1}, "month": {"day": 1}, "day": {}}
-LENGTHS = {"year": timedelta(366), "month": timedelta(32), "day": timedelta(1)}
-"""At least as long as each is, and less than two."""
+FIRST_MOMENTS: dict[str, dict[str, int]] = {"year": {"month": 1, "day": 1}, "month": {"day": 1}, "day": {}}
+MIN_LENGTHS = {"year": timedelta(366), "month": timedelta(32), "day": timedelta(1)}
+"""At least one year, month or day, and less than two."""
 
 
-class Calendar(QuerySet[AnyModel]):
-    """Rows that find out by the index of their time in which years, months and days there are any.
+class DateHierarchyQuerySet(QuerySet[AnyModel]):
+    """A queryset whose ``datetimes()`` uses the index of the time, for the admin's date_hierarchy.
 
-    The admin's date_hierarchy asks for that. Django would cut each row's time to its day, which takes SQLite
-    five seconds for a million; here each day that has any is one step.
+    Django truncates every row's time to its day, which takes SQLite five seconds for a million rows. Here each day
+    with rows costs one query.
     """
 
-    def datetimes(  # type: ignore[override]  # all that the admin does with it is to iterate
+    def datetimes(  # type: ignore[override]  # the admin only iterates over it
         self,
         field_name: str,
         kind: str,
@@ -112,9 +113,9 @@ class Calendar(QuerySet[AnyModel]):
         while first:
             beginning = _beginning(first.astimezone(zone), kind)
             yield beginning
-            after = _beginning(beginning + LENGTHS[kind], kind)
+            after = _beginning(beginning + MIN_LENGTHS[kind], kind)
             first = self.filter(**{f"{field_name}__gte": after}).aggregate(at=Min(field_name))["at"]
 
 
 def _beginning(moment: datetime, kind: str) -> datetime:
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0, **BEGINNINGS[kind])  # type: ignore[arg-type]
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0, **FIRST_MOMENTS[kind])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What the staff fills in: accounts and rooms by their names, as text, for there may be a million of each."""
+"""The admin's forms. Accounts and rooms are entered by name, because there may be a million of each."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,16 +17,16 @@ from chat.admin.cluster import guests_at
 from chat.auth import Identity
 from chat.limits import is_shared_address
 
-Kind = models.Room.Kind
+RoomKind = models.Room.Kind
 
-"""A guest's key, as messages have it: with the name at its end, or without."""
+"""A guest's key, as in messages: with or without the name at its end."""
 
-WHOM = {"account", "guest", "address"}
-"""The fields of whom a restriction is for."""
+TARGET_FIELDS = {"account", "guest", "address"}
+"""The fields that identify the target of a restriction."""
 
 
 class AccountField(forms.ModelChoiceField):  # type: ignore[type-arg]  # generic only in the stubs
-    """An account, by its name."""
+    """An account, entered by its name."""
 
     widget = AdminTextInputWidget
     default_error_messages = {"invalid_choice": _("There is no account with the name “%(value)s”.")}
@@ -37,17 +37,17 @@ class AccountField(forms.ModelChoiceField):  # type: ignore[type-arg]  # generic
 
 
 class RoomField(forms.ModelChoiceField):  # type: ignore[type-arg]  # as above
-    """A room, by its name in addresses."""
+    """A room, entered by its name in URLs."""
 
     widget = AdminTextInputWidget
-    default_error_messages = {"invalid_choice": _("There is no room with the name “%(value)s” in addresses.")}
+    default_error_messages = {"invalid_choice": _("There is no room with the name “%(value)s” in its address.")}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(models.Room.objects.all(), to_field_name="slug", **options)
 
 
 def _on_one_line(clean: Callable[[str], str], text: str) -> str:
-    """A title or a reason as the wire takes it."""
+    """A title or a reason, cleaned as in the protocol."""
     try:
         return clean(text) if text else ""
     except ValueError as error:
@@ -58,7 +58,7 @@ def _on_one_line(clean: Callable[[str], str], text: str) -> str:
 
 
 class RoomForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
-    """A room never crosses between public and not: its name would be known, or be one that nobody can guess."""
+    """A public room stays public, and other rooms never become public: their names are secret."""
 
     class Meta:
         model = models.Room
@@ -69,18 +69,20 @@ class RoomForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
         new = self.instance.pk is None
         if "slug" in self.fields:
             self.fields["slug"].required = False
-            # It is made of what people call the room; the model looks at what was made.
+            # clean() makes the slug from any name. The model validates the result.
             self.fields["slug"].validators = []
-            self.fields["slug"].help_text = _("Of public rooms. The others get one that nobody can guess.")
+            self.fields["slug"].help_text = _("For public rooms. Other rooms get a name that nobody can guess.")
         if isinstance(kind := self.fields.get("kind"), forms.ChoiceField):
-            here = (Kind.PUBLIC, Kind.MEMBERS, Kind.PRIVATE) if new else (Kind.MEMBERS, Kind.PRIVATE)
-            kind.choices = [(kind.value, kind.label) for kind in here]
-            kind.error_messages["invalid_choice"] = (
-                _("Choose public, members or private: a direct room is made by the two who talk in it.")
+            choices = (
+                (RoomKind.PUBLIC, RoomKind.MEMBERS, RoomKind.PRIVATE)
                 if new
-                else _(
-                    "Choose members or private: a room that is not public never becomes public, nor one of two."
-                )
+                else (RoomKind.MEMBERS, RoomKind.PRIVATE)
+            )
+            kind.choices = [(kind.value, kind.label) for kind in choices]
+            kind.error_messages["invalid_choice"] = (
+                _("Choose public, members or private. Only its two users can open a direct room.")
+                if new
+                else _("Choose members or private. This room can become neither public nor direct.")
             )
 
     def clean_title(self) -> str:
@@ -91,14 +93,14 @@ class RoomForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
         kind, slug = given.get("kind"), given.get("slug", "")
         if self.instance.pk or kind is None or "slug" in self.errors:
             return given
-        if kind != Kind.PUBLIC:
+        if kind != RoomKind.PUBLIC:
             if slug:
-                self.add_error("slug", _("Leave it empty: only public rooms have a name that people choose."))
+                self.add_error("slug", _("Leave it empty. Only public rooms have a name that people choose."))
             given["slug"] = models.new_hidden_slug()
         elif made := protocol.slug_of(slug or given.get("title", "")):
             given["slug"] = made
         else:
-            self.add_error("slug", _("A public room needs one: small letters of English, digits, “-” and “_”."))
+            self.add_error("slug", _("A public room needs a name: letters from a to z, digits, “-” and “_”."))
         return given
 
 
@@ -112,23 +114,23 @@ class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         if self.instance.pk and "user" in self.fields:
-            # Somebody else's membership is another one.
+            # The membership of another user is another row.
             self.fields["user"].disabled = True
             self.initial["user"] = self.instance.user
 
     def clean(self) -> dict[str, Any]:
-        """The table's constraint is not asked where the room is that of the page."""
+        """Check for a second membership. Django skips the table's constraint when the room is the page's own."""
         given = super().clean() or self.cleaned_data
         room, user = given.get("room"), given.get("user")
         if room and room.pk and user and room.memberships.filter(user=user).exclude(pk=self.instance.pk).exists():
-            self.add_error("user", _("This account is in this room already."))
+            self.add_error("user", _("This account is already a member of this room."))
         return given
 
 
 class MembershipOfRoomForm(MembershipForm):
-    """The same, on a page of its own."""
+    """A membership on a page of its own, with its room."""
 
-    room = RoomField(label=_("Room"), help_text=_("Its name in addresses."))
+    room = RoomField(label=_("Room"), help_text=_("The room's name in its address."))
 
     class Meta:
         model = models.Membership
@@ -142,8 +144,8 @@ class MembershipOfRoomForm(MembershipForm):
 
     def clean_room(self) -> models.Room:
         room: models.Room = self.cleaned_data["room"]
-        if room.kind == Kind.DIRECT:
-            raise ValidationError(_("A direct room is of the two who talk in it, and of nobody else."))
+        if room.kind == RoomKind.DIRECT:
+            raise ValidationError(_("A direct room has exactly two members."))
         return room
 
 
@@ -151,41 +153,43 @@ class MembershipOfRoomForm(MembershipForm):
 
 
 class RestrictionForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
-    """Who it is for: an account, or a guest, or an address, or a guest and the address they come from."""
+    """The target is an account, a guest, an address, or a guest and an address."""
 
-    room = RoomField(label=_("Room"), required=False, help_text=_("Its name in addresses; empty: everywhere."))
+    room = RoomField(
+        label=_("Room"), required=False, help_text=_("The room's name in its address. Empty: everywhere.")
+    )
     account = AccountField(label=_("Account's name"), required=False)
     guest = forms.CharField(
         label=_("Guest"),
         required=False,
         strip=True,
         max_length=models.AUTHOR_LENGTH,
-        help_text=_("guest:… as it stands beside their messages: a browser's session, whatever the name."),
+        help_text=_("guest:… as shown with the guest's messages. It is a browser's session, under any name."),
         widget=AdminTextInputWidget,
     )
     shared = forms.BooleanField(
-        label=_("Also the others who come from the address"),
+        label=_("Also the other guests with this address"),
         required=False,
-        help_text=_("Asked for where other guests are here from it now."),
+        help_text=_("Required if other guests are connected from it now."),
     )
 
     class Meta:
         model = models.Restriction
         fields = ("room", "kind", "address", "username", "until", "reason")
         help_texts = {
-            "address": _("Every guest who comes from it. Without one it is for the account or the browser alone."),
-            "username": _("How lists call them; an account is called by its own."),
-            "until": _("Empty: for good."),
+            "address": _("Restricts every guest with this address. Without it, only the account or the browser."),
+            "username": _("The name in lists. An account has its own name."),
+            "until": _("Empty: no end."),
         }
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         restriction = self.instance
-        # Whom it stays for although the form can't say it: an account that is gone, somebody without a session.
-        self._kept = ""
+        # A target that the form can't show, which stays: a deleted account, or a client without a session.
+        self._kept_person = ""
         if restriction.pk:
             known = initial_of(restriction.person, restriction.username)
-            self._kept = "" if known.get("account") or known.get("guest") else restriction.person
+            self._kept_person = "" if known.get("account") or known.get("guest") else restriction.person
             self.initial = {**self.initial, **known, "room": restriction.room}
 
     def clean_reason(self) -> str:
@@ -200,44 +204,48 @@ class RestrictionForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
     def clean_address(self) -> str | None:
         address: str | None = self.cleaned_data["address"]
         if address and is_shared_address(address):
-            raise ValidationError(_("This is a proxy's address: everybody behind it would be shut out."))
+            raise ValidationError(
+                _("This is a proxy's address. The restriction would apply to everybody behind it.")
+            )
         return address
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
         account, guest, address = given.get("account"), given.get("guest"), given.get("address")
         if account and (guest or address):
-            self.add_error("account", _("An account alone, or a guest or an address: make two restrictions."))
-        elif not (account or guest or address or self._kept or WHOM & self.errors.keys()):
-            self.add_error(None, _("Say whom: an account's name, a guest or an address."))
+            self.add_error(
+                "account", _("Enter an account alone, or a guest or an address. For both, add two restrictions.")
+            )
+        elif not (account or guest or address or self._kept_person or TARGET_FIELDS & self.errors.keys()):
+            self.add_error(None, _("Enter an account's name, a guest or an address."))
         until = given.get("until")
         if until and "until" in self.changed_data and until <= timezone.now():
-            self.add_error("until", _("That is over. To end a restriction now, delete it."))
-        self._name(given)
-        self._refuse_a_second()
+            self.add_error("until", _("This time is past. To end a restriction now, delete it."))
+        self._set_target(given)
+        self._refuse_duplicate()
         if not self.errors and address and "address" in self.changed_data and not given.get("shared"):
-            self._tell_who_shares(address)
+            self._confirm_shared_address(address)
         return given
 
-    def _tell_who_shares(self, address: str) -> None:
+    def _confirm_shared_address(self, address: str) -> None:
         others = guests_at(address, self.instance.person)
         if others:
-            said = ngettext(
-                "%(others)d other guest is here from this address now. Tick this to go on.",
-                "%(others)d other guests are here from this address now. Tick this to go on.",
+            question = ngettext(
+                "%(others)d other guest is connected from this address. Tick this to go on.",
+                "%(others)d other guests are connected from this address. Tick this to go on.",
                 others,
             )
-            self.add_error("shared", said % {"others": others})
+            self.add_error("shared", question % {"others": others})
 
-    def _name(self, given: dict[str, Any]) -> None:
-        """Whom it is for, as the chat knows them."""
+    def _set_target(self, given: dict[str, Any]) -> None:
+        """Set the target's key, and for an account its name."""
         account, guest = given.get("account"), given.get("guest")
-        who = Identity(models.account_key(account.pk)) if account else Identity(guest or self._kept)
+        who = Identity(models.account_key(account.pk)) if account else Identity(guest or self._kept_person)
         self.instance.person = who.person
         if account:
             given["username"] = account.get_username()
 
-    def _refuse_a_second(self) -> None:
+    def _refuse_duplicate(self) -> None:
         given = self.cleaned_data
         same = models.Restriction.objects.filter(
             room=given.get("room"),
@@ -246,11 +254,11 @@ class RestrictionForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
             address=given.get("address") or None,
         )
         if not self.errors and same.exclude(pk=self.instance.pk).exists():
-            self.add_error(None, _("There is one already of this kind, for them, in this place: change that one."))
+            self.add_error(None, _("There is already such a restriction in this place. Change that one."))
 
 
 def initial_of(key: str, name: str = "") -> dict[str, Any]:
-    """What the form says for somebody's key, a message's author too; nothing for who can't be known again."""
+    """The form's initial fields for a key, such as a message's author; {} for a key without account or session."""
     identity = Identity(key)
     if identity.account is not None:
         accounts = get_user_model()._default_manager  # noqa: SLF001 as above

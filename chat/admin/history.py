@@ -1,4 +1,4 @@
-"""The admin's own history, and the audit log: who of the staff did what."""
+"""Records of the staff's actions, in the admin's own history and in the audit log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from chat import auth, models
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What was done to one thing."""
+class HistoryEntry:
+    """One object, and the change of it."""
 
     pk: int
-    # How the history names it. Never by what somebody said: that would outlive its deletion.
+    # The object's name in the history. Never a message's text, which would outlive its deletion.
     name: str
     what: str
 
 
 def staff(request: HttpRequest) -> AbstractBaseUser:
-    """Who asks. The admin has let them in."""
+    """The request's user, whom the admin has authorised."""
     if not request.user.is_authenticated:
         raise PermissionDenied
     return request.user
 
 
-def remember(request: HttpRequest, model: type[Model], entries: Sequence[Entry]) -> None:
-    """Write down what the request did."""
+def log_changes(request: HttpRequest, model: type[Model], entries: Sequence[HistoryEntry]) -> None:
+    """Record the request's changes in the admin's history."""
     kind = ContentType.objects.get_for_model(model)
     LogEntry.objects.bulk_create(
         LogEntry(
@@ -56,7 +56,7 @@ def audit(
     number: int | None = None,
     detail: str = "",
 ) -> None:
-    """Write down what the request did to a room, or to somebody in it; without a room: everywhere."""
+    """Record an action in the audit log: on a room or on a user in it. None means everywhere."""
     models.AuditEntry.objects.record(
         room,
         auth.account(staff(request)),

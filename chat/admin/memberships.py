@@ -1,4 +1,4 @@
-"""Who has a role in a room: with the room, and as a list of its own where there are many."""
+"""Memberships: on the room's page, and in a list of their own for rooms with many."""
 
 from typing import Any
 
@@ -13,23 +13,23 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from chat import models
-from chat.admin.filters import CountedPages
+from chat.admin.filters import CappedPaginator
 from chat.admin.forms import MembershipForm, MembershipOfRoomForm
 from chat.admin.history import audit
 
-WITH_THE_ROOM = 100
-"""Members on a room's page. A form of many more would be refused, for it has too many fields."""
+MAX_INLINE = 100
+"""Most members on a room's page. Django refuses a form with too many fields."""
 
 Direct = models.Room.Kind.DIRECT
 Memberships = QuerySet[models.Membership]
 
 
 class MembershipFormSet(BaseInlineFormSet):  # type: ignore[type-arg]  # generic only in the stubs
-    """A big room's page has only those who are more than members."""
+    """The members of a room; of a big room only its owners and moderators."""
 
     def __init__(self, **options: Any) -> None:
         room = options["instance"]
-        if room.pk and room.memberships.count() > WITH_THE_ROOM:
+        if room.pk and room.memberships.count() > MAX_INLINE:
             options["queryset"] = options["queryset"].exclude(role=models.Membership.Role.MEMBER)
         super().__init__(**options)
 
@@ -46,10 +46,10 @@ class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]  # as abo
 
     def get_queryset(self, request: HttpRequest) -> Memberships:
         memberships: Memberships = super().get_queryset(request)
-        # Owners, moderators, members.
+        # The order is owners, moderators, members.
         return memberships.select_related("user").order_by("-role", "pk")
 
-    # A direct room is of two, and of nobody else.
+    # A direct room always has its two members.
 
     def has_add_permission(self, request: HttpRequest, obj: models.Room | None = None) -> bool:
         return _may_change(obj) and super().has_add_permission(request, obj)
@@ -74,7 +74,7 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
     list_per_page = 100
     search_fields = (f"user__{get_user_model().USERNAME_FIELD}", "room__slug", "room__title")
     ordering = ("-pk",)
-    paginator = CountedPages
+    paginator = CappedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
@@ -91,7 +91,7 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup == "room__slug" or super().lookup_allowed(lookup, value, request)
 
-    @admin.display(description=_("who"))
+    @admin.display(description=_("user"))
     def who(self, membership: models.Membership) -> SafeString:
         return format_html("<bdi>{}</bdi>", membership.user.get_username())
 
@@ -103,28 +103,28 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
         change: bool,  # noqa: FBT001 the admin's signature
     ) -> None:
         super().save_model(request, obj, form, change)
-        _remember(request, obj, obj.role)
+        _audit(request, obj, obj.role)
 
     def delete_model(self, request: HttpRequest, obj: models.Membership) -> None:
         with transaction.atomic(using=router.db_for_write(models.Membership)):
-            _remember(request, obj, "none")
+            _audit(request, obj, "none")
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: Memberships) -> None:
-        """One by one: whoever is concerned hears of each."""
+        """Delete one by one, so that each user's sockets are updated."""
         for membership in queryset.select_related("room", "user"):
             self.delete_model(request, membership)
 
 
-def remember_members(request: HttpRequest, formset: Any) -> None:
-    """Write down what a room's page did to its members."""
+def audit_members(request: HttpRequest, formset: Any) -> None:
+    """Record a room page's changes of members in the audit log."""
     for membership in [*formset.new_objects, *(changed for changed, _fields in formset.changed_objects)]:
-        _remember(request, membership, membership.role)
+        _audit(request, membership, membership.role)
     for membership in formset.deleted_objects:
-        _remember(request, membership, "none")
+        _audit(request, membership, "none")
 
 
-def _remember(request: HttpRequest, membership: models.Membership, role: str) -> None:
+def _audit(request: HttpRequest, membership: models.Membership, role: str) -> None:
     user = membership.user
     audit(
         request,

@@ -1,4 +1,4 @@
-"""What was said: to find, to hide and to take out as a file. Nothing is written past the log."""
+"""Messages: search, hide, export. Every change goes through the log."""
 
 from collections.abc import Iterable
 
@@ -14,8 +14,8 @@ from django.utils.translation import ngettext
 
 from chat import auth, models
 from chat.admin import exports
-from chat.admin.filters import Calendar, Found, RoomFilter, StateFilter
-from chat.admin.history import Entry, remember, staff
+from chat.admin.filters import DateHierarchyQuerySet, RoomFilter, SearchableChangeList, StateFilter
+from chat.admin.history import HistoryEntry, log_changes, staff
 from chat.admin.inspection import InspectedAdmin, InspectedList
 from chat.log import maintenance
 from chat.log.changes import reactions_on
@@ -26,8 +26,8 @@ SHOWN = 120
 """Characters of a message in the list."""
 
 
-class MessageList(InspectedList, Found):
-    """The list. What it shows of a private room is written down."""
+class MessageList(InspectedList, SearchableChangeList):
+    """The list. The audit log records the private rooms that it shows."""
 
 
 @admin.register(models.Message)
@@ -38,8 +38,8 @@ class MessageAdmin(InspectedAdmin):
     list_per_page = 100
     date_hierarchy = "created"
     search_fields = ("content",)
-    search_help_text = _("Words of the text, the last may be unfinished.")
-    # Each of these would count a million messages on every page.
+    search_help_text = _("Words of the text. The last may be the beginning of a word.")
+    # Each of these options would count a million messages on every page.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
@@ -55,14 +55,14 @@ class MessageAdmin(InspectedAdmin):
 
     # --- The list ---
 
-    def get_queryset(self, request: HttpRequest) -> Calendar[models.Message]:
-        return Calendar(models.Message).order_by(*self.get_ordering(request))
+    def get_queryset(self, request: HttpRequest) -> DateHierarchyQuerySet[models.Message]:
+        return DateHierarchyQuerySet(models.Message).order_by(*self.get_ordering(request))
 
     def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[MessageList]:  # noqa: ARG002 the admin's signature
         return MessageList
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        """The newest first, each time by an index."""
+        """The newest first, always by an index."""
         if request.GET.get("q"):
             return ("-pk",)
         return ("-number",) if request.GET.get("room") else ("-created",)
@@ -76,13 +76,13 @@ class MessageAdmin(InspectedAdmin):
         if parse_query(search_term):
             queryset = with_words(queryset, search_term)
         elif search_term:
-            # Signs alone are no words to the index.
+            # The index has no punctuation.
             queryset = queryset.filter(content__icontains=search_term)
         return queryset, False
 
     @admin.display(description=_("name"))
     def name(self, message: models.Message) -> SafeString:
-        # A name may be written from right to left: it must not turn what stands beside it.
+        # A name may be right-to-left: <bdi> keeps the direction of the text around it.
         return format_html("<bdi>{}</bdi>", message.username)
 
     @admin.display(description=_("text"))
@@ -99,10 +99,12 @@ class MessageAdmin(InspectedAdmin):
 
     @admin.display(description=_("reactions"))
     def reactions(self, message: models.Message) -> str:
-        on = reactions_on([message.pk]).get(message.pk, [])
-        return "\n".join(f"{reaction.emoji} {reaction.count}: {', '.join(reaction.usernames)}" for reaction in on)
+        found = reactions_on([message.pk]).get(message.pk, [])
+        return "\n".join(
+            f"{reaction.emoji} {reaction.count}: {', '.join(reaction.usernames)}" for reaction in found
+        )
 
-    # --- Out of sight, and back ---
+    # --- Hide and restore ---
 
     def has_hide_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("chat.hide_message")
@@ -122,21 +124,23 @@ class MessageAdmin(InspectedAdmin):
         messages.success(request, done)
         if withdrawn:
             why = ngettext(
-                "%d message stays hidden: its author deleted it meanwhile.",
-                "%d messages stay hidden: their authors deleted them meanwhile.",
+                "%d message stays hidden, because its author deleted it meanwhile.",
+                "%d messages stay hidden, because their authors deleted them meanwhile.",
                 withdrawn,
             )
             messages.warning(request, why % withdrawn)
 
     def _set_hidden(self, request: HttpRequest, chosen: QuerySet[models.Message], *, hidden: bool) -> int:
-        """Hide or show what is not deleted. How many were not so already."""
+        """Hide or show messages that are not deleted. Returns the number that changed."""
         identity, number = auth.account(staff(request)), 0
         pieces = maintenance.in_pieces(chosen.filter(deleted=None).select_related("room"))
         for piece in pieces:
-            # The history and the change, or neither.
+            # The change and its record are in one transaction.
             with transaction.atomic(using=router.db_for_write(models.Message)):
                 changed = maintenance.hide(piece, author=identity.key, username=identity.name or "", hidden=hidden)
-                remember(request, models.Message, list(_entries(changed, "hidden" if hidden else "shown again")))
+                log_changes(
+                    request, models.Message, list(_entries(changed, "hidden" if hidden else "shown again"))
+                )
             number += len(changed)
         return number
 
@@ -151,5 +155,5 @@ class MessageAdmin(InspectedAdmin):
         return exports.response(request, queryset, exports.CSV)
 
 
-def _entries(changed: Iterable[models.Message], what: str) -> Iterable[Entry]:
-    return (Entry(message.pk, f"{message.room.slug} {message.number}", what) for message in changed)
+def _entries(changed: Iterable[models.Message], what: str) -> Iterable[HistoryEntry]:
+    return (HistoryEntry(message.pk, f"{message.room.slug} {message.number}", what) for message in changed)

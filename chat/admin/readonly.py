@@ -1,4 +1,4 @@
-"""Lists to look at: what is in them comes from the chat, and nobody changes it here."""
+"""Pages without changes: their rows come from the chat."""
 
 from django.contrib import admin
 from django.db.models import Model
@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
-    """Not even a superuser may add, change or delete."""
+    """An admin in which not even a superuser may add, change or delete."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 the admin's signature
         return False

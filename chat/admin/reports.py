@@ -1,4 +1,4 @@
-"""Reports in the admin, open ones first: each shows the reported text and the message as it is now."""
+"""Reports, open ones first. Each shows the reported text and the message's current text."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,14 +18,14 @@ from django.utils.translation import ngettext
 
 from chat import auth, models
 from chat.actions.ban_form import ban_url
-from chat.admin.filters import CountedPages, ReportRoomFilter
-from chat.admin.history import Entry, audit, remember, staff
+from chat.admin.filters import CappedPaginator, ReportRoomFilter
+from chat.admin.history import HistoryEntry, audit, log_changes, staff
 from chat.admin.inspection import InspectedAdmin
 from chat.admin.messages import SHOWN
 from chat.log import maintenance
 
-SAID = ("pk", "author", "username", "content", "deleted", "hidden", "withdrawn")
-"""Fields of the message as it is now, which a report shows as ``said_…``."""
+MESSAGE_FIELDS = ("pk", "author", "username", "content", "deleted", "hidden", "withdrawn")
+"""Fields of the current message, which the queryset adds as ``said_…``."""
 
 
 class OpenFilter(SimpleListFilter):
@@ -51,7 +51,7 @@ class ReportAdmin(InspectedAdmin):
     list_filter = (OpenFilter, ReportRoomFilter)
     list_per_page = 100
     search_fields = ("username", "reason", "closed_by")
-    paginator = CountedPages
+    paginator = CappedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
@@ -69,8 +69,8 @@ class ReportAdmin(InspectedAdmin):
     # --- The list ---
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.Report]:
-        of_it = models.Message.objects.filter(room=OuterRef("room"), number=OuterRef("number"))
-        said = {f"said_{field}": Subquery(of_it.values(field)[:1]) for field in SAID}
+        message = models.Message.objects.filter(room=OuterRef("room"), number=OuterRef("number"))
+        said = {f"said_{field}": Subquery(message.values(field)[:1]) for field in MESSAGE_FIELDS}
         reports: QuerySet[models.Report] = super().get_queryset(request)
         return reports.annotate(**said)
 
@@ -83,7 +83,7 @@ class ReportAdmin(InspectedAdmin):
 
     @admin.display(description=_("message"))
     def message(self, report: Any) -> SafeString | str:
-        """Its number, as a link while it is there."""
+        """The message's number, as a link while the message exists."""
         if not report.said_pk:
             return str(report.number)
         return format_html(
@@ -94,17 +94,17 @@ class ReportAdmin(InspectedAdmin):
     def place(self, report: models.Report) -> str:
         return str(report.where)
 
-    @admin.display(description=_("said by"))
+    @admin.display(description=_("author"))
     def author(self, report: Any) -> SafeString:
         return format_html("<bdi>{}</bdi>", report.writer_name or report.said_username or "")
 
-    @admin.display(description=_("said by (key)"))
+    @admin.display(description=_("author's key"))
     def author_key(self, report: Any) -> str:
         return _author(report)
 
     @admin.display(description=_("text"))
     def text(self, report: Any) -> SafeString | str:
-        """The text as it was when it was reported."""
+        """The text at the time of the report."""
         text = _text(report)
         return format_html("<bdi>{}</bdi>", Truncator(text).chars(SHOWN)) if text else str(_("(deleted)"))
 
@@ -115,7 +115,7 @@ class ReportAdmin(InspectedAdmin):
     @admin.display(description=_("text now"))
     def now(self, report: Any) -> str:
         if not report.said_pk:
-            return str(_("(not there any more)"))
+            return str(_("(no longer stored)"))
         if report.said_deleted:
             return str(_("(deleted by its author)"))
         return str(_("the same") if report.said_content == _text(report) else report.said_content)
@@ -140,7 +140,7 @@ class ReportAdmin(InspectedAdmin):
         url = ban_url(_author(report), room=report.room.slug if report.room else "")
         return format_html('<a href="{}">{}</a>', url, _("Ban…")) if url else ""
 
-    # --- Dealt with ---
+    # --- Actions ---
 
     def has_close_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("chat.change_report")
@@ -150,7 +150,7 @@ class ReportAdmin(InspectedAdmin):
 
     @admin.action(description=_("Hide the message and close"), permissions=["hide"])
     def hide_and_close(self, request: HttpRequest, queryset: QuerySet[models.Report]) -> None:
-        """All that was reported of these messages is dealt with."""
+        """Hide the messages, and close all reports of them."""
         number = 0
         for report in _open(queryset):
             same = models.Report.objects.filter(slug=report.slug, room=report.room, number=report.number)
@@ -165,7 +165,7 @@ class ReportAdmin(InspectedAdmin):
             identity = auth.account(staff(request))
             maintenance.hide([message], author=identity.key, username=identity.name or "", hidden=True)
             name = f"{message.room.slug} {message.number}"
-            remember(request, models.Message, [Entry(message.pk, name, "hidden")])
+            log_changes(request, models.Message, [HistoryEntry(message.pk, name, "hidden")])
             by = {"target": message.author, "target_name": message.username}
             audit(request, "hide", message.room, number=message.number, **by)
 
@@ -176,12 +176,14 @@ class ReportAdmin(InspectedAdmin):
         self._done(request, number)
 
     def _close(self, request: HttpRequest, reports: Iterable[models.Report]) -> int:
-        """How many there were."""
+        """Close the reports. Returns their number."""
         number, name = 0, staff(request).get_username()
         for report in reports:
             report.closed, report.closed_by = timezone.now(), name
             report.save(update_fields=["closed", "closed_by"])
-            remember(request, models.Report, [Entry(report.pk, f"{report.where.slug} {report.number}", "closed")])
+            log_changes(
+                request, models.Report, [HistoryEntry(report.pk, f"{report.where.slug} {report.number}", "closed")]
+            )
             by = {"target": report.reporter, "target_name": report.username}
             audit(request, "close", report.where, number=report.number, **by)
             number += 1
@@ -192,7 +194,7 @@ class ReportAdmin(InspectedAdmin):
 
 
 def _text(report: Any) -> str:
-    """The reported text. Reports of former versions kept none: theirs is the message's present text."""
+    """The reported text. A report of a former version has none, so this is the message's current text."""
     kept = report.content if report.writer else report.said_content
     return kept or ""
 

@@ -1,4 +1,4 @@
-"""Who may not speak, or not be here at all: in one room or everywhere."""
+"""Mutes and bans, in one room or everywhere."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from chat import models
-from chat.admin.filters import CountedPages
+from chat.admin.filters import CappedPaginator
 from chat.admin.forms import RestrictionForm, initial_of
 from chat.admin.history import audit, staff
 
@@ -60,7 +60,7 @@ class RestrictionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic o
     list_per_page = 100
     search_fields = ("username", "person", "address", "reason", "by", "room__slug")
     ordering = ("-created", "-pk")
-    paginator = CountedPages
+    paginator = CappedPaginator
     show_full_result_count = False
     readonly_fields = ("person", "by", "created")
 
@@ -69,7 +69,7 @@ class RestrictionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic o
 
     # --- The list ---
 
-    @admin.display(description=_("who"))
+    @admin.display(description=_("user"))
     def who(self, restriction: models.Restriction) -> SafeString:
         return format_html("<bdi>{}</bdi>", restriction.username or restriction.person or restriction.address)
 
@@ -84,20 +84,20 @@ class RestrictionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic o
     # --- The form ---
 
     def get_fieldsets(self, request: HttpRequest, obj: models.Restriction | None = None) -> list[Any]:  # noqa: ARG002 as above
-        whom = _("Whom: an account, or a guest, an address, or both")
+        target = _("Target: an account, a guest, an address, or a guest and an address")
         known = self.readonly_fields if obj else ()
         return [
             (None, {"fields": ("kind", "room")}),
-            (whom, {"fields": ("account", "guest", "address", "shared", "username")}),
-            (_("How long, and why"), {"fields": ("until", "reason", *known)}),
+            (target, {"fields": ("account", "guest", "address", "shared", "username")}),
+            (_("Duration and reason"), {"fields": ("until", "reason", *known)}),
         ]
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """``person`` in the address is somebody's key, as messages and sockets have it."""
+        """The form's initial data. ``person`` in the query is a user's key, as messages and sockets have it."""
         initial = dict(super().get_changeform_initial_data(request))
         return {**initial, **initial_of(str(initial.get("person", "")))}
 
-    # --- What was done is written down ---
+    # --- The audit log ---
 
     def save_model(
         self,
@@ -108,20 +108,20 @@ class RestrictionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic o
     ) -> None:
         obj.by = staff(request).get_username()
         super().save_model(request, obj, form, change)
-        _remember(request, obj.kind, obj, "changed" if change else "")
+        _audit(request, obj.kind, obj, "changed" if change else "")
 
     def delete_model(self, request: HttpRequest, obj: models.Restriction) -> None:
         with transaction.atomic(using=router.db_for_write(models.Restriction)):
-            _remember(request, "lift", obj, obj.kind)
+            _audit(request, "lift", obj, obj.kind)
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: Restrictions) -> None:
-        """One by one: whoever is concerned hears of each."""
+        """Delete one by one, so that each user's sockets are updated."""
         for restriction in queryset.select_related("room"):
             self.delete_model(request, restriction)
 
 
-def _remember(request: HttpRequest, action: str, restriction: models.Restriction, what: str) -> None:
+def _audit(request: HttpRequest, action: str, restriction: models.Restriction, what: str) -> None:
     until = f"until {restriction.until:%Y-%m-%d %H:%M %Z}" if restriction.until else ""
     address = f"address {restriction.address}" if restriction.address else ""
     detail = ", ".join(part for part in (what, address, until, restriction.reason) if part)

@@ -1,4 +1,4 @@
-"""The rooms: their settings are the staff's to change, their numbers nobody's."""
+"""Rooms. The staff may change their settings; nobody changes their numbers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,13 +22,13 @@ from chat.admin import exports
 from chat.admin.forms import RoomForm
 from chat.admin.history import audit
 from chat.admin.inspection import is_private
-from chat.admin.memberships import MembershipInline, remember_members
+from chat.admin.memberships import MembershipInline, audit_members
 from chat.log import maintenance
 
-Kind = models.Room.Kind
+RoomKind = models.Room.Kind
 
-OWNERS = 3
-"""Names of owners in the list."""
+OWNERS_SHOWN = 3
+"""Most owners' names in a row of the list."""
 
 
 class ArchivedFilter(admin.SimpleListFilter):
@@ -76,15 +76,17 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
         ).prefetch_related(Prefetch("memberships", owners.order_by("pk"), to_attr="owners"))
 
     def get_fieldsets(self, request: HttpRequest, obj: models.Room | None = None) -> Any:
-        """A direct room has the names of its two."""
+        """The fieldsets; a direct room's also have the names of its two users."""
         (name, first), *others = super().get_fieldsets(request, obj)
         fields = (
-            first["fields"] if obj and obj.kind == Kind.DIRECT else [f for f in first["fields"] if f != "people"]
+            first["fields"]
+            if obj and obj.kind == RoomKind.DIRECT
+            else [f for f in first["fields"] if f != "people"]
         )
         return [(name, {**first, "fields": fields}), *others]
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The page's direct rooms with their people: two queries for all of them."""
+        """The change list; its direct rooms have the names of their users, in two queries for all."""
         changes = super().get_changelist_instance(request)
         pairs = models.pairs_of(changes.result_list)
         for room in changes.result_list:
@@ -93,10 +95,10 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
 
     @admin.display(description=_("title"), ordering="title")
     def named(self, room: Any) -> SafeString:
-        """The room's title; for a direct room the names of its two people."""
+        """The room's title; for a direct room the names of its two users."""
         return format_html("<bdi>{}</bdi>", room.pair_of.title if room.pair_of else room.title)
 
-    @admin.display(description=_("people"))
+    @admin.display(description=_("users"))
     def people(self, room: models.Room) -> SafeString:
         pair = models.pairs_of([room]).get(room.pk)
         return format_html("<bdi>{}</bdi>", pair.title if pair else "")
@@ -104,8 +106,8 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
     def get_readonly_fields(self, request: HttpRequest, obj: models.Room | None = None) -> tuple[str, ...]:  # noqa: ARG002 the admin's signature
         if obj is None:
             return self.readonly_fields
-        # Who is in a room knows it by its slug. A public one stays so, and so does one of two people.
-        fixed = ("slug", "kind") if obj.kind in {Kind.PUBLIC, Kind.DIRECT} else ("slug",)
+        # Clients identify a room by its slug. Public and direct rooms keep their kind.
+        fixed = ("slug", "kind") if obj.kind in {RoomKind.PUBLIC, RoomKind.DIRECT} else ("slug",)
         return (*fixed, *self.readonly_fields)
 
     def render_change_form(
@@ -121,33 +123,35 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
 
     @admin.display(description=_("messages"))
     def messages(self, room: models.Room) -> SafeString | str:
-        """How many there are, as a link to them."""
+        """The number of messages, as a link to them."""
         count = getattr(room, "message_count", None)
         if count is None:
-            # The form of a new one.
+            # The room is new: the form has no count.
             return self.get_empty_value_display()
         words = ngettext("%d message", "%d messages", count) % count
         return _link("message", f"room={room.slug}", words)
 
     @admin.display(description=_("members"))
     def members(self, room: models.Room) -> SafeString | str:
-        """How many have a role, as a link to them."""
+        """The number of members, as a link to them."""
         count = getattr(room, "member_count", None)
         if count is None:
             return self.get_empty_value_display()
-        # Of a direct room they are not the staff's to change.
-        return str(count) if room.kind == Kind.DIRECT else _link("membership", f"room__slug={room.slug}", count)
+        # The staff can't change the members of a direct room.
+        return (
+            str(count) if room.kind == RoomKind.DIRECT else _link("membership", f"room__slug={room.slug}", count)
+        )
 
     @admin.display(description=_("restrictions"))
     def restrictions(self, room: models.Room) -> SafeString | str:
-        return _link("restriction", f"q={room.slug}", _("Who is muted or banned")) if room.pk else "-"
+        return _link("restriction", f"q={room.slug}", _("Mutes and bans")) if room.pk else "-"
 
     @admin.display(description=_("owner"))
     def owner(self, room: Any) -> SafeString:
-        names = ((owner.user.get_username(),) for owner in room.owners[:OWNERS])
+        names = ((owner.user.get_username(),) for owner in room.owners[:OWNERS_SHOWN])
         return format_html_join(", ", "<bdi>{}</bdi>", names)
 
-    # --- What was done is written down ---
+    # --- The audit log ---
 
     def save_model(
         self,
@@ -156,13 +160,13 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
         form: Any,
         change: bool,  # noqa: FBT001 as above
     ) -> None:
-        """Only what was changed: the numbers may have gone on since the form was read."""
+        """Save only the changed fields: the numbers may have increased since the form was read."""
         if not change:
             obj.save()
             audit(request, "create", obj, detail=obj.kind)
         elif form.changed_data:
             obj.save(update_fields=form.changed_data)
-            audit(request, "change", obj, detail=_told(obj, form.changed_data))
+            audit(request, "change", obj, detail=_changes(obj, form.changed_data))
 
     def save_formset(
         self,
@@ -172,16 +176,16 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
         change: bool,  # noqa: FBT001 as above
     ) -> None:
         super().save_formset(request, form, formset, change)
-        remember_members(request, formset)
+        audit_members(request, formset)
 
     # --- Deletion ---
 
     def get_deleted_objects(
         self, objs: Sequence[models.Room] | QuerySet[models.Room], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """How many messages go with the rooms.
+        """The number of messages that are deleted with the rooms.
 
-        The admin itself would list each, and ask for the permission to delete messages, which nobody has.
+        The admin itself would list each message, and require the permission to delete messages, which nobody has.
         """
         rooms = list(objs)
         count = models.Message.objects.filter(room__in=rooms).count()
@@ -195,13 +199,13 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
     ) -> HttpResponse:
         room = self.get_object(request, unquote(object_id))
         if request.method == "POST" and room and self.has_delete_permission(request, room):
-            # Before the one transaction that the admin makes of the rest: others want to write meanwhile.
-            self._empty(room)
+            # Before the admin's single transaction for the rest, so that others can write meanwhile.
+            self._delete_messages(room)
         return super().delete_view(request, object_id, extra_context)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[models.Room]) -> None:
         for room in queryset:
-            self._empty(room)
+            self._delete_messages(room)
             self.delete_model(request, room)
 
     def delete_model(self, request: HttpRequest, obj: models.Room) -> None:
@@ -211,7 +215,7 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
             super().delete_model(request, obj)
             audit(request, "delete", obj, detail="the room")
 
-    def _empty(self, room: models.Room) -> None:
+    def _delete_messages(self, room: models.Room) -> None:
         for _gone in maintenance.prune(models.Message.objects.filter(room=room)):
             pass
 
@@ -229,14 +233,14 @@ class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
         return self._export(request, queryset, exports.CSV)
 
     def _export(
-        self, request: HttpRequest, rooms: QuerySet[models.Room], form: exports.Form
+        self, request: HttpRequest, rooms: QuerySet[models.Room], file_format: exports.FileFormat
     ) -> StreamingHttpResponse:
         chosen = models.Message.objects.filter(room__in=list(rooms.values_list("pk", flat=True)))
-        return exports.response(request, chosen, form)
+        return exports.response(request, chosen, file_format)
 
 
 def _count(rows: Manager[Any]) -> Coalesce:
-    """How many rows each room has. A subquery is asked for the rooms on the page only; a join would count all."""
+    """The number of rows of each room. A subquery runs for the page's rooms only; a join would count all rooms."""
     counts = rows.filter(room=OuterRef("pk")).order_by().values("room").annotate(n=Count("pk"))
     return Coalesce(Subquery(counts.values("n")), 0, output_field=IntegerField())
 
@@ -245,5 +249,5 @@ def _link(model: str, query: str, words: Any) -> SafeString:
     return format_html('<a href="{}?{}">{}</a>', reverse(f"admin:chat_{model}_changelist"), query, words)
 
 
-def _told(room: models.Room, fields: Sequence[str]) -> str:
+def _changes(room: models.Room, fields: Sequence[str]) -> str:
     return ", ".join(f"{field}: {getattr(room, field)}" for field in fields)

@@ -1,4 +1,4 @@
-"""The admin's page of who is here, from live sockets."""
+"""The admin's page of open connections, from live sockets."""
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -29,8 +29,10 @@ def id_of(name: str, html: str) -> str:
     return row.split("<code>")[-1].split("</code>")[0]
 
 
-async def test_it_shows_who_is_here(async_client: AsyncClient, alice: Persona, bob: Persona) -> None:
-    """Each socket with its name, its rooms and the tabs there; each room with its people and its last number."""
+async def test_the_page_lists_connections_and_rooms(
+    async_client: AsyncClient, alice: Persona, bob: Persona
+) -> None:
+    """Each socket has its name, rooms and tabs; each room has its users and its last number."""
     await staff(async_client, "view_connection")
     await alice.join()
     await alice.join("tea")
@@ -42,11 +44,11 @@ async def test_it_shows_who_is_here(async_client: AsyncClient, alice: Persona, b
     assert "<bdi>Alice</bdi>" in html
     assert "<bdi>Bob</bdi>" in html
     assert '>2</td><td class="num">2</td><td class="num">1</td>' in html.replace("\n", "")
-    assert "disconnect" not in html.lower(), "who may only look is offered nothing else"
+    assert "disconnect" not in html.lower(), "a viewer gets no button"
 
 
-async def test_a_search_narrows_it(async_client: AsyncClient, alice: Persona, bob: Persona) -> None:
-    """The search finds a name or a room, without regard to case."""
+async def test_a_search_filters_the_page(async_client: AsyncClient, alice: Persona, bob: Persona) -> None:
+    """The search finds a name or a room in any case."""
     await staff(async_client, "view_connection")
     await alice.join("tea")
     await bob.join("coffee")
@@ -57,7 +59,7 @@ async def test_a_search_narrows_it(async_client: AsyncClient, alice: Persona, bo
 
 
 async def test_a_name_is_shown_as_text(async_client: AsyncClient, person: Enter) -> None:
-    """What a guest calls themselves never becomes markup."""
+    """A guest's name never becomes markup."""
     await staff(async_client, "view_connection")
     mallory = await person("<img src=x>")
     await mallory.join()
@@ -65,14 +67,14 @@ async def test_a_name_is_shown_as_text(async_client: AsyncClient, person: Enter)
 
 
 async def test_staff_disconnects_a_socket(async_client: AsyncClient, alice: Persona, bob: Persona) -> None:
-    """The chosen socket is closed with 4403 and nobody else's; the admin's log tells who did it."""
+    """Only the chosen socket is closed, with 4403, and the admin's log has the staff member."""
     await staff(async_client, "view_connection", "disconnect_connection")
     await alice.join()
     await bob.join()
     chosen = id_of("Bob", await page(async_client))
     response = await async_client.post(PAGE, {"socket": [chosen, "gone"]}, follow=True)
     assert "1 socket was disconnected." in response.content.decode()
-    assert "1 had gone before." in response.content.decode()
+    assert "1 had disconnected before." in response.content.decode()
     assert await bob.closed() == CloseCode.FORBIDDEN
     await alice.silence()
     entry = await LogEntry.objects.aget()
@@ -93,8 +95,8 @@ async def test_without_the_permission_nothing_is_disconnected(
     await alice.silence()
 
 
-async def test_the_public_sees_none_of_it(async_client: AsyncClient, alice: Persona) -> None:
-    """Whoever isn't staff is sent to the login."""
+async def test_the_page_is_for_staff_only(async_client: AsyncClient, alice: Persona) -> None:
+    """A user who is not staff is redirected to the login."""
     await alice.join()
     response = await async_client.get(PAGE)
     assert response.status_code == 302
@@ -108,7 +110,7 @@ async def test_it_needs_the_view_permission(async_client: AsyncClient) -> None:
 
 
 def test_the_index_links_to_it(admin_client: Client) -> None:
-    """The admin's first page has the link, and no page to add or change a connection."""
+    """The admin's index has the link, and no page to add or change a connection."""
     html = admin_client.get(reverse("admin:index")).content.decode()
     assert f'href="{PAGE}"' in html
     assert f'href="{PAGE}add/"' not in html

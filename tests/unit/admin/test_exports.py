@@ -1,4 +1,4 @@
-"""Messages as files: exact, harmless in a spreadsheet, and streamed."""
+"""Exports of messages: exact, harmless in a spreadsheet, and streamed."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ def tea() -> RoomLog:
 
 
 def export(client: Client, kind: str, *numbers: int, page: str = MESSAGES, query: str = "") -> Any:
-    """The answer to an export of the messages of these numbers, or of these rooms."""
+    """The response to an export of the messages with these numbers, or of these rooms."""
     rows: Any = models.Message.objects if page == MESSAGES else models.Room.objects
     keys = rows.filter(**({"number__in": numbers} if page == MESSAGES else {"pk__in": numbers}))
     data = {"action": f"export_{kind}", "_selected_action": list(keys.values_list("pk", flat=True)), "index": 0}
@@ -44,7 +44,7 @@ def records(text: str) -> list[dict[str, str]]:
 
 
 def test_json_lines_are_exact(client: Client, tea: RoomLog) -> None:
-    """One object in each line, with all that is known; of what is deleted no text, of what is hidden all."""
+    """Each line is an object with all fields. Deleted messages have no text, hidden ones have theirs."""
     texts = ['=1+1\n"\u2028', "two", "three", "four"]
     Writer().write([post(tea, text) for text in texts[:1]])
     Writer().write([post(tea, text, reply_to=1) for text in texts[1:]])
@@ -70,8 +70,8 @@ def test_json_lines_are_exact(client: Client, tea: RoomLog) -> None:
     assert (four["content"], four["deleted"] is None) == ("", False)
 
 
-def test_csv_has_the_same_in_columns(client: Client, tea: RoomLog) -> None:
-    """With a head, and in an encoding that spreadsheets know."""
+def test_csv_has_the_same_fields_in_columns(client: Client, tea: RoomLog) -> None:
+    """The file has a header, and an encoding that spreadsheets detect."""
     Writer().write([post(tea, 'a "quoted", long\nsentence'), react(tea, 1, "\N{CAT FACE}"), react(tea, 1)])
     olga(client, "view_message")
     response = export(client, "csv", 1)
@@ -107,7 +107,7 @@ def test_csv_has_the_same_in_columns(client: Client, tea: RoomLog) -> None:
     ],
 )
 def test_no_cell_is_a_formula(client: Client, tea: RoomLog, content: str, cell: str) -> None:
-    """What a spreadsheet would calculate begins with a sign that makes it text, wherever a cell may begin."""
+    """A formula gets an apostrophe, which makes it text, wherever a cell may begin."""
     Writer().write([post(tea, content, author=content[:20])])
     olga(client, "view_message")
     (record,) = records(text_of(export(client, "csv", 1)))
@@ -117,7 +117,7 @@ def test_no_cell_is_a_formula(client: Client, tea: RoomLog, content: str, cell: 
 
 
 def test_a_room_is_exported_as_a_whole(client: Client, tea: RoomLog) -> None:
-    """All its messages in their order, and no other's; several rooms one after another."""
+    """The file has all its messages in order, and no other room's; several rooms follow one another."""
     coffee = queries.open_room("coffee")
     Writer().write([*posts(coffee, 2), *posts(tea, BATCH + 1), *posts(coffee, 1)])
     olga(client, "view_message", "view_room")
@@ -131,8 +131,8 @@ def test_a_room_is_exported_as_a_whole(client: Client, tea: RoomLog) -> None:
     assert (rooms.count("tea"), rooms.count("coffee"), len(rooms)) == (BATCH + 1, 3, BATCH + 4)
 
 
-def test_all_that_a_filter_finds_can_be_exported(client: Client, tea: RoomLog) -> None:
-    """Not only the page that is shown."""
+def test_all_filtered_messages_can_be_exported(client: Client, tea: RoomLog) -> None:
+    """The export is not limited to the shown page."""
     Writer().write([*posts(tea, 150), post(tea, "other words")])
     olga(client, "view_message")
     data = {"action": "export_csv", "_selected_action": [models.Message.objects.earliest("number").pk], "index": 0}
@@ -141,7 +141,7 @@ def test_all_that_a_filter_finds_can_be_exported(client: Client, tea: RoomLog) -
 
 
 def test_an_export_is_in_the_history(client: Client, tea: RoomLog) -> None:
-    """Of each room that it has messages of: who took how many."""
+    """Each room's history has the staff member and the number of messages."""
     Writer().write([*posts(queries.open_room("coffee"), 2), *posts(tea, 3)])
     user = olga(client, "view_message")
     text_of(export(client, "csv", 1, 2))
@@ -150,14 +150,14 @@ def test_an_export_is_in_the_history(client: Client, tea: RoomLog) -> None:
 
 
 def test_an_export_of_nothing_is_an_empty_file(client: Client, tea: RoomLog) -> None:
-    """A room in which nobody spoke has a head and no rows."""
+    """A room without messages has a header and no rows."""
     olga(client, "view_message", "view_room")
     assert records(text_of(export(client, "csv", tea.pk, page=ROOMS))) == []
     assert text_of(export(client, "json_lines", tea.pk, page=ROOMS)) == ""
 
 
-def test_who_may_not_read_messages_exports_none(client: Client, tea: RoomLog) -> None:
-    """To see the rooms is not enough."""
+def test_an_export_needs_the_permission_to_view_messages(client: Client, tea: RoomLog) -> None:
+    """The permission to view rooms is not enough."""
     Writer().write(posts(tea, 1))
     olga(client, "view_room", "change_room", "delete_room")
     assert not export(client, "csv", tea.pk, page=ROOMS).streaming
@@ -166,7 +166,7 @@ def test_who_may_not_read_messages_exports_none(client: Client, tea: RoomLog) ->
 
 
 def test_an_export_is_read_in_pieces(client: Client, tea: RoomLog, statements: list[str]) -> None:
-    """What was not sent yet is not read yet: a room of any size fits."""
+    """Rows are read only when they are sent, so a room of any size fits in memory."""
     Writer().write(posts(tea, 3 * BATCH))
     olga(client, "view_message", "view_room")
     response = export(client, "csv", tea.pk, page=ROOMS)
@@ -176,7 +176,7 @@ def test_an_export_is_read_in_pieces(client: Client, tea: RoomLog, statements: l
 
 
 async def test_an_asgi_server_streams_it_too(async_client: AsyncClient, tea_of_many: None) -> None:
-    """Piece by piece, on the threads that read: no loop waits for the database, nothing is collected first."""
+    """The reading threads read it in pieces: the event loop does not wait, and nothing is collected first."""
     await staff(async_client, "view_message", "view_room")
     room = await models.Room.objects.aget()
     data = {"action": "export_csv", "_selected_action": [room.pk], "index": 0}

@@ -1,4 +1,4 @@
-"""The admin's pages of what was said: finding it, and hiding it through the log."""
+"""The admin's pages of messages: search, and hiding through the log."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from logs import assert_counted, edit, erase, hide, post, posts, react, written
 from members import olga, staff
 
 from chat import models
-from chat.admin.filters import Calendar
+from chat.admin.filters import DateHierarchyQuerySet
 from chat.log import RoomLog, Writer, queries
 from chat.log.writer import BATCH
 from chat.protocol import History, Message
@@ -39,12 +39,12 @@ def page(client: Client, address: str = PAGE) -> str:
 
 
 def texts(html: str) -> list[str]:
-    """The texts in the list, from its top."""
+    """The texts in the list, from the top."""
     return re.findall(r'<td class="field-text"><bdi>(.*?)</bdi></td>', html)
 
 
 def act(client: Client, action: str, *numbers: int, query: str = "", **fields: object) -> str:
-    """Do something with the messages of these numbers; the page that follows."""
+    """Run an action on the messages with these numbers. Returns the next page."""
     keys = models.Message.objects.filter(number__in=numbers).values_list("pk", flat=True)
     data = {"action": action, "_selected_action": list(keys), "index": 0, **fields}
     return client.post(PAGE + query, data, follow=True).content.decode()
@@ -53,8 +53,8 @@ def act(client: Client, action: str, *numbers: int, query: str = "", **fields: o
 # --- The list ---
 
 
-def test_the_list_shows_what_was_said(client: Client, tea: RoomLog) -> None:
-    """The newest first: its number, its room, who said it, and whether it is still as it was."""
+def test_the_list_shows_messages(client: Client, tea: RoomLog) -> None:
+    """The newest comes first, with its number, room, author and state."""
     Writer().write(
         [post(tea, "one"), post(tea, "two"), post(tea, "three"), edit(tea, 1, "ONE"), erase(tea, 2), hide(tea, 3)]
     )
@@ -69,8 +69,8 @@ def test_the_list_shows_what_was_said(client: Client, tea: RoomLog) -> None:
         assert f'<td class="field-state">{state}</td>' in row
 
 
-def test_what_was_said_is_shown_as_text(client: Client, tea: RoomLog) -> None:
-    """Neither a name nor a message becomes markup."""
+def test_messages_are_shown_as_text(client: Client, tea: RoomLog) -> None:
+    """Neither a name nor a text becomes markup."""
     Writer().write([post(tea, "<img src=x>", author="<b>mallory")])
     olga(client, "view_message")
     html = page(client)
@@ -84,7 +84,7 @@ def test_what_was_said_is_shown_as_text(client: Client, tea: RoomLog) -> None:
 def test_more_messages_cost_no_more_queries(
     client: Client, tea: RoomLog, statements: list[str], query: str
 ) -> None:
-    """However many there are, and in however many rooms: the list costs the same."""
+    """The list costs the same for any number of messages and rooms."""
     olga(client, "view_message", "hide_message")
     spent = []
     for number in (3, 60):
@@ -99,8 +99,8 @@ def test_more_messages_cost_no_more_queries(
     assert spent[0] < 14
 
 
-def test_nothing_counts_all_messages_twice(client: Client, tea: RoomLog, statements: list[str]) -> None:
-    """With a million of them each count is felt: there is the one that pages need."""
+def test_messages_are_counted_once(client: Client, tea: RoomLog, statements: list[str]) -> None:
+    """A count of a million messages is slow, so the list has only the one for its pages."""
     Writer().write(posts(tea, 3))
     olga(client, "view_message")
     page(client, PAGE + "?state=hidden")
@@ -123,8 +123,8 @@ def test_nothing_counts_all_messages_twice(client: Client, tea: RoomLog, stateme
         ("?room=coffee&state=edited", []),
     ],
 )
-def test_the_list_can_be_narrowed(client: Client, tea: RoomLog, query: str, found: list[str]) -> None:
-    """To a room, to what was edited, hidden or deleted, and to both."""
+def test_the_list_has_filters(client: Client, tea: RoomLog, query: str, found: list[str]) -> None:
+    """It filters by room, by edited, hidden or deleted, and by both."""
     writes = [post(tea, str(number)) for number in range(1, 5)]
     Writer().write([*writes, edit(tea, 1, "1"), hide(tea, 2), erase(tea, 3)])
     Writer().write([post(queries.open_room("coffee"), "COFFEE")])
@@ -135,8 +135,8 @@ def test_the_list_can_be_narrowed(client: Client, tea: RoomLog, query: str, foun
     assert texts(page(client, PAGE + query)) == expected
 
 
-def test_the_list_can_be_narrowed_to_a_day(client: Client, tea: RoomLog) -> None:
-    """First the years are offered, then a year's months, then a month's days, each with messages in it."""
+def test_the_list_can_be_filtered_by_day(client: Client, tea: RoomLog) -> None:
+    """The links are years, then a year's months, then a month's days, each with messages."""
     Writer().write([post(tea, text) for text in ("old", "older", "new")])
     for number, day in ((1, "2025-03-04"), (2, "2025-03-01"), (3, "2026-11-22")):
         models.Message.objects.filter(number=number).update(
@@ -151,8 +151,8 @@ def test_the_list_can_be_narrowed_to_a_day(client: Client, tea: RoomLog) -> None
     assert texts(page(client, PAGE + "?created__year=2025&created__month=3&created__day=1")) == ["older"]
 
 
-def test_a_search_has_no_calendar(client: Client, tea: RoomLog) -> None:
-    """A day that was chosen before still holds; but no others are looked for, which would take long."""
+def test_a_search_has_no_date_hierarchy(client: Client, tea: RoomLog) -> None:
+    """A chosen day still applies, but other days are not searched, which would be slow."""
     Writer().write(posts(tea, 2))
     models.Message.objects.filter(number=1).update(created=datetime(2025, 3, 4, 12, tzinfo=UTC))
     olga(client, "view_message")
@@ -164,8 +164,8 @@ def test_a_search_has_no_calendar(client: Client, tea: RoomLog) -> None:
 @pytest.mark.every_case
 @pytest.mark.parametrize("kind", ["year", "month", "day"])
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia"])
-def test_the_calendar_is_django_s(tea: RoomLog, kind: Any, zone: str) -> None:
-    """The same years, months and days, also where clocks are put back and forth, and where a day was left out."""
+def test_the_date_hierarchy_equals_django_s(tea: RoomLog, kind: Any, zone: str) -> None:
+    """The years, months and days are equal, also at changes of the clock and in a zone that skipped a day."""
     Writer().write(posts(tea, 60))
     start = datetime(2011, 12, 27, 23, 30, tzinfo=UTC)
     steps = [timedelta(hours=number * 5 + number**3 / 10) for number in range(60)]
@@ -174,8 +174,8 @@ def test_the_calendar_is_django_s(tea: RoomLog, kind: Any, zone: str) -> None:
         row.save_numbered(using="default")
     where = ZoneInfo(zone)
     plain = list(QuerySet(models.Message).datetimes("created", kind, tzinfo=where))
-    assert list(Calendar(models.Message).datetimes("created", kind, tzinfo=where)) == plain
-    assert list(Calendar(models.Message).none().datetimes("created", kind, tzinfo=where)) == []
+    assert list(DateHierarchyQuerySet(models.Message).datetimes("created", kind, tzinfo=where)) == plain
+    assert list(DateHierarchyQuerySet(models.Message).none().datetimes("created", kind, tzinfo=where)) == []
 
 
 @pytest.mark.every_case
@@ -194,7 +194,7 @@ def test_the_calendar_is_django_s(tea: RoomLog, kind: Any, zone: str) -> None:
     ],
 )
 def test_a_search_finds_words(client: Client, tea: RoomLog, query: str, found: list[str]) -> None:
-    """All words, by the index, the last as a beginning; signs by looking. What is hidden is found, too."""
+    """The index finds all words, the last as a prefix; a scan finds punctuation. Hidden messages are found too."""
     Writer().write([post(tea, text) for text in ("some tea", "wait...", "hidden words", "gone words")])
     Writer().write([hide(tea, 3), erase(tea, 4), post(queries.open_room("coffee"), "tea and cake")])
     olga(client, "view_message")
@@ -202,7 +202,7 @@ def test_a_search_finds_words(client: Client, tea: RoomLog, query: str, found: l
 
 
 def test_a_search_uses_the_index(client: Client, tea: RoomLog, statements: list[str]) -> None:
-    """No text is looked through for words."""
+    """A search for words scans no texts."""
     olga(client, "view_message")
     page(client, f"{PAGE}?q=words&room=tea")
     searches = [sql for sql in statements if 'FROM "chat_message"' in sql]
@@ -210,8 +210,8 @@ def test_a_search_uses_the_index(client: Client, tea: RoomLog, statements: list[
     assert all(("MATCH" if connection.vendor == "sqlite" else "::tsquery") in sql for sql in searches)
 
 
-def test_a_message_s_page_only_shows(client: Client, tea: RoomLog) -> None:
-    """All that is known of it, its emoji with who put them there; and nothing can be sent."""
+def test_a_message_s_page_is_read_only(client: Client, tea: RoomLog) -> None:
+    """It has all fields, the reactions with their users, and no form."""
     Writer().write([post(tea, "hi"), react(tea, 1, "\N{CAT FACE}"), react(tea, 1, "\N{CAT FACE}", author="eve")])
     olga(client, "view_message", "change_message")
     html = page(client, f"{PAGE}{models.Message.objects.get().pk}/change/")
@@ -221,8 +221,8 @@ def test_a_message_s_page_only_shows(client: Client, tea: RoomLog) -> None:
 
 
 @pytest.mark.parametrize("address", ["add/", "{pk}/change/", "{pk}/delete/"])
-def test_nothing_is_written_past_the_log(client: Client, tea: RoomLog, address: str) -> None:
-    """Whatever permissions one has: no message is added, changed or deleted in the admin."""
+def test_messages_can_not_be_changed_directly(client: Client, tea: RoomLog, address: str) -> None:
+    """No permission allows to add, change or delete a message in the admin."""
     Writer().write(posts(tea, 1))
     olga(client, "view_message", "add_message", "change_message", "delete_message")
     key = models.Message.objects.get().pk
@@ -236,7 +236,7 @@ def test_nothing_is_written_past_the_log(client: Client, tea: RoomLog, address: 
 
 
 def test_a_hidden_message_takes_a_number_and_keeps_its_text(client: Client, tea: RoomLog) -> None:
-    """It is out of everybody's sight, and comes back as it was; the history tells who did it, not what it said."""
+    """Clients lose it, and get it back unchanged. The history has the staff member, not the text."""
     Writer().write([post(tea, "so bad"), react(tea, 1)])
     user = olga(client, "view_message", "hide_message")
     assert "1 message is hidden." in act(client, "hide", 1)
@@ -252,8 +252,8 @@ def test_a_hidden_message_takes_a_number_and_keeps_its_text(client: Client, tea:
     assert list(entries) == [(user.pk, str(row.pk), "tea 1", what) for what in ("hidden", "shown again")]
 
 
-def test_what_is_so_already_is_no_change(client: Client, tea: RoomLog) -> None:
-    """Hidden messages are not hidden again, nor those that their author deleted; nothing is said to be done."""
+def test_hiding_a_hidden_message_changes_nothing(client: Client, tea: RoomLog) -> None:
+    """Messages that are hidden or deleted are not hidden again, and are not counted."""
     Writer().write([*posts(tea, 3), hide(tea, 1), erase(tea, 2)])
     olga(client, "view_message", "hide_message")
     assert "1 message is hidden." in act(client, "hide", 1, 2, 3)
@@ -264,8 +264,8 @@ def test_what_is_so_already_is_no_change(client: Client, tea: RoomLog) -> None:
     assert_counted(tea)
 
 
-def test_without_the_permission_nothing_is_hidden(client: Client, tea: RoomLog) -> None:
-    """Who may only look is not offered it, and can't do it all the same."""
+def test_hiding_needs_its_permission(client: Client, tea: RoomLog) -> None:
+    """A viewer gets no such action, and can't run it either."""
     Writer().write([*posts(tea, 2), hide(tea, 2)])
     olga(client, "view_message", "change_message", "delete_message")
     html = page(client)
@@ -277,8 +277,8 @@ def test_without_the_permission_nothing_is_hidden(client: Client, tea: RoomLog) 
     assert not LogEntry.objects.exists()
 
 
-def test_all_that_a_search_finds_can_be_hidden(client: Client, tea: RoomLog, transactions: list[str]) -> None:
-    """More than a page of it, in several rooms and in small transactions; what is not found stays."""
+def test_all_found_messages_can_be_hidden(client: Client, tea: RoomLog, transactions: list[str]) -> None:
+    """It hides more than a page, in several rooms and small transactions, and no other message."""
     coffee = queries.open_room("coffee")
     Writer().write([post(tea, f"spam {number}") for number in range(BATCH + 20)])
     Writer().write([*(post(coffee, f"spam {number}") for number in range(20)), post(coffee, "ham")])
@@ -293,10 +293,10 @@ def test_all_that_a_search_finds_can_be_hidden(client: Client, tea: RoomLog, tra
         assert_counted(room)
 
 
-async def test_people_in_the_room_hear_it(
+async def test_clients_in_the_room_are_updated(
     async_client: AsyncClient, alice: Persona, bob: Persona, clock: Clock
 ) -> None:
-    """Within two seconds the message is gone from their pages, and back when it is shown again."""
+    """Clients lose the message within two seconds, and get it back when it is restored."""
     await staff(async_client, "view_message", "hide_message")
     await alice.join()
     await bob.join()
@@ -322,14 +322,14 @@ async def test_people_in_the_room_hear_it(
 
 
 def async_client_as_client(async_client: AsyncClient) -> Client:
-    """The same browser, for a thread."""
+    """The same browser, for use on a thread."""
     client = Client()
     client.cookies = async_client.cookies
     return client
 
 
-def test_deleted_text_is_really_gone(client: Client, tea: RoomLog) -> None:
-    """Neither a row of the database, nor its index, nor the admin's history has it, whatever happened before."""
+def test_deleted_text_is_erased(client: Client, tea: RoomLog) -> None:
+    """No table, index or history of the admin has it, whatever happened before."""
     Writer().write([post(tea, "zanzibar"), react(tea, 1)])
     olga(client, "view_message", "hide_message")
     act(client, "hide", 1)

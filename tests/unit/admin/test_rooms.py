@@ -1,4 +1,4 @@
-"""The admin's pages of the rooms: names may be changed, numbers not; deletion takes all along."""
+"""The admin's pages of rooms: titles may be changed, numbers not; deletion removes everything."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ EVERYTHING = ("view_room", "add_room", "change_room", "delete_room")
 
 @pytest.fixture
 def tea() -> RoomLog:
-    """A room with three messages, an emoji and somebody who read."""
+    """A room with three messages, a reaction and a read position."""
     room = queries.open_room("tea")
     Writer().write([*posts(room, 3), react(room, 1), read(room, 2)])
     return room
@@ -37,7 +37,7 @@ def page(client: Client, address: str = PAGE) -> str:
 
 
 def test_the_list_shows_each_room(client: Client, tea: RoomLog) -> None:
-    """With its numbers, and how many messages it has, as a link to them."""
+    """A row has the numbers, and the count of messages as a link."""
     olga(client, "view_room")
     html = page(client)
     assert '<td class="field-seq">4</td>' in html
@@ -45,7 +45,7 @@ def test_the_list_shows_each_room(client: Client, tea: RoomLog) -> None:
 
 
 def test_more_rooms_cost_no_more_queries(client: Client, django_assert_num_queries: Any) -> None:
-    """The list asks once for all of them, their messages' number too."""
+    """The list has one query for all rooms and their counts."""
     olga(client, "view_room")
     for number in range(1, 20):
         room = queries.open_room(f"room-{number}")
@@ -56,8 +56,8 @@ def test_more_rooms_cost_no_more_queries(client: Client, django_assert_num_queri
                 page(client)
 
 
-def test_a_title_is_the_staff_s_to_give(client: Client, tea: RoomLog, statements: list[str]) -> None:
-    """Only what was changed is written: messages that come in the meantime keep their numbers."""
+def test_the_staff_may_change_a_title(client: Client, tea: RoomLog, statements: list[str]) -> None:
+    """Only changed fields are saved, so messages posted meanwhile keep their numbers."""
     olga(client, "view_room", "change_room")
     fields = {
         "title": "Tea time",
@@ -76,11 +76,11 @@ def test_a_title_is_the_staff_s_to_give(client: Client, tea: RoomLog, statements
     assert all('SET "rules" = ' in sql for sql in others), "it is counted that its rules changed"
 
 
-def test_a_room_may_be_made_before_anybody_comes(client: Client) -> None:
-    """Under a name that fits an address."""
+def test_a_room_may_be_created_before_anybody_joins(client: Client) -> None:
+    """Its name must fit a URL."""
     olga(client, *EVERYTHING)
     given = {"title": "Tea", "kind": "public", "slow": "0"}
-    assert "small letters" in client.post(f"{PAGE}add/", {**given, "slug": "_tea"}).content.decode()
+    assert "letters from a to z" in client.post(f"{PAGE}add/", {**given, "slug": "_tea"}).content.decode()
     assert client.post(f"{PAGE}add/", {**given, "slug": "Tea!"}).status_code == 302
     assert queries.open_room("tea").seq == 0
     assert "0 messages" in page(client, f"{PAGE}{models.Room.objects.get().pk}/change/")
@@ -90,18 +90,16 @@ def test_a_room_may_be_made_before_anybody_comes(client: Client) -> None:
 
 
 @pytest.mark.parametrize("permissions", [("view_room",), ("view_room", "change_room", "delete_message")])
-def test_without_the_permission_no_room_is_deleted(
-    client: Client, tea: RoomLog, permissions: tuple[str, ...]
-) -> None:
-    """Neither on its page nor by the list's action."""
+def test_deleting_a_room_needs_its_permission(client: Client, tea: RoomLog, permissions: tuple[str, ...]) -> None:
+    """Without it a room is deleted neither on its page nor by the list's action."""
     olga(client, *permissions)
     assert client.post(f"{PAGE}{tea.pk}/delete/", {"post": "yes"}).status_code == 403
     client.post(PAGE, {"action": "delete_selected", "_selected_action": [tea.pk], "post": "yes"})
     assert models.Message.objects.count() == 3
 
 
-def test_before_the_deletion_it_is_said_what_goes(client: Client, tea: RoomLog) -> None:
-    """How many, not which: there may be a million. Nothing is gone yet."""
+def test_the_confirmation_counts_the_messages(client: Client, tea: RoomLog) -> None:
+    """It has their number, not a list, as there may be a million. Nothing is deleted yet."""
     olga(client, "view_room", "delete_room")
     html = page(client, f"{PAGE}{tea.pk}/delete/")
     assert "Messages: 3" in html
@@ -111,8 +109,8 @@ def test_before_the_deletion_it_is_said_what_goes(client: Client, tea: RoomLog) 
 
 @pytest.mark.every_case
 @pytest.mark.parametrize("way", ["page", "list"])
-def test_a_deletion_takes_everything_along(client: Client, tea: RoomLog, way: str) -> None:
-    """Messages, emoji, reading positions and words: of this room, and of no other; the history has it."""
+def test_a_deletion_removes_everything(client: Client, tea: RoomLog, way: str) -> None:
+    """It removes this room's messages, reactions, read positions and words; the history has it."""
     olga(client, "view_room", "delete_room")
     coffee = queries.open_room("coffee")
     Writer().write([*posts(coffee, 2), react(coffee, 1), read(coffee, 1)])
@@ -128,16 +126,18 @@ def test_a_deletion_takes_everything_along(client: Client, tea: RoomLog, way: st
     call_command("chat_check")
 
 
-def test_a_forged_deletion_empties_nothing(tea: RoomLog) -> None:
-    """Another site's page can't have a room emptied through a browser that is signed in."""
+def test_a_forged_deletion_removes_nothing(tea: RoomLog) -> None:
+    """Another site's page can't delete messages through a signed-in browser."""
     client = Client(enforce_csrf_checks=True)
     olga(client, "view_room", "delete_room")
     assert client.post(f"{PAGE}{tea.pk}/delete/", {"post": "yes"}).status_code == 403
     assert models.Message.objects.count() == 3
 
 
-def test_a_big_room_goes_in_small_transactions(client: Client, tea: RoomLog, transactions: list[str]) -> None:
-    """Others write in between: no transaction takes more than some milliseconds."""
+def test_a_big_room_is_deleted_in_small_transactions(
+    client: Client, tea: RoomLog, transactions: list[str]
+) -> None:
+    """Others can write in between: each transaction takes some milliseconds."""
     olga(client, "view_room", "delete_room")
     Writer().write(posts(tea, 3 * BATCH))
     before = len(transactions)
@@ -146,10 +146,10 @@ def test_a_big_room_goes_in_small_transactions(client: Client, tea: RoomLog, tra
     assert not models.Room.objects.exists()
 
 
-async def test_people_in_a_deleted_room_start_over(
+async def test_clients_in_a_deleted_room_start_again(
     async_client: AsyncClient, alice: Persona, bob: Persona, clock: Clock
 ) -> None:
-    """They hear of another epoch within two seconds, and the talk goes on from 1."""
+    """They get another epoch within two seconds, and numbers start from 1."""
     await staff(async_client, "view_room", "delete_room")
     epoch = (await alice.join()).epoch
     await bob.join()
