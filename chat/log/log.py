@@ -38,17 +38,17 @@ _writer = Writer()
 
 
 class Log:
-    """All rooms' logs, for one event loop: ``of_this_loop(Log)``."""
+    """All rooms' logs, for one event loop."""
 
     def __init__(self) -> None:
-        # Called after each commit, before those who wait for it hear: the changes of each room, in their order.
-        self.on_committed: Callable[[RoomLog, list[Change]], None] = _nobody
+        # Called after each commit and its answers, with a room's changes in their order.
+        self.on_committed: Callable[[RoomLog, list[Change]], None] = _no_subscriber
         self._waiting = WriteQueue()
-        # Writes what waits; None while nothing does.
+        # Writes the queue; None while it is empty.
         self._task: asyncio.Task[None] | None = None
-        # From the first room on.
+        # Runs from the first opened room on.
         self._indexing: SearchIndexer | None = None
-        # Set when there is something to write, while all that waits is held up; else None.
+        # Set by a new write while all queued ones are held up; otherwise None.
         self._more: asyncio.Event | None = None
 
     @property
@@ -189,5 +189,5 @@ def _answer(write: Write, outcome: Outcome) -> None:
         logger.exception("an answer could not be given", extra={"room": write.room.slug})
 
 
-def _nobody(room: RoomLog, changes: list[Change]) -> None:
+def _no_subscriber(room: RoomLog, changes: list[Change]) -> None:
     pass
