@@ -3,7 +3,7 @@
 It finds two things:
 
 - sentences without a subject, such as "Who waits is served first." or "Of a room that is gone: nothing.";
-- words that docs/glossary.md replaces with a word of the field. A name in backticks is not a word.
+- words that docs/glossary.md replaces with a word of the field. A name in backticks or in capitals is not a word.
 
 Questions that end in "?" are allowed, and so is "That" before a noun ("That request failed.").
 """
@@ -143,7 +143,7 @@ def findings(path: str, text: str, words: Mapping[str, str]) -> Iterator[Finding
         for sentence in without_subject(passage):
             yield Finding(path, line, f"no subject: {sentence[:90]}")
         for word in filter(None, pattern.findall(passage)):
-            if path != GLOSSARY:
+            if path != GLOSSARY and not word.isupper():
                 yield Finding(path, line, f"{word}: write {words[word.lower()]} (docs/glossary.md)")
 
 

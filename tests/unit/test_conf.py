@@ -131,7 +131,7 @@ def test_a_secret_that_is_too_short_is_not_shown(value: object, settings: Settin
 
 @pytest.mark.parametrize("value", ["", "x" * 16])
 def test_a_secret_may_be_empty_or_long_enough(value: str, settings: Settings) -> None:
-    """What is not set has no length."""
+    """An unset value has no length."""
     settings.CHAT = {"METRICS_TOKEN": value}
     assert value == chat_settings().METRICS_TOKEN
 
@@ -162,7 +162,7 @@ def test_a_bad_variable_is_named(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1.5", "2000.0", "1e4"])
 def test_a_counting_variable_is_a_whole_number(text: str) -> None:
-    """What is counted has no fraction in the environment either."""
+    """A count has no fraction in the environment either."""
     with pytest.raises(ImproperlyConfigured, match=r"^CHAT_OUTBOX must be a whole number"):
         from_environment({"CHAT_OUTBOX": text})
 

@@ -32,7 +32,7 @@ def break_connection() -> None:
 
 
 async def test_answers_and_errors_come_back(rooms: None) -> None:
-    """What the call returns or raises is what the caller gets."""
+    """The caller gets the call's result or exception."""
     assert await run_read(ask) == await run_write(ask) == 1
     for through in (run_read, run_write):
         with pytest.raises(ZeroDivisionError):

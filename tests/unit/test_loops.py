@@ -162,7 +162,7 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", [Presence, Hub, Log, AccessEnforcer])
 async def test_the_chat_is_built_in_the_order_of_use(composed: None, kind: type) -> None:
-    """Whatever is asked for first. So an object is closed before those that it uses."""
+    """The first request does not matter. So an object is closed before those that it uses."""
     loops.current(kind)
     order = [
         kind for kind in loops._objects[asyncio.get_running_loop()] if kind in {Log, Hub, Presence, AccessEnforcer}

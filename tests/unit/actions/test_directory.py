@@ -92,7 +92,7 @@ def test_one_s_own_rooms_are_of_every_kind(alice: User) -> None:
 
 
 def test_a_guest_has_the_rooms_that_it_has_read(rooms: None) -> None:
-    """With what is new in them, until a room is no more for guests."""
+    """With their unread counts, until a room is closed to guests."""
     talk("tea")
     room = talk("coffee")
     client = browser()
@@ -246,7 +246,7 @@ def test_rooms_are_found_by_a_part_of_their_name(rooms: None, wanted: str, found
 
 
 def test_one_s_own_rooms_are_found_by_name_too(alice: User) -> None:
-    """By what they are called to that person."""
+    """By their names for that user."""
     User.objects.create_user("Bob")
     actions.open_direct(account(alice), "Bob")
     actions.create(account(alice), title="Été", kind="private")

@@ -49,7 +49,7 @@ async def bob(person: Enter, plans: models.Room, alice: Persona) -> Persona:
 async def test_a_membership_that_is_moved_is_none_of_the_room_it_left(
     alice: Persona, bob: Persona, plans: models.Room
 ) -> None:
-    """The admin can give it another room: Bob is out of the first one at once, and hears nothing more."""
+    """The admin can give it another room: Bob leaves the first one at once, and receives nothing more."""
     tea = await models.Room.objects.acreate(slug="tea")
     membership = await plans.memberships.aget(user__username="Bob")
     membership.room = tea
@@ -60,7 +60,9 @@ async def test_a_membership_that_is_moved_is_none_of_the_room_it_left(
 
 
 async def test_a_ban_that_is_moved_holds_where_it_is(alice: Persona, bob: Persona, plans: models.Room) -> None:
-    """Bob is put out of the one room at once, and let into the other; so it is with one that holds everywhere."""
+    """Bob is removed from the one room at once, and may enter the other; the same holds for a restriction
+    everywhere.
+    """
     tea = await models.Room.objects.acreate(slug="tea")
     key = account(await User.objects.aget(username="Bob")).key
     ban = await models.Restriction.objects.acreate(kind="ban", person=key, room=tea)
@@ -81,7 +83,7 @@ async def test_a_ban_that_is_moved_holds_where_it_is(alice: Persona, bob: Person
 async def test_a_private_room_that_is_deleted_is_gone(
     alice: Persona, bob: Persona, plans: models.Room, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Everybody is put out with the next comparison, and it does not come back."""
+    """All users are removed with the next comparison, and the room does not come back."""
     await plans.adelete()
     await clock.skip(RECONCILE)
     for one in (alice, bob):
@@ -94,7 +96,7 @@ async def test_a_private_room_that_is_deleted_is_gone(
 
 
 async def test_a_room_that_is_made_anew_has_its_own_rules(person: Enter, clock: Clock) -> None:
-    """Who had a role, or was banned, in the one before has none, or is not, in this one."""
+    """Roles and bans of the room before don't hold in this one."""
     alice, bob = await member(person, "Alice"), await member(person, "Bob")
     assert (await alice.join("tea")).role == "owner"
     await bob.join("tea")

@@ -1,4 +1,4 @@
-"""Roles and what follows from them, over sockets: who is put out, muted, slowed down; and what is recorded."""
+"""Roles and their effects, over sockets: removed, muted and slowed users; and the audit log."""
 
 import time
 from typing import Any
@@ -81,7 +81,7 @@ async def gina(person: Enter, alice: Persona) -> Persona:
 
 
 async def test_a_ban_reaches_all_sockets_at_once(person: Enter, alice: Persona, bob: Persona) -> None:
-    """Both of Bob's browsers are out; he leaves once; he can't come back, nor hear anything."""
+    """Both of Bob's browsers are removed; he leaves once; he can't come back, nor receive anything."""
     other = await member(person, "Bob")
     await other.join(ROOM)
     await does(alice, "ban", username="Bob", reason="spam")
@@ -100,7 +100,7 @@ async def test_a_ban_reaches_all_sockets_at_once(person: Enter, alice: Persona, 
 
 
 async def test_a_ban_ends(alice: Persona, bob: Persona, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is lifted lets in again, and so does one that is over; until then the answer says how long."""
+    """A lifted ban lets in again, and so does an expired one; until then the reply says how long."""
     await does(alice, "ban", username="Bob", seconds=3_600)
     removed = await bob.expect(Removed)
     assert 3_590_000 < (removed.retry_after or 0) <= 3_600_000
@@ -382,7 +382,7 @@ async def test_what_holds_everywhere_pushes_no_restriction_of_the_room_off_the_l
     assert [one.reason for one in (await alice.expect(Members)).restricted] == ["loud", "spam", "spam"]
 
 
-# --- Past the verbs ---
+# --- Around the operations ---
 
 
 async def test_what_the_admin_saves_reaches_the_sockets(alice: Persona, bob: Persona) -> None:
@@ -414,7 +414,7 @@ async def test_what_no_signal_tells_is_found(alice: Persona, bob: Persona) -> No
 async def test_who_was_banned_while_the_process_stood_still_does_nothing_more(
     alice: Persona, bob: Persona, clock: Clock
 ) -> None:
-    """What they sent meanwhile is heard when it is known that they may not."""
+    """Their commands from meanwhile are read when it is known that they may not."""
     await ban_past_signals("Bob")
     clock.work(LONGEST + 0.1)
     assert await refusal(bob, "message", content="hi") == ErrorCode.NOT_JOINED
@@ -438,6 +438,6 @@ async def test_who_was_banned_while_their_coming_stood_still_is_not_let_in(
 
 
 def identity_of(name: str) -> Any:
-    """Of the socket that speaks under this name."""
+    """The identity of the socket with this name."""
     hub = current(AccessEnforcer)._hub
     return next(socket.identity for socket in hub.sockets.values() if socket.username == name)

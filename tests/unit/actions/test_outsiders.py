@@ -31,7 +31,7 @@ from chat.protocol import COMMANDS, Error, Message, UserList
 
 Persona = CommunicatorPersona
 
-# What is sent with each command, beside the room; Charlie would be allowed each of them in a room of his own.
+# The fields of each command, without the room; Charlie would be allowed each of them in a room of his own.
 CASES: dict[str, dict[str, Any]] = {
     "join": {},
     "leave": {},
@@ -134,13 +134,13 @@ async def answers(who: Persona, verb: str, slug: str) -> list[Any]:
 async def test_a_room_of_others_is_as_one_that_does_not_exist(
     scene: Scene, verb: str, statements: list[str]
 ) -> None:
-    """The same answer, from the same questions to the database, which stays as it was; and nobody hears of it."""
+    """The same reply, from the same queries; the database does not change, and no client receives an event."""
     before = await in_a_thread(rows)()
     for kind in KINDS:
         for name in OUTSIDERS:
             told = []
             for slug in (scene.slugs[kind], missing(scene.slugs[kind])):
-                # What the first of each kind leaves in a cache is not the room's.
+                # The first command of each kind fills caches that are not the room's.
                 await answers(scene.outsiders[name], verb, slug)
                 async with scene.stillness(statements):
                     told.append((await answers(scene.outsiders[name], verb, slug), list(statements)))
@@ -151,7 +151,7 @@ async def test_a_room_of_others_is_as_one_that_does_not_exist(
 
 
 async def _hear_only_each_other(scene: Scene) -> None:
-    """What was said to a room before a mark comes before it; and no list has a name that isn't a member's."""
+    """Frames to a room before a mark come before it; and no list has a name that isn't a member's."""
     alice, bob = scene.members
     for slug in scene.slugs.values():
         before = len(bob.heard)
@@ -191,7 +191,7 @@ async def test_what_is_under_way_is_not_of_the_question(
 
 
 async def test_every_command_has_a_case() -> None:
-    """One that is new must be tried by Charlie too."""
+    """Charlie must try a new command too."""
     assert CASES.keys() == COMMANDS.keys()
 
 
@@ -292,7 +292,7 @@ def test_so_it_is_over_http(  # noqa: PLR0917 a request, and what is asked
 def test_a_link_that_holds_no_more_is_as_one_that_never_was(
     plans: str, statements: list[str], name: str, method: str, end: str
 ) -> None:
-    """Who finds an old one learns nothing of the room, not even that it was one."""
+    """A user who finds an old one learns nothing of the room, not even that it existed."""
     code, invitation = actions.members.make_link(account(User.objects.get(username="Alice")), plans)
     room = models.Room.objects.get(slug=plans)
     match end:
@@ -368,9 +368,9 @@ CODES = {
     "S": "sign_in",
     "X": "no_person",
 }
-"""What a letter of the table is: + stands for "allowed"."""
+"""The code for a letter of the table: + stands for "allowed"."""
 
-# Who Una is, in each kind of room. Olivia owns it and has said the message 1; Una, where she may, the message 2.
+# Una's role in each kind of room. Olivia owns it and has sent message 1; Una, if she may, message 2.
 COLUMNS: dict[str, list[str]] = {
     "public": ["owner", "moderator", "member", "guest", "stranger", "staff", "plain staff", "muted", "banned"],
     "members": ["owner", "moderator", "member", "guest", "staff", "plain staff", "muted", "banned"],
@@ -448,7 +448,7 @@ def make_una(room: models.Room, who: str) -> None:
 
 
 def change(room: models.Room, kind: str, who: str) -> None:
-    """What became of the room, and of Una, after she spoke."""
+    """The state of the room, and of Una, after her message."""
     if kind in {"archived", "read-only"}:
         room.archived, room.read_only = (room.created, False) if kind == "archived" else (None, True)
         room.save()

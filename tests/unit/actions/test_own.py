@@ -206,7 +206,7 @@ def _change(outcome: Any) -> Change:
 
 
 def test_welcomes_of_a_version_before_are_read(client: Client) -> None:
-    """A client in Python that meets an older server hears no key."""
+    """A client in Python gets no key from an older server."""
     text = '{"type":"welcome","room":"lobby","username":"Ann","seq":0,"epoch":"e","resumed":false,"timestamp":1}'
     welcome = decode_outgoing(text)
     assert isinstance(welcome, Welcome)

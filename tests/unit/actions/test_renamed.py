@@ -28,7 +28,7 @@ async def renamed(old: str, new: str) -> None:
 
 
 async def test_an_account_that_is_renamed_leaves_and_comes_back_as_another(person: Enter) -> None:
-    """Its socket is closed at once; the others hear the old name leave, and the new one come and type."""
+    """Its socket is closed at once; the others receive the old name's leave, and the new one's join and typing."""
     bob, alice = await member(person, "Bob"), await member(person, "Alice")
     await bob.join()
     await alice.join()

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, nobody hears a room that they may not be in, and no member misses anything.
+"""For any order of events: no user receives from a room without access, and no member misses an event.
 
 Two processes, whose database is one and whose layer loses messages, stand in one event loop: each has its own hub,
 and its own of all else that belongs to a loop. As in tests/unit/consumers/test_streams.py nothing depends on
@@ -53,7 +53,7 @@ slugs = (f"s{number}" for number in count())
 
 
 class Kept(UserDict[Any, Any]):
-    """What the loop keeps, of the process in which we are."""
+    """The loop's objects, for the process under test."""
 
     def __init__(self) -> None:
         self._each: defaultdict[int, dict[Any, Any]] = defaultdict(dict)
@@ -64,7 +64,7 @@ class Kept(UserDict[Any, Any]):
 
 
 def at_once(call: Callable[[], T], process: int | None = None) -> T:
-    """What a thread of the process that may use the database answers. The loop stands still meanwhile."""
+    """The result of a call on a database thread of the process. The loop waits meanwhile."""
     context = copy_context()
     if process is not None:
         context.run(PROCESS.set, process)
@@ -77,14 +77,14 @@ async def spin(turns: int) -> None:
 
 
 class Truth:
-    """What the database says, after each thing that was asked of it."""
+    """The database's state, after each command."""
 
     def __init__(self, slug: str, people: dict[str, Identity]) -> None:
         self.slug = slug
         self.people = people
         # Counts what was asked.
         self.step = 0
-        # Who may be in the room, after each change of its rules.
+        # The users who may be in the room, after each change of its policy.
         self.allowed: list[frozenset[str]] = []
         # When each message was committed, by its number.
         self.said: dict[int, int] = {}
@@ -149,7 +149,7 @@ class Sent:
     """A command, and how things were when it was sent."""
 
     what: str
-    # To whom it is done.
+    # The target of the action.
     whom: str
     # How often the rules had changed, and how much was asked of the database.
     rules: int
@@ -157,7 +157,7 @@ class Sent:
 
 
 class Client:
-    """One socket; each thing that it hears is checked against the truth."""
+    """One socket; each frame that it receives is checked against the truth."""
 
     def __init__(self, story: "Story", name: str, process: int) -> None:
         self.story, self.name, self.process = story, name, process
@@ -165,7 +165,7 @@ class Client:
         self.communicator.scope["who"] = name
         # Was it told that it is in the room, and not yet that it is out?
         self.inside = False
-        # Of the last message, and of which life of the room; and how often the rules had changed when it came in.
+        # The last message's number and epoch; and how often the policy had changed when it joined.
         self.seq = 0
         self.epoch: str | None = None
         self.since = 0
@@ -233,7 +233,7 @@ class Client:
 
 @dataclass
 class Act:
-    """What happens; by whom and to whom, as chance has it."""
+    """Random actions, with random actors and targets."""
 
     what: str
     who: int
@@ -297,7 +297,7 @@ class Story:
         await client.send("message", content="hi")
 
     async def look(self, client: Client, whom: str) -> None:
-        """What is told to those who are there only."""
+        """Events that only users in the room receive."""
         await client.send(self.chance.choice(["typing", "history", "members"]))
 
     async def shut_out(self, client: Client, whom: str) -> None:
@@ -445,7 +445,7 @@ def identity(name: str) -> Identity:
 
 
 async def identify(scope: Any) -> Identity:
-    """Whose socket it is, without the session in which they would be signed in."""
+    """The socket's user, without the session in which they would be signed in."""
     return at_once(partial(identity, scope["who"]))
 
 
@@ -509,5 +509,5 @@ ACTS = [
     max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_nobody_hears_a_room_that_is_not_theirs(seed: int, acts: list[Act]) -> None:
-    """What is acknowledged in a process holds in it; what another did, from the next comparison on."""
+    """An acknowledged change holds in its process at once, and in another one from the next comparison on."""
     asyncio.run(tell(seed, acts))

@@ -1,4 +1,4 @@
-"""The verbs: what a person may do with what was said, who hears of it, and who is refused."""
+"""The operations on messages: their effects, their receivers, and the refused users."""
 
 from itertools import count
 from typing import Any
@@ -72,7 +72,7 @@ async def refusal(persona: Persona, verb: str, **fields: object) -> tuple[str, o
 
 
 async def counts(kinds: tuple[type, ...], first: Persona, *others: Persona) -> list[int]:
-    """How many events of these kinds each has heard, when they have heard what the first says now."""
+    """The number of events of these kinds that each received, up to a message that the first sends now."""
     await first.say("and now?")
     for persona in (first, *others):
         await persona.expect(Message, content="and now?")
@@ -80,7 +80,7 @@ async def counts(kinds: tuple[type, ...], first: Persona, *others: Persona) -> l
 
 
 async def kept() -> dict[int, Message]:
-    """What the lobby's log has."""
+    """The lobby's log."""
     return await run_read(lambda: everything(queries.open_room(LOBBY)))
 
 
@@ -88,7 +88,9 @@ async def kept() -> dict[int, Message]:
 
 
 async def test_who_wrote_it_may_change_it(alice: Persona, bob: Persona) -> None:
-    """Everybody hears the new text, under the message's id and the room's next number, after the author's ack."""
+    """All clients receive the new text, with the message's id and the room's next number, after the author's
+    ack.
+    """
     said = await alice.say("helo")
     ack = await does(alice, "edit", id=said.id, content="hello")
     assert (ack.id, ack.seq) == (1, 2)
@@ -100,7 +102,7 @@ async def test_who_wrote_it_may_change_it(alice: Persona, bob: Persona) -> None:
 
 
 async def test_the_same_text_again_is_no_change(alice: Persona, bob: Persona) -> None:
-    """The answer is as before, no number is taken, and nobody hears of it."""
+    """The reply is as before, no number is taken, and no client receives an event."""
     await alice.say("helo")
     first = await does(alice, "edit", id=1, content="hello")
     again = await does(alice, "edit", id=1, content="hello")
@@ -109,7 +111,7 @@ async def test_the_same_text_again_is_no_change(alice: Persona, bob: Persona) ->
 
 
 async def test_an_edit_keeps_the_emoji(alice: Persona, bob: Persona) -> None:
-    """What an edit tells is the whole state."""
+    """An edit contains the whole state."""
     await alice.say("helo")
     await does(bob, "react", id=1, emoji=CAT)
     await does(alice, "edit", id=1, content="hello")
@@ -118,7 +120,7 @@ async def test_an_edit_keeps_the_emoji(alice: Persona, bob: Persona) -> None:
 
 @pytest.mark.parametrize(("verb", "fields"), [("edit", {"content": "mine"}), ("delete", {})])
 async def test_what_others_said_is_theirs(alice: Persona, bob: Persona, verb: str, fields: dict[str, Any]) -> None:
-    """Another's message is not changed, and nobody hears of the attempt."""
+    """Another's message is not changed, and no client receives the attempt."""
     await alice.say("hi")
     assert await refusal(bob, verb, id=1, **fields) == (ErrorCode.FORBIDDEN, "id")
     assert await counts((Edited, Deleted), alice, bob) == [0, 0]
@@ -126,7 +128,7 @@ async def test_what_others_said_is_theirs(alice: Persona, bob: Persona, verb: st
 
 
 async def test_a_name_is_no_proof(person: Enter) -> None:
-    """Who has a guest's name in another browser's session does not have their messages."""
+    """A user with a guest's name in another browser's session can't change the guest's messages."""
     gina = await guest(person, "Gina")
     await gina.join()
     await gina.say("hi")
@@ -138,7 +140,7 @@ async def test_a_name_is_no_proof(person: Enter) -> None:
 
 
 async def test_one_s_messages_are_one_s_own_on_every_socket(person: Enter, alice: Persona) -> None:
-    """What was said in one browser may be changed in another, by the same account."""
+    """A message from one browser may be changed in another, by the same account."""
     await alice.say("helo")
     elsewhere = await member(person, "Alice")
     await elsewhere.join()
@@ -165,7 +167,7 @@ async def test_what_is_not_there_is_not_found(alice: Persona, verb: str, fields:
 
 
 async def test_who_wrote_it_may_delete_it(alice: Persona, bob: Persona) -> None:
-    """Everybody hears it; text and emoji are gone for good, the place stays."""
+    """All clients receive it; text and emoji are gone for good, the place stays."""
     await alice.say("a secret")
     await does(bob, "react", id=1, emoji=CAT)
     await bob.say("an answer", replyTo=1)
@@ -206,7 +208,7 @@ async def test_what_the_staff_hides_is_gone_for_everybody(alice: Persona, bob: P
 
 
 async def test_anybody_may_put_an_emoji_on_anything(alice: Persona, bob: Persona) -> None:
-    """Everybody hears all emoji that the message has now, who came first named first."""
+    """All clients receive all emoji of the message, with the earliest users first."""
     await alice.say("hi")
     assert (await does(bob, "react", id=1, emoji=THUMB)).seq == 2
     await does(alice, "react", id=1, emoji=CAT)
@@ -262,7 +264,7 @@ async def test_charlie_may_nothing_in_a_room_that_he_is_not_in(
     fields: dict[str, Any],
     known: bool,
 ) -> None:
-    """Each verb is refused with its ref, and the room hears nothing of it."""
+    """Each operation is refused with its ref, and the room receives nothing."""
     await alice.say("a secret")
     charlie = await member(person, "Charlie") if known else await person("Charlie")
     assert await refusal(charlie, verb, **fields) == (ErrorCode.NOT_JOINED, "room")
@@ -308,7 +310,7 @@ async def test_one_s_other_sockets_hear_what_was_read(person: Enter, alice: Pers
 
 
 async def test_a_room_that_the_other_socket_is_not_in_is_not_told_there(person: Enter, alice: Persona) -> None:
-    """A tab in another room hears nothing of this one."""
+    """A tab in another room receives nothing of this one."""
     other = await member(person, "Alice")
     await other.join("tea")
     await alice.say("hi")
@@ -327,7 +329,7 @@ async def test_how_far_one_has_read_is_kept(person: Enter, alice: Persona, bob: 
     for seq, told in expected:
         if seq is not None:
             await alice.send("read", seq=seq)
-            # What was waiting to be written is.
+            # The waiting changes are written.
             await does(alice, "react", id=1, emoji=CAT, on=False)
         again = await member(person, "Alice")
         assert (await again.join()).read == told
@@ -368,7 +370,7 @@ async def test_who_resumes_is_not_told_how_far_they_read(alice: Persona) -> None
 
 
 async def test_a_message_may_answer_another(alice: Persona, bob: Persona) -> None:
-    """Everybody hears which, and who looks back sees it."""
+    """All clients receive the reference, and the history has it."""
     await alice.say("tea?")
     assert (await bob.expect(Message, content="tea?")).reply_to is UNSET
     await bob.say("yes", replyTo=1)
@@ -443,7 +445,7 @@ async def test_a_search_finds_words(alice: Persona, bob: Persona) -> None:
 
 
 async def test_a_search_stays_in_its_room(alice: Persona, bob: Persona) -> None:
-    """What was said elsewhere is not found, also where one is in both rooms."""
+    """Messages of another room are not found, even if the user is in both rooms."""
     await alice.join("tea")
     await alice.say("a word", "tea")
     await alice.say("another word")

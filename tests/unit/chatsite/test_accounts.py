@@ -71,7 +71,7 @@ def test_who_signs_up_is_signed_in(client: Client) -> None:
 
 
 def test_a_new_account_has_no_powers(client: Client) -> None:
-    """Whatever else is sent with the form."""
+    """Other fields of the form have no effect."""
     sign_up(client, "Alice", is_staff="on", is_superuser="on", email="x@example.com", id="1000")
     user = User.objects.get()
     assert (user.is_staff, user.is_superuser, user.email) == (False, False, "")

@@ -201,7 +201,7 @@ BAD_URLS = [
 
 @pytest.mark.parametrize("value", [*BAD_URLS, f"postgres://alice:{SECRET}@db.example.com"])
 def test_a_bad_database_is_named_and_its_password_not_shown(variable: Set, value: str) -> None:
-    """Whatever slip made the URL bad, the error says which variable, and nothing of the password."""
+    """For any fault of the URL, the error names the variable and does not contain the password."""
     variable(value)
     said = complaint(lambda: database("X", ""))
     assert said.startswith("X ")
@@ -289,7 +289,7 @@ def test_what_is_shown_of_a_url_helps(variable: Set) -> None:
 
 @pytest.mark.parametrize(("value", "word"), [("json", "json"), (" JSON ", "json"), ("", "line"), ("line", "line")])
 def test_a_word_is_read(variable: Set, value: str, word: str) -> None:
-    """Whatever its case; nothing is the default."""
+    """In any case; an empty value is the default."""
     variable(value)
     assert choice("X", "line", ("line", "json")) == word
 

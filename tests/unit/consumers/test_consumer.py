@@ -100,7 +100,7 @@ async def test_a_join_is_welcomed_then_listed_then_live(alice: Persona, bob: Per
 
 
 async def test_everybody_hears_who_comes(alice: Persona, bob: Persona) -> None:
-    """Those in the room hear the join, and then the list with the new name."""
+    """Clients in the room receive the join, and then the list with the new name."""
     await alice.join()
     await bob.join()
     await alice.expect(Joined, username="Bob")
@@ -108,7 +108,7 @@ async def test_everybody_hears_who_comes(alice: Persona, bob: Persona) -> None:
 
 
 async def test_messages_keep_the_order_in_which_they_were_said(alice: Persona, bob: Persona) -> None:
-    """Two who talk at once hear the same conversation."""
+    """Two users who post at once receive the same conversation."""
     await alice.join()
     await bob.join()
     for number in range(20):
@@ -120,7 +120,7 @@ async def test_messages_keep_the_order_in_which_they_were_said(alice: Persona, b
 
 
 async def test_the_author_is_the_socket_s_name(alice: Persona, bob: Persona) -> None:
-    """What a client writes about the author, the number or the time is not read."""
+    """A client's fields for the author, the number or the time are ignored."""
     await alice.join()
     await bob.join()
     await alice.say("hi", username="Bob", id=99, seq=99, timestamp=1)
@@ -130,7 +130,7 @@ async def test_the_author_is_the_socket_s_name(alice: Persona, bob: Persona) -> 
 
 
 async def test_the_same_ref_is_said_once_and_acknowledged_twice(alice: Persona, bob: Persona) -> None:
-    """A retry gets the first answer, and nobody hears a copy."""
+    """A retry gets the first reply, and no client receives a copy."""
     await alice.join()
     await bob.join()
     first = await alice.say("hi", ref="r1")
@@ -151,7 +151,7 @@ async def test_a_ping_is_answered(charlie: Persona) -> None:
 async def test_leaving_is_acknowledged_and_told_at_once(
     alice: Persona, bob: Persona, clock: Clock, settings: Settings
 ) -> None:
-    """Who leaves hears the ack and no more of the room; the others hear it without a grace."""
+    """A user who leaves receives the ack and no more of the room; the others receive it without a grace."""
     settings.CHAT = {"GRACE": 300}
     await alice.join()
     await bob.join()
@@ -234,7 +234,7 @@ async def test_typing_is_passed_on_and_not_answered(alice: Persona, bob: Persona
 
 
 async def test_typing_is_passed_on_once_a_second(alice: Persona, bob: Persona, clock: Clock) -> None:
-    """What comes too soon is dropped in silence, in each room for itself."""
+    """Typing that comes too soon is dropped silently, in each room separately."""
     for persona in (alice, bob):
         await persona.join()
         await persona.join("tea")
@@ -254,7 +254,7 @@ async def test_typing_is_passed_on_once_a_second(alice: Persona, bob: Persona, c
 
 
 async def three_messages(alice: Persona) -> Welcome:
-    """Alice says three things in the lobby, hears them, and is gone."""
+    """Alice sends three messages in the lobby, receives them, and disconnects."""
     welcome = await alice.join()
     for number in (1, 2, 3):
         await alice.say(f"message {number}")
@@ -321,7 +321,9 @@ async def test_who_missed_too_much_starts_over(alice: Persona, person: Enter, se
 async def test_a_resume_does_not_hang_on_memory(
     alice: Persona, bob: Persona, person: Enter, settings: Settings
 ) -> None:
-    """What the ring no longer has is read from the database, all of it and in order, and then it goes on live."""
+    """Older changes than the recent ones are read from the database, all and in order, and then it goes on
+    live.
+    """
     settings.CHAT = {"RING": 1}
     await bob.join()
     epoch = (await three_messages(alice)).epoch
@@ -346,7 +348,9 @@ async def test_a_resume_does_not_hang_on_the_process(alice: Persona, rooms: None
 
 @pytest.mark.parametrize("ring", [1, 500])
 async def test_a_resume_tells_what_became_of_the_messages(person: Enter, settings: Settings, ring: int) -> None:
-    """Who was away while messages changed has all of them as they are now, from memory or from the database."""
+    """A client that was away while messages changed gets all in their present state, from memory or the
+    database.
+    """
     settings.CHAT = {"RING": ring}
     alice, bob = await member(person, "Alice"), await member(person, "Bob")
     epoch = (await alice.join()).epoch
@@ -368,7 +372,7 @@ async def test_a_resume_tells_what_became_of_the_messages(person: Enter, setting
 
 
 async def test_a_page_may_be_ahead_of_its_socket(bob: Persona, person: Enter, clock: Clock) -> None:
-    """What another process wrote stands on the page before this one heard of it: the socket goes on from there."""
+    """The page has another process's messages before this process received them: the socket goes on from there."""
     await bob.join()
     await bob.say("one")
     await bob.expect(Message, id=1)
@@ -455,7 +459,7 @@ async def test_charlie_may_nothing_in_a_room_that_he_is_not_in(
     fields: dict[str, Any],
     elsewhere: bool,
 ) -> None:
-    """Each verb is refused with its ref, and the room hears nothing of it."""
+    """Each operation is refused with its ref, and the room receives nothing."""
     await alice.join()
     await alice.say("a secret")
     if elsewhere:
@@ -470,7 +474,7 @@ async def test_charlie_may_nothing_in_a_room_that_he_is_not_in(
 
 
 async def test_who_left_may_nothing_there_any_more(alice: Persona, bob: Persona) -> None:
-    """After the leave each verb is refused as for one who never was there."""
+    """After the leave each operation is refused as for a user who never joined."""
     await alice.join()
     await bob.join()
     await alice.send("leave")
@@ -503,7 +507,7 @@ async def test_a_socket_speaks_under_one_name(charlie: Persona, alice: Persona) 
 
 @pytest.mark.parametrize("name", ["Alice", "ALICE", "  alice ", "\uff21lice"])
 async def test_a_name_that_is_taken_is_refused(alice: Persona, charlie: Persona, name: str) -> None:
-    """Whatever looks like Alice is Alice while she is here; another name, or another room, is free."""
+    """Any name that looks like Alice is taken while she is here; another name, or another room, is free."""
     await alice.join()
     await charlie.send("join", username=name, ref="j1")
     error = await charlie.refused(ErrorCode.NAME_TAKEN)
@@ -650,7 +654,7 @@ async def test_how_many_is_a_setting(alice: Persona, settings: Settings) -> None
 
 @pytest.fixture
 async def bob_s_cookies(transactional_db: None, async_client: AsyncClient) -> dict[str, str]:
-    """What Bob's browser sends: he is signed in."""
+    """Headers of Bob's browser: he is signed in."""
     await async_client.aforce_login(await User.objects.acreate_user("Bob"))
     return {"cookie": f"sessionid={async_client.cookies['sessionid'].value}", "origin": "http://localhost"}
 
@@ -658,7 +662,7 @@ async def bob_s_cookies(transactional_db: None, async_client: AsyncClient) -> di
 async def test_an_account_s_name_is_not_the_client_s_to_say(
     person: Enter, charlie: Persona, bob_s_cookies: dict[str, str]
 ) -> None:
-    """Whatever the JSON says, a signed-in user speaks under the account's name."""
+    """A signed-in user always posts under the account's name, whatever the JSON has."""
     await charlie.join()
     bob = await person("Mallory", headers=bob_s_cookies)
     assert (await bob.join()).username == "Bob"
@@ -677,7 +681,7 @@ async def test_a_signed_in_user_needs_no_name(person: Enter, bob_s_cookies: dict
 async def test_an_account_is_one_person_in_all_tabs(
     person: Enter, alice: Persona, bob_s_cookies: dict[str, str], clock: Clock, settings: Settings
 ) -> None:
-    """The second tab is no join, closing one is no leave, and each hears the other."""
+    """The second tab is no join, closing one is no leave, and each receives from the other."""
     settings.CHAT = {"GRACE": 0}
     await alice.join()
     one, two = await person("Bob", headers=bob_s_cookies), await person("Bob", headers=bob_s_cookies)
@@ -859,7 +863,7 @@ async def test_a_socket_that_does_not_read_gets_it_later(deaf: Persona, alice: P
 
 
 async def test_a_stuck_socket_is_closed(deaf: Persona, alice: Persona, clock: Clock) -> None:
-    """One that reads nothing at all is closed with 4008 after CHAT["STUCK"]."""
+    """A client that reads nothing is closed with 4008 after CHAT["STUCK"]."""
     await alice.join()
     await deaf.send("join", username="Charlie")
     await alice.expect(Joined, username="Charlie")
@@ -890,7 +894,7 @@ async def test_a_socket_that_does_not_read_can_go(deaf: Persona, alice: Persona)
 
 
 async def test_the_staff_closes_a_socket(alice: Persona, bob: Persona) -> None:
-    """A socket that the staff disconnected is closed with 4403, and what it still says is not heard."""
+    """A socket that the staff disconnected is closed with 4403, and its further input is ignored."""
     await alice.join()
     await bob.join()
     current(Hub).disconnect(socket_of("Alice").id, CloseCode.FORBIDDEN)

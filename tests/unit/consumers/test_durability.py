@@ -1,4 +1,4 @@
-"""What was acknowledged is kept, once and in order; what can't be kept is told to its author and nobody else."""
+"""An acknowledged message is kept, once and in order; only the author is told of a failure."""
 
 import asyncio
 import threading
@@ -48,7 +48,7 @@ def slow_commits() -> Iterator[Callable[[], None]]:
 
 
 async def test_an_ack_comes_after_the_commit(alice: Persona, bob: Persona) -> None:
-    """Before that there is no answer, and nobody hears of it; then the database has it."""
+    """Before that there is no reply, and no client receives it; then the database has it."""
     await alice.join()
     await bob.join()
     with slow_commits() as go_on:
@@ -64,7 +64,7 @@ async def test_an_ack_comes_after_the_commit(alice: Persona, bob: Persona) -> No
 
 
 async def test_a_socket_may_say_much_without_waiting(alice: Persona, bob: Persona) -> None:
-    """A hundred messages in one breath keep their order, in the acks and for those who hear them."""
+    """A hundred messages at once keep their order, in the acks and for their receivers."""
     await alice.join()
     await bob.join()
     for number in range(100):
@@ -157,7 +157,7 @@ async def test_the_same_ref_in_one_breath_is_one_message(alice: Persona, bob: Pe
 
 
 async def test_the_same_ref_has_the_same_answer_for_ever(person: Enter, bob: Persona) -> None:
-    """Whatever became of the message, and on whatever socket its author asks again."""
+    """In any state of the message, and on any socket of its author."""
     alice = await member(person, "Alice")
     await alice.join()
     await bob.join()
@@ -187,7 +187,7 @@ async def test_refs_are_each_author_s_own(alice: Persona, bob: Persona) -> None:
 
 
 async def test_without_the_database_nothing_is_said(alice: Persona, bob: Persona, outage: Outage) -> None:
-    """The author is told when to try again, nobody hears of it, the socket stays; the same ref does it later."""
+    """The author gets a time to retry, no client receives it, the socket stays; the same ref works later."""
     await alice.join()
     await bob.join()
     with outage.begin():
@@ -265,7 +265,9 @@ async def test_who_is_here_goes_on_without_the_database(alice: Persona, bob: Per
 async def test_without_the_database_nobody_is_turned_away(
     person: Enter, outage: Outage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whose session can't be read is let in and closed with 1011, so that they come back: one line in the log."""
+    """A client whose session can't be read is accepted and closed with 1011, so that it comes back: one line in
+    the log.
+    """
     with outage.begin():
         ann = await person("Ann", headers=browser("some" * 8))
         assert await ann.closed() == CloseCode.INTERNAL

@@ -55,7 +55,7 @@ class Turns:
 
 
 def at_once(call: Callable[[], T]) -> T:
-    """What a thread that may use the database answers. The loop stands still meanwhile."""
+    """The result of a call on a database thread. The loop waits meanwhile."""
     return database._writer.submit(database._guarded, call).result()
 
 
@@ -118,7 +118,7 @@ async def latest(room: OpenRoom) -> Any:
 
 @dataclass
 class Act:
-    """What happens, to or by whom, and how much of it."""
+    """Random events, with their clients and amounts."""
 
     what: str
     who: int
@@ -160,7 +160,7 @@ class Story:
         return task
 
     async def patiently(self, ask: Callable[..., Any], *arguments: object) -> Any:
-        """What a client does that is told `busy`: it asks again."""
+        """A client's answer to `busy`: it retries."""
         while True:
             try:
                 return await ask(*arguments)

@@ -44,7 +44,7 @@ async def answered(who: Persona, acks: int, errors: int) -> None:
 
 
 async def test_what_is_too_much_is_refused_with_the_time_to_wait(person: Enter, clock: Clock) -> None:
-    """The refused command has its ref back, nobody hears of it, and after the wait it goes."""
+    """The error has the command's ref, no client receives an event, and after the wait it works."""
     alice = await member(person, "Alice")
     await alice.join()
     clock.stop()

@@ -1,4 +1,6 @@
-"""The hub over a channel layer that is slow, lossy, out of order or away: a room hears all of it, in order."""
+"""The hub over a channel layer that is slow, lossy, out of order or away: a room receives all changes, in
+order.
+"""
 
 import asyncio
 import logging
@@ -100,7 +102,7 @@ def log_of(hub: Hub, slug: str = ROOM) -> RoomLog:
 
 
 async def say(hub: Hub, content: str = "hi", slug: str = ROOM) -> Written:
-    """A message is kept; the room hears of it soon."""
+    """A message is committed; the room receives it soon."""
     return written(await commit(hub.log, post(log_of(hub, slug), content)))[0]
 
 
@@ -110,7 +112,7 @@ async def keep(hub: Hub, *writes: Write) -> list[Change]:
 
 
 def numbers(visitor: Visitor) -> list[int]:
-    """The numbers of the messages that were heard, in the order of hearing. They are without a gap."""
+    """The numbers of the received messages, in the order of receipt. They have no gap."""
     visitor.follow()
     return [said.seq for said in visitor.ear.heard() if isinstance(said, Message)]
 
@@ -150,7 +152,7 @@ def compared(hubs: Iterable[Hub]) -> list[int]:
 
 
 async def test_everybody_hears_everything_once_in_order(hub: Hub) -> None:
-    """What is kept reaches each socket in the room once, in the room's order."""
+    """A committed change reaches each socket in the room once, in the room's order."""
     visitors = [await enter(hub) for _ in range(3)]
     for _ in range(20):
         await say(hub)
@@ -160,7 +162,7 @@ async def test_everybody_hears_everything_once_in_order(hub: Hub) -> None:
 
 
 async def test_rooms_do_not_leak(hub: Hub) -> None:
-    """A socket hears the rooms that it is in, and only those."""
+    """A socket receives from the rooms that it is in, and only from those."""
     tea, both = await enter(hub, "tea"), await enter(hub, "tea")
     hub.enter(await hub.open("cake"), both.socket)
     await say(hub, "in tea", "tea")
@@ -187,7 +189,7 @@ async def test_concurrent_posts_arrive_in_order(hub: Hub, layer: FakeLayer, seed
 
 
 async def test_one_commit_is_one_message_to_the_layer(hub: Hub, layer: FakeLayer) -> None:
-    """What was committed together travels together; each room's for itself."""
+    """Changes of one commit travel together, for each room separately."""
     visitor = await enter(hub)
     await enter(hub, "tea")
     await commit(hub.log, *posts(log_of(hub), 50), *posts(log_of(hub, "tea"), 50), edit(log_of(hub), 1, "x"))
@@ -200,7 +202,7 @@ async def test_one_commit_is_one_message_to_the_layer(hub: Hub, layer: FakeLayer
 
 
 async def test_what_is_kept_is_answered_whatever_the_layer_does(hub: Hub, layer: FakeLayer) -> None:
-    """A layer that hangs holds up no answer; when it goes on, everything is heard in its order."""
+    """A layer that hangs delays no reply; when it goes on, everything is received in order."""
     visitor = await enter(hub)
     layer.open.clear()
     assert [(await say(hub)).seq for _ in range(3)] == [1, 2, 3]
@@ -210,7 +212,7 @@ async def test_what_is_kept_is_answered_whatever_the_layer_does(hub: Hub, layer:
 
 
 async def test_what_comes_again_is_dropped(hub: Hub, layer: FakeLayer) -> None:
-    """An old number is no news, whoever brings it."""
+    """An old number is dropped, from any sender."""
     visitor = await enter(hub)
     await say(hub)
     await visitor.reaches(1)
@@ -224,7 +226,7 @@ async def test_what_comes_again_is_dropped(hub: Hub, layer: FakeLayer) -> None:
 
 
 async def test_a_gap_is_read_from_the_log(hub: Hub) -> None:
-    """What the layer did not bring comes from the log, before what it did bring."""
+    """Changes that the layer lost come from the log, before those that it delivered."""
     visitor = await enter(hub)
     await say(hub)
     await keep(hub, *posts(log_of(hub), 3), edit(log_of(hub), 1, "x"))
@@ -250,7 +252,7 @@ async def test_notes_keep_their_place(hub: Hub, layer: FakeLayer) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_two_processes_hear_each_other(hub: Hub, another: Hub, layer: FakeLayer, seed: int) -> None:
-    """What is said in either is heard in both, in one order, though their hints cross."""
+    """Messages of either are received in both, in one order, although their hints cross."""
     layer.random.seed(seed)
     layer.slowness = 5
     visitors = [await enter(hub), await enter(another)]
@@ -277,7 +279,7 @@ async def test_what_another_process_wrote_is_found(hub: Hub, another: Hub, layer
 
 
 async def test_after_a_standstill_the_log_is_read_first(hub: Hub, clock: Clock) -> None:
-    """Who comes then is not told what was deleted meanwhile, and who is here hears of all."""
+    """A client that joins then does not get texts deleted meanwhile, and a present client receives all events."""
     here = await enter(hub)
     await say(hub, "secret")
     await here.reaches(1)
@@ -297,7 +299,7 @@ async def test_after_a_standstill_the_log_is_read_first(hub: Hub, clock: Clock) 
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_a_layer_that_loses_a_third_converges(hub: Hub, layer: FakeLayer, clock: Clock, seed: int) -> None:
-    """Lost, doubled and late hints: nobody hears a number twice or out of order, and in a moment all have all."""
+    """Lost, doubled and late hints: no client receives a number twice or out of order, and soon all have all."""
     layer.random.seed(seed)
     layer.slowness = 3
     layer.lost = layer.doubled = layer.delayed = 0.3
@@ -384,7 +386,7 @@ async def test_a_comparison_outlives_the_database(hub: Hub, clock: Clock, outage
 
 
 async def test_a_hint_of_another_life_is_dropped(hub: Hub, layer: FakeLayer, clock: Clock) -> None:
-    """What was under way while its room was deleted does not pass for one of the new room's."""
+    """A change that was under way while its room was deleted is not taken for one of the new room."""
     visitor = await enter(hub)
     layer.lost = 1.0
     for _ in range(3):
@@ -473,7 +475,9 @@ async def test_a_room_that_cannot_start_over_yet_does_so_later(
 async def test_while_the_layer_is_away_this_process_goes_on(
     hub: Hub, layer: FakeLayer, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those in this process hear each other, numbered or not; it is asked for no more, and logged once."""
+    """Clients of this process receive from each other, numbered or not; the layer is not used, and one line is
+    logged.
+    """
     visitor = await enter(hub)
     await until(lambda: layer.hubs)
     layer.error = ConnectionError("no layer")
@@ -495,7 +499,7 @@ async def test_while_the_layer_is_away_this_process_goes_on(
 
 
 async def test_a_layer_that_hangs_is_waited_for_once(hub: Hub, layer: FakeLayer, clock: Clock) -> None:
-    """What is said is held up for as long as the layer may take, and what comes after that not at all."""
+    """Events are delayed for as long as the layer may take, and later ones not at all."""
     visitor = await enter(hub)
     await until(lambda: layer.hubs)
     layer.open.clear()
@@ -561,7 +565,7 @@ async def test_people_are_told_while_others_may_be_late(hub: Hub, layer: FakeLay
 async def test_when_the_layer_is_back_all_is_compared_at_once(
     hub: Hub, another: Hub, layer: FakeLayer, clock: Clock
 ) -> None:
-    """What another process said meanwhile comes with the first comparison; all rooms are joined again."""
+    """Another process's messages from meanwhile come with the first comparison; all rooms are subscribed again."""
     visitor = await enter(hub)
     await enter(another)
     await until(lambda: len(layer.hubs) == 2)
@@ -582,7 +586,7 @@ async def test_when_the_layer_is_back_all_is_compared_at_once(
 
 
 async def test_numbers_that_cross_are_put_in_order(hub: Hub, layer: FakeLayer, log: SlowLog, clock: Clock) -> None:
-    """What two processes say at once may come in any order: a moment's wait spares a read of the log."""
+    """Messages of two processes at once may come in any order: a short wait saves a read of the log."""
     visitor = await enter(hub)
     clock.stop()
     changes = await keep(hub, *posts(log_of(hub), 3))
@@ -675,7 +679,7 @@ async def test_slow_mode_knows_who_spoke_elsewhere(hub: Hub, another: Hub) -> No
 async def test_a_room_that_opens_while_the_layer_is_away_works_here(
     hub: Hub, layer: FakeLayer, clock: Clock
 ) -> None:
-    """Joining does not fail; everything is heard once here, and from the next second on through the layer."""
+    """Joining does not fail; everything is received once here, and from the next second on through the layer."""
     layer.error = ConnectionError("no layer")
     visitor = await enter(hub)
     await say(hub)
@@ -776,7 +780,7 @@ JUNK: list[dict[str, object]] = [
 async def test_a_message_that_is_not_ours_ends_nothing(
     hub: Hub, layer: FakeLayer, clock: Clock, junk: dict[str, object]
 ) -> None:
-    """Whatever somebody puts on the group, later messages are delivered."""
+    """After any foreign message on the group, later messages are delivered."""
     visitor = await enter(hub)
     layer.carry(GROUP, junk)
     await say(hub)
@@ -808,7 +812,7 @@ async def test_a_message_for_a_room_that_is_not_open_goes_nowhere(
 
 
 async def test_a_room_has_one_subscription(hub: Hub, layer: FakeLayer, clock: Clock) -> None:
-    """However many sockets come and go, the layer hears of the first and of the last."""
+    """For any number of sockets, the layer is called for the first and for the last."""
     visitors = [await enter(hub) for _ in range(50)]
     for visitor in visitors:
         hub.remove(visitor.socket)
@@ -865,7 +869,7 @@ async def test_a_room_is_opened_once_for_all_who_come(hub: Hub, statements: list
 
 
 async def test_a_room_does_not_open_without_the_database(hub: Hub, layer: FakeLayer, outage: Outage) -> None:
-    """All who come are refused with `busy`, and nothing is left of it; afterwards it opens as ever."""
+    """All clients are refused with `busy`, and no state is left; afterwards it opens as usual."""
     with outage.begin():
         refused = await asyncio.gather(*(enter(hub) for _ in range(5)), return_exceptions=True)
     assert [error.code for error in refused if isinstance(error, Invalid)] == [ErrorCode.BUSY] * 5
@@ -885,7 +889,7 @@ async def test_who_gives_up_takes_the_room_from_nobody(hub: Hub) -> None:
 
 
 async def test_a_room_that_nobody_wants_any_more_is_closed(hub: Hub, clock: Clock, layer: FakeLayer) -> None:
-    """All who asked for it gave up while it opened: it is not kept for ever."""
+    """All waiting clients gave up while it opened: it is not kept for ever."""
     coming = asyncio.create_task(enter(hub))
     await until(lambda: hub._rooms._opening)
     coming.cancel()
@@ -985,7 +989,7 @@ async def test_an_opening_that_is_cancelled_holds_nothing(hub: Hub, layer: FakeL
 
 
 async def test_one_cancelled_opening_does_not_harm_another(hub: Hub, layer: FakeLayer, clock: Clock) -> None:
-    """Who waited behind it is in the room, and soon subscribed."""
+    """A client that waited behind it is in the room, and soon subscribed."""
     layer.open.clear()
     first, second = asyncio.create_task(enter(hub)), asyncio.create_task(enter(hub))
     await until(lambda: layer.calls)
@@ -1027,7 +1031,7 @@ def test_a_room_s_group_fits_a_layer(slug: str) -> None:
 
 
 async def test_catching_up_and_going_live_leave_no_seam(hub: Hub, layer: FakeLayer) -> None:
-    """What is kept and not yet delivered comes live and not from memory: once, in order."""
+    """Committed and undelivered changes come live and not from memory: once, in order."""
     await enter(hub)
     await say(hub)
     await until(lambda: hub.rooms()[ROOM].position == 1)
@@ -1054,7 +1058,7 @@ async def test_a_room_that_was_just_opened_tells_what_was_missed(hub: Hub, since
 async def test_changes_are_told_whole_until_nobody_can_lack_a_message(
     hub: Hub, clock: Clock, log: SlowLog
 ) -> None:
-    """Who came back may lack one, until a comparison that began afterwards finds all delivered."""
+    """A client that resumed may lack a change, until a comparison that began afterwards finds all delivered."""
     visitor = await enter(hub)
     room = log_of(hub)
     await commit(hub.log, post(room))
@@ -1113,7 +1117,7 @@ async def test_an_unused_hub_has_no_task(log: SlowLog, layer: FakeLayer) -> None
 
 
 async def test_closing_does_not_wait_for_a_layer_that_hangs(log: SlowLog, layer: FakeLayer, clock: Clock) -> None:
-    """What is still to be published is let go; what was kept is kept."""
+    """Unpublished events are dropped; committed changes stay."""
     hub = loops.current(Hub)
     await enter(hub)
     layer.open.clear()
@@ -1129,7 +1133,7 @@ async def test_closing_does_not_wait_for_a_layer_that_hangs(log: SlowLog, layer:
 
 
 async def test_closing_keeps_what_waits_to_be_kept(log: SlowLog, layer: FakeLayer) -> None:
-    """What was said in the last moment is written before the loop's things are closed."""
+    """The last messages are written before the loop's objects are closed."""
     hub = loops.current(Hub)
     await enter(hub)
     room = log_of(hub)
@@ -1150,7 +1154,7 @@ async def test_closing_finishes_what_is_quick(log: SlowLog, layer: FakeLayer) ->
 
 
 async def test_nothing_unexpected_is_logged(hub: Hub, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    """A healthy life of a room leaves no line in the log."""
+    """A healthy room leaves no line in the log."""
     caplog.set_level(logging.INFO)
     visitor = await enter(hub)
     await commit(hub.log, post(log_of(hub)), edit(log_of(hub), 1, "x"), erase(log_of(hub), 1))
@@ -1165,7 +1169,7 @@ async def test_nothing_unexpected_is_logged(hub: Hub, clock: Clock, caplog: pyte
 
 @pytest.fixture
 def narrow(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lanes are full after a few frames, and every frame is written as it comes."""
+    """Send queues are full after a few frames, and every frame is written as it comes."""
     settings.CHAT = {"OUTBOX": 1_024, "RING": 10}
     monkeypatch.setattr(room_module, "TICK", 0)
 
@@ -1191,7 +1195,7 @@ async def fill(hub: Hub, visitor: Visitor, slug: str = ROOM) -> None:
 
 
 async def test_who_is_behind_is_caught_up_once_and_in_order(narrow: None, hub: Hub) -> None:
-    """A full lane gets nothing more; once drained, what was missed comes from the log, then what is live."""
+    """A full send queue gets nothing more; once drained, the missed part comes from the log, then live events."""
     quick, slow_one = await enter(hub), await slow(hub)
     for _ in range(30):
         await deliver(hub, "x" * 100)
@@ -1207,7 +1211,7 @@ async def test_who_is_behind_is_caught_up_once_and_in_order(narrow: None, hub: H
 
 
 async def test_only_the_newest_of_a_kind_is_kept_for_who_is_behind(narrow: None, hub: Hub) -> None:
-    """Of the lists that were missed the last one comes; what is true only for a moment does not come at all."""
+    """The last of the missed lists comes; transient events do not come at all."""
     visitor = await slow(hub)
     await fill(hub, visitor)
     for number in range(5):
@@ -1221,7 +1225,7 @@ async def test_only_the_newest_of_a_kind_is_kept_for_who_is_behind(narrow: None,
 
 
 async def test_who_is_behind_in_one_room_is_behind_in_all(narrow: None, hub: Hub) -> None:
-    """A socket has one lane: its other rooms wait too, and go on where they were left."""
+    """A socket has one send queue: its other rooms wait too, and go on at their positions."""
     visitor = await slow(hub)
     hub.enter(await hub.open("tea"), visitor.socket)
     await fill(hub, visitor)
@@ -1234,7 +1238,7 @@ async def test_who_is_behind_in_one_room_is_behind_in_all(narrow: None, hub: Hub
 
 
 async def test_slow_is_not_stuck(narrow: None, hub: Hub, clock: Clock) -> None:
-    """One that reads a little in each STUCK stays; one that reads nothing is closed with 4008."""
+    """A client that reads a little in each STUCK stays; one that reads nothing is closed with 4008."""
     visitor = await slow(hub)
     await fill(hub, visitor)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""A room's latest changes in memory: from every position that the ring has, they lead to what is there now."""
+"""A room's recent changes in memory: from every position in them, they lead to the present state."""
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,7 @@ class Book:
 
     def __init__(self) -> None:
         self.texts: dict[int, str] = {}
-        # What was there at each number.
+        # The state at each number.
         self.states: list[Messages] = [{}]
 
     @property
@@ -59,13 +59,13 @@ class Book:
         return Change(state.seq, state.id, frame, fresh, gone=state.deleted)
 
     def read(self, position: int, limit: int = 100) -> LogSlice:
-        """What the log tells of the changes after a position."""
+        """The log's changes after a position."""
         found = sorted((m for m in self.now.values() if m.seq > position), key=lambda message: message.seq)
         copies = [replace(message) for message in found[:limit]]
         return LogSlice("lobby", position, message_changes(copies, position), len(found) <= limit, self.seq)
 
     def caught_up(self, ring: RecentChanges, position: int) -> Messages:
-        """What somebody holds who held all up to a position and then got what the ring has."""
+        """The state of a client that had all up to a position and then got the recent changes."""
         follower = Follower(position, self.states[position])
         follower.read(change.fresh for change in ring.since(position))
         assert follower.seq == self.seq
@@ -87,7 +87,7 @@ def numbers(ring: RecentChanges) -> list[int]:
 
 
 def test_a_new_ring_has_nothing_and_all(settings: Settings) -> None:
-    """Whoever is at its position misses nothing."""
+    """A client at its position misses nothing."""
     ring = RecentChanges("lobby", 7)
     assert (ring.floor, ring.since(7)) == (7, [])
 
@@ -101,7 +101,7 @@ def test_what_came_after_a_position_is_told() -> None:
 
 
 def test_it_keeps_the_latest() -> None:
-    """It grows to twice RING, then it is cut to RING: its floor is where its oldest change begins."""
+    """It grows to twice RING, then it is cut to RING: its floor is the beginning of its oldest change."""
     ring, book = RecentChanges("lobby", 0), Book()
     fill(ring, book, 2 * RING)
     assert (ring.floor, len(numbers(ring))) == (0, 2 * RING)
@@ -113,7 +113,7 @@ def test_it_keeps_the_latest() -> None:
 
 
 def test_long_messages_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it keeps is bounded in characters too, whatever the number of changes; the last one it always has."""
+    """It is bounded in characters too, for any number of changes; it always has the last one."""
     monkeypatch.setattr(ring_module, "CHARACTERS", 1_000)
     ring, book = RecentChanges("lobby", 0), Book()
     for number in range(20):
@@ -126,7 +126,7 @@ def test_long_messages_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_deleted_message_s_text_is_not_told_again() -> None:
-    """What had it becomes a number without a change; the deletion itself, and everybody else's words, stay."""
+    """Changes with the text become numbers without a change; the deletion itself, and all other texts, stay."""
     ring, book = RecentChanges("lobby", 0), Book()
     ring.add(book.say("secret"))
     ring.add(book.say("harmless"))
@@ -157,7 +157,7 @@ def test_what_is_shown_again_is_told() -> None:
 
 
 def test_it_is_extended_backwards() -> None:
-    """What was read from the log for one who came from far is there for the next, and joins without a seam."""
+    """Changes read from the log for a client far behind are there for the next one, and join without a seam."""
     ring, book = RecentChanges("lobby", 6), Book()
     fill(RecentChanges("lobby", 0), book, 6)
     ring.add(book.edit(2, "x"))
@@ -182,7 +182,7 @@ def test_numbers_that_moved_away_leave_no_hole_where_it_is_extended() -> None:
 
 
 def test_an_extension_tells_no_deleted_text() -> None:
-    """A stretch that was read before a deletion which the ring has by now does not bring the text back."""
+    """A page that was read before a deletion among the recent changes does not bring the text back."""
     ring, book = RecentChanges("lobby", 2), Book()
     fill(RecentChanges("lobby", 0), book, 1)
     book.say("secret")
@@ -195,7 +195,9 @@ def test_an_extension_tells_no_deleted_text() -> None:
 
 
 def test_an_extension_keeps_what_is_shown_again() -> None:
-    """A message that was hidden and came back is told as it is now, also to who comes from before the ring."""
+    """A message that was hidden and came back is sent in its present state, also to a client from before the
+    recent changes.
+    """
     ring, book = RecentChanges("lobby", 1), Book()
     fill(RecentChanges("lobby", 0), book, 1)
     old = book.read(0)
@@ -207,7 +209,7 @@ def test_an_extension_keeps_what_is_shown_again() -> None:
 
 
 def test_too_long_an_extension_is_left_out() -> None:
-    """What would make it longer than it may be is not kept; what it has stays whole."""
+    """Changes beyond its limit are not kept; its content stays complete."""
     ring, book = RecentChanges("lobby", 6), Book()
     fill(RecentChanges("lobby", 0), book, 6)
     fill(ring, book, 3)
@@ -233,7 +235,7 @@ ACTIONS = st.lists(
 @given(before=ACTIONS, after=ACTIONS)
 @hypothesis_settings(max_examples=examples(200), deadline=None)
 def test_every_position_leads_to_the_present(before: list[tuple[str, int]], after: list[tuple[str, int]]) -> None:
-    """Whatever happens: who held all up to a position gets from the ring what makes it all that is there now."""
+    """For any changes: a client that had all up to a position gets the present state from the recent changes."""
     book = Book()
     for what, number in before:
         act(book, what, number)

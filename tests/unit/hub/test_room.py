@@ -1,4 +1,4 @@
-"""An open room: who is in it hears every change once and in order, whenever they came and whoever told them."""
+"""An open room: its clients receive every change once and in order, whenever they joined and from any source."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -64,7 +64,7 @@ def come(room: ChatRoom, since: int | None = None, visitor: Visitor | None = Non
 
 
 async def tell(room: ChatRoom, *writes: Write) -> list[Change]:
-    """Something is written, and the room hears of it."""
+    """A change is written, and the room receives it."""
     changes = await elsewhere(*writes)
     room.deliver(changes)
     return changes
@@ -89,7 +89,7 @@ async def assert_knows_all(room: ChatRoom, *visitors: Visitor) -> None:
 
 
 async def test_everybody_hears_everything_once_in_order(room: ChatRoom) -> None:
-    """What is delivered reaches each socket once; what comes again is dropped."""
+    """A delivered change reaches each socket once; a repeated one is dropped."""
     visitors = [come(room) for _ in range(3)]
     changes = await elsewhere(*posts(room.log, 4), edit(room.log, 2, "x"), react(room.log, 1), erase(room.log, 3))
     room.deliver(changes[:3])
@@ -101,7 +101,7 @@ async def test_everybody_hears_everything_once_in_order(room: ChatRoom) -> None:
 
 
 async def test_live_changes_are_told_as_events(room: ChatRoom) -> None:
-    """Who has heard everything hears of a change what changed, not the whole message again."""
+    """A client that has received everything gets only the change, not the whole message again."""
     visitor = come(room)
     await tell(room, post(room.log), edit(room.log, 1, "x"), react(room.log, 1), erase(room.log, 1))
     await visitor.reaches(4)
@@ -109,7 +109,7 @@ async def test_live_changes_are_told_as_events(room: ChatRoom) -> None:
 
 
 async def test_a_gap_is_read_from_the_log(room: ChatRoom, log: SlowLog) -> None:
-    """What was not delivered comes from the log, before what was; what is delivered meanwhile is read too."""
+    """Undelivered changes come from the log, before delivered ones; changes delivered meanwhile are read too."""
     visitor = come(room)
     await tell(room, post(room.log))
     await elsewhere(*posts(room.log, 3))
@@ -146,7 +146,7 @@ async def test_what_changes_between_two_stretches_is_not_missed(short: None, roo
 
 
 async def test_hints_that_come_late_into_a_gap_are_told_whole(short: None, room: ChatRoom, log: SlowLog) -> None:
-    """While a gap is open a change may be the first that is heard of its message: it is told as all that it is."""
+    """While a gap is open a change may be the first event of its message: it is sent as a whole message."""
     visitor = come(room)
     hints = await elsewhere(*posts(room.log, 5), edit(room.log, 1, "moved"))
 
@@ -296,7 +296,7 @@ async def test_who_comes_while_the_log_is_read_waits_for_the_next_read(
 async def test_what_is_committed_and_not_delivered_is_not_missed(
     no_ring: None, room: ChatRoom, log: SlowLog
 ) -> None:
-    """Who is told from a log that is ahead of the room hears the rest live: once, and without a seam."""
+    """A client that catches up from a log ahead of the room gets the rest live: once, and without a seam."""
     witness = come(room)
     await tell(room, *posts(room.log, 5))
     underway = await elsewhere(post(room.log), edit(room.log, 2, "moved"))
@@ -309,13 +309,15 @@ async def test_what_is_committed_and_not_delivered_is_not_missed(
 
 
 async def test_nobody_goes_live_without_a_message_that_moved(room: ChatRoom, log: SlowLog) -> None:
-    """Who comes into what was read while a message had moved on, which the room was not told yet, waits."""
+    """A client waits if it joins after a read during which a message moved, before the room received that
+    change.
+    """
     await elsewhere(*posts(room.log, 4))
     room = chat_room(log, await log.open("lobby"))
     underway = await elsewhere(edit(room.log, 3, "moved"))
     first = come(room, 0)
     await first.reaches(5)
-    # What was read for the first is in memory now, and the message 3 is not in its place there.
+    # The page that was read for the first client is in memory now, and message 3 is not in its place there.
     second = come(room, 2, Visitor(2, {number: first.messages[number] for number in (1, 2)}))
     await second.reaches(4)
     assert 3 not in second.messages
@@ -343,7 +345,7 @@ async def test_who_is_cut_off_while_catching_up_loses_nothing(
 async def test_catching_up_while_the_database_is_away_waits(
     no_ring: None, room: ChatRoom, log: SlowLog, clock: Clock
 ) -> None:
-    """Who is told from the log hears nothing wrong meanwhile, who is live goes on, and then both know all."""
+    """A client that catches up receives nothing wrong meanwhile, a live one goes on, and then both have all."""
     live = come(room)
     await tell(room, *posts(room.log, 6))
     log.away = True
@@ -402,7 +404,9 @@ async def test_going_back_on_the_same_socket(room: ChatRoom) -> None:
 
 
 async def test_going_back_on_the_same_socket_beyond_the_ring(no_ring: None, room: ChatRoom, log: SlowLog) -> None:
-    """While the log is read for it the socket hears nothing else; it is counted once, and then told in order."""
+    """While the log is read for it the socket receives nothing else; it is counted once, and then gets all in
+    order.
+    """
     visitor = come(room)
     await tell(room, *posts(room.log, 6))
     await visitor.reaches(6)
@@ -531,7 +535,7 @@ async def test_the_latest_page_is_as_new_as_who_asks_for_it(room: ChatRoom) -> N
 
 
 async def test_deleted_words_are_told_to_nobody_who_comes_back(room: ChatRoom) -> None:
-    """What was said before a deletion is gone from memory with it; the numbers have no gap."""
+    """A deleted message's text is gone from memory with it; the numbers have no gap."""
     live = come(room)
     await tell(room, post(room.log, "a secret"), post(room.log), edit(room.log, 1, "the same secret"))
     await tell(room, erase(room.log, 1))
@@ -542,7 +546,7 @@ async def test_deleted_words_are_told_to_nobody_who_comes_back(room: ChatRoom) -
 
 
 async def test_pruned_messages_are_told_to_nobody_who_comes_back(room: ChatRoom) -> None:
-    """Old messages go from memory too, once the hub has compared; who comes back hears of what is left."""
+    """Old messages leave memory too, after the hub's comparison; a client that resumes gets the remaining ones."""
     await tell(room, post(room.log, "old"), post(room.log, "new"))
     room.pruned(0)
     assert [message.content for message in (await room.history(before=None, after=None, limit=5))[0]] == [
@@ -581,7 +585,7 @@ def said(visitor: Visitor) -> Message:
 
 @pytest.fixture
 def narrow(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lanes are full after a few frames, and every frame is written as it comes."""
+    """Send queues are full after a few frames, and every frame is written as it comes."""
     settings.CHAT = {"OUTBOX": 1_024, "RING": 5}
     monkeypatch.setattr(room_module, "TICK", 0)
 
@@ -593,7 +597,7 @@ async def talk(room: ChatRoom, number: int) -> None:
 
 
 async def test_a_slow_reader_is_caught_up(narrow: None, short: None, room: ChatRoom) -> None:
-    """Nothing more is put into a full lane; when it has drained, what was missed comes, from the log too."""
+    """A full send queue gets nothing more; when it has drained, the missed part comes, also from the log."""
     quick, slow = come(room), come(room)
     slow.ear.open.clear()
     await talk(room, 30)
@@ -637,7 +641,7 @@ async def test_who_comes_with_a_full_lane_waits_for_it(narrow: None, room: ChatR
 
 
 async def test_a_long_way_is_told_in_pieces(narrow: None, room: ChatRoom, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What somebody missed is never put into their lane all at once."""
+    """A client's missed changes never enter its send queue all at once."""
     monkeypatch.setattr(catch_up, "CHUNK", 1_024)
     await talk(room, 60)
     visitor = Visitor()
@@ -656,7 +660,7 @@ async def test_a_long_way_is_told_in_pieces(narrow: None, room: ChatRoom, monkey
 
 
 async def test_the_newest_of_a_kind_is_told_to_who_was_behind(narrow: None, room: ChatRoom) -> None:
-    """After what was missed; who comes in anew does not need it."""
+    """After the missed changes; a new client does not need it."""
     slow = come(room)
     slow.ear.open.clear()
     await talk(room, 10)
@@ -670,7 +674,7 @@ async def test_the_newest_of_a_kind_is_told_to_who_was_behind(narrow: None, room
 
 @pytest.mark.parametrize("moment", ["live", "behind", "nearly", "read for"])
 async def test_who_leaves_hears_no_more(no_ring: None, room: ChatRoom, log: SlowLog, moment: str) -> None:
-    """Whatever is done for somebody at the moment: when they are gone, nothing is told, and nobody notices."""
+    """At any step of a catch-up: if its client is gone, nothing is sent, and no other client notices."""
     other = come(room)
     await tell(room, *posts(room.log, 5))
     if moment == "nearly":
@@ -722,7 +726,7 @@ async def test_a_room_whose_row_is_gone_does_not_keep_asking(
 async def test_another_life_begins_anew_for_everybody(
     no_ring: None, room: ChatRoom, log: SlowLog, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who is live, who is behind and who waits hear a welcome with the new epoch, and then what is new."""
+    """Live, slow and waiting clients receive a welcome with the new epoch, and then new changes."""
     crowd = [come(room)]
     await tell(room, *posts(room.log, 5))
     log.telling.clear()
@@ -753,7 +757,7 @@ async def test_another_life_begins_anew_for_everybody(
 
 
 async def test_another_life_does_not_tell_what_was_made_for_the_former(room: ChatRoom, log: SlowLog) -> None:
-    """Whoever comes back to the same number of another life is told what came after it there."""
+    """A client that resumes at the same number of another epoch gets the later changes there."""
     await tell(room, *posts(room.log, 3))
     await come(room, 1).reaches(3)
     await run_read(partial(gone, room.log))
@@ -804,7 +808,7 @@ async def test_the_latest_page_is_read_once_for_a_crowd(room: ChatRoom, statemen
 
 
 async def test_the_latest_page_is_read_again_when_it_is_another(room: ChatRoom) -> None:
-    """After a change, for another number of messages, and in another life of the room."""
+    """After a change, for another number of messages, and in another epoch."""
     await tell(room, *posts(room.log, 3))
     assert await latest(room) == [1, 2, 3]
     await tell(room, post(room.log), erase(room.log, 1))
@@ -830,7 +834,7 @@ async def test_other_pages_are_asked_each(room: ChatRoom) -> None:
 
 
 async def test_a_page_that_could_not_be_read_is_asked_again(room: ChatRoom, outage: Outage) -> None:
-    """All who waited for it are refused with `busy`; the next one gets it."""
+    """All waiting clients are refused with `busy`; the next one gets it."""
     await tell(room, *posts(room.log, 2))
     with outage.begin():
         answers = await asyncio.gather(*(latest(room) for _ in range(5)), return_exceptions=True)
@@ -867,7 +871,7 @@ async def test_a_welcome_tells_where_the_socket_is(room: ChatRoom) -> None:
 
 
 async def test_a_welcome_never_tells_of_what_is_still_to_come(room: ChatRoom, clock: Clock) -> None:
-    """What waits for its tick is not counted: it will be told."""
+    """Frames that wait for their tick are not counted: they will be sent."""
     clock.stop()
     come(room)
     for change in await elsewhere(*posts(room.log, 2)):

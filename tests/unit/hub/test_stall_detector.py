@@ -12,7 +12,7 @@ from chat.protocol import ErrorCode, Invalid
 
 
 class Lesson:
-    """What was missed is learned when the test lets it."""
+    """The missed changes are loaded when the test lets them."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -76,7 +76,7 @@ async def test_who_gives_up_ends_it_for_nobody(stalls: StallDetector, lesson: Le
 
 
 async def test_a_standstill_while_one_ends_is_another(stalls: StallDetector, lesson: Lesson, clock: Clock) -> None:
-    """What is being learned may be from before it."""
+    """The state being loaded may be from before it."""
     lesson.may_end.clear()
     clock.work(LONGEST + 0.1)
     ended = asyncio.create_task(stalls.end())

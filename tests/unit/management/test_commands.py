@@ -83,7 +83,7 @@ def test_a_second_run_finds_nothing(tea: RoomLog, capsys: pytest.CaptureFixture[
 
 
 def test_a_dry_run_only_tells(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """What would go, of which rooms; it stays."""
+    """The counts by room are printed; nothing is deleted."""
     coffee = queries.open_room("coffee")
     Writer().write(posts(coffee, 2))
     grow_old(1, 2)
@@ -188,7 +188,7 @@ def test_two_at_once_share_the_work(rooms: None, tea: RoomLog) -> None:
 
 
 async def test_the_chat_goes_on_meanwhile(alice: Persona, bob: Persona) -> None:
-    """Who talks while messages go hears everything, and nobody's numbers are given again."""
+    """A user who posts during pruning receives everything, and no number is used again."""
     await alice.join()
     epoch = (await bob.join()).epoch
     for number in range(50):
@@ -223,7 +223,7 @@ def call_and_close(call: Callable[[], Any]) -> None:
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_the_pieces_are_the_whole(data: st.DataObject) -> None:
-    """Whatever is read in pieces is read once, in its rooms' order, also where it is changed meanwhile."""
+    """Rows that are read in pieces are read once, in their rooms' order, even if they change meanwhile."""
     models.Room.objects.all().delete()
     sizes = data.draw(st.lists(st.integers(0, 12), min_size=1, max_size=4))
     for number, size in enumerate(sizes):

@@ -41,7 +41,7 @@ def document(path: str) -> Schema:
 
 
 def named(pattern: str) -> set[tuple[str, str]]:
-    """What a pattern finds in the pages: (page, found)."""
+    """The matches of a pattern in the pages: (page, found)."""
     return {
         (str(page.relative_to(ROOT)), found)
         for page in PAGES
@@ -120,7 +120,7 @@ def test_every_module_has_its_place_in_the_architecture() -> None:
 
 
 def test_every_logger_is_in_operations() -> None:
-    """Who reads a line of the log finds its logger in the table, at each level that warns."""
+    """The table has each logger, with each level from WARNING on."""
     page = text("docs/operations.md")
     for path in [*(ROOT / "chat").rglob("*.py"), *(ROOT / "chatsite").rglob("*.py")]:
         source = path.read_text(encoding="utf-8")
@@ -320,7 +320,7 @@ def test_the_page_cuts_texts_where_the_server_does(name: str) -> None:
 
 
 def test_every_variable_is_in_the_readme() -> None:
-    """What chatsite/settings.py reads from the environment has a row in the README's table."""
+    """Each variable that chatsite/settings.py reads has a row in the README's table."""
     calls = [node for node in ast.walk(ast.parse(text("chatsite/settings.py"))) if isinstance(node, ast.Call)]
     read = {
         call.args[0].value
@@ -397,7 +397,7 @@ def test_every_name_in_capitals_exists() -> None:
 
 @pytest.mark.parametrize("page", ["docs/reliability.md", "docs/security.md"])
 def test_every_test_that_shows_something_exists(page: str) -> None:
-    """What a row of a table says to be shown is shown by tests in the files that the row names."""
+    """Each test that a row names is in the files that the row names."""
     rows = re.findall(r"^\|.*\|$", text(page), re.MULTILINE)
     named = [(re.findall(r"`([\w/]+\.py)`", row), re.findall(r"`(test_\w+)`", row)) for row in rows]
     assert any(tests for _, tests in named)
@@ -408,7 +408,7 @@ def test_every_test_that_shows_something_exists(page: str) -> None:
 
 
 def test_every_fault_that_is_named_is_one_of_the_torture() -> None:
-    """What `make torture` is said to do has a function that does it."""
+    """Each fault that a page says `make torture` causes has a function."""
     does = text("tests/torture/faults.py") + text("tests/torture/outages.py")
     for clause in re.findall(r"`make torture`[^(|;]*\(([^)]*)\)", text("docs/reliability.md")):
         for name in re.findall(r"`(\w+)`", clause):

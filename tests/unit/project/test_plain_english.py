@@ -106,12 +106,13 @@ def test_lines_of_a_comment_are_one_passage() -> None:
         ("Lane: it is put  out.", 1),
         ("It is put out. Gossip!", 2),
         ("The `lane` was renamed.", 0),
+        ("The setting LANE.", 0),
         ("Planes and lanes-of-two.", 0),
         ("See chat/lane.py and lane.py.", 0),
     ],
 )
 def test_replaced_words_are_found_as_whole_words(text: str, count: int) -> None:
-    """Whatever their case; not within a longer word, a path or backticks."""
+    """In any case; not within a longer word, a path or backticks, and not in capitals."""
     assert len(list(findings("a.md", text, WORDS))) == count
 
 

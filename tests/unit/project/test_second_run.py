@@ -48,7 +48,7 @@ def test_a_test_runs_again_for_its_sql(item: Any, *, again: bool) -> None:
 
 
 def test_a_thorough_run_takes_every_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the tests that use the database."""
+    """Files of tests that use the database."""
     monkeypatch.setattr(second_run, "THOROUGH", True)
     assert second_run.runs_again(an_item(fixtures=ASKS, indices={"kind": 1}))
     assert second_run.runs_again(an_item("once", fixtures=ASKS))

@@ -67,7 +67,7 @@ async def test_it_hears_that_we_live(ear: socket.socket, monkeypatch: pytest.Mon
 async def test_nobody_looks_for_signs_of_life(
     ear: socket.socket, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
-    """Not at all, or not for ours: then it hears that we are ready, and nothing more."""
+    """Not at all, or not for this process: then it receives READY, and nothing more."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     await systemd.report()

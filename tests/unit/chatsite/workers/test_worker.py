@@ -35,7 +35,7 @@ class Site:
 
 
 class Dead(list[int]):
-    """Stands in for who keeps track of people: hears which processes died."""
+    """Stands in for presence: receives the names of dead processes."""
 
     def process_died(self, pid: int) -> None:
         self.append(pid)
