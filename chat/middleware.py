@@ -43,7 +43,7 @@ def _set_browser_cookie(tracker: AttemptTracker, request: HttpRequest, response:
     # By now a new session is saved and has its key.
     if tracker.is_guests and session.session_key and GUEST_NAME in session:
         browser = browser.with_guest(session_digest(session.session_key))
-    if before is None or not browser.says_the_same(before):
+    if before is None or not browser.is_same_as(before):
         browsers.write(browser, response)
 
 

@@ -83,7 +83,7 @@ def _account_saved(instance: object, using: str, update_fields: frozenset[str] |
         return
     _recheck_account(instance, using)
     if update_fields is None or instance.USERNAME_FIELD in update_fields:
-        usernames.keep(instance)
+        usernames.save_name(instance)
     if update_fields is None or not update_fields.isdisjoint({instance.USERNAME_FIELD, "is_active"}):
         _count_direct_rooms(instance, using)
 

@@ -1,4 +1,4 @@
-"""Who is this socket, whether it may come from where it comes, and whether what it rests on still holds."""
+"""Authentication of sockets: the identity, the allowed origins, and the check that a sign-in is still valid."""
 
 from chat.auth.identity import GUEST_NAME, Identity, Proof, account, guest, identify, session_digest, with_browser
 from chat.auth.origin import OriginCheck, refuse

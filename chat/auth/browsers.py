@@ -1,10 +1,10 @@
-"""Recognizes a browser: which people it has been, and which accounts have signed in with it.
+"""Recognizes a browser: the users it has been, and the accounts that have signed in with it.
 
-A signed cookie says so; no table does. It is set when a browser gets an identity, never for a mere
-look at a page. Two things rest on it:
+A signed cookie stores this; there is no table. The cookie is set when a browser gets an identity, not when it only
+loads a page. It has two uses:
 
-- Restrictions. A banned person stays banned under another name, in a new session, after signing out.
-- Tries of passwords. A browser in which an account has signed in has a budget of its own for that account
+- Restrictions. A banned user stays banned under another name, in a new session, and after signing out.
+- Password attempts. A browser in which an account has signed in has a budget of its own for that account
   (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"), until the account's password changes.
 """
 
@@ -24,11 +24,11 @@ from chat.models import account_key
 
 SALT = "chat.auth.browsers"
 AGE = 365 * 24 * 3_600
-"""Seconds that a browser is known after it got an identity."""
+"""Seconds that a browser is known after it got an identity: the cookie's lifetime."""
 ACCOUNTS, GUESTS = 10, 20
-"""The latest people of each kind that a browser is known as: the cookie goes along with each request."""
+"""Most users of each kind in the cookie, the latest ones: every request carries it."""
 LONGEST = 4_096
-"""Characters of a cookie that are read: browsers keep no longer ones."""
+"""Longest cookie that is read (characters): browsers store no longer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +36,22 @@ class Browser:
     """The content of a browser's cookie."""
 
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
-    # The accounts that it has been, the latest last: the primary key, and a seal that only a sign-in makes. An
-    # empty one: the sign-in was before there were such cookies.
+    # Primary keys of the accounts that signed in, the latest last, each with a seal that only a sign-in makes. A
+    # seal of "": the sign-in was before such cookies existed.
     accounts: Mapping[str, str] = field(default_factory=dict)
-    # The guests that it has been, the latest last: digests of their sessions.
+    # Digests of the sessions of the guests that it has been, the latest last.
     guests: tuple[str, ...] = ()
 
     @property
     def people(self) -> tuple[str, ...]:
-        """The people that restrictions may be for, as ``Identity.person`` has them."""
+        """The users that restrictions may apply to, as in ``Identity.person``."""
         return (*map(account_key, self.accounts), *(f"guest:{digest}" for digest in self.guests))
 
     def with_account(self, user: AbstractBaseUser, *, proven: bool) -> Self:
-        """``proven``: somebody has just signed in. A mere session makes no seal: whoever stole one could make any
-        number of known browsers of it, and each has tries of its own.
+        """Add an account. ``proven``: the user has just signed in.
+
+        A session alone makes no seal. An attacker who stole one could make any number of known browsers, and each
+        has password attempts of its own.
         """
         pk = str(user.pk)
         seal = self._seal(user) if proven else self.accounts.get(pk, "")
@@ -60,12 +62,14 @@ class Browser:
         others = [known for known in self.guests if known != digest]
         return replace(self, guests=(*others, digest)[-GUESTS:])
 
-    def says_the_same(self, other: "Browser") -> bool:
-        """But for the order."""
+    def is_same_as(self, other: "Browser") -> bool:
+        """True if both know the same users, in any order."""
         return self.accounts == other.accounts and set(self.guests) == set(other.guests)
 
     def device_for(self, name: str) -> str:
-        """The key of this browser's own tries for the account of this name; empty where it is not known for it."""
+        """The key of this browser's own budget for the account of this name; "" if the account is not known in
+        it.
+        """
         user = account_named(name) if self.accounts and name else None
         seal = self.accounts.get(str(user.pk)) if user else None
         if user is None or seal is None or not constant_time_compare(seal, self._seal(user)):
@@ -73,18 +77,18 @@ class Browser:
         return f"{self.id} {user.pk}"
 
     def _seal(self, user: AbstractBaseUser) -> str:
-        """A seal of this browser and this account, valid until the password changes."""
+        """The seal of this browser and this account, valid until the password changes."""
         return salted_hmac(SALT, f"{self.id} {user.pk} {user.get_session_auth_hash()}").hexdigest()[:32]
 
 
 def cookie_name() -> str:
-    """With the prefix, where browsers accept it: no other host of the domain can set the cookie then."""
+    """The cookie's name, with the prefix where browsers accept it: no other host of the domain can set it then."""
     alone = settings.SESSION_COOKIE_SECURE and not settings.SESSION_COOKIE_DOMAIN
     return "__Host-chat_browser" if alone else "chat_browser"
 
 
 def read(cookies: Mapping[str, str]) -> Browser | None:
-    """The browser that sends these cookies; None where it brings none, or none of ours."""
+    """The browser that sent these cookies; None if there is no valid one of ours."""
     value = cookies.get(cookie_name(), "")
     if not value or len(value) > LONGEST:
         return None
@@ -96,10 +100,10 @@ def read(cookies: Mapping[str, str]) -> Browser | None:
 
 
 def write(browser: Browser, response: HttpResponseBase) -> None:
-    told: Any = [browser.id, dict(browser.accounts), list(browser.guests)]
+    content: Any = [browser.id, dict(browser.accounts), list(browser.guests)]
     response.set_cookie(
         cookie_name(),
-        signing.dumps(told, salt=SALT, compress=True),
+        signing.dumps(content, salt=SALT, compress=True),
         max_age=AGE,
         secure=settings.SESSION_COOKIE_SECURE,
         domain=settings.SESSION_COOKIE_DOMAIN,

@@ -1,11 +1,13 @@
-"""Django's password hashers, bounded in how many run at once; they count attempts (chat.auth.password_attempts).
+"""Django's password hashers, with a bound on how many run at once. They count attempts
+(chat.auth.password_attempts).
 
-Hashing is made to cost memory and time, and each request may ask for it. With Django's parameters for Argon2,
-twelve at once took 1.1 GB. So hashes run on CHAT["HASHES"] threads of their own, first come, first served. A
-request that would wait too long is answered with 503. A semaphore would not do: the C library keeps for each
-thread what a hash there took, and each request may have another thread.
+Hashing costs memory and time by design, and any request may cause it. With Django's parameters for Argon2, twelve
+hashes at once took 1.1 GB. So hashes run on CHAT["HASHES"] threads of their own, first come, first served. A
+request that would wait too long is answered with 503. A semaphore would not bound the memory: the C library keeps
+what a hash took for each thread, and each request may run on another thread.
 
-A project names these in PASSWORD_HASHERS, in place of Django's of the same names. Hashes that those made are read.
+A project lists these classes in PASSWORD_HASHERS, in place of Django's of the same names. They read the hashes
+that Django's classes made.
 """
 
 import asyncio
@@ -26,54 +28,54 @@ from chat.limits.rare_warning import RareWarning
 
 T = TypeVar("T")
 
-PATIENCE = 5.0
-"""Seconds that a hash waits for its turn."""
-QUEUE = 64
-"""Hashes that wait at most: for each of them a request's thread waits."""
+TURN_TIMEOUT = 5.0
+"""Seconds that a hash waits for a free thread."""
+QUEUE_LIMIT = 64
+"""Most hashes that wait: each of them blocks a request's thread."""
 RETRY_AFTER = 3
-"""Seconds after which a browser that was sent away may try again."""
+"""The Retry-After of a refused request, in seconds."""
 
 logger = logging.getLogger("chat.auth")
 
 
-class Turns:
-    """So many at once, on threads of their own; the others wait."""
+class HashPool:
+    """Runs CHAT["HASHES"] hashes at once on threads of its own. The others wait."""
 
     def __init__(self) -> None:
-        self._seldom = RareWarning(logger)
+        self._warning = RareWarning(logger)
         self._forget()
-        # A process that is forked off has none of the threads.
+        # A forked process does not inherit the threads.
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
-        # Hashes that run or wait.
+        # Number of hashes that run or wait.
         self._unfinished = 0
         self._size = 0
         self._pool: ThreadPoolExecutor | None = None
-        # Is this thread one of the pool's?
+        # ``now`` is set in the threads of the pool.
         self._inside = threading.local()
 
     def run(self, work: Callable[[], T]) -> T:
-        """The result of ``work``. Raises Refused where the wait would be too long."""
+        """The result of ``work``. Raises AttemptRefused if the wait would be too long."""
         if getattr(self._inside, "now", False):
             return work()
         future, is_next = self._submit(work)
         if is_next:
             return future.result()
         try:
-            return future.result(PATIENCE)
+            return future.result(TURN_TIMEOUT)
         except TimeoutError:
             if future.cancel():
                 raise self._refusal() from None
-            # It has begun in this moment.
+            # It started just now.
             return future.result()
 
     def _submit(self, work: Callable[[], T]) -> tuple["Future[T]", bool]:
-        """And whether a thread is free for it."""
+        """Queue ``work``. The second result is True if a thread is free for it."""
         size = chat_settings().HASHES
-        # An event loop stands still while it waits, and everybody with it.
-        queue = 0 if _is_on_a_loop() else QUEUE
+        # Waiting on an event loop would block all its clients.
+        queue = 0 if _is_on_a_loop() else QUEUE_LIMIT
         with self._lock:
             if self._unfinished >= size + queue:
                 raise self._refusal()
@@ -94,8 +96,8 @@ class Turns:
             self._unfinished -= 1
 
     def _refusal(self) -> AttemptRefused:
-        self._seldom.warn("too many passwords at once: some requests are answered with 503")
-        sentence = gettext("Too many people sign in at this moment. Please try again in a few seconds.")
+        self._warning.warn("too many passwords to hash at once: some requests are answered with 503")
+        sentence = gettext("Too many people are signing in right now. Please try again in a few seconds.")
         refusal = AttemptRefused(sentence, status=503, wait=RETRY_AFTER)
         tracker = current_tracker()
         if tracker:
@@ -103,20 +105,20 @@ class Turns:
         return refusal
 
 
-turns = Turns()
+hash_pool = HashPool()
 
 
 class Bounded:
-    """To be put before a hasher of Django's: ``class Mine(Bounded, PBKDF2PasswordHasher)``."""
+    """Mixin for a hasher of Django: ``class Mine(Bounded, PBKDF2PasswordHasher)``."""
 
     def encode(self, *arguments: Any, **options: Any) -> str:
-        encoded: str = turns.run(partial(super().encode, *arguments, **options))  # type: ignore[misc]  # the hasher's
+        encoded: str = hash_pool.run(partial(super().encode, *arguments, **options))  # type: ignore[misc]  # the hasher's
         return encoded
 
     def verify(self, password: str, encoded: str) -> bool:
         tracker = current_tracker()
         attempt = tracker.check(encoded) if tracker else None
-        right: bool = turns.run(partial(super().verify, password, encoded))  # type: ignore[misc]  # as above
+        right: bool = hash_pool.run(partial(super().verify, password, encoded))  # type: ignore[misc]  # as above
         if tracker and right:
             tracker.succeeded()
         elif tracker and attempt:
@@ -124,12 +126,13 @@ class Bounded:
         return right
 
     def harden_runtime(self, password: str, encoded: str) -> None:
-        turns.run(partial(super().harden_runtime, password, encoded))  # type: ignore[misc]  # as above
+        hash_pool.run(partial(super().harden_runtime, password, encoded))  # type: ignore[misc]  # as above
 
 
 class Argon2(Bounded, hashers.Argon2PasswordHasher):
-    """Argon2id with OWASP's parameters for small memory (Password Storage Cheat Sheet): as hard to guess as more
-    memory and less time, and a site may hash several at once.
+    """Argon2id with OWASP's parameters for little memory (Password Storage Cheat Sheet).
+
+    They are as hard to attack as more memory and less time, and a site can run several hashes at once.
     """
 
     time_cost = 2

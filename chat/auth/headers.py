@@ -1,4 +1,4 @@
-"""What a handshake's headers say."""
+"""The headers of a WebSocket handshake."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,7 +12,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def headers(scope: Scope, name: bytes) -> list[str]:
-    """Each line of a header, in order."""
+    """The values of all lines of a header, in order."""
     return [value.decode("latin-1") for key, value in scope.get("headers", []) if key == name]
 
 

@@ -1,6 +1,6 @@
-"""Who is this socket: an account, a guest with a session, or somebody who only says a name.
+"""The identity of a socket: an account, a guest with a session, or a guest who only gives a name.
 
-What is known comes from the session's cookie, or from a signed token, and from nowhere else in the client's JSON.
+It comes from the session's cookie or from a signed token, and from nothing else in the client's JSON.
 """
 
 import secrets
@@ -22,39 +22,39 @@ from chat.database import run_read
 from chat.models import account_key, author_key
 
 GUEST_NAME = "chat_name"
-"""The session's key for the name that a guest chose on the page."""
+"""The key in the session of the name that a guest chose on the page."""
 MODERATE = "chat.moderate_room"
 """The permission to moderate every room that is not private."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What an identity rests on: it is lost with any of them."""
+    """The evidence for an identity. If any part becomes invalid, the identity is lost."""
 
-    # The session's key, a secret; None where a token was shown instead.
+    # The session's key, a secret; None if the client sent a token instead.
     session: str | None = field(default=None, repr=False)
-    # The account's hash for sessions, which changes with its password; "" for guests.
+    # The account's session auth hash, which changes with its password; "" for guests.
     hash: str = field(default="", repr=False)
-    # When the token expires, in seconds since 1970; None for sessions.
+    # Expiry of the token (seconds since 1970); None for sessions.
     expires: float | None = None
-    # The session's name that is no secret; "" without one.
+    # The session's digest, which is no secret; "" without a session.
     digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who somebody is, as far as is known. Equal ones are the same person."""
+    """A user, as far as is known. Equal identities are the same user."""
 
     # "account:<pk>", "guest:<hash of the session>:<name>" or "socket:<random>".
     key: str
-    # The name they have; None where it is still theirs to say.
+    # The user's name; None if the client may still give one.
     name: str | None = None
-    # Does the identity outlive the socket?
+    # True if the identity outlives the socket.
     lasting: bool = False
-    # May they moderate everywhere?
+    # True if the user may moderate every room that is not private.
     staff: bool = field(default=False, compare=False)
     proof: Proof = field(default=Proof(), compare=False)
-    # Everybody whom the browser has been, as ``person`` has them: what they may not do this one may not either.
+    # All users that the browser has been, as in ``person``. Their restrictions hold for this identity too.
     browser: tuple[str, ...] = field(default=(), compare=False)
     # The account's primary key as text; None for guests. Follows from ``key``.
     account: Any = field(init=False, compare=False, repr=False)
@@ -69,27 +69,29 @@ class Identity:
 
     @property
     def public(self) -> str:
-        """The key by which others know them, and they themselves what is theirs; "" where only a name is known."""
+        """The key that events show, by which clients tell users apart; "" if only a name is known."""
         return author_key(self.key)
 
 
 async def identify(scope: Scope) -> Identity:
-    """The identity behind a socket's cookies. Reads the database only where there is a session cookie."""
+    """The identity behind a socket's cookies. Reads the database only if there is a session cookie."""
     brought = cookies(scope)
     key = brought.get(settings.SESSION_COOKIE_NAME)
-    found = await run_read(partial(_of_session, key)) if key else None
+    found = await run_read(partial(_from_session, key)) if key else None
     return with_browser(found or Identity(key=f"socket:{secrets.token_hex(8)}"), brought)
 
 
 def with_browser(who: Identity, brought: Mapping[str, str]) -> Identity:
-    """The same, with everybody whom the browser with these cookies has been."""
+    """The same identity, with all users that the browser with these cookies has been."""
     browser = browsers.read(brought)
     return replace(who, browser=browser.people) if browser else who
 
 
-class _Glance(dict[str, Any]):
-    """What a session holds, for ``get_user`` to read. It would also renew the session's key after a change of
-    SECRET_KEY, or end the session: a browser hears of neither over a socket, and would be signed out.
+class _ReadOnlySession(dict[str, Any]):
+    """A session's data that ``get_user`` can only read.
+
+    It would also cycle the session's key after a change of SECRET_KEY, or flush the session. A socket can't tell
+    the browser the new key, so the user would be signed out.
     """
 
     def cycle_key(self) -> None: ...
@@ -97,13 +99,13 @@ class _Glance(dict[str, Any]):
     def flush(self) -> None: ...
 
 
-def _of_session(session_key: str) -> Identity | None:
+def _from_session(session_key: str) -> Identity | None:
     session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user = get_user(SimpleNamespace(session=_Glance(session.items())))  # type: ignore[arg-type]  # it reads only this
+    user = get_user(SimpleNamespace(session=_ReadOnlySession(session.items())))  # type: ignore[arg-type]  # it reads only this
     if user.is_authenticated:
         return account(user, session=session_key)
     name = session.get(GUEST_NAME)
-    # A session that the database doesn't know loads empty, under no key.
+    # A session that does not exist loads empty, without a key.
     if session.session_key is None or name is None:
         return None
     return guest(session.session_key, name)
@@ -112,7 +114,7 @@ def _of_session(session_key: str) -> Identity | None:
 def account(
     user: AbstractBaseUser, *, session: str | None = None, expires: float | None = None, sealed: bool = True
 ) -> Identity:
-    """Somebody who is signed in, by a session or until a token expires; ``sealed``: until the password changes."""
+    """The identity of an account, by a session or a token. ``sealed``: a change of the password ends it."""
     return Identity(
         key=account_key(user.pk),
         name=user.get_username(),
@@ -128,12 +130,12 @@ def account(
 
 
 def guest(session_key: str, name: str) -> Identity:
-    """Somebody without an account, known by the session of their browser."""
+    """The identity of a guest, known by the session of their browser."""
     digest = session_digest(session_key)
     proof = Proof(session=session_key, digest=digest)
     return Identity(key=f"guest:{digest}:{name}", name=name, lasting=True, proof=proof)
 
 
 def session_digest(session_key: str) -> str:
-    """A session's name in logs, in the database and between processes: its key is a secret."""
+    """The name of a session in logs, in the database and between processes: its key is a secret."""
     return salted_hmac("chat.auth", session_key).hexdigest()[:16]

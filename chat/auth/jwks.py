@@ -1,4 +1,4 @@
-"""A JWK set (RFC 7517): the public keys of whoever signs the tokens, in a file or at a URL, read as it changes."""
+"""A JWK set (RFC 7517): the public keys of the tokens' issuer, in a file or at a URL. Changes are picked up."""
 
 import http.client
 import logging
@@ -14,40 +14,40 @@ from urllib.parse import urlsplit
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
 
-from chat.auth.keys import KINDS, Key, key_of_jwk
+from chat.auth.keys import KEY_KINDS, Key, key_of_jwk
 
 logger = logging.getLogger("chat.auth")
 
 SIZE_LIMIT = 262_144
-"""Bytes of a set."""
+"""Largest set, in bytes."""
 KEYS_LIMIT = 32
-"""Keys of a set: a token that names none is checked with each of its algorithm."""
-TIMEOUT = 5.0
-"""Seconds for fetching a set, from first to last byte."""
-REFETCH = 60.0
-"""The least seconds between two fetches: an unknown key's name in a token is no reason for more."""
-RETRY = 5.0
-"""The same, as long as no fetch has succeeded."""
+"""Most keys of a set: a token without a key id is checked with each key of its algorithm."""
+FETCH_TIMEOUT = 5.0
+"""Seconds that a fetch may take, from the first to the last byte."""
+REFETCH_INTERVAL = 60.0
+"""Least seconds between two fetches. Unknown key ids in tokens can't cause more."""
+RETRY_INTERVAL = 5.0
+"""Least seconds between two fetches until the first one succeeds."""
 MAX_AGE = 3_600.0
-"""Seconds after which a set is fetched again though nothing new was asked for: keys are also taken back."""
+"""Seconds after which a set is fetched again in any case: issuers also revoke keys."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Keys = tuple[Key, ...]
 
 
-class Unavailable(Exception):  # noqa: N818 it names how the set is
+class KeySetUnavailable(Exception):  # noqa: N818 the name states the condition
     """The set could not be fetched yet."""
 
 
 class Source(Protocol):
     def keys(self, kid: str | None) -> Keys:
-        """All the keys, as new as a token that names ``kid`` needs them. For any thread."""
+        """All keys of the set, read again if no key has the id ``kid``. Safe to call from any thread."""
 
 
 @lru_cache(maxsize=8)
 def source(location: str) -> Source:
-    """Where the set is: one object for each place, which keeps what it has read."""
+    """The source of a set. There is one per location, which caches the keys."""
     return JwksUrl(location) if is_url(location) else JwksFile(Path(location))
 
 
@@ -56,7 +56,7 @@ def is_url(location: str) -> bool:
 
 
 def url_fault(url: str) -> str | None:
-    """What is wrong with the URL of a set: what came without TLS could be anybody's keys."""
+    """The fault in the URL of a set, or None. Without TLS an attacker could replace the keys."""
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -70,7 +70,7 @@ def url_fault(url: str) -> str | None:
 
 
 def read_set(data: bytes) -> Keys:
-    """The keys of a set that are of use here; others are passed over. Raises ValueError where there is none."""
+    """The supported keys of a set; others are skipped. Raises ValueError if there is none."""
     if len(data) > SIZE_LIMIT:
         raise ValueError(f"is longer than {SIZE_LIMIT} bytes")
     try:
@@ -78,21 +78,21 @@ def read_set(data: bytes) -> Keys:
     except (msgspec.DecodeError, RecursionError):
         raise ValueError("is not a JSON object") from None
     if not isinstance(members, list):
-        raise ValueError('is not a JWK set: it has no list "keys"')  # noqa: TRY004 its content, not our caller's
+        raise ValueError('is not a JWK set: it has no list "keys"')  # noqa: TRY004 the fault is in the content, not in the caller
     keys = tuple(key for member in members if isinstance(member, dict) and (key := key_of_jwk(member)))
     if not keys:
-        raise ValueError(f"has no key that is {KINDS}")
+        raise ValueError(f"has no key that is {KEY_KINDS}")
     return keys[:KEYS_LIMIT]
 
 
 class JwksFile:
-    """A set in a file, read again whenever the file has changed."""
+    """A set in a file, read again when the file changes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._keys: Keys = ()
-        # Of the file as it was read last, rightly or not; None: it never was there.
+        # Stamp of the file at the last read, successful or not; None if the file never existed.
         self._stamp: tuple[int, int, int] | None = None
 
     def keys(self, kid: str | None) -> Keys:  # noqa: ARG002 as Source
@@ -102,7 +102,7 @@ class JwksFile:
                 self._stamp = stamp
                 self._read()
             if not self._keys:
-                raise ImproperlyConfigured(f"JWT_JWKS: {self._path} can't be read, or has no keys of use.")
+                raise ImproperlyConfigured(f"JWT_JWKS: {self._path} can't be read, or has no supported keys.")
             return self._keys
 
     def _stamp_now(self) -> tuple[int, int, int] | None:
@@ -116,13 +116,18 @@ class JwksFile:
         try:
             self._keys = read_set(self._path.read_bytes())
         except (OSError, ValueError) as error:
-            logger.warning("JWT_JWKS: the file %s, so the keys before it stay: %s", self._path, _short(error))
+            logger.warning(
+                "JWT_JWKS: the file %s can't be used, so the keys read before stay in use: %s",
+                self._path,
+                _short(error),
+            )
 
 
 class JwksUrl:
-    """A set at a URL, fetched when its keys are first needed, when an unknown one is, and when it is old.
+    """A set at a URL, fetched when a key is needed first, when a token names an unknown key, and after MAX_AGE.
 
-    One thread fetches; others go on with the keys that there are, or are told that there are none yet.
+    One thread fetches. Others go on with the keys of the last fetch, or get KeySetUnavailable before the first
+    one.
     """
 
     def __init__(
@@ -137,7 +142,7 @@ class JwksUrl:
         self._fetch = fetch or download
         self._fetching = threading.Lock()
         self._keys: Keys = ()
-        # On the clock: when the keys were fetched, and before when they are not fetched again.
+        # Time of the last successful fetch, and earliest time of the next one (by ``clock``).
         self._since = 0.0
         self._not_before = float("-inf")
 
@@ -145,13 +150,13 @@ class JwksUrl:
         """Raises Unavailable."""
         if self._is_due(kid) and self._fetching.acquire(blocking=False):
             try:
-                # Another thread may have been here in between.
+                # Another thread may have fetched the set in between.
                 if self._is_due(kid):
                     self._refresh()
             finally:
                 self._fetching.release()
         if not self._keys:
-            raise Unavailable
+            raise KeySetUnavailable
         return self._keys
 
     def _is_due(self, kid: str | None) -> bool:
@@ -163,17 +168,19 @@ class JwksUrl:
 
     def _refresh(self) -> None:
         now = self._clock()
-        self._not_before = now + (REFETCH if self._keys else RETRY)
+        self._not_before = now + (REFETCH_INTERVAL if self._keys else RETRY_INTERVAL)
         try:
             self._keys = read_set(self._fetch(self._url))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            logger.warning("JWT_JWKS: the set was not fetched, so the keys before it stay: %s", _short(error))
+            logger.warning(
+                "JWT_JWKS: the set was not fetched, so the keys of the last fetch stay in use: %s", _short(error)
+            )
         else:
-            self._since, self._not_before = now, now + REFETCH
+            self._since, self._not_before = now, now + REFETCH_INTERVAL
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect could lead to a place without TLS: it is an error."""
+    """Makes a redirect an error: it could lead to a URL without TLS."""
 
     def redirect_request(self, *_: Any) -> None: ...
 
@@ -182,21 +189,23 @@ _opener = urllib.request.build_opener(_NoRedirects)
 
 
 def download(url: str) -> bytes:
-    """At most SIZE_LIMIT bytes and one more, in TIMEOUT. Raises OSError, HTTPException, ValueError."""
+    """The set's bytes, read until they exceed SIZE_LIMIT, in FETCH_TIMEOUT. Raises OSError, HTTPException,
+    ValueError.
+    """
     if fault := url_fault(url):
         raise ValueError(fault)
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + FETCH_TIMEOUT
     headers = {"Accept": "application/json", "User-Agent": "chat"}
     data = bytearray()
-    with _opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:  # noqa: S310 see url_fault
-        # The timeout is for each read: whoever sends a byte now and then would hold us for ever.
+    with _opener.open(urllib.request.Request(url, headers=headers), timeout=FETCH_TIMEOUT) as response:  # noqa: S310 see url_fault
+        # The timeout holds for each read: a server that sends a byte now and then would block us forever.
         while len(data) <= SIZE_LIMIT and (part := response.read1(SIZE_LIMIT)):
             data += part
             if time.monotonic() > deadline:
-                raise TimeoutError(f"it took longer than {TIMEOUT} seconds")
+                raise TimeoutError(f"it took longer than {FETCH_TIMEOUT} seconds")
     return bytes(data)
 
 
 def _short(error: Exception) -> str:
-    """One line, whatever a server answered."""
+    """The error in one line, whatever the server answered."""
     return f"{type(error).__name__}: {str(error)[:200]!r}"

@@ -1,6 +1,7 @@
-"""Public and private keys for tokens: each key is for one algorithm, which its own kind tells and never a token.
+"""Public and private keys for tokens. Each key is for one algorithm, which follows from the kind of the key.
 
-A key that could be used with another algorithm than its own is how forged tokens pass (RFC 8725, section 2.1).
+A token never chooses the algorithm: a key that is used with another one accepts forged tokens (RFC 8725, section
+2.1).
 """
 
 from dataclasses import dataclass
@@ -18,15 +19,15 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from jwt import PyJWTError
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-Public = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
-Private = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
+PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
 
 HS256 = "HS256"
-LEAST_SECRET = 32
-"""Bytes of a secret for HS256 (RFC 7518, section 3.2)."""
-LEAST_RSA = 2_048
-"""Bits of an RSA key (RFC 7518, section 3.3)."""
-KINDS = f"RSA of at least {LEAST_RSA} bits, EC on the curve P-256, or Ed25519"
+MIN_SECRET_BYTES = 32
+"""Shortest secret for HS256, in bytes (RFC 7518, section 3.2)."""
+MIN_RSA_BITS = 2_048
+"""Shortest RSA key, in bits (RFC 7518, section 3.3)."""
+KEY_KINDS = f"RSA of at least {MIN_RSA_BITS} bits, EC on the curve P-256, or Ed25519"
 
 _JWK_READERS = {"RSA": RSAAlgorithm.from_jwk, "EC": ECAlgorithm.from_jwk, "OKP": OKPAlgorithm.from_jwk}
 _PUBLIC_MEMBERS = ("kty", "crv", "n", "e", "x", "y")
@@ -34,18 +35,18 @@ _PUBLIC_MEMBERS = ("kty", "crv", "n", "e", "x", "y")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a signature is checked with."""
+    """A key that checks signatures."""
 
     algorithm: str
     # A secret for HS256, else a public key.
-    material: Public | bytes
-    # What a token's header calls it; None for a key that isn't of a JWK set.
+    material: PublicKey | bytes
+    # The key's id, which a token's header may name; None for a key from outside a JWK set.
     kid: str | None = None
 
 
 def algorithm_of(key: object) -> str | None:
-    """The algorithm of a public key; None for a key of no kind that is used here, or one that is too short."""
-    if isinstance(key, RSAPublicKey) and key.key_size >= LEAST_RSA:
+    """The algorithm of a public key; None if its kind is not supported or it is too short."""
+    if isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS:
         return "RS256"
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
         return "ES256"
@@ -64,12 +65,12 @@ def public_key(pem: str) -> Key:
         found = None
     algorithm = algorithm_of(found)
     if algorithm is None:
-        raise ValueError(f"must be {KINDS}")
+        raise ValueError(f"must be {KEY_KINDS}")
     return Key(algorithm, found)
 
 
-def private_key(pem: bytes) -> tuple[str, Private]:
-    """The private key in a PEM file, and its algorithm. Raises ValueError with what is wrong."""
+def private_key(pem: bytes) -> tuple[str, PrivateKey]:
+    """The private key in a PEM file, and its algorithm. Raises ValueError with a sentence about the fault."""
     try:
         found: Any = load_pem_private_key(pem, password=None)
         algorithm = algorithm_of(found.public_key())
@@ -78,17 +79,17 @@ def private_key(pem: bytes) -> tuple[str, Private]:
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("is not a private key in PEM that can be read") from None
     if algorithm is None:
-        raise ValueError(f"must be {KINDS}")
+        raise ValueError(f"must be {KEY_KINDS}")
     return algorithm, found
 
 
 def key_of_jwk(jwk: dict[str, Any]) -> Key | None:
-    """The public key in a JWK (RFC 7517); None where it is not for signatures, or of no kind that is used here."""
+    """The public key in a JWK (RFC 7517); None if it is not for signatures or its kind is not supported."""
     if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
         return None
     reader = _JWK_READERS.get(str(jwk.get("kty")))
     if reader is None:
-        # A symmetric key, above all: a set is for everybody to read, a secret is not.
+        # For example a symmetric key: everybody can read a set, so it must not hold a secret.
         return None
     try:
         found = reader({name: jwk[name] for name in _PUBLIC_MEMBERS if name in jwk})

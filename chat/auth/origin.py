@@ -1,7 +1,7 @@
-"""Where a socket may come from.
+"""The allowed origins of sockets.
 
-A cookie goes out with a socket that any page on the web opens (cross-site WebSocket hijacking), and the Origin
-header is what tells such a page apart.
+A browser sends the session cookie with a socket that any page on the web opens (cross-site WebSocket hijacking).
+Only the Origin header tells such a page from the site's own.
 """
 
 import logging
@@ -16,11 +16,11 @@ logger = logging.getLogger("chat.auth")
 
 
 class OriginCheck:
-    """Lets a WebSocket through only from our own pages.
+    """ASGI middleware that accepts a WebSocket only from the site's own pages.
 
-    The Origin must be the very host and port that was asked for (and https where session cookies are), or one of
-    CSRF_TRUSTED_ORIGINS. Programs send no Origin: they are let in as long as they bring no session cookie, for
-    then nothing rides on a browser's credentials.
+    The Origin must be the host and port of the request, or one of CSRF_TRUSTED_ORIGINS. It must be https if
+    session cookies are. Programs send no Origin: they are accepted without a session cookie, because then they
+    don't use a browser's credentials.
     """
 
     def __init__(self, application: Application) -> None:
@@ -53,14 +53,14 @@ def _without_default_port(host: str, scheme: str) -> str:
 
 
 def _allowed_hosts() -> list[str]:
-    """As Django's own request does it: local names, while debugging and nothing is set."""
+    """ALLOWED_HOSTS, or local names with DEBUG if it is empty, as in Django's ``HttpRequest.get_host``."""
     if settings.DEBUG and not settings.ALLOWED_HOSTS:
         return [".localhost", "127.0.0.1", "[::1]"]
     return settings.ALLOWED_HOSTS
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """Turn a WebSocket away before it opens: the client sees HTTP 403. One line in the log."""
+    """Refuse a WebSocket before it opens: the client gets HTTP 403. Logs one line."""
     await receive()
     counters.connects_refused[RefusalReason.ORIGIN] += 1
     origin = ", ".join(headers(scope, b"origin")) or "none"

@@ -1,14 +1,14 @@
-"""Counts each try of a password, whichever page, form or API takes it.
+"""Counts every password attempt, whichever page, form or API receives it.
 
-Every check of a password passes one of two places, and both are here for a project to name in its settings:
+Every check of a password passes one of two places, and a project lists both in its settings:
 
-- ``django.contrib.auth.authenticate``: CountedTries, the first of AUTHENTICATION_BACKENDS, gets the name that is
-  tried. It lets nobody in; it counts, and stops a try that is too many.
-- ``check_password``: the hashers of chat.auth.hashers count each check that ``authenticate`` did not announce. The
-  old password in the form for a new one is such a check.
+- ``django.contrib.auth.authenticate``: CountedTries, the first of AUTHENTICATION_BACKENDS, gets the name of the
+  attempt. It never accepts a user. It counts the attempt, and refuses one too many.
+- ``check_password``: the hashers of chat.auth.hashers count each check that ``authenticate`` did not announce, for
+  example the old password in the form that changes it.
 
-``chat.middleware.SignIns`` marks the request that a try is part of, answers a refused one with 429, and gives back
-the tries that were not wrong: only wrong passwords use up a budget.
+``chat.middleware.SignIns`` tracks the request of an attempt, answers a refused one with 429, and refunds the
+attempts that were not wrong: only wrong passwords use up a budget.
 """
 
 import math
@@ -32,75 +32,75 @@ from chat.auth import browsers
 from chat.limits import Attempt, request_address, sign_in_limits
 
 SECRET = re.compile("pass|pin|secret|code|otp", re.IGNORECASE)
-"""Names of credentials that can be guessed. Signed tokens and keys of programs can't; they are not counted."""
+"""Names of credentials that can be guessed. Signed tokens and API keys can't be, so they are not counted."""
 
 
-class AttemptRefused(ValidationError):  # noqa: N818 it names what happened
-    """A password that is not looked at: a form shows the sentence, the middleware answers with the status."""
+class AttemptRefused(ValidationError):  # noqa: N818 the name states what happened
+    """A password was not checked. A form shows the sentence; the middleware answers with the status."""
 
     def __init__(self, sentence: str, *, status: int, wait: int) -> None:
         super().__init__(sentence, code="refused")
         self.sentence = sentence
-        # Status of the HTTP answer: 429 (RFC 6585, section 4) or 503.
+        # Status of the HTTP response: 429 (RFC 6585, section 4) or 503.
         self.status = status
-        # Seconds after which to try again.
+        # Seconds until the next attempt is allowed.
         self.wait = wait
 
 
 class AttemptTracker:
-    """One HTTP request, as far as passwords and the browser's identities are concerned."""
+    """The password attempts and the identities of the browser in one HTTP request."""
 
     def __init__(self, request: HttpRequest | None) -> None:
         self.request = request
-        # Each request asks for it, so that a proxy that is not named is noticed at its first.
+        # Looked up for every request, so that an unlisted proxy is noticed with its first one.
         self._address = request_address(request.META) if request else ""
-        # Why a try was refused; None where none was.
+        # The refusal of an attempt, or None.
         self.refusal: AttemptRefused | None = None
-        # For the browser's cookie: the accounts that it is, each with whether one has just signed in; and whether
-        # it is a guest's.
+        # For the browser's cookie: its accounts, each with True if it has just signed in; and whether the browser
+        # is a guest's.
         self.accounts: list[tuple[AbstractBaseUser, bool]] = []
         self.is_guests = False
-        # Announced by ``authenticate``, and neither wrong nor right so far.
+        # The attempt that ``authenticate`` announced, until its result is known.
         self._announced: Attempt | None = None
-        # Paid for, and not known to be wrong.
+        # Attempts that are paid and not known to be wrong.
         self._made: list[Attempt] = []
 
     def browser(self) -> browsers.Browser | None:
         return browsers.read(self.request.COOKIES) if self.request else None
 
     def announce(self, name: str) -> None:
-        """A password is tried for the account of this name. Raises Refused."""
+        """Count an attempt for the account of this name. Raises AttemptRefused."""
         browser = self.browser()
         device = browser.device_for(name) if browser else ""
         self._announced = self._take(Attempt(self._address, name, device))
 
     def check(self, encoded: str) -> Attempt | None:
-        """A password is compared with this hash. The try, if nobody announced it. Raises Refused."""
+        """Count a comparison with this hash, unless ``announce`` counted it. Raises AttemptRefused."""
         if self._announced:
             return None
-        # Somebody who is signed in proves again who they are, or a form compares with former passwords: the others
-        # of the network have nothing to do with it.
+        # A signed-in user confirms their password, or a form compares with former passwords. Such an attempt must
+        # not use up the budget of the network.
         alone = self._is_signed_in()
         name = f"hash {blake2b(encoded.encode(), digest_size=16).hexdigest()}"
         return self._take(Attempt(self._address, name, counts_for_network=not alone))
 
     def count(self) -> None:
-        """Something is tried that must not be tried without end, and never given back. Raises Refused."""
+        """Count an attempt that is never refunded, whatever comes of it. Raises AttemptRefused."""
         self._made.remove(self._take(Attempt(self._address)))
 
     def failed(self, attempt: Attempt | None = None) -> None:
-        """The password was wrong: that of this try, or of the announced one."""
+        """Note a wrong password: of this attempt, or of the announced one."""
         attempt = attempt or self._announced
         if attempt in self._made:
             self._made.remove(attempt)
         self._announced = None
 
     def succeeded(self) -> None:
-        """The password was right: what is checked next is another try."""
+        """Note a right password. The next check is another attempt."""
         self._announced = None
 
     def close(self) -> None:
-        """The request is answered: give back what was not wrong."""
+        """End the request: refund the attempts that were not wrong."""
         for attempt in self._made:
             sign_in_limits.refund(attempt)
         self._made.clear()
@@ -121,7 +121,7 @@ class AttemptTracker:
         try:
             return bool(user and user.is_authenticated)
         except SynchronousOnlyOperation:
-            # An async view that has not asked who it is.
+            # An async view that has not loaded the user.
             return False
 
 
@@ -130,7 +130,7 @@ _visit: ContextVar[AttemptTracker | None] = ContextVar("chat_visit", default=Non
 
 @contextmanager
 def tracking(request: HttpRequest) -> Iterator[AttemptTracker]:
-    """All that tries passwords in here does it for this request."""
+    """Track the password attempts of the body, which handles ``request``."""
     tracker = AttemptTracker(request)
     token = _visit.set(tracker)
     try:
@@ -141,19 +141,19 @@ def tracking(request: HttpRequest) -> Iterator[AttemptTracker]:
 
 
 def current_tracker() -> AttemptTracker | None:
-    """The request that is being answered; None outside of one, or without the middleware."""
+    """The tracker of the current request; None outside of a request, or without the middleware."""
     return _visit.get()
 
 
 class CountedTries:
-    """The first of AUTHENTICATION_BACKENDS: it lets nobody in, and stops a try that is too many.
+    """The first of AUTHENTICATION_BACKENDS: it accepts nobody, and refuses an attempt too many.
 
-    It has no ``get_user`` and no permissions: sessions stay those of the backend that let somebody in.
+    It has no ``get_user`` and no permissions, so sessions belong to the backend that accepted the user.
     """
 
     @sensitive_variables("credentials")
     def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
-        """Count the try. Raises Refused."""
+        """Count the attempt. Raises AttemptRefused."""
         if any(SECRET.search(key) for key in credentials):
             tracker = current_tracker() or AttemptTracker(request)
             tracker.announce(_name_in(credentials))
@@ -171,21 +171,21 @@ def connect() -> None:
 
 
 def remember_account(user: AbstractBaseUser | None, *, proven: bool = False) -> None:
-    """The request's browser is this account's: its cookie will say so. ``proven``: by a sign-in, or a password."""
+    """Add the account to the browser's cookie. ``proven``: the user signed in or entered their password."""
     tracker = current_tracker()
     if tracker and user is not None:
         tracker.accounts.append((user, proven))
 
 
 def remember_guest() -> None:
-    """The same for the guest whom the request's session names."""
+    """Add the guest of the request's session to the browser's cookie."""
     tracker = current_tracker()
     if tracker:
         tracker.is_guests = True
 
 
 def _name_in(credentials: Mapping[str, Any]) -> str:
-    """The name that the password was given for."""
+    """The name of the account in the credentials."""
     named = {key: value for key, value in credentials.items() if isinstance(value, str) and not SECRET.search(key)}
     for key in (get_user_model().USERNAME_FIELD, "username"):
         if key in named:
@@ -204,5 +204,5 @@ def _signed_in(user: AbstractBaseUser | None, **_: Any) -> None:
 
 
 def _signed_out(user: AbstractBaseUser | None, **_: Any) -> None:
-    """It stays known: a banned account that signs out is no welcome guest."""
+    """Keep the account in the cookie: a banned user stays banned after signing out."""
     remember_account(user)

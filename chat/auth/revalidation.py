@@ -1,7 +1,7 @@
-"""Does what an identity rests on still hold? Asked for many at once, on a thread that may use the ORM.
+"""Checks whether sign-ins are still valid, for many sockets at once. Runs on a thread that may use the ORM.
 
-Django checks a session with each request; a socket is asked once, at its start. So whoever signs out, changes the
-password, is deactivated or deleted would keep their sockets (Channels leaves them open).
+Django checks a session with each request; a socket is checked once, at its start. Without this check a user who
+signs out, changes the password, or is deactivated or deleted would keep their sockets (Channels leaves them open).
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,15 +17,15 @@ from django.utils.crypto import constant_time_compare
 
 from chat.auth.identity import Identity, account
 
-IN_TABLE = {"django.contrib.sessions.backends.db", "django.contrib.sessions.backends.cached_db"}
-"""Session engines of which one query tells many."""
+TABLE_ENGINES = {"django.contrib.sessions.backends.db", "django.contrib.sessions.backends.cached_db"}
+"""Session engines that answer for many sessions with one query."""
 
-IN_COOKIE = "django.contrib.sessions.backends.signed_cookies"
-"""The engine whose sessions are nowhere but in their cookies, so that none can be ended."""
+COOKIE_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+"""The engine that stores sessions only in cookies, so that no session can be ended."""
 
 
 def revalidate(identities: Sequence[Identity]) -> list[Identity | None]:
-    """Each identity as it is now, None where it is lost. Two queries at most, where sessions are in a table."""
+    """Each identity as it is now, or None if it is lost. At most two queries if sessions are in a table."""
     users = _users(identities)
     alive = _alive({who.proof.session for who in identities if who.proof.session})
     return [_renewed(who, users, alive) for who in identities]
@@ -53,17 +53,17 @@ def _users(identities: Iterable[Identity]) -> dict[str, AbstractBaseUser]:
 
 
 def _alive(keys: set[str]) -> set[str]:
-    """Which of the sessions are still there."""
+    """The sessions that still exist."""
     if not keys:
         return set()
-    if settings.SESSION_ENGINE in IN_TABLE:
-        from django.contrib.sessions.models import Session  # noqa: PLC0415 a project may do without that app
+    if settings.SESSION_ENGINE in TABLE_ENGINES:
+        from django.contrib.sessions.models import Session  # noqa: PLC0415 a project may not have that app
 
         rows = Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
         return set(rows.values_list("session_key", flat=True))
     engine = import_module(settings.SESSION_ENGINE)
-    if settings.SESSION_ENGINE == IN_COOKIE:
-        # Its ``exists`` is always False. What is signed and not too old holds.
+    if settings.SESSION_ENGINE == COOKIE_ENGINE:
+        # Its ``exists`` always returns False. A session with a valid signature that is not too old counts.
         return {key for key in keys if engine.SessionStore(key).load()}
     store = engine.SessionStore()
     return {key for key in keys if store.exists(key)}

@@ -1,8 +1,8 @@
-"""Tokens: a JWT (RFC 7519) that says which account a socket is, for programs and for pages of other sites.
+"""Tokens: a JWT (RFC 7519) that names the account of a socket, for programs and for pages of other sites.
 
-Whoever shows a wrong one is told one sentence, whatever is wrong: the log has the reason, and never the token.
-RFC 8725 is what this follows: the algorithms are ours to choose, each key is for one of them, and nothing that a
-header points to (``jku``, ``x5u``, ``jwk``) is looked at.
+A client with an invalid token gets the same sentence whatever is wrong. The log has the reason, and never the
+token. As RFC 8725 advises, the settings choose the algorithms, each key is for one of them, and nothing that a
+header points to (``jku``, ``x5u``, ``jwk``) is read.
 """
 
 import hmac
@@ -18,7 +18,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist, ValidationError
 
 from chat.auth import jwks, trusted
-from chat.auth.keys import HS256, Private
+from chat.auth.keys import HS256, PrivateKey
 from chat.conf import chat_settings
 from chat.protocol import MAX_INTEGER, ErrorCode, Invalid
 from chat.protocol.text import CONTROL
@@ -26,10 +26,10 @@ from chat.protocol.text import CONTROL
 logger = logging.getLogger("chat.auth")
 
 TOKEN_LIMIT = 8_192
-"""Characters of a token; those of the big identity providers have up to 4,000."""
+"""Longest token in characters. Tokens of the big identity providers have up to 4,000."""
 _OPTIONS: Any = {
     "require": ["exp", "aud", "sub"],
-    # What has expired is told apart from what is wrong: that comes last, and here.
+    # Checked last, and by ``verify``: clients can tell an expired token from an invalid one.
     "verify_exp": False,
     "enforce_minimum_key_length": True,
 }
@@ -37,42 +37,45 @@ _OPTIONS: Any = {
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token that is right says."""
+    """The claims of a valid token."""
 
-    # The account's JWT_USER_FIELD, as text.
+    # The value of the account's JWT_USER_FIELD, as text.
     subject: str
     # Seconds since 1970.
     expires: float
-    # Of the account's password and the like, as they were when the site itself signed it; None for other issuers.
+    # Digest of the account's session auth hash when the site signed the token; None for other issuers.
     hash: str | None = None
 
 
-class _Refusal(Exception):  # noqa: N818 it never leaves this module
-    """Why a token is refused, for the log."""
+class _Refusal(Exception):  # noqa: N818 it is private to this module
+    """The reason to refuse a token, for the log."""
 
 
 def authenticate(token: str) -> tuple[AbstractBaseUser, Claims]:
-    """The account that a token is of. Reads the database, and perhaps the issuer's keys. Raises as ``verify``."""
+    """The account of a token, and its claims. Reads the database, and perhaps the issuer's keys.
+
+    Raises the errors of ``verify``.
+    """
     claims = verify(token)
     return account_of(claims), claims
 
 
 def verify(token: str) -> Claims:
-    """What a token says, if it is right.
+    """The claims of a token.
 
-    Raises Invalid: BAD_TOKEN, TOKEN_EXPIRED, or BUSY where the issuer's keys can't be had yet; and
-    ImproperlyConfigured where the settings are wrong.
+    Raises Invalid (BAD_TOKEN, TOKEN_EXPIRED, or BUSY before the issuer's keys could be fetched), and
+    ImproperlyConfigured if the settings are wrong.
     """
     try:
         claims = _claims(_payload(token))
     except (_Refusal, jwt.PyJWTError) as error:
         raise _refused(error) from None
-    except jwks.Unavailable:
+    except jwks.KeySetUnavailable:
         raise Invalid(
             ErrorCode.BUSY,
             "token: can't be checked just now",
             field="token",
-            retry_after=int(1_000 * jwks.RETRY),
+            retry_after=int(1_000 * jwks.RETRY_INTERVAL),
         ) from None
     if claims.expires <= time.time() - chat_settings().JWT_LEEWAY:
         raise Invalid(ErrorCode.TOKEN_EXPIRED, "token: has expired", field="token")
@@ -80,9 +83,9 @@ def verify(token: str) -> Claims:
 
 
 def account_of(claims: Claims) -> AbstractBaseUser:
-    """The account, as it is now: there, active, and with the password of when the site signed the token.
+    """The account as it is now. Raises Invalid.
 
-    Raises Invalid.
+    It must exist and be active, and its password must not have changed since the site signed the token.
     """
     try:
         return _user(claims)
@@ -90,10 +93,11 @@ def account_of(claims: Claims) -> AbstractBaseUser:
         raise _refused(error) from None
 
 
-def mint(user: AbstractBaseUser, hours: float, key: tuple[str, Private] | None = None) -> str:
-    """A token for ``user``, signed with the site's own secret, or with ``key``: an algorithm and a private key.
+def mint(user: AbstractBaseUser, hours: float, key: tuple[str, PrivateKey] | None = None) -> str:
+    """A token for ``user``, valid for some hours. Raises ImproperlyConfigured if the site has no secret of its
+    own.
 
-    Raises ImproperlyConfigured where the site has no secret of its own.
+    It is signed with the site's secret, or with ``key``: an algorithm and a private key.
     """
     given, now = chat_settings(), time.time()
     algorithm, secret = key or (HS256, trusted.signing_secret())
@@ -110,7 +114,7 @@ def mint(user: AbstractBaseUser, hours: float, key: tuple[str, Private] | None =
 
 
 def _payload(token: str) -> dict[str, Any]:
-    """A token's content, its signature and claims checked, but for the end of its time."""
+    """A token's content. Checks the signature and all claims but the expiry."""
     if len(token) > TOKEN_LIMIT or not token.isascii():
         raise _Refusal("it is too long, or not ASCII")
     algorithm, kid = _header(token)
@@ -119,17 +123,17 @@ def _payload(token: str) -> dict[str, Any]:
             return _decoded(token, key.material, algorithm)
         except jwt.InvalidSignatureError:
             continue
-    raise _Refusal("no key that is trusted has signed it")
+    raise _Refusal("it is not signed with a trusted key")
 
 
 def _header(token: str) -> tuple[str, str | None]:
-    """The algorithm and the key's name that a token claims: a question to our own keys, nothing more."""
+    """The algorithm and the key id that a token claims. They only select one of the trusted keys."""
     header = jwt.get_unverified_header(token)
     if "crit" in header:
-        raise _Refusal("it wants an extension that must be understood")
+        raise _Refusal("it has a critical extension")
     algorithm = header.get("alg")
     if algorithm not in trusted.algorithms():
-        raise _Refusal("its algorithm is none of JWT_ALGORITHMS")
+        raise _Refusal("its algorithm is not in JWT_ALGORITHMS")
     return str(algorithm), header.get("kid")
 
 
@@ -149,17 +153,17 @@ def _decoded(token: str, key: Any, algorithm: str) -> dict[str, Any]:
 def _claims(payload: dict[str, Any]) -> Claims:
     for name in ("exp", "nbf", "iat"):
         if name in payload and not _is_time(payload[name]):
-            raise _Refusal(f"its {name} is no time")
+            raise _Refusal(f"its {name} is not a time")
     subject, seal = payload["sub"], payload.get("hash")
     if not subject or CONTROL.search(subject):
         raise _Refusal("its sub is empty, or has control characters")
     if seal is not None and not (isinstance(seal, str) and seal.isascii()):
-        raise _Refusal("its hash is no text of ours")
+        raise _Refusal("its hash is not ASCII text")
     return Claims(subject=subject, expires=float(payload["exp"]), hash=seal)
 
 
 def _is_time(value: object) -> bool:
-    """Seconds since 1970 (NumericDate); PyJWT takes more for one."""
+    """True for seconds since 1970 (NumericDate). PyJWT accepts other values too."""
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
@@ -183,11 +187,11 @@ def _found(subject: str) -> AbstractBaseUser:
             **{chat_settings().JWT_USER_FIELD: subject}
         )
     except ObjectDoesNotExist:
-        raise _Refusal("it is of no account") from None
+        raise _Refusal("no account has its sub") from None
     except MultipleObjectsReturned:
         raise _Refusal("several accounts have its sub: JWT_USER_FIELD must be unique") from None
     except (ValueError, ValidationError, OverflowError):
-        raise _Refusal("its sub is no value of JWT_USER_FIELD") from None
+        raise _Refusal("its sub is not a value of JWT_USER_FIELD") from None
     return user
 
 
@@ -197,12 +201,12 @@ def _has_hash(user: AbstractBaseUser, seal: str) -> bool:
 
 
 def _hash(session_hash: str) -> str:
-    """Changes with what ends the account's sessions (password, SECRET_KEY), and tells nothing of it."""
+    """A digest that changes when the account's sessions end (password, SECRET_KEY) and reveals nothing of them."""
     return hmac.new(session_hash.encode(), b"chat.auth.tokens", "sha256").hexdigest()[:32]
 
 
 def _refused(error: Exception) -> Invalid:
-    """One sentence for all that is wrong. PyJWT's own words may have a part of the token, so its kind must do."""
+    """The one error for every fault. Logs only the type of PyJWT's errors: their texts may quote the token."""
     reason = str(error) if isinstance(error, _Refusal) else type(error).__name__
     logger.info("refused a token: %s", reason)
     return Invalid(ErrorCode.BAD_TOKEN, "token: is not valid here", field="token")

@@ -1,7 +1,7 @@
-"""Accounts' names belong to the accounts: no guest takes one, or one that looks like it.
+"""Names of accounts are reserved: no guest may use one, or a name that looks the same.
 
-Each account has a row with its name's key, kept by a signal. What no signal tells of (``bulk_create``, a script in
-SQL) ``add_missing_names`` finds.
+Each account has a row with the key of its name, saved by a signal. Accounts that send no signal (``bulk_create``,
+a script in SQL) are found by ``add_missing_names``.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from chat.models import AccountName
 from chat.protocol import name_key, visible_part
 
 _BATCH = 500
-"""Names of one query: SQLite took at most 999 parameters for long."""
+"""Names per query: older versions of SQLite take at most 999 parameters."""
 _KEY_LENGTH = 600
-"""The column's: most keys are shorter, and no guest's is as long."""
+"""The length of the column. Most keys are shorter, and no guest's key is as long."""
 
 
 def account_named(username: str) -> AbstractBaseUser | None:
-    """The account of exactly this name, active or not; or of the same name with or without what draws nothing.
+    """The account with this name, active or not. Without an exact match, invisible characters don't count.
 
     Keyboards differ in the joiners that they put between letters, and nobody sees which were typed.
     """
@@ -45,23 +45,23 @@ def _shown(name: str) -> str:
 
 
 def name_is_taken(name: str, by: Any = None) -> bool:
-    """Does an account, active or not, other than ``by`` (its primary key) have a name that looks like this one?"""
+    """True if an account other than ``by`` (a primary key) has a name that looks the same. It may be inactive."""
     return AccountName.objects.filter(key=_key(name)).exclude(user=by).exists()
 
 
-def keep(user: AbstractBaseUser) -> None:
-    """Note how the account's name looks."""
+def save_name(user: AbstractBaseUser) -> None:
+    """Save the row with the key of the account's name."""
     _write([_row(user)])
 
 
 def add_missing_names(*, stale: bool = False) -> int:
-    """Note the accounts that have no row: one query where there are none. How many there were.
+    """Add the rows of accounts that have none. Returns their number. Takes one query if there are none.
 
-    With ``stale`` all accounts are read, and those corrected whose row tells of another name, or was made by other
-    rules: for after ``migrate``.
+    ``stale``: read all accounts, and correct rows with another name or with a key made by other rules. For use
+    after ``migrate``.
     """
     row = AccountName.objects.filter(user=OuterRef("pk"))
-    users = get_user_model()._base_manager.annotate(chat_key=Subquery(row.values("key")))  # noqa: SLF001 the documented one that leaves nobody out
+    users = get_user_model()._base_manager.annotate(chat_key=Subquery(row.values("key")))  # noqa: SLF001 the documented manager that filters nothing
     rows = [
         made
         for user in (users if stale else users.filter(~Exists(row))).iterator()
@@ -86,54 +86,54 @@ def _write(rows: list[AccountName]) -> None:
 
 
 class NameLookup:
-    """Asks for many at once. One per event loop: ``of_this_loop(Names)``.
+    """Looks up many names with one query. One per event loop: ``current(NameLookup)``.
 
-    When thousands of guests come back together, those who ask while a query runs share the next one.
+    When thousands of guests reconnect together, those who ask while a query runs share the next one.
     """
 
     def __init__(self) -> None:
-        # By key: who waits for a query that has not begun. One that runs may have missed what was saved since.
-        self._asked: dict[str, asyncio.Future[bool]] = {}
-        # Asks as long as somebody waits; None while nobody does.
-        self._asking: asyncio.Task[None] | None = None
+        # Answers of the next query, by key. The query that runs may miss names saved since it began.
+        self._waiting: dict[str, asyncio.Future[bool]] = {}
+        # Task that runs the queries; None while no answer is awaited.
+        self._task: asyncio.Task[None] | None = None
 
     async def is_taken(self, name: str) -> bool:
-        """``name_is_taken``, for a guest. Raises what the database raises."""
+        """Like ``name_is_taken``, for a guest. Raises the database's errors."""
         key = _key(name)
-        if key not in self._asked:
-            self._asked[key] = asyncio.get_running_loop().create_future()
-        answer = self._asked[key]
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask(), name="chat names")
-        # Others may wait for the same answer when this one's socket goes.
+        if key not in self._waiting:
+            self._waiting[key] = asyncio.get_running_loop().create_future()
+        answer = self._waiting[key]
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="chat names")
+        # Others may wait for the same answer when this socket disconnects.
         return await asyncio.shield(answer)
 
     async def close(self) -> None:
-        """Who still waits is cancelled."""
-        if self._asking:
-            self._asking.cancel()
-            await asyncio.wait([self._asking])
+        """Cancel all lookups."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
-    async def _ask(self) -> None:
+    async def _run(self) -> None:
         batch: dict[str, asyncio.Future[bool]] = {}
         try:
-            while self._asked:
-                batch = {key: self._asked.pop(key) for key in list(islice(self._asked, _BATCH))}
+            while self._waiting:
+                batch = {key: self._waiting.pop(key) for key in list(islice(self._waiting, _BATCH))}
                 await _answer(batch)
         finally:
-            self._asking = None
-            for waiting in (*batch.values(), *self._asked.values()):
-                waiting.cancel()
-            self._asked.clear()
+            self._task = None
+            for answer in (*batch.values(), *self._waiting.values()):
+                answer.cancel()
+            self._waiting.clear()
 
 
 async def _answer(batch: dict[str, "asyncio.Future[bool]"]) -> None:
     try:
         found = await run_read(partial(_known, batch))
-    except Exception as error:  # noqa: BLE001 those who asked raise it
+    except Exception as error:  # noqa: BLE001 the callers raise it
         for answer in batch.values():
             answer.set_exception(error)
-            # Where nobody waits any more, asyncio would log it.
+            # Without this, asyncio would log an error that nobody awaits any more.
             answer.exception()
     else:
         for key, answer in batch.items():

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from chat.auth.keys import Private
+from chat.auth.keys import PrivateKey
 
 JWK_OF = {"RS256": RSAAlgorithm.to_jwk, "ES256": ECAlgorithm.to_jwk, "EdDSA": OKPAlgorithm.to_jwk}
 
@@ -26,7 +26,7 @@ class Signer:
     """Somebody with a private key."""
 
     algorithm: str
-    private: Private
+    private: PrivateKey
     kid: str | None = None
 
     @cached_property

@@ -52,7 +52,7 @@ def _account(name: str) -> AbstractBaseUser:
     return user
 
 
-def _token(account: AbstractBaseUser, hours: float, key: tuple[str, keys.Private] | None) -> str:
+def _token(account: AbstractBaseUser, hours: float, key: tuple[str, keys.PrivateKey] | None) -> str:
     """A token that this site accepts."""
     try:
         token = tokens.mint(account, hours, key)
@@ -64,7 +64,7 @@ def _token(account: AbstractBaseUser, hours: float, key: tuple[str, keys.Private
     return token
 
 
-def _private(path: Path, algorithm: str | None) -> tuple[str, keys.Private]:
+def _private(path: Path, algorithm: str | None) -> tuple[str, keys.PrivateKey]:
     try:
         found, key = keys.private_key(path.read_bytes())
     except OSError as error:

@@ -437,7 +437,7 @@ async def test_without_a_cookie_there_is_no_query(
     def forbidden(*_: object) -> None:
         raise AssertionError("asked the database")
 
-    monkeypatch.setattr(auth, "_of_session", forbidden)
+    monkeypatch.setattr(auth, "_from_session", forbidden)
     first, second = await identify(scope(*headers)), await identify(scope(*headers))
     assert first != second
     assert (first.name, first.lasting) == (None, False)
@@ -448,14 +448,14 @@ async def test_the_database_is_asked_on_threads_of_our_own() -> None:
     """The query runs neither on the loop nor on the one thread that all synchronous code shares."""
     names: list[str] = []
     _, cookies = await guest("Alice")
-    of_session = auth._of_session
+    from_session = auth._from_session
 
     def noted(key: str) -> Identity | None:
         names.append(threading.current_thread().name)
-        return of_session(key)
+        return from_session(key)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(auth, "_of_session", noted)
+        patch.setattr(auth, "_from_session", noted)
         await identify(cookies)
     assert names
     assert names[0].startswith("chat-read")
@@ -463,7 +463,7 @@ async def test_the_database_is_asked_on_threads_of_our_own() -> None:
 
 def test_what_get_user_may_read_it_may_not_change() -> None:
     """The stand-in has the session's keys and none of its powers."""
-    glance = auth._Glance({SESSION_KEY: "1", BACKEND_SESSION_KEY: "b", HASH_SESSION_KEY: "h"})
-    glance.cycle_key()
-    glance.flush()
-    assert glance[SESSION_KEY] == "1"
+    session = auth._ReadOnlySession({SESSION_KEY: "1", BACKEND_SESSION_KEY: "b", HASH_SESSION_KEY: "h"})
+    session.cycle_key()
+    session.flush()
+    assert session[SESSION_KEY] == "1"

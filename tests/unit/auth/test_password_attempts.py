@@ -499,13 +499,13 @@ class Crowd:
 @pytest.fixture
 def crowd(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Crowd]]:
     """Let so many threads hash something. One may at once."""
-    monkeypatch.setattr(hashers, "turns", hashers.Turns())
+    monkeypatch.setattr(hashers, "hash_pool", hashers.HashPool())
     settings.CHAT = {**SMALL, "HASHES": 1}
     found = Crowd()
     threads: list[threading.Thread] = []
 
     def start(number: int) -> Crowd:
-        threads.extend(threading.Thread(target=hashers.turns.run, args=[found.hash]) for _ in range(number))
+        threads.extend(threading.Thread(target=hashers.hash_pool.run, args=[found.hash]) for _ in range(number))
         for thread in threads:
             thread.start()
         return found
@@ -537,7 +537,7 @@ def test_each_hasher_waits_for_its_turn(
     """To make a hash, and to compare with one."""
     settings.PASSWORD_HASHERS = [name]
     monkeypatch.setattr(PBKDF2PasswordHasher, "iterations", 1)
-    monkeypatch.setattr(hashers, "PATIENCE", 0)
+    monkeypatch.setattr(hashers, "TURN_TIMEOUT", 0)
     encoded = make_password("x")
     assert check_password("x", encoded)
     assert crowd(1).begun.acquire(timeout=30)
@@ -569,7 +569,7 @@ def test_a_crowd_at_the_doors_is_told_to_come_back(
     fields: dict[str, str],
 ) -> None:
     """503, with a sentence and a time, at each door; and that try is not counted."""
-    monkeypatch.setattr(hashers, "PATIENCE", 0)
+    monkeypatch.setattr(hashers, "TURN_TIMEOUT", 0)
     client = Client(raise_request_exception=False)
     if address == "/password/":
         client.force_login(alice)
@@ -581,7 +581,7 @@ def test_a_crowd_at_the_doors_is_told_to_come_back(
         assert answer["Retry-After"] == str(hashers.RETRY_AFTER)
         assert "Please try again in a few seconds" in answer.content.decode()
     found.let_go.set()
-    monkeypatch.setattr(hashers, "PATIENCE", 30)
+    monkeypatch.setattr(hashers, "TURN_TIMEOUT", 30)
     if address != "/sign-up/":
         # Three of three would be gone.
         assert client.post(address, fields).status_code in {200, 302, 403}
@@ -591,33 +591,33 @@ def test_only_so_many_wait(
     crowd: Callable[[int], Crowd], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each holds a thread: the others are told at once."""
-    monkeypatch.setattr(hashers, "QUEUE", 0)
+    monkeypatch.setattr(hashers, "QUEUE_LIMIT", 0)
     assert crowd(1).begun.acquire(timeout=30)
     with pytest.raises(AttemptRefused, match="try again"):
-        hashers.turns.run(list)
+        hashers.hash_pool.run(list)
 
 
 async def test_an_event_loop_does_not_wait(crowd: Callable[[int], Crowd]) -> None:
     """Everybody would wait with it."""
     assert crowd(1).begun.acquire(timeout=30)
     with pytest.raises(AttemptRefused):
-        hashers.turns.run(list)
+        hashers.hash_pool.run(list)
 
 
 def test_a_thread_has_its_turn_once(settings: Settings) -> None:
     """Some hashers compare by making the hash again."""
     settings.CHAT = {"HASHES": 1}
-    assert hashers.turns.run(lambda: hashers.turns.run(lambda: "done")) == "done"
+    assert hashers.hash_pool.run(lambda: hashers.hash_pool.run(lambda: "done")) == "done"
 
 
 def test_a_forked_process_hashes_too(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has none of its parent's threads, and what they had begun ends nowhere."""
     settings.CHAT = {"HASHES": 1}
-    monkeypatch.setattr(hashers, "turns", hashers.Turns())
-    hashers.turns.run(list)
-    hashers.turns._unfinished = hashers.QUEUE + 1
-    hashers.turns._forget()
-    assert hashers.turns.run(lambda: "done") == "done"
+    monkeypatch.setattr(hashers, "hash_pool", hashers.HashPool())
+    hashers.hash_pool.run(list)
+    hashers.hash_pool._unfinished = hashers.QUEUE_LIMIT + 1
+    hashers.hash_pool._forget()
+    assert hashers.hash_pool.run(lambda: "done") == "done"
 
 
 def test_a_hash_of_before_is_read_and_made_anew(alice: User, settings: Settings) -> None:

@@ -104,7 +104,7 @@ def test_a_minted_token_is_the_account(alice: User) -> None:
 def test_the_own_key_is_not_the_secret_key(settings: Settings) -> None:
     """Who learns the key of tokens has learnt nothing of SECRET_KEY."""
     secret = trusted.signing_secret()
-    assert len(secret) >= keys.LEAST_SECRET
+    assert len(secret) >= keys.MIN_SECRET_BYTES
     assert secret != settings.SECRET_KEY.encode()
 
 
@@ -611,17 +611,17 @@ def test_an_unknown_key_is_asked_for_once_a_minute() -> None:
     for kid in ("rsa-1", None, "ec-1", "made-up", "ec-1"):
         assert [key.kid for key in source.keys(kid)] == ["rsa-1"]
     assert len(asked) == 1
-    clock.now += jwks.REFETCH
+    clock.now += jwks.REFETCH_INTERVAL
     for kid in ("made-up", "ec-1"):
         assert [key.kid for key in source.keys(kid)] == ["rsa-1"]
     assert len(asked) == 2
-    clock.now += jwks.REFETCH - 0.1
+    clock.now += jwks.REFETCH_INTERVAL - 0.1
     source.keys("ec-1")
     assert len(asked) == 2
     clock.now += 0.1
     assert [key.kid for key in source.keys("ec-1")] == ["rsa-1", "ec-1"]
     for _ in range(5):
-        clock.now += jwks.REFETCH
+        clock.now += jwks.REFETCH_INTERVAL
         source.keys("ec-1")
     assert len(asked) == 3
 
@@ -658,7 +658,7 @@ def test_a_failing_issuer_keeps_the_old_keys(failure: Any, caplog: pytest.LogCap
     assert len(asked) == 2
     (record,) = caplog.records
     assert "\n" not in record.getMessage()
-    clock.now += jwks.REFETCH
+    clock.now += jwks.REFETCH_INTERVAL
     source.keys("rsa-1")
     assert len(asked) == 3
 
@@ -676,9 +676,9 @@ def test_an_issuer_that_never_answered_is_asked_again_soon() -> None:
     source = jwks.JwksUrl("https://id.example.com/jwks", clock=clock, fetch=fetch)
     for _ in range(2):
         for _ in range(3):
-            with pytest.raises(jwks.Unavailable):
+            with pytest.raises(jwks.KeySetUnavailable):
                 source.keys("rsa-1")
-        clock.now += jwks.RETRY
+        clock.now += jwks.RETRY_INTERVAL
     assert len(asked) == 2
     assert source.keys("rsa-1")
 
@@ -707,7 +707,7 @@ def test_only_one_thread_fetches() -> None:
 
     source = jwks.JwksUrl("https://id.example.com/jwks", clock=clock, fetch=fetch)
     source.keys("rsa-1")
-    clock.now += jwks.REFETCH
+    clock.now += jwks.REFETCH_INTERVAL
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(source.keys, "ec-1")
         assert started.wait(10)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from chat import database, loops
 from chat.auth import usernames as account_names
-from chat.auth.usernames import NameLookup, add_missing_names, keep, name_is_taken
+from chat.auth.usernames import NameLookup, add_missing_names, name_is_taken, save_name
 from chat.models import AUTHOR_LENGTH, AccountName
 from chat.protocol import (
     NAME_LIMIT,
@@ -556,8 +556,8 @@ def test_a_row_of_other_rules_is_made_anew(rooms: None) -> None:
 def test_keeping_twice_keeps_one(rooms: None) -> None:
     """A row is written over, not refused."""
     alice = account("Alice")
-    keep(alice)
-    keep(alice)
+    save_name(alice)
+    save_name(alice)
     assert AccountName.objects.count() == 1
 
 
