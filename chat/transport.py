@@ -1,10 +1,10 @@
-"""How bytes leave for one socket. The only place that sends over an open socket.
+"""The send queue of one socket. Only this module sends over an open socket.
 
-Two lanes, one behaviour. The *fast lane* hands ready WebSocket frames to the server's wire, where the server
-offers one (chatsite.server does). The *portable lane* sends the same text over ASGI, on any server.
+There are two transports with one behaviour. ``WireTransport`` writes ready WebSocket frames to the server's wire,
+if the server offers one (chatsite.server does). ``AsgiTransport`` sends the same text over ASGI, on any server.
 
-What waits for a socket is bounded. Past the bound the lane is *full*: it says so once, and once more when it has
-drained; in between the hub sends it nothing that can be had again later.
+The bytes that wait for a socket are bounded. Past the bound the transport is *full*: it calls ``on_full``, and
+``on_drained`` when it has drained. In between the hub sends it nothing that can be read again later.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ from chat.protocol import CloseCode
 
 WIRE = "chat.wire"
 """The ASGI extension under which a server offers a socket's ``Wire``."""
-FAREWELL = 5.0
-"""Seconds that ``flushed`` waits for a peer that does not read."""
+FLUSH_TIMEOUT = 5.0
+"""Seconds that ``flushed`` waits for a client that is not reading."""
 TURNS = 4
-"""Of the loop, for which what is announced waits for what it announces."""
+"""Event-loop iterations to hold an ack so that it can share a write with its message."""
 OVERFLOW = 4
-"""How many times its bound a full lane takes of what can't wait (acks, errors) before it is closed."""
+"""A full transport takes acks and errors up to this many times its bound. Then the socket is closed."""
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Wire(Protocol):
-    """A socket's connection, as a server offers it: it takes bytes that are whole WebSocket frames."""
+    """A socket's connection, as a server offers it. It takes whole WebSocket frames."""
 
-    # Called when all that waited is written, where it was more than ``high`` bytes.
+    # Called when everything that waited is written, if it was more than ``high`` bytes.
     drained: Callable[[], None]
     high: int
 
@@ -42,20 +42,20 @@ class Wire(Protocol):
 
     @property
     def unread(self) -> int:
-        """The same, and what the operating system has taken but the peer has not acknowledged."""
+        """Those bytes, and the bytes that the client has not acknowledged to the operating system."""
         ...
 
     def write(self, data: bytes) -> bool:
-        """Send them in order with all other frames. True where nothing waits."""
+        """Send the frames in order with all others. True if nothing waits afterwards."""
         ...
 
     def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake, after what was written."""
+        """Start the closing handshake, behind everything that was written."""
         ...
 
 
 class Batch:
-    """Frames for many sockets, in order; each lane takes the form it needs, made once."""
+    """Frames for many sockets, in order. Each form that a transport needs is made once."""
 
     __slots__ = ("_wire", "texts")
 
@@ -79,67 +79,70 @@ class Transport:
     """
 
     def __init__(self) -> None:
-        # The code of our close, from the moment it is asked for; None while the socket is open to writes.
+        # Code of our close, from the call of ``close`` on, or None.
         self.closed_with: CloseCode | None = None
-        # Does more than the bound wait, or did it, and has not drained since?
+        # True: more than the bound waited, and it has not drained since.
         self.full = False
-        # Called when the lane becomes full, and when a full one has drained; set by the hub.
+        # Called when the transport becomes full, and when it has drained. The hub sets them.
         self.on_full: Callable[[], None] = _nothing
         self.on_drained: Callable[[], None] = _nothing
         self._limit = chat_settings().OUTBOX
-        # Waits in ``drained``; None while nobody does.
+        # The waiter in ``drained``, or None.
         self._waiter: asyncio.Future[None] | None = None
 
     @property
     def waiting(self) -> int:
-        """Bytes that wait to be taken."""
+        """Bytes that wait to be sent."""
         raise NotImplementedError
 
     @property
     def unread(self) -> int:
-        """Bytes that the peer has not read yet, as far as can be told: it falls only when the peer reads."""
+        """Bytes that the client has not read yet, as far as is known. It falls only when the client reads."""
         return self.waiting
 
     def write(self, batch: Batch) -> None:
-        """Send frames, whatever waits: it is for the hub to stop when the lane is full."""
+        """Send frames, however much waits. The hub stops when the transport is full."""
         raise NotImplementedError
 
     def send(self, text: str) -> None:
-        """Send one frame, as an answer: it can't be had again, so a full lane takes some, then is closed."""
+        """Send one frame that can't be read again later, such as a reply.
+
+        A full transport takes OVERFLOW times its bound of them. Then it closes.
+        """
         self.write(Batch((text,)))
         if self.full and self.waiting > OVERFLOW * self._limit:
             self.close(CloseCode.TOO_SLOW)
 
     def send_soon(self, text: str) -> None:
-        """``send`` what the hub is about to follow up: it may leave in one write with that."""
+        """Send a frame that the hub will soon follow up: both may leave in one write."""
         self.send(text)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
-        """Send what waits, then close. Only the first call counts."""
+        """Close behind everything that waits. Only the first call counts."""
         if self.closed_with is None:
             self.closed_with = code
             self._close(code, reason or code.meaning)
             self._wake()
 
     def detach(self) -> None:
-        """The peer is gone: nothing more can reach it."""
+        """The client is gone: nothing more can reach it."""
         self.closed_with = self.closed_with or CloseCode.NORMAL
         self._wake()
 
     async def drained(self) -> None:
-        """Wait while the lane is full. For one task at a time."""
+        """Wait while the transport is full. For one task at a time."""
         while self.full and self.closed_with is None:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
     async def flushed(self) -> None:
-        """Wait until nothing waits, but not for ever."""
+        """Wait until everything is sent, for FLUSH_TIMEOUT seconds at most."""
 
     def _close(self, code: CloseCode, reason: str) -> None:
         raise NotImplementedError
 
     def _check(self, waiting: int) -> None:
-        """Something waits: is it too much?"""
+        """Become full if more than the bound waits."""
         if waiting > self._limit and not self.full:
             self.full = True
             self.on_full()
@@ -160,10 +163,11 @@ def _nothing() -> None:
 
 
 class PendingSends:
-    """The transports of one loop that hold an ack back, to send it with what follows.
+    """One per event loop: the transports that hold an ack, to send it together with its message.
 
-    A system call is the dearest part of an ack, and the message itself follows: two turns of the loop later, by
-    the layer and the hub, or three or four in a crowd, of which the hub hears some hundred in a turn (relay.TURN).
+    A system call is the most expensive part of an ack. The message follows through the layer and the hub two
+    iterations of the loop later, or three or four in a crowd, of which the hub receives some hundred per iteration
+    (bus.TURN). A test counts the writes: an ``await`` more on that way would cost the saving.
     """
 
     def __init__(self) -> None:
@@ -188,16 +192,16 @@ class PendingSends:
 
 
 class WireTransport(Transport):
-    """Over the server's wire: no task, no queue of ours, one system call for a batch."""
+    """Sends over the server's wire: no task, no queue of ours, one system call per batch."""
 
     def __init__(self, wire: Wire, pending: PendingSends) -> None:
         super().__init__()
         self._wire = wire
         wire.drained = self._emptied
-        # What was announced and is not written yet.
+        # Frames that are held.
         self._held = b""
-        self._announced = pending
-        # It must hear when a full lane has drained.
+        self._pending = pending
+        # The wire reports only a drain of more than ``high`` bytes.
         self._limit = max(self._limit, wire.high)
 
     @property
@@ -217,11 +221,11 @@ class WireTransport(Transport):
 
     def send_soon(self, text: str) -> None:
         if not self._held:
-            self._announced.add(self)
+            self._pending.add(self)
         self._held += protocol.frame(text)
 
     def release(self) -> None:
-        """Send what is held: nothing followed."""
+        """Send the held frames: nothing followed."""
         if self._held:
             self.write(Batch(()))
 
@@ -266,7 +270,7 @@ class AsgiTransport(Transport):
 
     async def flushed(self) -> None:
         if self._writer:
-            await asyncio.wait([self._writer], timeout=FAREWELL)
+            await asyncio.wait([self._writer], timeout=FLUSH_TIMEOUT)
 
     def _close(self, code: CloseCode, reason: str) -> None:
         if code == CloseCode.TOO_SLOW:
@@ -300,6 +304,6 @@ class AsgiTransport(Transport):
 
 
 def transport_for(scope: dict[str, Any], send: Send, pending: PendingSends) -> Transport:
-    """The fast lane where the server offers a wire, else the portable one."""
+    """The transport of a socket: over the server's wire if it offers one, else over ASGI."""
     wire = scope.get("extensions", {}).get(WIRE)
     return WireTransport(wire, pending) if wire is not None else AsgiTransport(send)

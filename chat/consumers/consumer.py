@@ -1,7 +1,8 @@
-"""One socket's conversation: decode, limit, verb, reply. No rules, no SQL, no fan-out here.
+"""The WebSocket consumer: decodes a frame, checks the limits, calls an operation, replies.
 
-The consumer reads the socket in a loop of its own and has no channel in the layer: what it hears comes through
-the hub. Stock consumers hop to one shared thread for every message (Channels' ``dispatch``); this one never does.
+It has no rules, no SQL and no fan-out. It reads its socket in a loop of its own and has no channel in the layer:
+events come through the hub. Stock consumers hop to one shared thread for every message (Channels' ``dispatch``);
+this one never does.
 """
 
 import asyncio
@@ -56,10 +57,10 @@ from chat.transport import PendingSends, transport_for
 logger = logging.getLogger("chat.consumers")
 
 TURN = 8
-"""Frames after which a socket lets the others have a turn: reading one that already waits suspends nothing."""
+"""Frames after which other sockets get a turn: reading a frame that already waits does not suspend."""
 
 CODES = range(1000, 1016)
-"""Codes of clients that are counted each by itself (RFC 6455, section 7.4.1): they may send any of 64,000."""
+"""Close codes of clients that get their own counter (RFC 6455, section 7.4.1). Clients may send any of 64,000."""
 
 QUESTIONS: dict[type[Command], Callable[[Hub, Socket, Any], Awaitable[Outgoing]]] = {
     GetHistory: actions.get_history,
@@ -67,39 +68,40 @@ QUESTIONS: dict[type[Command], Callable[[Hub, Socket, Any], Awaitable[Outgoing]]
     GetMembers: actions.get_members,
     GetSharing: actions.get_sharing,
 }
-"""Commands that change nothing, and what answers each."""
+"""The operations of commands that change nothing."""
 
-Message = dict[str, Any]
+AsgiMessage = dict[str, Any]
 
 
 class State(Enum):
-    """Where a socket is in its life; it only moves down this list."""
+    """The state of a socket. It only moves down this list."""
 
     CONNECTING = "connecting"
     OPEN = "open"
-    # We asked for the close; what still comes in is ignored.
+    # We asked for the close. Frames that still come in are ignored.
     CLOSING = "closing"
     CLOSED = "closed"
 
 
 class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no types
-    """Speaks the protocol with one socket."""
+    """One per socket."""
 
     state = State.CONNECTING
-    # They are there from the connect on.
+    # Set when the socket connects.
     hub: Hub
     socket: Socket
     throttle: Throttle
     timeouts: Timeouts
     # Invalid frames in a row.
     invalid = 0
-    # Messages and other changes that wait for the database, and what waits until they are fewer.
+    # Messages and other changes that wait for the database, and the future of a write that waits for room, or
+    # None.
     unanswered = 0
     slack: asyncio.Future[None] | None = None
-    # The code that the socket's end came with; 1006 where it was cut, or we were.
+    # The client's close code. 1006: the connection was cut.
     left_with = 1006
 
-    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: AsgiMessage, receive: Any, send: Any) -> None:
         self.typed_at: dict[str, float] = {}
         await receive()
         limits, address = current(Limits), scope_address(scope)
@@ -113,7 +115,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         enforcer = current(actions.AccessEnforcer)
         events = enforcer.events
         try:
-            self.socket.on_removed = self.timeouts.be_patient
+            self.socket.on_removed = self.timeouts.restart_join_timer
             identity = self.socket.identity if refusal else await identify(scope)
             await self._accept(send)
             self.state = State.OPEN
@@ -125,22 +127,22 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             if enforcer.events != events:
                 # Somebody's sign-in ended while this one's was read.
                 enforcer.recheck([self.socket])
-            self.timeouts.be_patient()
+            self.timeouts.restart_join_timer()
             await self._listen(receive)
         except asyncio.CancelledError:
-            # The server stops and takes its applications down; it does not wait for farewells.
+            # The server stops, and does not wait for its applications.
             raise
         except DatabaseError as error:
-            log.error("connection %s: the database does not answer: %s", self.socket.id, error)  # noqa: TRY400 its fault, not ours
+            log.error("connection %s: the database does not answer: %s", self.socket.id, error)  # noqa: TRY400 not a fault of ours
             if self.state is State.CONNECTING:
-                # Opened, to be closed with a code: a handshake that is refused says nothing, and not to come back.
+                # Open it to close it with a code: a refused handshake has none, and clients do not come back.
                 await self._accept(send)
             self.close(CloseCode.INTERNAL)
             await self.socket.transport.flushed()
         except Exception:
             log.exception("connection %s: an unexpected error closes it", self.socket.id)
             if self.state is State.CONNECTING:
-                # There is no socket yet to close with a code: the handshake is refused.
+                # There is no socket yet that could be closed with a code: refuse the handshake.
                 await send({"type": "websocket.close"})
             else:
                 self.close(CloseCode.INTERNAL)
@@ -163,15 +165,15 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             if message["type"] == "websocket.disconnect":
                 self.left_with = message.get("code", self.left_with)
                 return
-            # Who does not read what was said is not listened to either: answers would only pile up.
+            # Don't read from a client that isn't reading: its replies would pile up.
             await self.socket.transport.drained()
-            await self.throttle.keep()
+            await self.throttle.slow_down()
             if self.state is State.OPEN and self.socket.transport.closed_with is None:
                 await self._hear(message)
             if heard % TURN == 0:
                 await asyncio.sleep(0)
 
-    async def _hear(self, message: Message) -> None:
+    async def _hear(self, message: AsgiMessage) -> None:
         try:
             command = protocol.decode(_text(message))
         except Invalid as refusal:
@@ -181,7 +183,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         counters.commands[type(command)] += 1
         try:
             self.throttle.pay(COSTS.get(type(command), COST))
-            # Meanwhile who asks may have been banned, and what they would be told may have been deleted.
+            # After a stall, the user may have been banned, and messages may have been deleted.
             await self.hub.stalls.end()
             await self._handle(command)
         except Invalid as refusal:
@@ -211,7 +213,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 try:
                     await actions.join(self.hub, self.socket, command)
                 finally:
-                    # The token may be right where the room is not.
+                    # The token may be valid even if the room is refused.
                     self.timeouts.follow_token()
             case _:
                 self.reply(await self._answer(command))
@@ -225,7 +227,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             case Leave():
                 actions.leave(self.hub, self.socket, command.room, at_once=True)
                 self.typed_at.pop(command.room, None)
-                self.timeouts.be_patient()
+                self.timeouts.restart_join_timer()
             case ShowToken():
                 await actions.use_token(self.socket, command.token)
                 self.timeouts.follow_token()
@@ -234,7 +236,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         return Ack(room=command.room, timestamp=protocol.now(), ref=command.ref)
 
     async def _write(self, command: Post | Edit | Delete | React) -> None:
-        """Have something kept. The answer comes when it is; the socket may say more meanwhile, up to a bound."""
+        """Submit a change. The ack follows its commit. Meanwhile the socket may send PIPELINE more."""
         while self.unanswered >= chat_settings().PIPELINE and self.socket.transport.closed_with is None:
             self.slack = asyncio.get_running_loop().create_future()
             await self.slack
@@ -289,7 +291,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         )
 
     def close(self, code: CloseCode) -> None:
-        """Close the socket after what was said so far."""
+        """Close the socket behind everything that was sent."""
         self.state = State.CLOSING
         self.socket.transport.close(code)
 
@@ -305,17 +307,17 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
 
     def _count_end(self) -> None:
         if self.state is State.CONNECTING:
-            # It never opened.
+            # The socket never opened.
             return
         ours = self.socket.transport.closed_with or (CloseCode.RESTART if self.hub.draining else None)
-        # We close none with 1000: by that a lane says that the peer is gone.
+        # The server never closes with 1000: a transport has it if the client is gone.
         if ours and ours != CloseCode.NORMAL:
             counters.closed["server", str(int(ours))] += 1
         else:
             counters.closed["client", str(self.left_with) if self.left_with in CODES else "other"] += 1
 
 
-def _text(message: Message) -> str:
+def _text(message: AsgiMessage) -> str:
     text: str | None = message.get("text")
     if text is None:
         raise Invalid(ErrorCode.BAD_JSON, "The frame must be text, not binary.")

@@ -1,4 +1,4 @@
-"""How fast a socket may go on: what is too much is refused, then read slowly, then closed."""
+"""The rate limit of one socket: commands past it are refused; then it is read slowly, and closed in the end."""
 
 import asyncio
 
@@ -6,20 +6,20 @@ from chat.conf import chat_settings
 from chat.limits import Allowance
 from chat.protocol import ErrorCode, Invalid
 
-SLOWEST = 1.0
-"""Seconds between two frames of a socket that goes on and on."""
+SLOW_READ = 1.0
+"""Seconds between two frames of a socket that keeps exceeding its limit."""
 
 
 class Throttle:
-    """One socket's."""
+    """One per socket."""
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
-        # Commands that were refused for too many; each that was not makes one good.
+        # Refused commands, less the accepted ones since.
         self.refused = 0
 
     def pay(self, cost: float) -> None:
-        """Raises Invalid (too_many), with the time after which it may be tried again."""
+        """Pay for a command, in tokens. Raises Invalid (too_many), with the milliseconds to wait."""
         wait = self._allowance.take(cost)
         if not wait:
             self.refused = max(0, self.refused - 1)
@@ -32,7 +32,7 @@ class Throttle:
     def is_hopeless(self) -> bool:
         return self.refused >= chat_settings().REFUSALS_CLOSE
 
-    async def keep(self) -> None:
-        """Let one wait that does not listen: TCP then holds back what it sends, and costs nothing."""
+    async def slow_down(self) -> None:
+        """Slow down a client that ignores refusals: TCP then holds back its frames, at no cost."""
         if self.refused >= chat_settings().REFUSALS:
-            await asyncio.sleep(SLOWEST)
+            await asyncio.sleep(SLOW_READ)

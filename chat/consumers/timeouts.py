@@ -1,4 +1,4 @@
-"""What happens to a socket when time passes: it joined no room, or its token expires."""
+"""The timers of one socket: it must join a room in time, and its token expires."""
 
 import asyncio
 import time
@@ -12,25 +12,25 @@ from chat.protocol import CloseCode, Expiring
 
 
 class Timeouts:
-    """One socket's."""
+    """One per socket."""
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
         self._loop = asyncio.get_running_loop()
-        # Closes a socket that is in no room.
-        self._patience: asyncio.TimerHandle | None = None
-        # Warns, then closes; and when the token that they are for expires.
+        # Closes the socket if it is in no room, or None.
+        self._join_timer: asyncio.TimerHandle | None = None
+        # Timers that warn, then close; and when the token expires (seconds since 1970), or None.
         self._expiry: list[asyncio.TimerHandle] = []
         self._expires: float | None = None
 
-    def be_patient(self) -> None:
-        """A socket that is in no room may look for one for so long, from now."""
-        if self._patience:
-            self._patience.cancel()
-        self._patience = self._loop.call_later(chat_settings().JOIN_TIMEOUT, self._expect_join)
+    def restart_join_timer(self) -> None:
+        """The socket must be in a room JOIN_TIMEOUT seconds from now."""
+        if self._join_timer:
+            self._join_timer.cancel()
+        self._join_timer = self._loop.call_later(chat_settings().JOIN_TIMEOUT, self._expect_join)
 
     def follow_token(self) -> None:
-        """Look at when the socket's token expires, which may be another time than before."""
+        """Set the timers of the socket's token, if it expires at another time than before."""
         expires = self._socket.identity.proof.expires
         if expires == self._expires:
             return
@@ -45,8 +45,8 @@ class Timeouts:
             ]
 
     def cancel(self) -> None:
-        if self._patience:
-            self._patience.cancel()
+        if self._join_timer:
+            self._join_timer.cancel()
         self._cancel_expiry()
 
     def _cancel_expiry(self) -> None:

@@ -1,8 +1,8 @@
-"""The way between the hubs of all processes: the channel layer, and nobody else speaks to it.
+"""The bus between the hubs of all processes. Only this module uses the channel layer.
 
-A layer may fail, hang, or lose what it was given without a word. So each hub sends a beat every second and must
-hear it come back. While none does the layer is *away*: what is said is handed over within this process, at once,
-and the layer is asked for nothing but the next beat. What others said meanwhile comes from the log.
+A layer may fail, hang, or lose events silently. So each hub sends a heartbeat every second and must get it back.
+While none comes back the layer is *away*: events are delivered within this process, at once, and the layer is
+asked for nothing but the next heartbeat. Changes of other processes come from the log meanwhile.
 """
 
 import asyncio
@@ -24,36 +24,36 @@ from chat.metrics.counters import counters
 logger = logging.getLogger("chat.hub")
 
 ALL_HUBS = "chat.people"
-"""The group of all hubs."""
+"""The channel group of all hubs."""
 TURN = 256
-"""Messages from the layer after which the sockets' own tasks have a turn. Acks wait a moment for their message to
-leave with it (chat.transport): with 64, of 500 messages in flight many acks left alone, for 12 % more CPU each."""
+"""Messages from the layer between two turns of the sockets' own tasks. Acks wait a moment to leave with their
+message (chat.transport). With 64, of 500 messages in flight many acks left alone, for 12 % more CPU each."""
 PATIENCE = 1.0
-"""Seconds that the layer may take for anything. One that is frozen would hold up everybody in the process."""
+"""Seconds that the layer may take for one call. A frozen layer would hold up the whole process."""
 UNHEARD = 3
-"""Beats that may be under way. With one more the layer takes what it is given and brings nothing."""
+"""Heartbeats that may be under way. With one more the layer counts as away: it takes events and delivers none."""
 
 RETRY = 0.5
 """Seconds before the layer is asked again after it failed."""
 QUIET = 5.0
-"""Seconds for which a process without a hub leaves a layer alone that failed."""
+"""Seconds for which a process without a hub does not call a layer that failed."""
 SILENT = 3.0
-"""Seconds without a beat after which another hub is not counted on."""
+"""Seconds without a heartbeat after which another hub counts as gone."""
 
 FOR_OTHERS = frozenset({"rules"})
 """Events that a hub has acted on before it publishes them. It ignores them when they come back."""
 
 Event: TypeAlias = tuple[Any, ...]
-"""A piece of news for a room, as a layer carries it: what it is, and the rest (chat.hub.Hub hears it)."""
+"""An event as the layer carries it: its kind, and its values (chat.hub.Hub receives it)."""
 
 
 class LayerState(StrEnum):
-    """How the layer is, as far as a hub knows."""
+    """The state of the layer, as far as a hub knows."""
 
-    # It brings what it is given.
+    # It delivers events.
     OK = "ok"
     AWAY = "away"
-    # No beat has come back yet, and none is overdue.
+    # No heartbeat has come back yet, and none is overdue.
     UNKNOWN = "unknown"
 
 
@@ -67,33 +67,33 @@ class Bus:
         comes_back: Callable[[str], bool],
         returned: Callable[[], None],
     ) -> None:
-        # Hears what comes: a room's slug, and what was published there.
+        # Called with events of a room: its slug, and the event.
         self._deliver = deliver
-        # Hears what ``tell`` was given: from whom, and that.
+        # Called with events of ``publish_to_all``: the name of the hub that published it, and the event.
         self._receive = receive
-        # Does the layer bring us what we send to this room?
+        # True if the layer delivers this room's events to us.
         self._comes_back = comes_back
         # Called when the layer is there again.
         self._returned = returned
         self._layer = get_channel_layer()
         if self._layer is None:
             raise RuntimeError("CHANNEL_LAYERS has no default layer; chat.checks says what to set.")
-        # One in this process never waits; and to be patient costs 5 µs, more than all else of a send.
+        # A layer in this process never waits, and a timeout costs 5 µs, more than the rest of a send.
         self._may_hang = not isinstance(self._layer, ProcessChannelLayer)
-        # Our name in the layer, made by it; "" until it did.
+        # Our channel's name, given by the layer. "": not yet.
         self._channel = ""
-        # What waits to be sent, by room, each room's in order; the task that sends it; None while nothing waits.
+        # Events that wait to be sent, by room (None: for all hubs), and the task that sends them, or None.
         self._outgoing: dict[str | None, list[Event]] = {}
         self._publisher: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
-        # Are we in the group of all hubs?
+        # True: we are in the group of all hubs.
         self._with_all_hubs = False
-        # Did the layer fail, and has not brought a beat since?
+        # True: the layer failed, and no heartbeat came back since.
         self.is_away = False
-        # The other hubs, by name, and when each last gave a sign of life, in the loop's time.
+        # The last heartbeat of each other hub (loop time), by name.
         self._others: dict[str, float] = {}
-        # The numbers of the last beat that was sent, of the last that came back, and of the first that proves
-        # that the layer is there again.
+        # Numbers of heartbeats: the last that was sent, the last that came back, and the first that proves that
+        # the layer is there again.
         self._beat = self._last_back = self._proof = 0
 
     @property
@@ -105,7 +105,7 @@ class Bus:
     # --- Out ---
 
     def publish(self, slug: str, event: Event) -> None:
-        """Tell every hub something of a room; they hear what is published here in this order."""
+        """Publish an event of a room to every hub. They receive this hub's events in this order."""
         self._put(slug, event)
 
     def publish_changes(self, slug: str, epoch: str, changes: Sequence[Change]) -> None:
@@ -121,13 +121,13 @@ class Bus:
             self._publisher = asyncio.get_running_loop().create_task(self._publish_waiting())
 
     async def _publish_waiting(self) -> None:
-        """All that waits for a room is one message: so a layer in another process is asked once for a crowd."""
+        """Send all that waits for a room as one message: a layer elsewhere is called once for a crowd."""
         try:
             while self._outgoing:
                 slug = next(iter(self._outgoing))
                 message = self._message(slug, self._outgoing.pop(slug))
                 carried = not self.is_away and await self._send(slug, message)
-                # The layer is away, or does not know us yet: those in this process hear it all the same.
+                # The layer is away, or does not know us yet: deliver to this process all the same.
                 if not (carried and (self._with_all_hubs if slug is None else self._comes_back(slug))):
                     self._hand_over(message)
         finally:
@@ -144,13 +144,13 @@ class Bus:
         counters.layer_published += carried
         return carried
 
-    async def beat(self, *news: Event) -> None:
-        """Send a beat, with news for all hubs; and find out whether the one before came back."""
+    async def beat(self, *events: Event) -> None:
+        """Send a heartbeat, with events for all hubs, and check whether the one before came back."""
         if not self._with_all_hubs:
             await self.join_all_hubs()
         if self._with_all_hubs:
             self._beat += 1
-            await self._send(None, self._message(None, [("beat", self._beat), *news]))
+            await self._send(None, self._message(None, [("beat", self._beat), *events]))
             if self._beat - self._last_back > UNHEARD:
                 self._lost("it brings nothing")
 
@@ -162,7 +162,7 @@ class Bus:
 
     @property
     def others(self) -> int:
-        """How many other hubs live, as far as is known."""
+        """Number of the other hubs that are alive, as far as is known."""
         oldest = asyncio.get_running_loop().time() - SILENT
         self._others = {name: heard for name, heard in self._others.items() if heard >= oldest}
         return len(self._others)
@@ -177,20 +177,20 @@ class Bus:
     # --- In ---
 
     async def started(self) -> None:
-        """Have a channel of our own in the layer, if it is there."""
+        """Get a channel of our own from the layer, if it is there."""
         await self._name_us()
 
     async def _name_us(self) -> bool:
         async def ask() -> None:
             self._channel = await self._layer.new_channel("chat.hub")
 
-        # Two that ask at once must not get two names.
+        # Two callers at once must not get two names.
         async with self._starting:
             return bool(self._channel) or await self._guarded(ask())
 
     @property
     def name(self) -> str:
-        """Who we are among the hubs."""
+        """This hub's name among the hubs."""
         return self._channel
 
     @property
@@ -198,12 +198,12 @@ class Bus:
         return self._with_all_hubs
 
     async def join_all_hubs(self) -> None:
-        """Join the group of all hubs, or renew that."""
+        """Join the group of all hubs, or renew the membership."""
         if await self._name_us():
             self._with_all_hubs = await self._guarded(self._layer.group_add(ALL_HUBS, self._channel))
 
     async def subscribe(self, slug: str) -> bool:
-        """Join a room's group. Where the layer is away, the room works within this process until a renewal."""
+        """Join a room's group. While the layer is away, the room works within this process until a renewal."""
         if self.is_away or not await self._name_us():
             return False
         return await self._guarded(self._layer.group_add(group_name(slug), self._channel))
@@ -212,15 +212,15 @@ class Bus:
         await self._guarded(self._layer.group_discard(group_name(slug), self._channel))
 
     async def receive(self) -> None:
-        """Deliver what comes, until cancelled."""
+        """Deliver events, until cancelled."""
         await self._name_us()
-        while not self._channel:  # noqa: ASYNC110 until a renewal finds the layer there
+        while not self._channel:  # noqa: ASYNC110 until a renewal finds the layer
             await asyncio.sleep(RETRY)
         for received in count(1):
             try:
                 message = await self._layer.receive(self._channel)
             except Exception:
-                # It fails in ways of its own; that must not end the deliveries.
+                # Each layer has errors of its own. None may end the deliveries.
                 logger.exception("the channel layer brings nothing")
                 await asyncio.sleep(RETRY)
             else:
@@ -234,7 +234,7 @@ class Bus:
         try:
             self._hand_over(message)
         except Exception:
-            # A message that is not ours: those that follow are.
+            # A message that is not ours must not hold up the next ones.
             logger.exception("a message from the channel layer was not delivered")
 
     def _hand_over(self, message: dict[str, Any]) -> None:
@@ -252,7 +252,7 @@ class Bus:
                 self._deliver(slug, part)
 
     async def _guarded(self, call: Any) -> bool:
-        """Await a call to the layer. A layer may fail in ways of its own; that must not reach a socket."""
+        """Await a call to the layer. Its errors must not reach a socket. False if it failed."""
         try:
             async with self._patience():
                 await call
@@ -266,7 +266,7 @@ class Bus:
         return asyncio.timeout(PATIENCE) if self._may_hang else nullcontext()
 
     def _lost(self, why: str) -> None:
-        """One line for each time: while it is away the layer is asked once a second."""
+        """Log one line each time the layer goes away: meanwhile it is called once a second."""
         if not self.is_away:
             logger.warning("the channel layer is away: %s", why)
         self.is_away, self._proof = True, self._beat + 1
@@ -283,10 +283,10 @@ class Bus:
 
 
 class Outside:
-    """Tells every hub something, from a thread of a process that has no hub: a command, a page before any socket.
+    """Publishes events to every hub from a thread of a process without a hub: a command, a page before any socket.
 
-    A layer that is away loses it, and is then left alone for a while: a command may have thousands of people to
-    tell of. What went past it is found by comparison.
+    A layer that is away loses them, and is not called for a while: a command may publish thousands of events. The
+    other processes find lost events by comparing.
     """
 
     def __init__(self) -> None:
@@ -312,7 +312,7 @@ publish_from_outside = Outside().publish
 
 
 def _packed(change: Change) -> tuple[Any, ...]:
-    """A change as a layer carries it: the second text only where it differs."""
+    """A change as the layer carries it, with its second text only if that differs."""
     fresh = None if change.fresh is change.frame else change.fresh
     return (change.seq, change.id, change.frame, fresh, change.gone)
 
@@ -323,5 +323,5 @@ def _unpacked(packed: Sequence[Any]) -> Change:
 
 
 def group_name(slug: str) -> str:
-    """A room's channel group. A slug has only characters that layers take, and fits their 99."""
+    """A room's channel group. A slug has only characters that layers allow, and fits their limit of 99."""
     return f"chat.room.{slug}"

@@ -1,4 +1,4 @@
-"""The latest changes of a room, in memory: they serve those who come back without the database."""
+"""The latest changes of a room, in memory: clients that come back get them without the database."""
 
 from bisect import bisect_right
 from operator import attrgetter
@@ -7,13 +7,13 @@ from chat.conf import chat_settings
 from chat.log import Change, void_change
 
 CHARACTERS = 1_000_000
-"""What a room keeps at most, whatever its changes' number."""
+"""Most characters that a room keeps, whatever the number of changes."""
 
 _number = attrgetter("seq")
 
 
 class RecentChanges:
-    """Changes in order, without a gap: whoever has all up to ``floor`` gets the rest from here."""
+    """Changes in order, without a gap. A client that has all up to ``floor`` gets the rest from here."""
 
     def __init__(self, room: str, position: int) -> None:
         self.floor = position
@@ -22,19 +22,19 @@ class RecentChanges:
         self._size = 0
 
     def add(self, change: Change) -> None:
-        """The next one."""
+        """Add the next change."""
         self._changes.append(change)
         self._size += len(change.fresh)
-        # It may grow to twice what it keeps: so it is cut now and then, not at each change.
+        # The list may grow to twice its bound, so it is cut now and then, not at each change.
         if len(self._changes) > 2 * chat_settings().RING or self._size > 2 * CHARACTERS:
             self._cut()
 
     def since(self, position: int) -> list[Change]:
-        """What came after ``position``, which is not under ``floor``."""
+        """The changes after ``position``, which is at least ``floor``."""
         return self._changes[bisect_right(self._changes, position, key=_number) :]
 
     def extend_back(self, changes: list[Change], floor: int) -> None:
-        """Put before all others what was read from the log: what came after ``floor``, up to where we began."""
+        """Put changes from the log in front: all after ``floor``, up to the old floor."""
         gone = {change.id for change in self._changes if change.gone}
         last = changes[-1].seq if changes else floor
         if last < self.floor:
@@ -60,9 +60,9 @@ class RecentChanges:
         self._size = size
 
     def forget(self, message: int) -> None:
-        """A deleted message's text is not told again: what had it becomes a number without a change.
+        """Drop a deleted message's text: each change that had it becomes a void change.
 
-        Not what came after the deletion: the staff may have brought the message back.
+        Changes after the deletion stay: the staff may have restored the message.
         """
         own = [index for index, change in enumerate(self._changes) if change.id == message]
         gone = max((index for index in own if self._changes[index].gone), default=0)

@@ -1,4 +1,4 @@
-"""Numbers that came before one that is missing: it may be under way from another process."""
+"""Holds changes that came before a missing one, which may be under way from another process."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,28 +6,29 @@ from collections.abc import Callable, Sequence
 from chat.log import Change
 
 CROSSING = 0.05
-"""Seconds for which a number that is missing may still be under way: what two processes say at once comes in any
-order."""
+"""Seconds for which a missing number may still be under way: changes that two processes publish at once come in
+any order."""
 MOST = 1_000
-"""Changes that wait for a missing one, at most."""
+"""Most changes that wait for a missing one."""
 
 
 class ReorderBuffer:
-    """One room's. ``missed`` is called when what is missing did not come: nothing waits for it any more."""
+    """One per room. ``missed`` is called when a missing change did not come, and nothing waits for it any more."""
 
     def __init__(self, missed: Callable[[], None]) -> None:
         self._missed = missed
         self._loop = asyncio.get_running_loop()
         self._changes: dict[int, Change] = {}
-        # Gives up the wait; None while nothing is missing, or is being read.
+        # Ends the wait, or None: nothing is missing, or it is being read from the log.
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, changes: Sequence[Change], position: int) -> Sequence[Change]:
-        """Of what came, and of what was early, that which goes on from ``position`` without a gap. Old numbers are
-        dropped, what is early is kept.
+        """The changes that follow ``position`` without a gap, of these and of the held ones.
+
+        Old numbers are dropped, later ones are held.
         """
         if not self._changes and all(change.seq == seq for seq, change in enumerate(changes, position + 1)):
-            # As nearly always.
+            # The usual case.
             return changes
         self._changes.update((change.seq, change) for change in changes if change.seq > position)
         following = []
@@ -37,7 +38,7 @@ class ReorderBuffer:
         return following
 
     def wait(self, *, reading: bool) -> None:
-        """See to what is missing, after all that follows was taken; ``reading``: it is being read."""
+        """Start or stop the wait for a missing change. ``reading``: it is being read from the log."""
         if not self._changes:
             self.stop()
         elif len(self._changes) > MOST:
@@ -46,7 +47,7 @@ class ReorderBuffer:
             self._timer = self._loop.call_later(CROSSING, self._give_up)
 
     def drop(self, position: int) -> None:
-        """All up to there was read."""
+        """Forget the changes up to ``position``: they were read from the log."""
         self._changes = {seq: change for seq, change in self._changes.items() if seq > position}
 
     def clear(self) -> None:
@@ -59,6 +60,6 @@ class ReorderBuffer:
             self._timer = None
 
     def _give_up(self) -> None:
-        # What came is in the log too.
+        # The log has these changes too.
         self.clear()
         self._missed()

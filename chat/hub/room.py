@@ -129,7 +129,7 @@ class OpenRoom:
             await asyncio.shield(self._loading)
 
     def loading_tasks(self) -> list[asyncio.Task[None]]:
-        """What loads the rules at the moment, if anything does."""
+        """The task that loads the rules, if one does."""
         return [self._loading] if self._loading else []
 
     # --- Sockets ---
@@ -276,7 +276,7 @@ class OpenRoom:
             self._sure = returned
 
     def pruned(self, numbers: int) -> None:
-        """``numbers`` of the log were pruned in all. What is kept in memory may be among them."""
+        """``numbers`` of the log were pruned in all. Changes in memory may be among them."""
         if self._pruned not in (None, numbers):
             self._recent.start_over(self.position)
             self._catch_up.forget()

@@ -1,15 +1,19 @@
-"""The lanes: what leaves a socket keeps its order, is bounded, and never holds anybody up."""
+"""The transports: frames of a socket keep their order, are bounded, and never hold up another socket."""
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
+from channels.testing import WebsocketCommunicator
 from doubles import Ear, returns_at_once, until
 from pytest_django import Settings
 
 from chat import transport as transport_module
+from chat.hub import room as room_module
 from chat.protocol import CloseCode
 from chat.transport import TURNS, WIRE, AsgiTransport, Batch, PendingSends, WireTransport, transport_for
+from chatsite.asgi import application
 
 
 @pytest.fixture
@@ -230,7 +234,7 @@ async def test_flushing_does_not_wait_for_ever(
     ear: Ear, transport: AsgiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A peer that does not read holds up a farewell only for so long, and the frames still wait for it."""
-    monkeypatch.setattr(transport_module, "FAREWELL", 0.01)
+    monkeypatch.setattr(transport_module, "FLUSH_TIMEOUT", 0.01)
     ear.open.clear()
     transport.send("a")
     transport.close(CloseCode.INTERNAL)
@@ -263,6 +267,7 @@ class FakeWire:
 
     def __init__(self) -> None:
         self.writes = 0
+        self.chunks: list[bytes] = []
         self.out = b""
         self.held = b""
         self.stuck = False
@@ -279,6 +284,7 @@ class FakeWire:
 
     def write(self, data: bytes) -> bool:
         self.writes += 1
+        self.chunks.append(data)
         if self.stuck:
             self.held += data
         else:
@@ -367,6 +373,30 @@ async def test_a_crowd_s_announcements_wait_together() -> None:
     await until(lambda: wires[0].writes)
     assert [wire.out for wire in wires] == [b"\x81\x03ack", b"\x81\x03ack\x81\x07message", b"\x81\x03ack"]
     assert [wire.writes for wire in wires] == [1, 1, 1]
+
+
+async def test_an_ack_and_its_message_are_one_write(rooms: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through consumer, log, layer and hub: one iteration of the loop more would split them."""
+    # Or a message would wait for the next tick, and its ack would not.
+    monkeypatch.setattr(room_module, "TICK", 0)
+    wire = FakeWire()
+    communicator = WebsocketCommunicator(application, "/ws", [(b"host", b"localhost")])
+    communicator.scope["extensions"] = {WIRE: wire}
+    assert await communicator.connect() == (True, None)
+    await communicator.send_to(text_data='{"type":"join","room":"lobby","username":"Alice"}')
+    await until(lambda: b'"userList"' in wire.out)
+
+    def sent(messages: int) -> bool:
+        return wire.out.count(b'"type":"message"') == messages
+
+    for number in range(3):
+        await communicator.send_to(
+            text_data=f'{{"type":"message","room":"lobby","content":"{number}","ref":"r{number}"}}'
+        )
+        await until(partial(sent, number + 1))
+    with_acks = [chunk for chunk in wire.chunks if b'"ack"' in chunk]
+    assert [b'"type":"message"' in chunk for chunk in with_acks] == [True] * 3
+    await communicator.disconnect()
 
 
 async def test_an_announcement_does_not_wait_for_long() -> None:
