@@ -88,4 +88,4 @@ Slow = Annotated[
 Role = Literal["owner", "moderator", "member", "guest"]
 """A user's role in a room."""
 RoomKind = Literal["public", "members", "private", "direct"]
-"""Who may enter: everybody, every account, invited members, or the two users of a direct room."""
+"""A room is open to everybody, to every account, to invited members, or to the two users of a direct room."""

@@ -1,4 +1,4 @@
-"""The wire protocol, without a loop, a socket or Django: text in, commands or errors out."""
+"""The wire protocol, without an event loop, a socket or Django: texts become commands or errors."""
 
 import json
 import subprocess
@@ -85,7 +85,7 @@ from chat.protocol import (
 
 
 def refusal(text: str) -> Invalid:
-    """What ``decode`` says against the text."""
+    """The error that ``decode`` raises for the text."""
     with pytest.raises(Invalid) as caught:
         decode(text)
     return caught.value
@@ -95,7 +95,7 @@ def frame(**fields: object) -> str:
     return json.dumps(fields)
 
 
-# --- Commands that are right ---
+# --- Valid commands ---
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def frame(**fields: object) -> str:
         ('{"content":"hi","type":"message"}', Post(content="hi")),
     ],
 )
-def test_a_command_is_read(text: str, command: AnyCommand) -> None:
-    """Each command is read from its JSON, with the lobby where no room is named."""
+def test_a_command_is_decoded(text: str, command: AnyCommand) -> None:
+    """Each command is decoded from its JSON; the default room is the lobby."""
     assert decode(text) == command
 
 
@@ -138,8 +138,8 @@ def test_a_command_is_read(text: str, command: AnyCommand) -> None:
         ('{"type":"ping","x":' + "9" * 5_000 + "}", Ping()),
     ],
 )
-def test_the_article_s_frames_are_read(text: str, command: AnyCommand) -> None:
-    """Fields that a command does not have are ignored: the article's client sends a name and a time with all."""
+def test_the_article_s_frames_are_decoded(text: str, command: AnyCommand) -> None:
+    """Unknown fields are ignored: the article's client sends a name and a time with every command."""
     assert decode(text) == command
 
 
@@ -163,20 +163,20 @@ def test_the_article_s_frames_are_read(text: str, command: AnyCommand) -> None:
     ],
 )
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_a_value_at_its_limit_is_taken(field: str, value: str, ascii_only: bool) -> None:
-    """The limits count characters, however they are escaped, and a text may look like a field's name."""
+def test_a_value_at_its_limit_is_accepted(field: str, value: str, ascii_only: bool) -> None:
+    """Limits count characters, also escaped ones, and a text may look like a field's name."""
     fields = {"type": "message", "content": "hi", field: value}
     assert getattr(decode(json.dumps(fields, ensure_ascii=ascii_only)), field) == value
 
 
 @pytest.mark.parametrize("number", [0, 1, 2**31, MAX_INTEGER])
-def test_a_number_up_to_2_53_is_taken(number: int) -> None:
-    """Every integer that each JSON reader keeps is a position."""
+def test_a_number_up_to_2_53_is_accepted(number: int) -> None:
+    """Every integer that all JSON parsers keep exact is a valid position."""
     assert decode(frame(type="join", since=number)) == Join(since=number)
 
 
-def test_a_frame_of_the_most_bytes_is_read() -> None:
-    """Exactly 65,536 bytes are read, one more is refused by name."""
+def test_a_frame_at_the_limit_is_decoded() -> None:
+    """65,536 bytes are accepted; one more gets ``too_large``."""
     short = '{"type":"ping","x":""}'
     full = short.replace('""', '"' + "x" * (FRAME_LIMIT - len(short)) + '"')
     assert decode(full) == Ping()
@@ -185,11 +185,11 @@ def test_a_frame_of_the_most_bytes_is_read() -> None:
 
 
 def test_the_frame_limit_counts_bytes() -> None:
-    """A frame of few characters and many bytes is too large."""
+    """A frame with few characters can have too many bytes."""
     assert refusal("\N{PILE OF POO}" * (FRAME_LIMIT // 4 + 1)).code is ErrorCode.TOO_LARGE
 
 
-# --- Text that is no command ---
+# --- Texts that are no commands ---
 
 DEEP = 20_000
 
@@ -228,8 +228,8 @@ NO_JSON_OBJECT = [
 
 
 @pytest.mark.parametrize("text", NO_JSON_OBJECT, ids=lambda text: ascii(text[:24]))
-def test_what_is_not_one_json_object_is_refused(text: str) -> None:
-    """Anything but one JSON object in well-formed Unicode is bad_json, a byte order mark and deep nesting too."""
+def test_a_text_that_is_not_one_json_object_is_refused(text: str) -> None:
+    """Every text but one JSON object in valid Unicode is bad_json, also with a byte order mark or deep nesting."""
     refused = refusal(text)
     assert refused.code is ErrorCode.BAD_JSON
     assert len(refused.message) < 200
@@ -252,7 +252,7 @@ def test_what_is_not_one_json_object_is_refused(text: str) -> None:
         '{"username":"Alice"}',
     ],
 )
-def test_a_type_that_is_no_command_is_refused(text: str) -> None:
+def test_an_unknown_type_is_refused(text: str) -> None:
     """A missing, wrong or outgoing type is unknown_type, and the error lists the commands."""
     refused = refusal(text)
     assert (refused.code, refused.field) == (ErrorCode.UNKNOWN_TYPE, "type")
@@ -330,8 +330,8 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("field", "fields", "limit"), WRONG_FIELDS)
-def test_a_wrong_field_is_named_with_its_limit(field: str, fields: dict[str, Any], limit: str) -> None:
-    """The error's field and message name the field, the message says what is right, and the ref comes back."""
+def test_an_invalid_field_is_named_with_its_limit(field: str, fields: dict[str, Any], limit: str) -> None:
+    """The error has the field and the command's ref; its message names the limit."""
     refused = refusal(json.dumps({**fields, "ref": "r1"}))
     assert (refused.code, refused.field, refused.ref) == (ErrorCode.BAD_FIELD, field, "r1")
     assert refused.message.startswith(f"{field}: ")
@@ -339,21 +339,21 @@ def test_a_wrong_field_is_named_with_its_limit(field: str, fields: dict[str, Any
 
 
 @pytest.mark.parametrize("ref", ["", "r" * 65, 5, None, ["r"], "a\x00b", "a\nb\x1b", "\ud83d"])
-def test_a_wrong_ref_is_named_and_not_repeated(ref: object) -> None:
-    """A ref that can't stand in an answer doesn't."""
+def test_an_invalid_ref_is_named_and_not_repeated(ref: object) -> None:
+    """A reply does not have a ref that it may not carry."""
     refused = refusal(frame(type="ping", ref=ref))
     assert (refused.code, refused.field, refused.ref) == (ErrorCode.BAD_FIELD, "ref", None)
 
 
 @pytest.mark.parametrize("ref", ["r" * 65, 5, None, ["r"], "a\x00b", "\ud83d"])
 @pytest.mark.parametrize("fields", [{"type": "shout"}, {}, {"type": "message", "content": "cut \ud83d"}])
-def test_a_refused_command_with_a_wrong_ref_has_none(fields: dict[str, Any], ref: object) -> None:
-    """Whatever else is wrong, an error's ref can be encoded and is one."""
+def test_the_error_of_an_invalid_ref_has_no_ref(fields: dict[str, Any], ref: object) -> None:
+    """An error's ref is valid or None, also if other fields are invalid."""
     assert refusal(frame(**fields, ref=ref)).ref is None
 
 
 def test_a_25_digit_number_is_refused_by_field() -> None:
-    """A number of any length is refused where a number is expected, without a conversion that Python refuses."""
+    """A number of any length gets an error for its field, without a conversion that Python refuses."""
     for digits in (17, 25, 4_301, 50_000):
         assert refusal('{"type":"join","since":1' + "0" * digits + "}").field == "since"
 
@@ -370,25 +370,25 @@ def test_a_25_digit_number_is_refused_by_field() -> None:
     ],
 )
 def test_a_field_that_occurs_twice_is_refused(text: str, field: str) -> None:
-    """Two readers may take different ones of two equal keys, so there is only one, also where one is escaped."""
+    """Parsers disagree on which of two equal keys counts, so both are refused, also if one is escaped."""
     refused = refusal(text)
     assert refused.code is ErrorCode.BAD_JSON
     assert f"'{field}' occurs twice" in refused.message
 
 
 @pytest.mark.parametrize("ref", ["r", "ref", "type"])
-def test_whether_a_frame_is_taken_does_not_hang_on_its_values(ref: str) -> None:
-    """A repeated key that is none of ours is ignored like any other, whatever the values look like."""
+def test_a_repeated_unknown_key_is_ignored_for_any_values(ref: str) -> None:
+    """A repeated unknown key is ignored, whatever the values look like."""
     assert decode(f'{{"type":"ping","ref":"{ref}","x":1,"x":2}}') == Ping(ref=ref)
 
 
-def test_reasons_in_a_value_do_not_mislead() -> None:
-    """A value that looks like part of an error is not taken for one."""
+def test_a_value_can_not_imitate_an_error() -> None:
+    """A value that looks like part of msgspec's error is not taken for it."""
     refused = refusal(frame(type="x` - at `$.room`", room="Bad"))
     assert refused.field == "type"
 
 
-# --- Anything whatever ---
+# --- Arbitrary texts ---
 
 texts = st.text(st.characters(), max_size=60)
 values = st.recursive(
@@ -419,8 +419,8 @@ def broken(text: str, at: int, length: int, instead: str) -> str:
     "rest", ["", ",", ',"ref":', ',"a":}', ',"ref":"r"]', ',"\\ud800', ',"a":"\\ud800"}', ",1"]
 )
 @pytest.mark.parametrize("room", ["My Room", "Lobby", "\N{CYRILLIC SMALL LETTER KA}\N{CYRILLIC SMALL LETTER U}"])
-def test_a_bad_room_in_a_frame_that_can_not_be_read_is_refused(room: str, rest: str) -> None:
-    """Whether it has a slug can't be told then, and no error is met in looking for it."""
+def test_an_invalid_room_in_a_broken_frame_is_refused(room: str, rest: str) -> None:
+    """The search for its slug in a broken frame raises nothing else."""
     with pytest.raises(Invalid) as refused:
         decode(f'{{"type":"join","room":"{room}"{rest}')
     assert refused.value.code in {ErrorCode.BAD_FIELD, ErrorCode.BAD_JSON}
@@ -430,8 +430,8 @@ def test_a_bad_room_in_a_frame_that_can_not_be_read_is_refused(room: str, rest: 
 @given(text=texts | almost_commands | st.builds(broken, almost_commands, st.integers(0), st.integers(0, 3), texts))
 @example(text="\udfff")
 @example(text='{"type":"join","username":"\ufdfa"}')
-def test_nothing_that_a_client_sends_raises_anything_but_invalid(text: str) -> None:
-    """Any text is a command, or an error that can be sent: a known code, a short message, a ref that encodes."""
+def test_decode_raises_only_invalid(text: str) -> None:
+    """Any text is a command, or an error with a known code, a short message and a ref that encodes."""
     try:
         command = decode(text)
     except Invalid as refused:
@@ -451,7 +451,7 @@ def test_nothing_that_a_client_sends_raises_anything_but_invalid(text: str) -> N
 @settings(max_examples=300)
 @given(text=almost_commands)
 def test_space_around_a_frame_does_not_matter(text: str) -> None:
-    """The answer is the same with a line break before the frame and a space after it."""
+    """The result is the same with a line break before the frame and a space after it."""
     assert outcome(text) == outcome(f"\n{text} ")
 
 
@@ -512,17 +512,17 @@ commands = st.one_of(
 
 @given(command=commands)
 def test_a_decoded_command_encodes_to_an_equal_one(command: AnyCommand) -> None:
-    """Reading is stable: what was read and written again reads the same."""
+    """Decoding is stable: encoding a command and decoding it again gives an equal one."""
     try:
         once = decode(msgspec.json.encode(command).decode())
     except Invalid as refused:
-        # The strategies make some blank texts and some names that NFKC makes long or blank; nothing else.
+        # The strategies yield some blank texts, and names that NFKC makes too long or blank; nothing else.
         assert refused.field in {"username", "content", "query", "title", "reason"}  # noqa: PT017 which ones is the example's matter
         return
     assert decode(msgspec.json.encode(once).decode()) == once
 
 
-# --- What the server says ---
+# --- Replies and events ---
 
 said_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 stamps = {"room": rooms, "timestamp": numbers}
@@ -549,7 +549,7 @@ about = {
     "archived": st.booleans(),
     "muted": maybe_numbers,
 }
-SAID: dict[str, st.SearchStrategy[Outgoing]] = {
+OUTGOING_STRATEGIES: dict[str, st.SearchStrategy[Outgoing]] = {
     "welcome": st.builds(
         Welcome,
         **stamps,
@@ -622,29 +622,29 @@ SAID: dict[str, st.SearchStrategy[Outgoing]] = {
 @pytest.mark.parametrize("tag", OUTGOING)
 @settings(max_examples=20)
 @given(data=st.data())
-def test_what_the_server_says_comes_back_equal(tag: str, data: st.DataObject) -> None:
-    """Every reply and event round-trips, whatever is in it, also where optional fields are left out."""
-    said = data.draw(SAID[tag])
-    text = encode(said)
-    assert decode_outgoing(text) == said
+def test_replies_and_events_round_trip(tag: str, data: st.DataObject) -> None:
+    """Every reply and event is equal after encoding and decoding, with and without optional fields."""
+    outgoing = data.draw(OUTGOING_STRATEGIES[tag])
+    text = encode(outgoing)
+    assert decode_outgoing(text) == outgoing
     assert json.loads(text)["type"] == tag
 
 
-def test_what_has_nothing_to_say_is_left_out() -> None:
-    """An ack without a ref has no ref, not a null; a message that nobody touched has no sign of a touch."""
+def test_empty_fields_are_omitted() -> None:
+    """An ack without a ref has no ref, not a null; an unchanged message has no fields of changes."""
     assert json.loads(encode(Ack(room="lobby", timestamp=1))) == {"type": "ack", "room": "lobby", "timestamp": 1}
     message = Message(room="a", id=1, seq=1, username="Alice", content="hi", timestamp=1)
     assert json.loads(encode(message)).keys() == {"type", "room", "id", "seq", "username", "content", "timestamp"}
 
 
-def test_what_has_no_emoji_any_more_says_so() -> None:
-    """After the last emoji the event has an empty list: it says all that there are."""
+def test_the_event_without_reactions_has_an_empty_list() -> None:
+    """The event has all reactions, so after the last is removed it has an empty list."""
     reacted = Reacted(room="a", id=1, seq=2, reactions=[])
     assert json.loads(encode(reacted)) == {"type": "react", "room": "a", "id": 1, "seq": 2, "reactions": []}
 
 
-def test_welcome_always_tells_the_protocol_s_version() -> None:
-    """The version stands on the wire although it has a default."""
+def test_welcome_always_has_the_protocol_s_version() -> None:
+    """The version is encoded although it is a default."""
     welcome = Welcome(room="a", username="Alice", seq=0, epoch="e", resumed=False, timestamp=1)
     assert json.loads(encode(welcome)) == {
         "type": "welcome",
@@ -666,8 +666,8 @@ def test_names_on_the_wire_are_camel_case() -> None:
     assert json.loads(encode(answer))["replyTo"] == 1
 
 
-def test_no_command_and_event_disagree_about_a_tag() -> None:
-    """The tags are what docs and clients know: each of both tables once."""
+def test_each_tag_is_unique_in_its_table() -> None:
+    """Docs and clients use the tags: each is once among the commands, and once among replies and events."""
     assert set(COMMANDS) == {
         *("join", "leave", "message", "edit", "delete", "react", "read", "typing", "history", "search", "ping"),
         *("token", "create", "direct", "room", "invite", "role", "members", "sharing"),
@@ -703,15 +703,15 @@ def test_no_command_and_event_disagree_about_a_tag() -> None:
     }
 
 
-def test_now_is_whole_milliseconds() -> None:
+def test_now_is_an_integer_of_milliseconds() -> None:
     """A timestamp is an integer of 13 digits, in this century and the next two."""
     assert isinstance(protocol.now(), int)
     assert 1_700_000_000_000 < protocol.now() < 9_000_000_000_000
 
 
 @pytest.mark.parametrize("code", CloseCode)
-def test_a_close_code_tells_who_comes_back(code: CloseCode) -> None:
-    """Below 4400 a client comes back; from there on it does not."""
+def test_a_close_code_decides_whether_a_client_reconnects(code: CloseCode) -> None:
+    """Below 4400 a client reconnects; from 4400 on it does not."""
     assert code.client_reconnects == (code in {1000, 1011, 1012, 4008, 4009, 4029})
     assert code.meaning.endswith(".")
     assert code in {1000, 1011, 1012} or 3000 <= code <= 4999
@@ -719,14 +719,14 @@ def test_a_close_code_tells_who_comes_back(code: CloseCode) -> None:
 
 @pytest.mark.parametrize("code", ErrorCode)
 def test_an_error_code_has_a_meaning(code: ErrorCode) -> None:
-    """Each code says in a sentence what it means; only those that time heals ask for a retry."""
+    """Each code has a sentence, and only temporary errors may be retried."""
     assert code.meaning.endswith(".")
     assert code.retry == (code in {ErrorCode.BUSY, ErrorCode.TOO_MANY, ErrorCode.SLOW_MODE})
     assert json.loads(encode(Error(code=code, message="x", timestamp=1)))["code"] == code.value
 
 
 def test_the_protocol_needs_no_django() -> None:
-    """The module is pure: a client can import it where Django is not configured, or not even there."""
+    """A client can import the package without a configured or installed Django."""
     program = "import sys, chat.protocol; print({'django', 'asyncio', 'channels'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -1,4 +1,4 @@
-"""Slugs of public rooms: made of what people call the room, one for all ways to write it."""
+"""Slugs of public rooms: one for every spelling of a name."""
 
 import json
 import re
@@ -33,7 +33,7 @@ from chat.protocol import PUBLIC_PATTERN, ErrorCode, Invalid, decode, slug_of
     ],
 )
 def test_a_name_of_latin_letters_is_written_in_ascii(name: str, slug: str) -> None:
-    """Small letters, without accents; what separates words is a hyphen."""
+    """It has small letters without accents, and hyphens between words."""
     assert slug_of(name) == slug
 
 
@@ -50,14 +50,14 @@ def test_a_name_of_latin_letters_is_written_in_ascii(name: str, slug: str) -> No
         ("\N{PARTY POPPER}", "\N{PARTY POPPER}\ufe0f"),
     ],
 )
-def test_one_name_has_one_room_however_it_is_written(one: str, other: str) -> None:
-    """Case, forms, joiners and look-alikes make no other room; where the name is in no ASCII, its digest is."""
+def test_every_spelling_of_a_name_has_one_room(one: str, other: str) -> None:
+    """Case, forms, joiners and look-alikes do not count. A name outside ASCII has a digest."""
     assert slug_of(one) == slug_of(other)
     assert re.fullmatch("[a-z]+-[0-9a-f]{10}", slug_of(one) or "")
 
 
 def test_other_names_have_other_rooms() -> None:
-    """The digest has what ASCII loses."""
+    """The digest keeps differences that ASCII loses."""
     names = [
         "東京",
         "大阪",
@@ -76,16 +76,16 @@ def test_other_names_have_other_rooms() -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "-", "...", "\u200b", "\x00", "_tea", "_2b8d", "__"])
-def test_what_names_nothing_has_no_slug(name: str) -> None:
-    """Nor has what looks like the name of a room that is not public."""
+def test_an_invisible_name_has_no_slug(name: str) -> None:
+    """A name with the prefix of hidden rooms has none either."""
     assert slug_of(name) is None
 
 
 @given(name=st.text(max_size=80))
 @example("\ud800")
 @example("\u0345")
-def test_a_slug_is_a_slug_and_its_own(name: str) -> None:
-    """Any input gives an address that works, the same the second time."""
+def test_a_slug_is_valid_and_stable(name: str) -> None:
+    """The slug of any name is valid, and is its own slug."""
     slug = slug_of(name)
     if slug is not None:
         assert re.match(PUBLIC_PATTERN, slug)
@@ -96,15 +96,15 @@ def test_a_slug_is_a_slug_and_its_own(name: str) -> None:
     ("room", "slug"), [("My Room", "my-room"), ("Lobby", "lobby"), ("кухня", slug_of("кухня"))]
 )
 @pytest.mark.parametrize("command", ["join", "leave", "history"])
-def test_the_error_of_a_room_s_name_tells_its_slug(command: str, room: str, slug: str) -> None:
-    """A client that sent what people call the room can send that."""
+def test_the_error_for_a_room_s_name_has_its_slug(command: str, room: str, slug: str) -> None:
+    """A client that sent a title can send the slug instead."""
     with pytest.raises(Invalid, match=f"; the slug of this name is '{slug}'$") as caught:
         decode(json.dumps({"type": command, "room": room}))
     assert (caught.value.code, caught.value.field) == (ErrorCode.BAD_FIELD, "room")
 
 
 @pytest.mark.parametrize("room", ["", "__", "x" * 81, "\u200b"])
-def test_where_there_is_no_slug_none_is_told(room: str) -> None:
-    """The rule alone, then."""
+def test_the_error_for_a_name_without_a_slug_has_none(room: str) -> None:
+    """The error has only the rule."""
     with pytest.raises(Invalid, match=r"starting with a letter or digit$"):
         decode(json.dumps({"type": "join", "room": room}))

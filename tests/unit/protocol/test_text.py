@@ -1,5 +1,5 @@
-# ruff: noqa: RUF001 texts as people write them
-"""Texts: hostile ones are refused by name, those of people are not; titles of rooms; emoji."""
+# ruff: noqa: RUF001 the texts are in many scripts
+"""Rules for texts, titles and emoji: hostile ones are refused, and those of users are not."""
 
 import json
 import unicodedata
@@ -35,7 +35,7 @@ LRI, RLI, FSI, PDI = "\u2066\u2067\u2068\u2069"
 MARKS = "".join(chr(0x0300 + number) for number in range(8))
 
 CASES = json.loads((ROOT / "tests/support/texts.json").read_text())
-"""Texts and emoji with what becomes of them: tests/js/text.test.js holds the browser's client to the same."""
+"""Texts and emoji with their results. tests/js/text.test.js tests the browser's client with the same."""
 
 MENDED = [case for case in CASES["mended"] if case[1]]
 HOSTILE = [
@@ -45,7 +45,7 @@ HOSTILE = [
     ("so " + "".join(letter + MARKS + "\u0489" for letter in "zalgo"), "more than 8 marks"),
     ("\u0e01" + "\u0e49" * 20, "more than 8 marks"),
     ("a" + "\u0301" * 5 + "\u200d" + "\u0301" * 5, "more than 8 marks"),
-    ("a" + "\u1acf" * 5 + "\u1aff" * 5, "more than 8 marks"),  # of Unicode 17, and reserved
+    ("a" + "\u1acf" * 5 + "\u1aff" * 5, "more than 8 marks"),  # Unicode 17, and reserved
     ("\N{CAT FACE}" + "\u20dd" * 9, "more than 8 marks"),
 ]
 
@@ -53,7 +53,7 @@ HOSTILE = [
 @pytest.mark.parametrize(("text", "wrong"), HOSTILE, ids=lambda text: ascii(text)[:40])
 @pytest.mark.parametrize(("command", "field"), [("message", "content"), ("edit", "content"), ("search", "query")])
 def test_a_text_that_harms_others_is_refused(command: str, field: str, text: str, wrong: str) -> None:
-    """Texts that draw over other lines or show nothing are refused; the error names the field."""
+    """Texts that draw over other lines, or have nothing visible, get an error that names the field."""
     with pytest.raises(Invalid) as caught:
         decode(frame(command, field, text))
     error = caught.value
@@ -69,35 +69,35 @@ def frame(command: str, field: str, text: str) -> str:
 
 @pytest.mark.parametrize(("text", "right"), MENDED, ids=lambda text: ascii(text)[:40])
 @pytest.mark.parametrize(("command", "field"), [("message", "content"), ("edit", "content"), ("search", "query")])
-def test_what_cannot_be_seen_is_mended(command: str, field: str, text: str, right: str) -> None:
-    """Dropped, converted or closed, and nothing more the second time: nobody sees what they paste of it."""
+def test_invisible_characters_are_sanitized(command: str, field: str, text: str, right: str) -> None:
+    """They are removed, converted or closed, and a second pass changes nothing."""
     assert getattr(decode(frame(command, field, text)), field) == right
     assert clean_text(right) == right
 
 
 @pytest.mark.parametrize(("text", "limit", "right"), CASES["limits"], ids=lambda text: ascii(text)[:40])
-def test_a_mended_text_is_within_its_limit(text: str, limit: int, right: str) -> None:
+def test_a_sanitized_text_is_within_its_limit(text: str, limit: int, right: str) -> None:
     """Without room for the ends of its bidi controls, a text loses the controls."""
     assert sanitized(text, limit) == right
 
 
 def test_private_and_unassigned_characters_are_visible() -> None:
-    """The result is the same with any Unicode version of Python; blank characters are in a list."""
+    """The result does not depend on Python's Unicode version."""
     assert all(clean_text(text) == text for text in CASES["shown"])
     assert all(is_visible(text[0]) for text in CASES["shown"])
     assert not any(is_visible(character) for text in CASES["blank"] for character in text)
 
 
 @pytest.mark.parametrize("field", ["username", "ref", "room"])
-def test_half_an_emoji_is_mended_in_texts_alone(field: str) -> None:
-    """An unpaired surrogate in a name is an error that names it, also beside a text that has one."""
+def test_half_an_emoji_is_sanitized_in_texts_only(field: str) -> None:
+    """An unpaired surrogate in another field is an error for that field, also if a text has one too."""
     fields = {"type": "join" if field == "username" else "message", "content": "cut \ud83d", field: "a\ud83d"}
     with pytest.raises(Invalid, match=f"{field}: must not have an unpaired surrogate"):
         decode(json.dumps(fields))
 
 
-def test_a_reason_and_a_title_are_mended_into_one_line() -> None:
-    """Line breaks, tabs and what turns the line were pasted."""
+def test_a_reason_and_a_title_become_one_line() -> None:
+    """Line breaks, tabs and bidi controls are removed."""
     wanted = "rude twice"
     for pasted in ("rude\ntwice", "rude\u2028\ttwice\x00", f"\ufeffrude{RLO} twice\r\n"):
         report = decode(json.dumps({"type": "report", "id": 1, "room": "tea", "reason": pasted}))
@@ -107,7 +107,7 @@ def test_a_reason_and_a_title_are_mended_into_one_line() -> None:
 
 
 def test_marks_beyond_a_message_s_length_are_only_too_long() -> None:
-    """Ten thousand marks are refused by the schema, before anybody looks at them."""
+    """The schema refuses ten thousand marks before they are checked."""
     with pytest.raises(Invalid, match=r"content: .*4000"):
         decode(json.dumps({"type": "message", "content": "z" + "\u0301" * 10_000}, ensure_ascii=False))
 
@@ -119,7 +119,7 @@ PEACEFUL = [
     "\u05d1\u05b0\u05bc\u05e8\u05b5\u05d0\u05e9\u05b4\u05c1\u05d9\u05ea",  # Hebrew with points
     "\u0628\u0650\u0633\u0652\u0645\u0650 \u0671\u0644\u0644\u0651\u064e\u0647\u0650",  # Arabic with vowels
     "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian: a joiner that keeps letters apart
-    "\u0915\u094d\u200d\u0937",  # Devanagari: one that keeps them together
+    "\u0915\u094d\u200d\u0937",  # Devanagari: a joiner that keeps them together
     "བསྟན་འཛིན",
     "Tiếng Việt, décomposé: e\u0302\u0301",
     "z" + MARKS,
@@ -136,8 +136,8 @@ PEACEFUL = [
 
 
 @pytest.mark.parametrize("text", PEACEFUL, ids=ascii)
-def test_what_people_write_is_taken_as_it_is(text: str) -> None:
-    """Every language, every emoji: nothing is refused, and nothing is changed."""
+def test_real_texts_are_accepted_unchanged(text: str) -> None:
+    """Texts in any language and with any emoji are neither refused nor changed."""
     assert decode(json.dumps({"type": "message", "content": text})) == Post(content=text)
     assert decode(json.dumps({"type": "edit", "id": 1, "content": text})) == Edit(id=1, content=text)
     assert decode(json.dumps({"type": "search", "query": text[:200]})) == Search(query=text[:200])
@@ -146,8 +146,8 @@ def test_what_people_write_is_taken_as_it_is(text: str) -> None:
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 @example("a" + "\u0301" * 9)
 @example(f"{RLO}{PDF}")
-def test_the_fast_way_says_what_the_slow_one_would(text: str) -> None:
-    """Shortcuts for ASCII and for runs without letters change no verdict: each character, looked at by itself."""
+def test_shortcuts_agree_with_a_check_of_each_character(text: str) -> None:
+    """The shortcuts for ASCII and for runs without letters do not change the result."""
     try:
         clean = clean_text(text)
     except ValueError:
@@ -182,7 +182,7 @@ def test_the_fast_way_says_what_the_slow_one_would(text: str) -> None:
     ids=ascii,
 )
 def test_a_title_is_one_line(title: str, clean: str) -> None:
-    """Single inner spaces, none around, NFC; scripts may mix, and emoji are welcome."""
+    """It has single inner spaces, none around it, and NFC. Mixed scripts and emoji are allowed."""
     assert clean_title(title) == clean
     assert clean_title(clean) == clean
 
@@ -207,7 +207,7 @@ def test_a_bad_title_is_explained(title: str, wrong: str) -> None:
 
 @given(title=st.text(max_size=100))
 def test_a_clean_title_stays(title: str) -> None:
-    """Whatever passes, passes again unchanged."""
+    """A clean title is not changed by a second pass."""
     try:
         clean = clean_title(title)
     except ValueError:
@@ -220,19 +220,19 @@ def test_a_clean_title_stays(title: str) -> None:
 
 @pytest.mark.parametrize("emoji", CASES["emoji"], ids=ascii)
 def test_an_emoji_is_one_picture(emoji: str) -> None:
-    """Also one of several code points, and one that is newer than Python's data or not drawn yet."""
+    """It may have several code points, or be newer than Python's data."""
     assert is_emoji(emoji)
     assert decode(json.dumps({"type": "react", "id": 1, "emoji": emoji})) == React(id=1, emoji=emoji)
 
 
 @pytest.mark.parametrize("text", CASES["notEmoji"], ids=ascii)
-def test_what_is_no_picture_is_no_emoji(text: str) -> None:
-    """Words, two pictures and what is invisible are refused: an emoji is no way to say more."""
+def test_other_texts_are_no_emoji(text: str) -> None:
+    """Words, two pictures and invisible characters are refused."""
     assert not is_emoji(text)
 
 
-def test_what_is_on_a_message_can_be_taken_off() -> None:
-    """Also what was an emoji to an earlier version."""
+def test_any_existing_reaction_can_be_removed() -> None:
+    """An earlier version may have accepted a reaction that is no emoji now."""
     assert decode(json.dumps({"type": "react", "id": 1, "emoji": "\u00a7", "on": False})) == React(
         id=1, emoji="\u00a7", on=False
     )
@@ -248,11 +248,11 @@ def test_what_is_on_a_message_can_be_taken_off() -> None:
         ("O'Brien", '"O\'Brien"'),
         ("علی\u200cرضا", "'علی\u200cرضا'"),
         ("ශ්\u200dරීමාලි", "'ශ්\u200dරීමාලි'"),
-        ("\U0001fac6 Bo", "'\U0001fac6 Bo'"),  # of Unicode 16
-        ("\U000323b0", "'\U000323b0'"),  # of Unicode 17
+        ("\U0001fac6 Bo", "'\U0001fac6 Bo'"),  # Unicode 16
+        ("\U000323b0", "'\U000323b0'"),  # Unicode 17
         (f"An{RLO}n\x00\r\nB\ud83d", "'Ann B\ufffd'"),
     ],
 )
-def test_a_sentence_has_a_name_as_people_see_it(name: str, shown: str) -> None:
-    """No escapes, whichever Unicode this Python knows; and nothing that turns or breaks the sentence."""
+def test_a_sentence_has_a_name_as_users_see_it(name: str, shown: str) -> None:
+    """It has no escapes for any Unicode version, and nothing that reorders or breaks the sentence."""
     assert quoted(name) == shown
