@@ -79,7 +79,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic only in t
 class SearchableChangeList(ChangeList):
     """A change list without the date hierarchy during a search.
 
-    PostgreSQL would search for the first match day by day. That takes half a minute if none of a million messages
+    PostgreSQL would search for the first match day by day. This takes half a minute if none of a million messages
     matches.
     """
 
