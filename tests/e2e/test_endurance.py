@@ -20,8 +20,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 FUZZ = int(os.environ.get("FUZZ", either("5000", "50000")))
 """Frames of the fuzz test."""
-CAME_AND_WENT = int(os.environ.get("CAME_AND_WENT", either("200", "2000")))
+CAME_AND_WENT = int(os.environ.get("CAME_AND_WENT", either("100", "2000")))
 """Sockets of the leak test."""
+SIZE = either(100, 200)
+"""How many of them are there at once."""
 CROWDS = either([125, 250, 500], [250, 500, 1_000])
 """How many join a room at once."""
 
@@ -189,10 +191,10 @@ async def test_sockets_that_came_and_went_leave_nothing_behind(start: Start) -> 
     """After closes and cuts, tasks, people, rooms and memory are where they were."""
     server = start("probed")
     # The first round fills what is filled once: caches, the hub's own tasks, the allocator's arenas.
-    await come_and_go(server, 200)
+    await come_and_go(server, SIZE)
     before, memory = await quiet(server), server.memory()
-    for _ in range(max(1, CAME_AND_WENT // 200)):
-        await come_and_go(server, 200)
+    for _ in range(max(1, CAME_AND_WENT // SIZE)):
+        await come_and_go(server, SIZE)
         # One crowd at a time: memory is measured where no two overlapped.
         after = await quiet(server)
     print(before, after, f"memory {memory / 1e6:.1f} -> {server.memory() / 1e6:.1f} MB")

@@ -27,6 +27,10 @@ from chat.protocol import CONTENT_LIMIT, FRAME_LIMIT, CloseCode, ErrorCode, Mess
 pytestmark = pytest.mark.e2e
 with_browser = pytest.mark.asyncio(loop_scope="session")
 """The loop in which the browser lives."""
+by_one_proxy = pytest.mark.parametrize(
+    "kind", ["nginx", pytest.param("caddy", marks=pytest.mark.thorough)], indirect=True
+)
+"""In a usual run behind nginx only: close codes and a stopped node are tested without a browser behind both."""
 
 BEHIND = {"HTTPS": "1", "CHAT_PROXIES": "127.0.0.1", "ALLOWED_HOSTS": NAME}
 """Settings of a server behind a proxy of this machine."""
@@ -109,6 +113,7 @@ async def test_two_people_talk(site: Proxy, visit: Visit) -> None:
 
 @with_browser
 @pytest.mark.browser
+@by_one_proxy
 async def test_the_server_is_started_anew(behind: Behind, visit: Visit) -> None:
     """Pages come back by themselves through the proxy, with what was written meanwhile."""
     port = str(free_port())
@@ -130,6 +135,7 @@ async def test_the_server_is_started_anew(behind: Behind, visit: Visit) -> None:
 
 @with_browser
 @pytest.mark.browser
+@by_one_proxy
 async def test_the_staff_disconnects(behind: Behind, browser: Browser) -> None:
     """The admin works over https, and its 4403 reaches the client."""
     server = behind.server()

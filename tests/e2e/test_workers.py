@@ -16,15 +16,16 @@ from processes import children, lives, served_by, variables
 from roaming import ABNORMAL, Roamer, all_heard, all_joined, all_speak, probing, roaming, talking
 from servers import PATIENCE, ROOT, Server, Start, free_port, listens, redis
 from stuck import WORD
+from thorough import either
 
 from chat.protocol import CloseCode, Message
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
-CLIENTS = int(os.environ.get("ROLL_CLIENTS", "100"))
+CLIENTS = int(os.environ.get("ROLL_CLIENTS", either("30", "100")))
 """Clients in the test of a roll; the long form has 1,000."""
-ROLLS = 2
-"""One after the other."""
+ROLLS = either(1, 2)
+"""Rolls, one after the other."""
 AT_ONCE = 200
 """Milliseconds within which those come back for whom there is somebody; as the server has it."""
 
@@ -199,7 +200,7 @@ async def test_workers_without_a_master_end(site: Site) -> None:
 # --- Signals ---
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.thorough)])
 async def test_all_workers_say_farewell(site: Site, tmp_path: Path, how: signal.Signals) -> None:
     """Each client is told, by whichever worker it is with, and the exit code is that of an end that was wished."""
     server = site()

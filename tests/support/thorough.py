@@ -14,7 +14,7 @@ T = TypeVar("T")
 THOROUGH = bool(os.environ.get("THOROUGH"))
 
 # A busy machine is no fault of the code: no example has a time limit.
-settings.register_profile("usual", deadline=None)
+settings.register_profile("usual", deadline=None, max_examples=50)
 # For tests that run a second time, on another database.
 settings.register_profile("few", deadline=None, max_examples=15)
 settings.register_profile("thorough", deadline=None, max_examples=400)

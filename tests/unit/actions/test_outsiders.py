@@ -195,7 +195,7 @@ async def test_every_command_has_a_case() -> None:
     assert CASES.keys() == COMMANDS.keys()
 
 
-@pytest.mark.once
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", OUTSIDERS)
 async def test_the_time_of_an_answer_tells_nothing(scene: Scene, name: str, capsys: Any) -> None:
     """Neither wall time nor CPU time of 400 joins says whether there is the room, open and with people in it."""
