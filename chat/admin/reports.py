@@ -25,7 +25,7 @@ from chat.admin.messages import SHOWN
 from chat.log import maintenance
 
 MESSAGE_FIELDS = ("pk", "author", "username", "content", "deleted", "hidden", "withdrawn")
-"""Fields of the current message, which the queryset adds as ``said_…``."""
+"""Fields of the current message, which the queryset adds as ``message_…``."""
 
 
 class OpenFilter(SimpleListFilter):
@@ -70,9 +70,9 @@ class ReportAdmin(InspectedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.Report]:
         message = models.Message.objects.filter(room=OuterRef("room"), number=OuterRef("number"))
-        said = {f"said_{field}": Subquery(message.values(field)[:1]) for field in MESSAGE_FIELDS}
+        current = {f"message_{field}": Subquery(message.values(field)[:1]) for field in MESSAGE_FIELDS}
         reports: QuerySet[models.Report] = super().get_queryset(request)
-        return reports.annotate(**said)
+        return reports.annotate(**current)
 
     def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:  # noqa: ARG002 as above
         return (F("closed").desc(nulls_first=True), "-created", "-pk")
@@ -84,10 +84,10 @@ class ReportAdmin(InspectedAdmin):
     @admin.display(description=_("message"))
     def message(self, report: Any) -> SafeString | str:
         """The message's number, as a link while the message exists."""
-        if not report.said_pk:
+        if not report.message_pk:
             return str(report.number)
         return format_html(
-            '<a href="{}">{}</a>', reverse("admin:chat_message_change", args=[report.said_pk]), report.number
+            '<a href="{}">{}</a>', reverse("admin:chat_message_change", args=[report.message_pk]), report.number
         )
 
     @admin.display(description=_("room"))
@@ -96,7 +96,7 @@ class ReportAdmin(InspectedAdmin):
 
     @admin.display(description=_("author"))
     def author(self, report: Any) -> SafeString:
-        return format_html("<bdi>{}</bdi>", report.writer_name or report.said_username or "")
+        return format_html("<bdi>{}</bdi>", report.writer_name or report.message_username or "")
 
     @admin.display(description=_("author's key"))
     def author_key(self, report: Any) -> str:
@@ -114,11 +114,11 @@ class ReportAdmin(InspectedAdmin):
 
     @admin.display(description=_("text now"))
     def now(self, report: Any) -> str:
-        if not report.said_pk:
+        if not report.message_pk:
             return str(_("(no longer stored)"))
-        if report.said_deleted:
+        if report.message_deleted:
             return str(_("(deleted by its author)"))
-        return str(_("the same") if report.said_content == _text(report) else report.said_content)
+        return str(_("the same") if report.message_content == _text(report) else report.message_content)
 
     @admin.display(description=_("reported by"))
     def reported_by(self, report: models.Report) -> SafeString:
@@ -128,11 +128,11 @@ class ReportAdmin(InspectedAdmin):
     def state(self, report: Any) -> str:
         if report.closed:
             return str(_("closed by %(name)s") % {"name": report.closed_by})
-        if report.said_hidden:
+        if report.message_hidden:
             return str(_("open, message hidden"))
-        if report.said_deleted:
+        if report.message_deleted:
             return str(_("open, message deleted"))
-        changed = report.said_pk and report.said_content != _text(report)
+        changed = report.message_pk and report.message_content != _text(report)
         return str(_("open, message edited") if changed else _("open"))
 
     @admin.display(description=_("in this room"))
@@ -195,12 +195,12 @@ class ReportAdmin(InspectedAdmin):
 
 def _text(report: Any) -> str:
     """The reported text. A report of a former version has none, so this is the message's current text."""
-    kept = report.content if report.writer else report.said_content
+    kept = report.content if report.writer else report.message_content
     return kept or ""
 
 
 def _author(report: Any) -> str:
-    return report.writer or report.said_author or ""
+    return report.writer or report.message_author or ""
 
 
 def _open(reports: QuerySet[models.Report]) -> list[models.Report]:

@@ -1,8 +1,8 @@
 """The metrics for Prometheus. This is the only module that uses its client library.
 
 A single process keeps its numbers in memory. If PROMETHEUS_MULTIPROC_DIR names a folder when this is imported,
-each process keeps them in files there, and any process answers a scrape for all of them. Counters and histograms
-are then sums, which include ended processes. Gauges are exported for each living process, with its ``pid``.
+each process keeps them in files there. Any process then answers a scrape for all of them. Counters and histograms
+are sums, which include ended processes. Gauges are exported for each living process, with its ``pid``.
 
     REGISTRY.register(chat.metrics.registry)    # in a project that has a page of metrics already
 """

@@ -24,7 +24,7 @@ BIDI = "\u202a-\u202e\u2066-\u2069"
 JOINERS = "\u200c\u200d"
 UNUSED = "\xad\u2065\u206a-\u206f\ufeff\ufff0-\ufffb"
 """Invisible characters of no use in a message: soft hyphens, byte order marks, deprecated format characters
-(Unicode, section 23.3), anchors of annotations, and the reserved ones of the same ranges."""
+(Unicode, section 23.3) and anchors of annotations. The reserved ones of the same ranges are in it too."""
 BLANKS = "\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2060-\u2064\u2800\u3164\uffa0"
 BLANKS += "\U00013430-\U0001343f\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a"
 """Other invisible characters: direction marks, fillers, blank Braille, a null note, layout controls."""

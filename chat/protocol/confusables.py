@@ -2,10 +2,10 @@
 """Characters that look alike, for ``name_key``: a prototype, and the characters that look like it.
 
 The table is written from the characters' shapes, after the idea of UTS 39, section 4 ("confusable detection").
-It has only characters that NFKD and case folding leave: a full-width or mathematical "a" is an "a" by then. If a
-letter's two cases look like different letters, the capital decides, because small letters differ more: Greek "ν"
-maps to "n", as "Ν" does. Letters with a stroke or a hook (ø, ł, ɗ) are not in it: people read them as other
-letters, like those with an accent.
+It has only characters that NFKD and case folding leave: a full-width or mathematical "a" is an "a" by then. A
+letter's two cases may look like different letters. Then the capital decides, because small letters differ more:
+Greek "ν" maps to "n", as "Ν" does. Letters with a stroke or a hook (ø, ł, ɗ) are not in it. People read them as
+other letters, like those with an accent.
 """
 
 from string import ascii_lowercase

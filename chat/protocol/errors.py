@@ -24,8 +24,8 @@ class ErrorCode(StrEnum):
     NAME_RESERVED = "name_reserved", "An account has this username, or one that looks like it.", False
     SIGN_IN = "sign_in", "Only signed-in users may do this.", False
     NO_ROOM = "no_room", "There is no such room, or you may not enter it.", False
-    BANNED = "banned", "You are banned from this room; `retryAfter` is the time left.", False
-    MUTED = "muted", "You are muted in this room; `retryAfter` is the time left.", False
+    BANNED = "banned", "You are banned from this room; `retryAfter` is the time left, if it ends.", False
+    MUTED = "muted", "You are muted in this room; `retryAfter` is the time left, if it ends.", False
     READ_ONLY = "read_only", "Nobody may post in this room, or only its moderators.", False
     SLOW_MODE = "slow_mode", "The room is in slow mode: wait `retryAfter` before your next message.", True
     REFUSED = "refused", "A filter of this site refused the text: `message` gives the reason.", False

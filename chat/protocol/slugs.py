@@ -1,7 +1,7 @@
 """Slugs of rooms. "My Room" becomes ``my-room``; "Кухня" becomes ``room-`` and a digest.
 
 URLs, groups of the channel layer and the log's tables have ASCII slugs. A transliteration table for each script
-would spell names badly, so a name outside ASCII gets a digest, and the room's title keeps the name.
+would spell names badly. So a name outside ASCII gets a digest, and the room's title keeps the name.
 """
 
 import re

@@ -84,8 +84,9 @@ _MEANT = re.compile(
 """Places where a script or an emoji needs an invisible character, in the group "meant".
 
 These are joiners between joining letters, at a virama, and in emoji, and variation selectors of Chinese characters
-and Mongolian letters. (RFC 5892, appendix A.1 and A.2; Bengali and Kannada have the joiner before the virama too.)
-The rest matches other joiners next to joining letters: those are typing errors, and are dropped."""
+and Mongolian letters. (RFC 5892, appendix A.1 and A.2. Bengali and Kannada have the joiner before the virama too.)
+
+The rest matches other joiners next to joining letters. They are typing errors, and are dropped."""
 
 
 def clean_name(name: str) -> str:

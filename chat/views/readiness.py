@@ -48,7 +48,7 @@ class DatabaseProbe:
     """Checks the database, and keeps the result for ``ANSWER_LIFETIME``.
 
     The check runs on a daemon thread, which nothing has to wait for, not even the end of the process. No driver's
-    timeout bounds the wait for a frozen database. It uses a new connection, as pages do: the chat's own lasting
+    timeout bounds the wait for a frozen database. It uses a new connection, as pages do. The chat's own lasting
     connections would not notice a full database, or a name that resolves elsewhere.
     """
 
