@@ -92,7 +92,7 @@ def active_restrictions(row: models.Room) -> QuerySet[models.Restriction]:
 def _by_key(restrictions: list[models.Restriction], kind: str) -> dict[str, ActiveRestriction]:
     """The restrictions of one kind, by person and by address.
 
-    Of several for one key, the one that lasts longest.
+    A key with several gets the one that lasts longest.
     """
     found: dict[str, ActiveRestriction] = {}
     for restriction in restrictions:

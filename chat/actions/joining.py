@@ -99,7 +99,7 @@ async def _open(hub: Hub, socket: Socket, slug: str) -> ChatRoom:
 
 
 async def _open_public(hub: Hub, socket: Socket, slug: str) -> ChatRoom:
-    """Open a public room. One that does not exist is created, within the address's limit of new rooms."""
+    """Open a public room. A missing room is created, within the address's limit of new rooms."""
     identity = socket.identity
     make = may_create(identity, slug)
     try:

@@ -68,9 +68,9 @@ def _exists(slug: str) -> Invalid:
 
 
 def open_direct(identity: Identity, username: str) -> str:
-    """The slug of the direct room of two people.
+    """The slug of the direct room with another account.
 
-    Their first call creates it. Raises Invalid: sign_in, no_person.
+    The first call creates it. Raises Invalid: sign_in, no_person.
     """
     account, other = require_account(identity), require_user(username)
     if str(other.pk) == str(account):

@@ -159,7 +159,7 @@ def _standings() -> Standings:
 
 
 def strictest(standings: Iterable[HolderUsage]) -> Standings:
-    """By kind and key, the emptiest first. Of two entries for one key, the emptier one."""
+    """By kind and key, the emptiest first. A key with two entries gets the emptier one."""
     found: Standings = {}
     for standing in sorted(standings, key=lambda standing: standing.tokens / standing.burst):
         found.setdefault((standing.kind, standing.key), standing)

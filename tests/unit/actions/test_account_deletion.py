@@ -1,4 +1,4 @@
-"""Rooms after an account is deleted, deactivated or renamed: they tell who it was, and what is over."""
+"""Rooms after an account is deleted, deactivated or renamed: they name it, and close if need be."""
 
 from typing import Any
 
@@ -64,13 +64,13 @@ ENDS = [
 ]
 
 
-# --- Two people ---
+# --- Direct rooms ---
 
 
 @pytest.mark.every_case
 @pytest.mark.parametrize(("ends", "title", "closed"), ENDS)
 def test_the_pages_name_who_is_gone(alice: User, bob: User, ends: Any, title: str, closed: str) -> None:
-    """The first page, the room's page and its tab say who it was, never the room's secret name."""
+    """The first page, the room's page and its tab name the account, and never show the room's secret slug."""
     slug = actions.open_direct(account(alice), "Bob")
     ends(bob)
     client = browser(alice)
@@ -87,7 +87,7 @@ def test_the_pages_name_who_is_gone(alice: User, bob: User, ends: Any, title: st
 
 
 def test_a_name_that_is_new_is_the_title(alice: User, bob: User) -> None:
-    """And nothing is closed."""
+    """A renamed account closes nothing."""
     slug = actions.open_direct(account(alice), "Bob")
     rename(bob)
     page = browser(alice).get(f"/room/{slug}/")
@@ -95,7 +95,7 @@ def test_a_name_that_is_new_is_the_title(alice: User, bob: User) -> None:
 
 
 def test_who_went_before_names_were_kept_is_a_deleted_account(alice: User, bob: User) -> None:
-    """Nor do others learn more, where both are gone."""
+    """Other people don't learn more when both accounts are gone."""
     slug = actions.open_direct(account(alice), "Bob")
     bob.delete()
     models.Room.objects.update(former="")
@@ -106,7 +106,7 @@ def test_who_went_before_names_were_kept_is_a_deleted_account(alice: User, bob: 
 
 
 def test_a_new_account_of_the_same_name_is_somebody_else(alice: User, bob: User) -> None:
-    """It has another room, and the old one stays closed and named."""
+    """The new account gets another room. The old one stays closed, with its title."""
     old = actions.open_direct(account(alice), "Bob")
     bob.delete()
     User.objects.create_user("Bob")
@@ -119,7 +119,7 @@ def test_a_new_account_of_the_same_name_is_somebody_else(alice: User, bob: User)
 async def test_who_is_in_the_room_is_told_and_nothing_can_be_said_any_more(
     person: Enter, ends: Any, title: str, closed: str
 ) -> None:
-    """At once, on the open socket. Then a message is refused with a sentence, and a new visit says the same."""
+    """The open socket gets it at once. Messages are then refused with a sentence, as on a new visit."""
     alice: Persona = await member(person, "Alice")
     bob = await User.objects.acreate(username="Bob")
     await alice.send("direct", username="Bob", ref="d")
@@ -141,7 +141,7 @@ async def test_who_is_in_the_room_is_told_and_nothing_can_be_said_any_more(
 
 
 async def test_an_account_that_is_active_again_can_be_talked_to(person: Enter) -> None:
-    """A room that was closed for that alone is open again."""
+    """A room that was closed for an inactive account opens again with it."""
     alice: Persona = await member(person, "Alice")
     bob = await User.objects.acreate(username="Bob", is_active=False)
     room = await models.Room.objects.acreate(
@@ -188,7 +188,7 @@ def join(slug: str, user: User, role: str = "member") -> None:
 @pytest.mark.every_case
 @pytest.mark.parametrize("deletes", [delete, delete_with_others])
 def test_a_room_whose_owner_is_deleted_has_another(alice: User, bob: User, deletes: Any) -> None:
-    """The moderator who is there longest; it is written down why."""
+    """The moderator who joined first becomes the owner, and the audit log has the reason."""
     slug = actions.create(account(alice), title="Den", kind="private")
     join(slug, bob)
     join(slug, User.objects.create_user("Mia"), "moderator")
@@ -200,7 +200,7 @@ def test_a_room_whose_owner_is_deleted_has_another(alice: User, bob: User, delet
 
 
 def test_a_private_room_without_moderators_goes_to_a_member(alice: User, bob: User) -> None:
-    """Nobody else could ever change it or invite into it; a public room the staff looks after."""
+    """Without an owner nobody could change it or invite people. The staff takes care of public rooms."""
     private = actions.create(account(alice), title="Den", kind="private")
     public = actions.create(account(alice), title="Tea", kind="public", slug="tea")
     join(private, bob)
@@ -211,7 +211,7 @@ def test_a_private_room_without_moderators_goes_to_a_member(alice: User, bob: Us
 
 
 def test_a_room_with_another_owner_stays_as_it_is(alice: User, bob: User) -> None:
-    """Nobody is promoted who need not be."""
+    """Nobody is promoted while the room has an owner."""
     slug = actions.create(account(alice), title="Den", kind="private")
     join(slug, bob, "owner")
     join(slug, User.objects.create_user("Mia"), "moderator")
@@ -220,7 +220,7 @@ def test_a_room_with_another_owner_stays_as_it_is(alice: User, bob: User) -> Non
 
 
 def test_accounts_that_are_deleted_together_leave_a_room_to_who_stays(alice: User, bob: User) -> None:
-    """Not to one that goes in the same moment."""
+    """No account that is deleted in the same transaction becomes the owner."""
     slug = actions.create(account(alice), title="Den", kind="private")
     join(slug, bob, "moderator")
     join(slug, User.objects.create_user("Mia"))
@@ -230,7 +230,7 @@ def test_accounts_that_are_deleted_together_leave_a_room_to_who_stays(alice: Use
 
 @pytest.mark.parametrize("ends", [delete, deactivate])
 def test_invitations_do_not_outlive_the_account_that_made_them(alice: User, bob: User, ends: Any) -> None:
-    """The link is that of a room which is not there."""
+    """The link answers as one to a room that does not exist."""
     slug = actions.create(account(alice), title="Den", kind="private")
     code, _ = make_link(account(alice), slug)
     assert browser(bob).get(f"/invite/{code}/").status_code == 200
@@ -240,7 +240,7 @@ def test_invitations_do_not_outlive_the_account_that_made_them(alice: User, bob:
 
 
 def test_the_staff_sees_whose_room_it_was(client: Client, alice: User, bob: User) -> None:
-    """In the list of rooms and on the room's page."""
+    """The admin names the former person in the list of rooms and on the room's page."""
     actions.open_direct(account(alice), "Bob")
     bob.delete()
     olga(client, "view_room")

@@ -1,4 +1,4 @@
-"""The rooms on the first page: all of one's own, and the active ones, whoever makes how many."""
+"""The first page lists all of a person's own rooms, and the active ones, however many strangers create."""
 
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -37,19 +37,19 @@ def browser(user: User | None = None) -> Client:
 
 
 def names(client: Client, which: str, address: str = "/") -> list[str]:
-    """The titles in a list of a page."""
+    """The titles of one list on the page."""
     return [room["title"] for room in client.get(address).context[which]]
 
 
 def talk(slug: str, number: int = ACTIVE_FROM_CHANGES, author: str = "eve") -> RoomLog:
-    """Something was said there."""
+    """Post messages in the room."""
     room = queries.open_room(slug)
     Writer().write(posts(room, number, author=author))
     return room
 
 
 def flood(kind: str, number: int, *, seq: int = 0) -> None:
-    """Rooms of four strangers, as many as one likes; and something is said in each."""
+    """Create ``number`` rooms of four strangers, with messages in each."""
     strangers = [User.objects.create_user(f"Stranger{index}") for index in range(4)]
     prefix = "" if kind == Kind.PUBLIC else "_0"
     made = models.Room.objects.bulk_create(
@@ -62,11 +62,11 @@ def flood(kind: str, number: int, *, seq: int = 0) -> None:
         cursor.execute("UPDATE chat_room SET seq = %s WHERE title LIKE 'A%%'", [seq])
 
 
-# --- One's own ---
+# --- Own rooms ---
 
 
 def test_one_s_own_rooms_are_all_there_whatever_strangers_make(alice: User) -> None:
-    """790 rooms for members of other accounts push none of one's ten private rooms off its page."""
+    """790 rooms of other accounts push none of a person's ten private rooms off the page."""
     for number in range(10):
         actions.create(account(alice), title=f"Den {number}", kind="private")
     flood(Kind.MEMBERS, 790)
@@ -74,7 +74,7 @@ def test_one_s_own_rooms_are_all_there_whatever_strangers_make(alice: User) -> N
 
 
 def test_one_s_own_rooms_are_of_every_kind(alice: User) -> None:
-    """Public ones and those for members that one made, moderates or has read, private ones, talks."""
+    """Own rooms are those that a person created, moderates or has read, private ones, and direct rooms."""
     bob = User.objects.create_user("Bob")
     actions.create(account(alice), title="Mine", kind="public", slug="mine")
     theirs = actions.create(account(bob), title="Moderated", kind="public", slug="theirs")
@@ -125,7 +125,7 @@ def test_one_s_own_rooms_come_in_pages_and_none_is_missing(alice: User, monkeypa
 @pytest.mark.parametrize("role", ["member", "moderator", "owner"])
 @pytest.mark.parametrize("kind", ["private", "members", "public"])
 def test_rooms_that_strangers_put_one_into_come_after_one_s_own(alice: User, kind: str, role: str) -> None:
-    """An account can be given a role without being asked: that must not bury its rooms, however loud they are."""
+    """An account may get roles unasked. Those rooms, however busy, must not bury its own."""
     actions.create(account(alice), title="Zen", kind="private")
     bob = User.objects.create_user("Bob")
     for number in range(3):
@@ -138,7 +138,7 @@ def test_rooms_that_strangers_put_one_into_come_after_one_s_own(alice: User, kin
 
 
 def test_unread_messages_are_counted_in_every_room_that_is_shown(alice: User) -> None:
-    """Also where somebody has read hundreds of others."""
+    """Unread messages are counted also for a person who has read hundreds of other rooms."""
     den = talk(actions.create(account(alice), title="Zen", kind="private"), 3)
     many = models.Room.objects.bulk_create(models.Room(slug=f"a{number}") for number in range(150))
     models.Room.objects.filter(slug__startswith="a").update(archived=timezone.now())
@@ -149,11 +149,11 @@ def test_unread_messages_are_counted_in_every_room_that_is_shown(alice: User) ->
     assert [room["unread"] for room in browser(alice).get("/").context["own"]] == [2]
 
 
-# --- Everybody's ---
+# --- Rooms for everybody ---
 
 
 def test_a_public_room_stays_when_the_last_person_leaves(rooms: None) -> None:
-    """With when it was last active; the one in which something was said last comes first."""
+    """It is listed with the time of its last activity, the most recent first."""
     for slug in ("tea", "coffee", "milk"):
         talk(slug)
     ago = timezone.now() - timedelta(hours=3)
@@ -168,7 +168,7 @@ def test_a_public_room_stays_when_the_last_person_leaves(rooms: None) -> None:
 
 
 async def test_rooms_with_people_come_first(person: Any, async_client: Any) -> None:
-    """The fullest before all others, also where nobody said anything yet."""
+    """The fullest room comes first, even without any message."""
     alice: Persona = await person("Alice")
     await alice.join("tea")
     await alice.join("silent")
@@ -182,7 +182,7 @@ async def test_rooms_with_people_come_first(person: Any, async_client: Any) -> N
 @pytest.mark.every_case
 @pytest.mark.parametrize("state", ["empty", "archived", "private", "members"])
 def test_what_is_not_for_everybody_or_was_never_used_is_not_listed(rooms: None, state: str) -> None:
-    """Nobody ever spoke there, or nobody may any more, or not everybody may come in."""
+    """Rooms without messages, archived rooms and rooms that need an invitation are left out."""
     room = talk("tea") if state != "empty" else queries.open_room("tea")
     hidden = {"slug": models.new_hidden_slug(), "kind": state} if state in {"private", "members"} else {}
     archived = timezone.now() if state == "archived" else None
@@ -196,7 +196,7 @@ def test_what_is_not_for_everybody_or_was_never_used_is_not_listed(rooms: None, 
 @pytest.mark.parametrize("seq", [0, 1, ACTIVE_FROM_CHANGES - 1])
 @pytest.mark.parametrize("kind", [Kind.PUBLIC, Kind.MEMBERS])
 def test_a_flood_of_rooms_does_not_bury_those_that_people_talk_in(alice: User, kind: str, seq: int) -> None:
-    """However many and how new they are: rooms in which little was said come last."""
+    """Rooms with few messages come last, however many and how new they are."""
     for slug in ("tea", "coffee"):
         talk(slug)
     models.Room.objects.update(active=timezone.now() - timedelta(days=30))
@@ -206,7 +206,7 @@ def test_a_flood_of_rooms_does_not_bury_those_that_people_talk_in(alice: User, k
 
 
 def test_the_list_comes_in_pages_without_gaps(rooms: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the lively ones over to those in which little was said, each room once."""
+    """The pages go on from active rooms to those with few messages, and list each room once."""
     monkeypatch.setattr("chat.views.first_page.ROOMS_SHOWN", 3)
     for number in range(5):
         talk(f"lively{number}")
@@ -274,7 +274,7 @@ def test_the_first_page_takes_few_questions(alice: User, django_assert_max_num_q
 
 
 def test_the_list_is_read_from_its_index(rooms: None) -> None:
-    """It stops at the end of the page, however many rooms there are."""
+    """The query stops at the end of the page, however many rooms there are."""
     models.Room.objects.bulk_create(
         models.Room(slug=f"r{number}", active=timezone.now()) for number in range(2_000)
     )
@@ -291,14 +291,14 @@ def test_the_list_is_read_from_its_index(rooms: None) -> None:
 
 @pytest.fixture
 def moments(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The time that writers know, in milliseconds; it is set in the list."""
+    """The time of the log's writers, in milliseconds; a test sets the item of the list."""
     now = [1_700_000_000_000]
     monkeypatch.setattr("chat.protocol.now", lambda: now[0])
     return now
 
 
 def test_a_room_s_activity_is_kept_to_the_minute(rooms: None, moments: list[int]) -> None:
-    """By every way of writing, from the fifth change on; a busy room writes it once a minute."""
+    """Each way of writing saves it, from the fifth change on. A busy room saves it once a minute."""
     room, writer = queries.open_room("tea"), Writer()
 
     def active() -> int:
@@ -314,7 +314,7 @@ def test_a_room_s_activity_is_kept_to_the_minute(rooms: None, moments: list[int]
 
 
 def test_rooms_of_before_get_the_time_of_their_latest_message(rooms: None, moments: list[int]) -> None:
-    """By the migration, where enough was said for it; one that is active already keeps its time."""
+    """The migration sets it for rooms with enough messages. A room that has a time keeps it."""
     for slug, number in (("tea", 9), ("quiet", ACTIVE_FROM_CHANGES - 1), ("new", 9)):
         talk(slug, number)
     private = models.Room.objects.create(slug=models.new_hidden_slug(), kind="private")
@@ -331,7 +331,7 @@ def test_rooms_of_before_get_the_time_of_their_latest_message(rooms: None, momen
 
 
 def test_what_staff_saves_leaves_the_activity_alone(rooms: None) -> None:
-    """A form that was open meanwhile does not set it back."""
+    """A form that was opened earlier does not set it back."""
     room = queries.open_room("tea")
     form = models.Room.objects.get(pk=room.pk)
     talk("tea")

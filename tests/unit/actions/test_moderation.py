@@ -56,7 +56,7 @@ async def audit() -> list[tuple[str, str, str]]:
 
 @pytest.fixture
 async def alice(person: Enter) -> Persona:
-    """Owns the room: she made it by coming in."""
+    """The owner of the room: her join created it."""
     alice = await member(person, "Alice")
     assert (await alice.join(ROOM)).role == "owner"
     return alice
@@ -77,7 +77,7 @@ async def gina(person: Enter, alice: Persona) -> Persona:
     return gina
 
 
-# --- Out ---
+# --- Bans and kicks ---
 
 
 async def test_a_ban_reaches_all_sockets_at_once(person: Enter, alice: Persona, bob: Persona) -> None:
@@ -91,7 +91,7 @@ async def test_a_ban_reaches_all_sockets_at_once(person: Enter, alice: Persona, 
         assert await refusal(his, "join") == ErrorCode.BANNED
         assert await refusal(his, "message", content="hi") == ErrorCode.NOT_JOINED
     while not alice.count(Left, username="Bob"):
-        # Before the answer, or through the layer after it.
+        # It comes before the answer, or through the layer after it.
         await alice.next()
     await alice.say("only us", ROOM)
     assert alice.count(Left, username="Bob") == 1
@@ -114,7 +114,7 @@ async def test_a_ban_ends(alice: Persona, bob: Persona, monkeypatch: pytest.Monk
 
 
 async def test_a_guest_is_banned_with_their_address(person: Enter, alice: Persona) -> None:
-    """If the moderator asks for that, another name or another browser does not help."""
+    """A ban with the address holds under another name and in another browser."""
     first = await person("Gina", client=("203.0.113.9", 1))
     await first.join(ROOM)
     await does(alice, "ban", username="Gina", address=True)
@@ -126,7 +126,7 @@ async def test_a_guest_is_banned_with_their_address(person: Enter, alice: Person
 
 
 async def test_an_ipv6_guest_is_banned_with_their_network(person: Enter, alice: Persona) -> None:
-    """They have 2^64 addresses, and may take another for each connection."""
+    """A network has 2^64 addresses, and a guest may take another one for each connection."""
     first = await person("Gina", client=("2001:db8::1", 1))
     await first.join(ROOM)
     await does(alice, "ban", username="Gina", address=True)
@@ -135,7 +135,7 @@ async def test_an_ipv6_guest_is_banned_with_their_network(person: Enter, alice: 
     assert await refusal(again, "join", username="Ginevra") == ErrorCode.BANNED
 
 
-async def test_who_is_put_out_may_come_back_after_a_while(
+async def test_a_kicked_person_may_come_back_after_a_while(
     alice: Persona, bob: Persona, settings: Settings
 ) -> None:
     """A kick lasts CHAT["KICK"] seconds."""
@@ -148,11 +148,11 @@ async def test_who_is_put_out_may_come_back_after_a_while(
     await bob.join(ROOM)
 
 
-# --- Silent ---
+# --- Mutes ---
 
 
-async def test_who_is_muted_hears_and_does_not_speak(alice: Persona, bob: Persona) -> None:
-    """Not in words, not by emoji, not by typing; until it is lifted."""
+async def test_a_muted_person_receives_and_does_not_post(alice: Persona, bob: Persona) -> None:
+    """A muted person receives events, but can't post, react or type until the mute is lifted."""
     await bob.say("mine", ROOM)
     await does(alice, "mute", username="Bob", seconds=60)
     changed = await bob.expect(RoomChanged, room=ROOM)
@@ -172,7 +172,7 @@ async def test_who_is_muted_hears_and_does_not_speak(alice: Persona, bob: Person
 
 
 async def test_read_only_and_archived(alice: Persona, bob: Persona) -> None:
-    """Read-only leaves the word to moderators, archived to nobody."""
+    """In a read-only room only moderators may post, in an archived one nobody."""
     await does(alice, "room", readOnly=True)
     assert (await bob.expect(RoomChanged)).read_only
     assert await refusal(bob, "message", content="hi") == ErrorCode.READ_ONLY
@@ -187,7 +187,7 @@ async def test_read_only_and_archived(alice: Persona, bob: Persona) -> None:
 
 
 async def test_slow_mode(alice: Persona, bob: Persona, gina: Persona) -> None:
-    """One message, then a pause of the room's length; each for themselves; not for who looks after the room."""
+    """Each person may post once, then waits for the room's pause. Moderators have no pause."""
     await does(alice, "room", slow=60)
     await bob.expect(RoomChanged, slow=60)
     await bob.say("one", ROOM)
@@ -203,7 +203,7 @@ async def test_slow_mode(alice: Persona, bob: Persona, gina: Persona) -> None:
 
 
 async def test_a_moderator_hides_the_messages_of_others(alice: Persona, bob: Persona, gina: Persona) -> None:
-    """Everybody sees it go; the staff still have its text; a guest can't."""
+    """Everybody sees it go, and the staff keeps its text. A guest can't hide messages."""
     await gina.say("something foul", ROOM)
     assert await refusal(bob, "delete", id=1) == ErrorCode.FORBIDDEN
     await does(alice, "delete", id=1)
@@ -214,7 +214,7 @@ async def test_a_moderator_hides_the_messages_of_others(alice: Persona, bob: Per
 
 
 async def test_a_report(alice: Persona, bob: Persona, person: Enter) -> None:
-    """Kept once for each person; of a message that is there; and not by who can't be known again."""
+    """A report is saved once for each person with a lasting identity, for a message that exists."""
     await alice.say("hm", ROOM)
     for _ in range(2):
         await does(bob, "report", id=1, reason="rude")
@@ -238,8 +238,8 @@ MODERATION: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("verb", MODERATION)
-async def test_only_those_who_look_after_a_room_may(verb: str, bob: Persona, gina: Persona) -> None:
-    """Members and guests may not, whatever it is."""
+async def test_only_moderators_and_owners_may(verb: str, bob: Persona, gina: Persona) -> None:
+    """Members and guests are refused each operation of moderators and owners."""
     assert await refusal(bob, verb, **MODERATION[verb]) == ErrorCode.FORBIDDEN
     assert await refusal(gina, verb, **{**MODERATION[verb], "username": "Bob"}) == ErrorCode.FORBIDDEN
 
@@ -247,7 +247,7 @@ async def test_only_those_who_look_after_a_room_may(verb: str, bob: Persona, gin
 async def test_a_moderator_is_made_and_unmade_on_the_live_socket(
     alice: Persona, bob: Persona, gina: Persona
 ) -> None:
-    """Bob may from one moment to the next, over guests and members and not over the owner; then no longer."""
+    """Bob may at once moderate guests and members, but not the owner; then no longer."""
     await does(alice, "role", username="Bob", role="moderator")
     assert (await bob.expect(RoomChanged)).role == "moderator"
     await does(bob, "mute", username="Gina", seconds=5)
@@ -260,7 +260,7 @@ async def test_a_moderator_is_made_and_unmade_on_the_live_socket(
 
 
 async def test_a_room_keeps_an_owner(alice: Persona, bob: Persona) -> None:
-    """The last one can't go while others have roles; nobody does things to themselves."""
+    """The last owner can't leave while others have roles. Nobody can moderate themselves."""
     await does(alice, "role", username="Bob", role="moderator")
     assert await refusal(alice, "role", username="Alice", role="member") == ErrorCode.FORBIDDEN
     assert await refusal(alice, "ban", username="Alice") == ErrorCode.FORBIDDEN
@@ -270,7 +270,7 @@ async def test_a_room_keeps_an_owner(alice: Persona, bob: Persona) -> None:
 
 
 async def test_the_staff_moderate_public_rooms(person: Enter, alice: Persona, bob: Persona) -> None:
-    """With the permission they are owners everywhere but in private; without it they are members."""
+    """Staff with the permission are owners of all rooms but private ones; without it they are members."""
     await in_a_thread(User.objects.create_superuser)("Sam")
     sam = await member(person, "Sam")
     assert (await sam.join(ROOM)).role == "owner"
@@ -278,8 +278,8 @@ async def test_the_staff_moderate_public_rooms(person: Enter, alice: Persona, bo
     await bob.expect(Removed)
 
 
-async def test_who_is_not_there_can_be_banned(person: Enter, alice: Persona) -> None:
-    """An account by its name; a guest who spoke; nobody else."""
+async def test_an_absent_person_can_be_banned(person: Enter, alice: Persona) -> None:
+    """An absent account is found by its name, a guest by a message. Nobody else is."""
     await User.objects.acreate(username="Dora")
     gina = await guest(person, "Gina")
     await gina.join(ROOM)
@@ -303,7 +303,7 @@ async def private(owner: Persona, title: str = "Plans") -> str:
 
 
 async def test_a_private_room(person: Enter, alice: Persona, bob: Persona) -> None:
-    """Nobody sees it who is not invited; who is, is in; who is taken out, is out at once."""
+    """Only invited people see it. They may enter, and a removed member is out at once."""
     slug = await private(alice)
     assert (await alice.join(slug)).role == "owner"
     assert await refusal(bob, "join", room=slug) == ErrorCode.NO_ROOM
@@ -319,7 +319,7 @@ async def test_a_private_room(person: Enter, alice: Persona, bob: Persona) -> No
 
 
 async def test_an_invitation_s_link(person: Enter, alice: Persona, bob: Persona) -> None:
-    """The code lets in an account, until it expires; what is kept is its digest."""
+    """The code lets accounts in until it expires. Only its digest is saved."""
     slug = await private(alice)
     await alice.join(slug)
     await alice.send("invite", room=slug, ref="link")
@@ -334,8 +334,8 @@ async def test_an_invitation_s_link(person: Enter, alice: Persona, bob: Persona)
         await in_a_thread(accept)(identity_of("Alice"), code)
 
 
-async def test_two_people_talk(person: Enter, alice: Persona, bob: Persona) -> None:
-    """One room for the two, whoever asks first; its title is the other's name; nobody has a role in it."""
+async def test_a_direct_room(person: Enter, alice: Persona, bob: Persona) -> None:
+    """Two people share one room, whoever asks first. Its title is the other's name, and it has no roles."""
     await alice.send("direct", username="Bob", ref="d")
     slug = (await alice.expect(Ack, ref="d")).room
     await bob.send("direct", username="Alice", ref="d")
@@ -348,7 +348,7 @@ async def test_two_people_talk(person: Enter, alice: Persona, bob: Persona) -> N
 
 
 async def test_a_room_for_members_is_none_for_guests(person: Enter, alice: Persona, gina: Persona) -> None:
-    """Every account may come in; for a guest there is no such room."""
+    """Every account may enter. A guest is answered as if the room did not exist."""
     await alice.send("create", title="Us", kind="members", ref="made")
     slug = (await alice.expect(Ack, ref="made")).room
     assert await refusal(gina, "join", room=slug) == ErrorCode.NO_ROOM
@@ -370,7 +370,7 @@ async def test_members_are_listed_and_only_moderators_see_who_is_banned(alice: P
 async def test_what_holds_everywhere_pushes_no_restriction_of_the_room_off_the_list(
     alice: Persona, bob: Persona, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The room's own come first, the latest of them first."""
+    """The room's own restrictions come first, the latest of them first."""
     monkeypatch.setattr("chat.actions.queries.RESTRICTIONS_SHOWN", 3)
     await does(alice, "mute", username="Bob", reason="loud")
     await run_write(
@@ -398,20 +398,20 @@ async def test_what_the_admin_saves_reaches_the_sockets(alice: Persona, bob: Per
 
 
 async def ban_past_signals(name: str) -> None:
-    """As another process does it, of which no word comes here."""
+    """The row changes as by another process, without a signal here."""
     user, room = await User.objects.aget(username=name), await models.Room.objects.aget(slug=ROOM)
     ban = models.Restriction(kind="ban", person=f"account:{user.pk}", room=room)
     await models.Restriction.objects.abulk_create([ban])
     await models.Room.objects.filter(slug=ROOM).aupdate(rules=77)
 
 
-async def test_what_no_signal_tells_is_found(alice: Persona, bob: Persona) -> None:
+async def test_a_change_without_a_signal_is_found(alice: Persona, bob: Persona) -> None:
     """SQL that goes past Django and counts the room's rules up is seen within a second."""
     await ban_past_signals("Bob")
     assert (await bob.expect(Removed)).code == ErrorCode.BANNED
 
 
-async def test_who_was_banned_while_the_process_stood_still_does_nothing_more(
+async def test_a_person_banned_during_a_stall_does_nothing_more(
     alice: Persona, bob: Persona, clock: Clock
 ) -> None:
     """Their commands from meanwhile are read when it is known that they may not."""
@@ -422,10 +422,10 @@ async def test_who_was_banned_while_the_process_stood_still_does_nothing_more(
     assert not [heard for heard in await alice.silence() if isinstance(heard, Message)]
 
 
-async def test_who_was_banned_while_their_coming_stood_still_is_not_let_in(
+async def test_a_person_banned_during_their_join_is_not_let_in(
     alice: Persona, person: Enter, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was allowed when it began."""
+    """The join was allowed when it began."""
     bob = await member(person, "Bob")
 
     async def stand_still(*_: Any) -> int:

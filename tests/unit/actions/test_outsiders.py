@@ -1,4 +1,4 @@
-"""Charlie knows a room's name, and learns nothing from it: not by an answer, nor by its cost, nor by its time."""
+"""Charlie knows a room's name and learns nothing from it: not by an answer, its cost or its time."""
 
 import asyncio
 import re
@@ -77,7 +77,7 @@ class Scene:
 
     @asynccontextmanager
     async def stillness(self, statements: list[str]) -> AsyncIterator[None]:
-        """Nothing happens by itself: what is asked of the database is for whoever speaks.
+        """Nothing happens by itself: each query is caused by a command.
 
         The rounds that look at sign-ins and rooms each second wait for their timers, and none is under way.
         """
@@ -115,13 +115,13 @@ async def scene(person: Enter) -> Scene:
 
 
 def rows() -> dict[str, list[Any]]:
-    """All that the database has."""
+    """Every row of the database."""
     kept = [model for model in apps.get_models() if model._meta.managed]
     return {model._meta.label: list(model._default_manager.order_by("pk").values_list()) for model in kept}
 
 
 async def answers(who: Persona, verb: str, slug: str) -> list[Any]:
-    """All that the command brings, but for the room's name and the time."""
+    """All frames that the command causes, without the room's name and the time."""
     await who.send(verb, **{"room": slug, "username": who.name, "ref": "r", **CASES[verb]})
     heard = [msgspec.to_builtins(outgoing) for outgoing in await who.silence()]
     for outgoing in heard:
@@ -166,10 +166,10 @@ async def _hear_only_each_other(scene: Scene) -> None:
         assert await outsider.silence() == []
 
 
-async def test_what_is_under_way_is_not_of_the_question(
+async def test_periodic_checks_are_not_counted(
     scene: Scene, statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rounds that look at sign-ins and rooms, slow as on a busy database, are over before the question."""
+    """Periodic checks of sign-ins and rooms, slow as on a busy database, end before the command."""
     plain = CursorWrapper.execute
 
     def execute(self: CursorWrapper, sql: Any, params: Any = None) -> Any:
@@ -248,7 +248,7 @@ def browser_of(name: str) -> Client:
 
 
 def told(client: Client, method: str, path: str, secret: str, **fields: str) -> tuple[Any, ...]:
-    """All that an answer tells, but for the secret that was asked for, the form's token, and the time of day."""
+    """The whole answer, without the secret in the request, the form's token and the time of day."""
     response = client.generic(method, path, urlencode(fields), "application/x-www-form-urlencoded")
     headers = {name: value for name, value in response.headers.items() if name != "Expires"}
     parts = [response.content, *(f"{name}: {value}".encode() for name, value in headers.items())]
@@ -268,10 +268,10 @@ REQUESTS: list[tuple[str, str, dict[str, str]]] = [
 
 @pytest.mark.parametrize("name", OUTSIDERS)
 @pytest.mark.parametrize(("method", "path", "fields"), REQUESTS)
-def test_so_it_is_over_http(  # noqa: PLR0917 a request, and what is asked
+def test_a_room_of_others_does_not_exist_over_http(  # noqa: PLR0917 a request, and what is asked
     plans: str, two: str, statements: list[str], name: str, method: str, path: str, fields: dict[str, str]
 ) -> None:
-    """Status, headers, body and the questions to the database are the same, and nothing is written."""
+    """Status, headers, body and queries are the same, and nothing is written."""
     client = browser_of(name)
     before = rows()
     for there in (plans, two):
@@ -314,8 +314,8 @@ def test_a_link_that_holds_no_more_is_as_one_that_never_was(
     assert rows() == before
 
 
-def test_who_is_banned_finds_no_use_in_a_link(plans: str) -> None:
-    """Charlie has the code; it makes him no member, and he is told that there is nothing."""
+def test_a_link_does_not_help_a_banned_person(plans: str) -> None:
+    """Charlie is banned and has the code: it makes him no member, and the answer is that nothing is there."""
     code, _ = actions.members.make_link(account(User.objects.get(username="Alice")), plans)
     charlie = browser_of("Charlie")
     room = models.Room.objects.get(slug=plans)
@@ -411,7 +411,7 @@ leave           ++++++++N   +++N+++N    ++++NNNNN   +NN      +++++      +++++
 
 
 def expected(kind: str, who: str) -> dict[str, str]:
-    """A column of the matrix: a code by act; "" where it is allowed."""
+    """A column of the matrix: the code of each act; "" if it is allowed."""
     _, head, *lines = MATRIX.splitlines()
     place = head.split().index(kind)
     cells = {line[:16].strip(): line[16:].split()[place] for line in lines}
@@ -435,7 +435,7 @@ def make_room(kind: str) -> models.Room:
 
 
 def make_una(room: models.Room, who: str) -> None:
-    """Her account, and her place in the room."""
+    """Una's account, and her role in the room."""
     una = User.objects.create(
         username="Una", is_staff=who in {"staff", "plain staff"}, is_superuser=who == "staff"
     )
@@ -470,14 +470,14 @@ async def enter(person: Enter, room: models.Room, who: str) -> Persona:
 
 
 async def outcome(una: Persona, room: models.Room, verb: str, fields: dict[str, Any]) -> str:
-    """The code with which it is refused; "" where it is not."""
+    """The code of the refusal; "" if it is allowed."""
     before = len(una.heard)
     ref = token_hex(4)
     said = {"room": room.slug, "username": "Una", **fields, "ref": ref}
     await una.send(verb, **{name: value for name, value in said.items() if value is not None})
     await una.silence()
     if verb in {"message", "edit", "delete", "react"}:
-        # Their answers wait for the database, and the ping's does not.
+        # These answers wait for the database, the ping's does not.
         while not any(getattr(heard, "ref", "") == ref for heard in una.heard[before:]):
             await una.next()
     codes = [heard.code for heard in una.heard[before:] if isinstance(heard, Error) and heard.ref == ref]

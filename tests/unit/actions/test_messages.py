@@ -34,7 +34,7 @@ THUMB, CAT = "\N{THUMBS UP SIGN}", "\N{CAT FACE}"
 
 @pytest.fixture
 async def alice(person: Enter) -> Persona:
-    """She is signed in, as all here are but Charlie, and in the lobby."""
+    """Alice, signed in as all here but Charlie, and in the lobby."""
     alice = await member(person, "Alice")
     await alice.join()
     return alice
@@ -48,11 +48,11 @@ async def bob(person: Enter, alice: Persona) -> Persona:
 
 
 numbers = count()
-"""A ref is for one thing."""
+"""A new ref for each change."""
 
 
 def told(event: Edited | Reacted | Message) -> list[tuple[str, list[str], int]]:
-    """The emoji, by name: whose they are by key is shown in test_own.py."""
+    """The reactions by name. Their keys are tested in test_author_keys.py."""
     return [(one.emoji, one.usernames, one.count) for one in event.reactions]
 
 
@@ -87,7 +87,7 @@ async def kept() -> dict[int, Message]:
 # --- Edit ---
 
 
-async def test_who_wrote_it_may_change_it(alice: Persona, bob: Persona) -> None:
+async def test_an_author_may_edit_a_message(alice: Persona, bob: Persona) -> None:
     """All clients receive the new text, with the message's id and the room's next number, after the author's
     ack.
     """
@@ -119,7 +119,7 @@ async def test_an_edit_keeps_the_emoji(alice: Persona, bob: Persona) -> None:
 
 
 @pytest.mark.parametrize(("verb", "fields"), [("edit", {"content": "mine"}), ("delete", {})])
-async def test_what_others_said_is_theirs(alice: Persona, bob: Persona, verb: str, fields: dict[str, Any]) -> None:
+async def test_others_can_t_edit_it(alice: Persona, bob: Persona, verb: str, fields: dict[str, Any]) -> None:
     """Another's message is not changed, and no client receives the attempt."""
     await alice.say("hi")
     assert await refusal(bob, verb, id=1, **fields) == (ErrorCode.FORBIDDEN, "id")
@@ -166,7 +166,7 @@ async def test_what_is_not_there_is_not_found(alice: Persona, verb: str, fields:
 # --- Delete ---
 
 
-async def test_who_wrote_it_may_delete_it(alice: Persona, bob: Persona) -> None:
+async def test_an_author_may_delete_a_message(alice: Persona, bob: Persona) -> None:
     """All clients receive it; text and emoji are gone for good, the place stays."""
     await alice.say("a secret")
     await does(bob, "react", id=1, emoji=CAT)
@@ -243,7 +243,7 @@ async def test_a_message_has_so_many_different_emoji(alice: Persona, bob: Person
     await does(alice, "react", id=1, emoji=CAT)
 
 
-# --- Who may ---
+# --- Permissions ---
 
 CHANGES = [("edit", {"content": "x"}), ("delete", {}), ("react", {"emoji": CAT})]
 VERBS = [
@@ -273,10 +273,10 @@ async def test_charlie_may_nothing_in_a_room_that_he_is_not_in(
 
 
 @pytest.mark.parametrize(("verb", "fields"), CHANGES)
-async def test_who_only_says_a_name_changes_nothing(
+async def test_a_bare_name_changes_nothing(
     alice: Persona, charlie: Persona, verb: str, fields: dict[str, Any]
 ) -> None:
-    """Not even what was said under that name: the next who says it would be the author."""
+    """They can't even change messages under their name: the next person with that name would be the author."""
     await charlie.join()
     await charlie.say("mine")
     assert await refusal(charlie, verb, id=1, **fields) == (ErrorCode.FORBIDDEN, UNSET)
@@ -285,7 +285,9 @@ async def test_who_only_says_a_name_changes_nothing(
 
 
 @pytest.mark.parametrize(("verb", "fields"), CHANGES)
-async def test_a_guest_with_a_session_is_somebody(person: Enter, verb: str, fields: dict[str, Any]) -> None:
+async def test_a_guest_with_a_session_may_change_messages(
+    person: Enter, verb: str, fields: dict[str, Any]
+) -> None:
     """A name chosen on the page is as good as an account, for as long as the session lasts."""
     ann = await guest(person, "Ann")
     await ann.join()
@@ -296,8 +298,10 @@ async def test_a_guest_with_a_session_is_somebody(person: Enter, verb: str, fiel
 # --- Read ---
 
 
-async def test_one_s_other_sockets_hear_what_was_read(person: Enter, alice: Persona, bob: Persona) -> None:
-    """They do, each once; the socket that said it does not, and nobody else does."""
+async def test_a_read_position_reaches_the_person_s_other_sockets(
+    person: Enter, alice: Persona, bob: Persona
+) -> None:
+    """Each of the person's other sockets receives it once; the sender and other people don't."""
     second, third = await member(person, "Alice"), await member(person, "Alice")
     await second.join()
     await third.join()
@@ -321,7 +325,7 @@ async def test_a_room_that_the_other_socket_is_not_in_is_not_told_there(person: 
 
 
 async def test_how_far_one_has_read_is_kept(person: Enter, alice: Persona, bob: Persona) -> None:
-    """The next welcome tells it: at the beginning 0, then never less than before, never more than there is."""
+    """The next welcome has it: first 0, then never less than before and never more than the last number."""
     expected = [(None, 0), (2, 2), (1, 2), (2**53 - 1, 3)]
     for content in ("one", "two", "three"):
         await bob.say(content)
@@ -361,15 +365,15 @@ async def test_nothing_is_kept_of_who_only_says_a_name(alice: Persona, charlie: 
 
 
 async def test_who_resumes_is_not_told_how_far_they_read(alice: Persona) -> None:
-    """They know it: a crowd that comes back costs no query each."""
+    """The client has it, so a crowd of reconnects costs no query each."""
     first = await alice.join()
     assert (await alice.join(since=0, epoch=first.epoch)).read is UNSET
 
 
-# --- Answers ---
+# --- Replies ---
 
 
-async def test_a_message_may_answer_another(alice: Persona, bob: Persona) -> None:
+async def test_a_message_may_reply_to_another(alice: Persona, bob: Persona) -> None:
     """All clients receive the reference, and the history has it."""
     await alice.say("tea?")
     assert (await bob.expect(Message, content="tea?")).reply_to is UNSET
@@ -379,14 +383,14 @@ async def test_a_message_may_answer_another(alice: Persona, bob: Persona) -> Non
 
 
 @pytest.mark.parametrize("number", [0, 2, 3, 2**53 - 1])
-async def test_what_was_not_said_yet_is_not_answered(alice: Persona, number: int) -> None:
-    """An answer comes after its question."""
+async def test_a_reply_needs_an_existing_message(alice: Persona, number: int) -> None:
+    """A reply to a message that does not exist yet is refused."""
     await alice.say("tea?")
     assert await refusal(alice, "message", content="yes", replyTo=number) == (ErrorCode.NOT_FOUND, "replyTo")
     assert list(await kept()) == [1]
 
 
-# --- Looking back ---
+# --- History ---
 
 
 async def test_history_goes_forward_page_by_page(alice: Persona) -> None:
@@ -455,7 +459,7 @@ async def test_a_search_stays_in_its_room(alice: Persona, bob: Persona) -> None:
 
 
 async def test_a_search_finds_what_is_there_now(alice: Persona, bob: Persona) -> None:
-    """The new text of what was edited, nothing of what was deleted or hidden."""
+    """A search finds the new text of edits, and nothing of deleted or hidden messages."""
     for content in ("old words", "more words", "bad words"):
         await alice.say(content)
     await does(alice, "edit", id=1, content="new words")
@@ -500,7 +504,7 @@ async def test_a_search_for_nothing_is_refused_with_why(alice: Persona, query: s
 
 
 async def test_a_search_says_that_older_messages_are_still_indexed(alice: Persona) -> None:
-    """The index is filled in the background after an update: what is not in it yet is not said to be absent."""
+    """After an update the index is filled in the background. Until then the answer says that it is incomplete."""
     await alice.say("上海")
     await run_write(lambda: models.Message.objects.update(words=None))
     await alice.send("search", query="上海", ref="s")

@@ -69,7 +69,7 @@ async def test_an_account_that_is_renamed_while_its_connection_is_lost_is_one_pe
     await clock.skip(GRACE)
     await bob.expect(Left, username=last, room=LOBBY)
     for room in places[1:]:
-        # To which it did not come back: there it has the name that it had.
+        # The account did not come back to this room, so it has its old name there.
         assert bob.count(Left, username="Alice", room=room) == 1
         assert bob.count(Joined, username=last, room=room) == 0
     assert current(Presence).counts() == dict.fromkeys(places, 1)
@@ -89,7 +89,7 @@ async def delete() -> None:
 async def test_an_account_that_ends_while_its_connection_is_lost_leaves_once(
     person: Enter, clock: Clock, end: Callable[[], Awaitable[None]]
 ) -> None:
-    """After its grace, under its name."""
+    """It leaves after its grace, under its name."""
     bob, alice = await member(person, "Bob"), await member(person, "Alice")
     await bob.join()
     await alice.join()

@@ -1,4 +1,4 @@
-"""Rows that go elsewhere, and rooms that go: whoever was let in by them is out."""
+"""Rows that move to another room, and rooms that are deleted, take access with them."""
 
 import pytest
 from channels.db import database_sync_to_async as in_a_thread

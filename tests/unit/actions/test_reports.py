@@ -1,4 +1,4 @@
-"""Reported text stays with the staff, whatever becomes of the message, its author or its room."""
+"""The staff keeps a reported text when the message, its author or its room is deleted."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -30,7 +30,7 @@ BOB = Identity("account:7", "Bob", lasting=True)
 
 @pytest.fixture
 def tea() -> RoomLog:
-    """In which Alice said something foul."""
+    """A room in which Alice posted an insult."""
     room = queries.open_room("tea")
     Writer().write([post(room, FOUL)])
     return room
@@ -93,7 +93,7 @@ AFTERWARDS = {
 def test_a_report_keeps_what_it_is_about(
     client: Client, tea: RoomLog, happens: Callable[[RoomLog], None], state: str
 ) -> None:
-    """Text, author, name and time as they were, in the list and on its page; and it can be closed."""
+    """The list and the page show its text, author, name and time as they were, and it can be closed."""
     reported(tea)
     happens(tea)
     row = models.Report.objects.get()
@@ -115,7 +115,7 @@ def test_a_report_keeps_what_it_is_about(
 
 
 def test_a_report_of_another_text_is_another_report(tea: RoomLog) -> None:
-    """One of the same text by the same person is not."""
+    """A second report of the same text by the same person is not saved."""
     reported(tea)
     reported(tea)
     reported(tea, by=Identity("account:8", "Dora", lasting=True))
@@ -136,7 +136,7 @@ def test_there_is_nothing_to_report_where_nothing_stands(tea: RoomLog, happens: 
 
 
 def test_a_report_outlives_the_accounts_of_both(tea: RoomLog) -> None:
-    """Their names are in it."""
+    """The report has the names of both."""
     alice, bob = (User.objects.create_user(name) for name in ("Alice", "Bob"))
     Writer().write([post(tea, "worse", author=account(alice).key)])
     reported(tea, 2, by=account(bob))
@@ -146,8 +146,8 @@ def test_a_report_outlives_the_accounts_of_both(tea: RoomLog) -> None:
     assert (row.content, row.username) == ("worse", "Bob")
 
 
-def test_a_look_at_a_report_of_a_private_room_that_is_gone_is_written_down(client: Client) -> None:
-    """The look is recorded as if the room were still there: once an hour, with its name."""
+def test_an_inspection_of_a_report_from_a_deleted_private_room_is_recorded(client: Client) -> None:
+    """The inspection is recorded as if the room still existed: once an hour, with its name."""
     alice = account(User.objects.create_user("Alice"))
     slug = actions.create(alice, title="Plans", kind="private")
     room = queries.open_room(slug)
@@ -162,7 +162,7 @@ def test_a_look_at_a_report_of_a_private_room_that_is_gone_is_written_down(clien
 
 
 def test_a_room_that_the_staff_deletes_leaves_its_reports(client: Client, tea: RoomLog) -> None:
-    """And its audit log."""
+    """Its reports and its audit log stay."""
     reported(tea)
     olga(client, "view_room", "delete_room")
     client.post(f"{ROOMS}{tea.pk}/delete/", {"post": "yes"})
@@ -208,7 +208,7 @@ def test_what_was_hidden_is_out_of_its_author_s_reach(tea: RoomLog, verb: str, b
 def test_what_its_author_deleted_while_it_was_hidden_is_never_shown_again(
     client: Client, tea: RoomLog, ref: str | None
 ) -> None:
-    """The author's wish holds for people, and the text stays with the staff."""
+    """No user sees it again, as the author wished. The staff keeps the text."""
     withdrawal = erase(tea, 1)
     withdrawal.ref = ref
     Writer().write([post(tea, "other"), hide(tea, 1), hide(tea, 2), withdrawal, erase(tea, 1)])
@@ -237,7 +237,7 @@ def test_what_is_shown_again_is_its_author_s_again(tea: RoomLog) -> None:
 
 
 def test_reports_go_when_the_operator_says_so(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """The closed ones that are old enough, with what they kept; an open one never."""
+    """Closed reports are deleted when they are old enough, with their texts. Open reports never are."""
     for number, closed in enumerate((None, timezone.now() - timedelta(100), timezone.now() - timedelta(10))):
         reported(tea, by=Identity(f"account:{number}", "Bob", lasting=True))
         models.Report.objects.filter(reporter=f"account:{number}").update(closed=closed)
@@ -251,7 +251,7 @@ def test_reports_go_when_the_operator_says_so(tea: RoomLog, capsys: pytest.Captu
 
 
 def test_reports_from_before_are_given_what_is_still_there(tea: RoomLog) -> None:
-    """The migration keeps the texts of open reports; closed ones get the room's name alone."""
+    """The migration saves the texts of open reports. Closed ones get only the room's name."""
     executor = MigrationExecutor(connection)
     target = [("chat", "0010_evidence_stays")]
     last = [leaf for leaf in executor.loader.graph.leaf_nodes() if leaf[0] == "chat"]

@@ -38,7 +38,7 @@ from chat.protocol import Ack, AnyOutgoing, Error, Invalid, Late, Message, Remov
 T = TypeVar("T")
 
 PROCESS: ContextVar[int] = ContextVar("process", default=0)
-"""In which process we are. The third has no sockets: a command, or a server of pages only."""
+"""The processes. The third has no sockets: it is a command, or a server of pages only."""
 PROCESSES, PAGES = (0, 1), 2
 
 SOCKETS = [
@@ -82,13 +82,13 @@ class Truth:
     def __init__(self, slug: str, people: dict[str, Identity]) -> None:
         self.slug = slug
         self.people = people
-        # Counts what was asked.
+        # Number of queries so far.
         self.step = 0
         # The users who may be in the room, after each change of its policy.
         self.allowed: list[frozenset[str]] = []
         # When each message was committed, by its number.
         self.said: dict[int, int] = {}
-        # By process and person: since when the process knows for sure that they may not be in the room.
+        # By process and person: the query since which the process surely knows that they may not be in the room.
         self.barred: dict[tuple[int, str], int] = {}
         self._rules = -1
         self._seq = 0
@@ -126,7 +126,7 @@ class Truth:
 
 
 class Turns:
-    """The database's threads, as turns of the loop; what one process writes is written in order."""
+    """The database's threads, as turns of the loop. The writes of one process stay in order."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -146,12 +146,12 @@ class Turns:
 
 @dataclass
 class Sent:
-    """A command, and how things were when it was sent."""
+    """A command, and the state when it was sent."""
 
     what: str
     # The target of the action.
     whom: str
-    # How often the rules had changed, and how much was asked of the database.
+    # Number of policy changes, and of queries, at that moment.
     rules: int
     step: int
 
@@ -163,7 +163,7 @@ class Client:
         self.story, self.name, self.process = story, name, process
         self.communicator = WebsocketCommunicator(self._application, "/ws")
         self.communicator.scope["who"] = name
-        # Was it told that it is in the room, and not yet that it is out?
+        # Has it got `welcome`, and not yet `removed`?
         self.inside = False
         # The last message's number and epoch; and how often the policy had changed when it joined.
         self.seq = 0
@@ -200,7 +200,7 @@ class Client:
                 assert any(self.name not in allowed for allowed in self.story.truth.allowed[self.since :]), said
                 self.inside = False
             case Late():
-                # It tells of the server, and of no room.
+                # The frame is about the server, not about a room.
                 pass
             case _:
                 assert self.inside, f"{self.name} hears {said}"
@@ -224,7 +224,7 @@ class Client:
         elif sent.what == "message":
             assert barred is None or sent.step <= barred, f"{self.name} speaks"
         elif len(truth.allowed) == sent.rules + 1:
-            # It is the only change of the rules meanwhile: this process knows of it.
+            # It is the only change of the policy since, and this process made it.
             truth.bar(self.process, sent.whom)
 
     def _barred(self) -> int | None:
@@ -241,7 +241,7 @@ class Act:
 
 
 class Story:
-    """A room, public or private, and what becomes of it."""
+    """A public or private room, and the events in it."""
 
     def __init__(self, seed: int, turns: Turns, layer: FakeLayer, clock: Clock) -> None:
         self.chance = random.Random(seed)
@@ -280,13 +280,13 @@ class Story:
         for client in self.clients:
             client.follow()
 
-    # --- What people do ---
+    # --- People ---
 
     async def join(self, client: Client, whom: str) -> None:
         await client.send("join")
 
     async def come_back(self, client: Client, whom: str) -> None:
-        """As after a lost connection: from where it was."""
+        """Join with `since`, as after a lost connection."""
         if client.epoch and not client.inside:
             await client.send("join", since=client.seq, epoch=client.epoch)
 
@@ -301,7 +301,7 @@ class Story:
         await client.send(self.chance.choice(["typing", "history", "members"]))
 
     async def shut_out(self, client: Client, whom: str) -> None:
-        """And often somebody speaks right after that."""
+        """Often a message follows at once."""
         await self._shut_out(client, whom)
         if self.chance.random() < 0.7:
             await self._speak_without()
@@ -317,7 +317,7 @@ class Story:
             await self.chance.choice(self.clients[:3]).send("message", content="without you")
 
     async def shut_out_at_the_door(self, client: Client, whom: str) -> None:
-        """Just as they come in again, if they may."""
+        """Kick a person while they join again, if they may."""
         theirs = [one for one in self.clients if one.name == whom]
         for one in theirs:
             await one.send("leave")
@@ -332,10 +332,10 @@ class Story:
         verb = self.chance.choice(["ban", "invite"])
         await client.send(verb, whom, **({"on": False} if verb == "ban" else {}))
 
-    # --- What the staff, and programs, do ---
+    # --- The staff, and programs ---
 
     async def save_rows(self, client: Client, whom: str) -> None:
-        """In the admin of this process, or of another: signals tell, or don't."""
+        """Change a row in the admin of this process, or of another: with or without a signal here."""
         change = self.chance.choice([self._ban, self._lift, self._appoint, self._end, self._move, self._move_ban])
         process = self.chance.choice([*PROCESSES, PAGES])
         at_once(partial(self.truth.ask, partial(change, self._room(), self.people[whom])), process)
@@ -371,7 +371,7 @@ class Story:
             restriction.save()
 
     async def write_sql(self, client: Client, whom: str) -> None:
-        """Past all signals; but the rules are counted up."""
+        """Change a row in SQL, without signals, and increment `rules`."""
         at_once(partial(self.truth.ask, partial(self._write_sql, self._room(), self.people[whom])), PAGES)
 
     def _write_sql(self, room: models.Room, who: Identity) -> None:
@@ -382,7 +382,7 @@ class Story:
             models.Restriction.objects.bulk_create([models.Restriction(room=room, kind="ban", person=who.key)])
         models.Room.objects.filter(pk=room.pk).update(rules=F("rules") + 1)
 
-    # --- Time, and the weather ---
+    # --- Time, and faults ---
 
     async def wait(self, client: Client, whom: str) -> None:
         await spin(40)
@@ -391,7 +391,7 @@ class Story:
         await self.clock.skip(TICK)
 
     async def a_second(self, client: Client, whom: str) -> None:
-        """Time for one comparison: each process knows then what was changed before."""
+        """Let each process compare once: it then knows all changes so far."""
         self.follow()
         before = len(self.truth.allowed)
         await self.clock.skip(RECONCILE)
@@ -403,7 +403,7 @@ class Story:
                     self.truth.bar(process, name)
 
     async def weather(self, client: Client, whom: str) -> None:
-        """The layer is as bad as that."""
+        """Set how many messages the layer loses, doubles and delays."""
         self.layer.lost = self.chance.choice([0, 0.3, 1])
         self.layer.doubled = self.layer.delayed = self.chance.choice([0, 0.5])
         self.layer.slowness = self.chance.randint(0, 4)
@@ -412,7 +412,7 @@ class Story:
     # --- The end ---
 
     async def end_well(self) -> None:
-        """The weather is fine and time goes by: those who may be in the room can, and know all; no others."""
+        """Without faults, after a while, exactly the allowed people are in the room, and have every message."""
         self.layer.lost = self.layer.doubled = self.layer.delayed = 0
         self.layer.error = None
         for _ in range(3):
@@ -454,7 +454,7 @@ SMALL = {"RING": 3, "LIMITS": False, "GRACE": 0.0, "JOIN_TIMEOUT": 300.0, "RECHE
 
 @contextmanager
 def conditions(turns: Turns, layer: FakeLayer) -> Iterator[None]:
-    """Two processes in one, and nothing waits for a thread."""
+    """Two processes in one loop; nothing waits for a thread."""
     with override_settings(CHAT=SMALL), pytest.MonkeyPatch.context() as patched:
         patched.setattr(loops, "_objects", Kept())
         patched.setattr("chat.log.database_calls.run_read", turns.reading)
@@ -496,7 +496,7 @@ ACTS = [
 ]
 
 
-# A failure is made small first, and that takes minutes.
+# Hypothesis makes a failing case smaller first, which takes minutes.
 @pytest.mark.usefixtures("rooms")
 @pytest.mark.timeout(600)
 @given(
@@ -508,6 +508,6 @@ ACTS = [
 @hypothesis_settings(
     max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_nobody_hears_a_room_that_is_not_theirs(seed: int, acts: list[Act]) -> None:
+def test_nobody_receives_from_a_room_that_is_not_theirs(seed: int, acts: list[Act]) -> None:
     """An acknowledged change holds in its process at once, and in another one from the next comparison on."""
     asyncio.run(tell(seed, acts))

@@ -1,4 +1,4 @@
-"""The server tells authors by opaque keys, so that no page has to go by names."""
+"""The server names authors by opaque keys, so that pages need not compare names."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ THUMB = "\N{THUMBS UP SIGN}"
 
 
 async def here(persona: Persona) -> str:
-    """Joins the lobby; the key that the server gives."""
+    """Join the lobby. Returns the key that the server gives."""
     welcome = await persona.join()
     assert welcome.you is not UNSET
     return welcome.you
@@ -46,7 +46,7 @@ async def here(persona: Persona) -> str:
 
 @pytest.mark.parametrize("author", ["account:1", "guest:0123456789abcdef:Ann", "guest:0123456789abcdef:Ann Lee"])
 def test_a_person_has_a_key_that_tells_nothing_of_them(author: str) -> None:
-    """It is short, always the same, and made with the secret: who knows the account's number can't make it."""
+    """It is short, stable and made with SECRET_KEY: the account's number alone does not yield it."""
     key = author_key(author)
     assert len(key) == 12
     assert key == author_key(author)
@@ -56,14 +56,14 @@ def test_a_person_has_a_key_that_tells_nothing_of_them(author: str) -> None:
 
 
 def test_different_people_have_different_keys() -> None:
-    """Also one guest under two names: others can't tell that they are one."""
+    """One guest under two names has two keys, so others can't connect them."""
     authors = ["account:1", "account:11", "guest:a:Ann", "guest:a:Anna", "guest:b:Ann"]
     assert len({author_key(author) for author in authors}) == len(authors)
 
 
 @pytest.mark.parametrize("author", ["", "name:ann", "socket:0011223344556677", "Ann"])
 def test_who_only_says_a_name_has_no_key(author: str) -> None:
-    """Anybody could say it."""
+    """Anybody could claim the name."""
     assert author_key(author) == ""
 
 
@@ -71,7 +71,7 @@ def test_who_only_says_a_name_has_no_key(author: str) -> None:
 
 
 async def test_two_guests_of_one_name_are_two_people(person: Enter) -> None:
-    """Ann goes, another browser's Ann comes: what the first one said is not hers, live or in history."""
+    """Ann leaves, and another browser's Ann joins: the first one's messages are not hers, live or in history."""
     bob = await guest(person, "Bob")
     await here(bob)
     first = await guest(person, "Ann")
@@ -124,7 +124,7 @@ async def test_a_guest_who_takes_another_name_is_another(person: Enter) -> None:
 
 
 async def test_who_only_says_a_name_owns_nothing(person: Enter) -> None:
-    """The welcome says so, and what they say bears no key."""
+    """The welcome has no key, and neither have their messages."""
     zoe: Persona = await person("Zoe")
     assert await here(zoe) == ""
     await zoe.say("hi")
@@ -134,7 +134,7 @@ async def test_who_only_says_a_name_owns_nothing(person: Enter) -> None:
 
 
 async def test_emoji_tell_whose_they_are(person: Enter) -> None:
-    """Beside the names, in the same order: as they are put on, after an edit, and in history."""
+    """Emoji have keys beside the names, in the same order: live, after an edit, and in history."""
     alice, ann = await member(person, "Alice"), await guest(person, "Ann")
     keys = [await here(alice), await here(ann)]
     await alice.say("hi")
@@ -150,7 +150,7 @@ async def test_emoji_tell_whose_they_are(person: Enter) -> None:
 
 
 async def test_who_comes_types_and_goes_is_told_by_key(person: Enter) -> None:
-    """An account may come in beside a guest of its name: the guest's page must not take it for its own person."""
+    """An account may join beside a guest of its name. The guest's page must not take it for the same person."""
     ann = await guest(person, "Ann")
     key = await here(ann)
     assert (await ann.expect(Joined)).by == key
@@ -165,7 +165,7 @@ async def test_who_comes_types_and_goes_is_told_by_key(person: Enter) -> None:
 
 
 async def test_the_key_is_no_secret_s_shadow(person: Enter) -> None:
-    """Nothing that goes to others has a session's digest or an account's number in it."""
+    """No frame to others contains a session's digest or an account's number."""
     bob = await guest(person, "Bob")
     await here(bob)
     ann = await guest(person, "Ann")
