@@ -215,7 +215,7 @@ def test_what_its_author_deleted_while_it_was_hidden_is_never_shown_again(
     olga(client, "view_message", "hide_message")
     told = act(client, MESSAGES, "restore", *models.Message.objects.values_list("pk", flat=True))
     assert "1 message is shown again." in told
-    assert "1 message stays hidden: its author deleted it meanwhile." in told
+    assert "1 message stays hidden, because its author deleted it meanwhile." in told
     row = models.Message.objects.get(number=1)
     assert (row.content, row.hidden, row.deleted) == (FOUL, True, None)
     assert row.withdrawn
