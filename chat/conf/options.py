@@ -1,38 +1,48 @@
-"""What a setting may be: a number in a range, a switch, one word of several, a text, a list of texts."""
+"""The types of settings: a number in a range, a switch, a choice, a text, a list of texts."""
 
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
 
-WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+BOOLEANS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """``accepts`` a value or doesn't, and says what is ``right``; ``read`` takes it from an environment's text."""
+    """The type of a setting: which values it accepts, and how to read them from an environment variable."""
 
-    right: str
-    # The same, for the settings' table in docs/operations.md.
-    shown: str
+    # The accepted values, for error messages.
+    expected: str
+    # The accepted values, for the table of settings in docs/operations.md.
+    documented: str
 
     def accepts(self, value: Any) -> bool:
         raise NotImplementedError
 
     def read(self, text: str) -> Any:
-        """The value, or the text itself where it is none: ``accepts`` refuses that with the right words."""
+        """The value of an environment variable, or the text itself if it can't be read: ``accepts`` refuses it."""
         return text
 
 
 @dataclass(frozen=True, slots=True)
 class Number(Option):
-    least: float = 0
-    most: float = 0
+    minimum: float = 0
+    maximum: float = 0
     whole: bool = False
 
     def accepts(self, value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
             return False
-        return self.least <= value <= self.most
+        return self.minimum <= value <= self.maximum
 
     def read(self, text: str) -> Any:
         for option in (int, float):
@@ -49,7 +59,7 @@ class Switch(Option):
         return isinstance(value, bool)
 
     def read(self, text: str) -> Any:
-        return WORDS.get(text.strip().lower(), text)
+        return BOOLEANS.get(text.strip().lower(), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +78,18 @@ class Text(Option):
 
 @dataclass(frozen=True, slots=True)
 class Secret(Text):
-    """One that no error may show: empty, or of at least so many characters."""
+    """A text that no error may show: empty, or with a minimum of characters."""
 
-    least: int = 0
+    minimum: int = 0
 
     def accepts(self, value: Any) -> bool:
-        # Explicitly: a dataclass with slots is made anew, and a bare ``super()`` would mean the first.
-        return Text.accepts(self, value) and (not value or len(value) >= self.least)
+        # ``super()`` does not work here: a dataclass with slots replaces the class that it refers to.
+        return Text.accepts(self, value) and (not value or len(value) >= self.minimum)
 
 
 @dataclass(frozen=True, slots=True)
 class Texts(Option):
-    """A tuple or list; in the environment separated by commas."""
+    """A tuple or list of texts; separated by commas in the environment."""
 
     choices: tuple[str, ...] = ()
 
@@ -94,10 +104,10 @@ class Texts(Option):
 
 @dataclass(frozen=True, slots=True)
 class Networks(Texts):
-    """Texts that are each an address or a network."""
+    """A list of IP addresses and networks."""
 
     def accepts(self, value: Any) -> bool:
-        # As above.
+        # See ``Secret``.
         return Texts.accepts(self, value) and all(_is_network(one) for one in value)
 
 
@@ -109,11 +119,13 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def number(default: float, least: float, most: float, unit: str, meaning: str) -> Any:
-    """A whole number where the default is one."""
+def number(default: float, minimum: float, maximum: float, unit: str, meaning: str) -> Any:
+    """A number in a range; a whole number if the default is an int."""
     whole = isinstance(default, int)
-    right = f"a {'whole ' if whole else ''}number of {unit} from {least} to {most}"
-    return _setting(default, Number(right, f"{least:,} to {most:,} {unit}", least, most, whole), meaning)
+    expected = f"a {'whole ' if whole else ''}number of {unit} from {minimum} to {maximum}"
+    return _setting(
+        default, Number(expected, f"{minimum:,} to {maximum:,} {unit}", minimum, maximum, whole), meaning
+    )
 
 
 def switch(meaning: str, *, default: bool) -> Any:
@@ -121,28 +133,28 @@ def switch(meaning: str, *, default: bool) -> Any:
 
 
 def choice(default: str, choices: tuple[str, ...], meaning: str) -> Any:
-    words = ", ".join(choices)
-    return _setting(default, Choice(f"one of {words}", words, choices), meaning)
+    listed = ", ".join(choices)
+    return _setting(default, Choice(f"one of {listed}", listed, choices), meaning)
 
 
 def text(default: str, meaning: str) -> Any:
     return _setting(default, Text("a text", "text"), meaning)
 
 
-def secret(meaning: str, least: int = 0) -> Any:
-    length = f" of at least {least} characters" if least else ""
-    return _setting("", Secret(f"a text{length}", f"text{length}", least), meaning)
+def secret(meaning: str, minimum: int = 0) -> Any:
+    length = f" of at least {minimum} characters" if minimum else ""
+    return _setting("", Secret(f"a text{length}", f"text{length}", minimum), meaning)
 
 
 def texts(default: tuple[str, ...], meaning: str, choices: tuple[str, ...] = ()) -> Any:
-    words = ", ".join(choices)
-    right = f"a list of {words}" if choices else "a list of texts"
-    return _setting(default, Texts(right, f"list of {words or 'texts'}", choices), meaning)
+    listed = ", ".join(choices)
+    expected = f"a list of {listed}" if choices else "a list of texts"
+    return _setting(default, Texts(expected, f"list of {listed or 'texts'}", choices), meaning)
 
 
 def networks(meaning: str) -> Any:
-    right = "a list of networks, each like 127.0.0.1, 10.0.0.0/8 or fd00::/8"
-    return _setting((), Networks(right, "list of networks"), meaning)
+    expected = "a list of networks, each like 127.0.0.1, 10.0.0.0/8 or fd00::/8"
+    return _setting((), Networks(expected, "list of networks"), meaning)
 
 
 def _setting(default: Any, option: Option, meaning: str) -> Any:

@@ -15,20 +15,20 @@ NAMES = sorted(NUMBERS)
 
 
 def bounds(name: str) -> tuple[float, float]:
-    return NUMBERS[name].least, NUMBERS[name].most
+    return NUMBERS[name].minimum, NUMBERS[name].maximum
 
 
 def whole(name: str) -> bool:
     return NUMBERS[name].whole
 
 
-def test_where_nothing_is_set_the_defaults_hold(settings: Settings) -> None:
+def test_without_settings_the_defaults_apply(settings: Settings) -> None:
     """A project that sets nothing gets every default."""
     settings.CHAT = {}
     assert chat_settings() == ChatSettings()
 
 
-def test_what_is_set_holds_and_the_rest_stays(settings: Settings) -> None:
+def test_a_setting_changes_only_itself(settings: Settings) -> None:
     """One key changes one setting."""
     settings.CHAT = {"GRACE": 12}
     assert chat_settings() == ChatSettings(GRACE=12)
@@ -44,14 +44,14 @@ def test_override_settings_works_both_ways() -> None:
 
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_a_default_is_in_its_own_range(name: str, settings: Settings) -> None:
-    """Each default would be accepted if it were written down, and each setting says what it is."""
+    """Each default would be accepted as a value, and each setting has a sentence."""
     settings.CHAT = {name: FIELDS[name].default}
     assert getattr(chat_settings(), name) == FIELDS[name].default
     assert FIELDS[name].metadata["meaning"].endswith(".")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_both_ends_of_a_range_are_taken(name: str, settings: Settings) -> None:
+def test_both_ends_of_a_range_are_accepted(name: str, settings: Settings) -> None:
     """The range includes its ends."""
     for value in bounds(name):
         settings.CHAT = {name: value}
@@ -66,7 +66,7 @@ def test_past_a_range_the_key_is_named(name: str, beyond: int, settings: Setting
     settings.CHAT = {name: least - 1 if beyond < 0 else most + 1}
     with pytest.raises(ImproperlyConfigured) as caught:
         chat_settings()
-    for fact in (f"CHAT['{name}']", NUMBERS[name].right, str(least), str(most)):
+    for fact in (f"CHAT['{name}']", NUMBERS[name].expected, str(least), str(most)):
         assert fact in str(caught.value)
 
 
@@ -76,15 +76,15 @@ WRONG: list[Any] = ["5", "", None, True, False, [5], {}, float("nan"), float("in
 @pytest.mark.parametrize("value", WRONG, ids=repr)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_value_of_another_type_is_refused(name: str, value: object, settings: Settings) -> None:
-    """Text, truth values and what is no number are no setting."""
+    """A text, a bool or any other type is not a number."""
     settings.CHAT = {name: value}
     with pytest.raises(ImproperlyConfigured, match=rf"CHAT\['{name}'\] must be a (whole )?number of"):
         chat_settings()
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if whole(name)])
-def test_what_is_counted_is_a_whole_number(name: str, settings: Settings) -> None:
-    """Half a room is no room, nor is 5.0."""
+def test_a_count_is_a_whole_number(name: str, settings: Settings) -> None:
+    """A count is not a float, not even 5.0."""
     settings.CHAT = {name: 1.0 * getattr(ChatSettings(), name)}
     with pytest.raises(ImproperlyConfigured, match="must be a whole number"):
         chat_settings()
@@ -95,7 +95,7 @@ def test_what_is_counted_is_a_whole_number(name: str, settings: Settings) -> Non
     [("GRAZE", "GRACE"), ("grace", "GRACE"), ("SOCKET_RATES", "SOCKET_RATE"), ("", ""), (1, ""), (None, "")],
 )
 def test_an_unknown_key_is_named_with_the_one_that_is_meant(key: object, meant: str, settings: Settings) -> None:
-    """A misspelt key stops, and the error says what it may be, and where all are."""
+    """A misspelt key is refused. The error suggests a key, and names the place of the list."""
     settings.CHAT = {key: 1}
     with pytest.raises(ImproperlyConfigured) as caught:
         chat_settings()
@@ -106,14 +106,14 @@ def test_an_unknown_key_is_named_with_the_one_that_is_meant(key: object, meant: 
 
 @pytest.mark.parametrize("given", [None, [], "GRACE=5", 5])
 def test_chat_must_be_a_dict(given: object, settings: Settings) -> None:
-    """Anything but a dict is refused with what it is."""
+    """The error for another type names the type."""
     settings.CHAT = given
     with pytest.raises(ImproperlyConfigured, match=f"CHAT must be a dict, not {type(given).__name__}"):
         chat_settings()
 
 
 def test_a_bad_setting_stays_bad(settings: Settings) -> None:
-    """An error is not remembered as a success."""
+    """An error is not cached as a success."""
     settings.CHAT = {"GRACE": -1}
     for _ in range(2):
         with pytest.raises(ImproperlyConfigured):
@@ -122,16 +122,19 @@ def test_a_bad_setting_stays_bad(settings: Settings) -> None:
 
 @pytest.mark.parametrize("value", ["x" * 15, 16 * 10**15, b"x" * 16, None])
 def test_a_secret_that_is_too_short_is_not_shown(value: object, settings: Settings) -> None:
-    """Nor is what is no text at all; empty, it is not set."""
+    """The error for a wrong secret never has the value, whatever its type."""
     settings.CHAT = {"METRICS_TOKEN": value}
     with pytest.raises(ImproperlyConfigured) as caught:
         chat_settings()
-    assert str(caught.value) == "CHAT['METRICS_TOKEN'] must be a text of at least 16 characters, not what it is."
+    assert (
+        str(caught.value)
+        == "CHAT['METRICS_TOKEN'] must be a text of at least 16 characters, not the present value."
+    )
 
 
 @pytest.mark.parametrize("value", ["", "x" * 16])
 def test_a_secret_may_be_empty_or_long_enough(value: str, settings: Settings) -> None:
-    """An unset value has no length."""
+    """An empty secret means that none is set."""
     settings.CHAT = {"METRICS_TOKEN": value}
     assert value == chat_settings().METRICS_TOKEN
 
@@ -144,18 +147,18 @@ def test_a_secret_may_be_empty_or_long_enough(value: str, settings: Settings) ->
     [("5", 5), ("0.5", 0.5), (" 5 ", 5), ("1e1", 10.0)],
 )
 def test_a_variable_becomes_a_number(text: str, value: float) -> None:
-    """CHAT_GRACE=5 is GRACE of 5; other variables are not ours."""
+    """CHAT_GRACE=5 sets GRACE to 5. Other variables are ignored."""
     assert from_environment({"CHAT_GRACE": text, "GRACE": "x", "CHATTER": "x", "PATH": "/bin"}) == {"GRACE": value}
 
 
 def test_no_variable_makes_no_setting() -> None:
-    """An environment that says nothing leaves the defaults."""
+    """An environment without our variables leaves the defaults."""
     assert from_environment({}) == {}
 
 
 @pytest.mark.parametrize("text", ["", "five", "-1", "301", "nan", "inf", "-inf", "0x5", "true", "5s", "9" * 5_000])
 def test_a_bad_variable_is_named(text: str) -> None:
-    """The error has the variable's own name, not the key it becomes."""
+    """The error has the name of the variable, not of the setting."""
     with pytest.raises(ImproperlyConfigured, match=r"^CHAT_GRACE must be a number of seconds from 0 to 300, not "):
         from_environment({"CHAT_GRACE": text})
 

@@ -335,7 +335,7 @@ def _yes(value: bool) -> str:  # noqa: FBT001 it puts the value into words
 
 def _settings() -> str:
     rows = (
-        (f"`{name}`", _default(field.default), conf.option_of(name).shown, field.metadata["meaning"])
+        (f"`{name}`", _default(field.default), conf.option_of(name).documented, field.metadata["meaning"])
         for name, field in conf.FIELDS.items()
     )
     return _table(("Setting", "Default", "Range", "Meaning"), rows)
