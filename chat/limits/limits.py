@@ -121,7 +121,7 @@ class Limits:
     # --- Other processes ---
 
     def report(self) -> LimitsReport:
-        """What clients took since the last report, for other processes; empty if no client took much."""
+        """Tokens that clients took since the last report, for other processes; empty if no client took much."""
         settings = chat_settings()
         if not settings.LIMITS:
             return ()
@@ -159,7 +159,7 @@ class Limits:
 
 
 class Allowance:
-    """What one socket may spend: from its own bucket, its person's and its address's."""
+    """The tokens of one socket: from its own bucket, its user's and its address's."""
 
     __slots__ = ("_address", "_buckets", "_limited", "_limits", "_loop", "_person", "_socket")
 

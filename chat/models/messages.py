@@ -51,12 +51,12 @@ class Message(models.Model):
     number = models.BigIntegerField(_("number"))
     seq = models.BigIntegerField(_("last change"))
     changes = models.IntegerField(
-        _("changes"), default=0, help_text=_("How often it was changed after it was said.")
+        _("changes"), default=0, help_text=_("How often it was changed after it was posted.")
     )
     author = models.CharField(
         _("author"),
         max_length=AUTHOR_LENGTH,
-        help_text=_("account:…, guest:… (a browser's session) or name:… (who only said a name)"),
+        help_text=_("account:…, guest:… (a browser's session) or name:… (a bare name)"),
     )
     username = models.CharField(_("name"), max_length=150)
     ref = models.CharField(_("ref"), max_length=64, null=True, editable=False)  # noqa: DJ001 none is not an empty one: only given ones are unique

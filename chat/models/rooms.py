@@ -121,36 +121,41 @@ class Room(models.Model):
         max_length=16,
         default=new_epoch,
         editable=False,
-        help_text=_("Which life of the room its numbers are of; a client with another starts over."),
+        help_text=_("The epoch of its numbers; a client with another one starts over."),
     )
     seq = models.BigIntegerField(_("last number"), default=0, editable=False)
     pruned = models.BigIntegerField(
         _("pruned numbers"),
         default=0,
         editable=False,
-        help_text=_("How many numbers went with the messages that were pruned."),
+        help_text=_("How many numbers were removed with pruned messages."),
     )
     created = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     archived = models.DateTimeField(
-        _("archived"), null=True, blank=True, help_text=_("From then on it can be read, and nothing said in it.")
+        _("archived"), null=True, blank=True, help_text=_("From then on it is read-only for all users.")
     )
     read_only = models.BooleanField(
-        _("read-only"), default=False, help_text=_("Only owners and moderators may say something.")
+        _("read-only"), default=False, help_text=_("Only owners and moderators may post.")
     )
     slow = models.PositiveSmallIntegerField(
         _("slow mode"),
         default=0,
         validators=[MaxValueValidator(protocol.SLOW_LIMIT)],
-        help_text=_("Seconds between two messages of one person; 0: as they like."),
+        help_text=_("Seconds between two messages of one user; 0: no limit."),
     )
     rules = models.BigIntegerField(
         _("rules"),
         default=0,
         editable=False,
-        help_text=_("How often its settings, roles and restrictions changed: what processes compare."),
+        help_text=_("How often its settings, roles and restrictions changed; processes compare it."),
     )
     pair = models.CharField(  # noqa: DJ001 only direct rooms have one
-        _("pair"), max_length=80, null=True, unique=True, editable=False, help_text=_("Whose direct room it is.")
+        _("pair"),
+        max_length=80,
+        null=True,
+        unique=True,
+        editable=False,
+        help_text=_("The keys of a direct room's two accounts."),
     )
 
     active = models.DateTimeField(
@@ -158,8 +163,8 @@ class Room(models.Model):
         null=True,
         editable=False,
         help_text=_(
-            "When something was said or changed in it, to the minute. Only of rooms that everybody finds listed, "
-            "and not before their first few messages."
+            "Time of the last change, to the minute. Only for listed rooms, and not before their first few "
+            "messages."
         ),
     )
     former = models.CharField(
@@ -168,7 +173,7 @@ class Room(models.Model):
         blank=True,
         db_default="",
         editable=False,
-        help_text=_("Of a direct room: the names of those whose account was deleted."),
+        help_text=_("The names of a direct room's deleted accounts."),
     )
 
     objects = RoomQuerySet.as_manager()
@@ -271,7 +276,7 @@ class Invitation(models.Model):
         max_length=64,
         unique=True,
         editable=False,
-        help_text=_("Of the link's code, which is kept nowhere."),
+        help_text=_("Digest of the link's code, which is not stored."),
     )
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=_("by"), on_delete=models.CASCADE, related_name="chat_invitations"
@@ -310,9 +315,9 @@ class Restriction(models.Model):
         blank=True,
         help_text=_("account:… (an account's number) or guest:… (a browser's session)"),
     )
-    address = models.GenericIPAddressField(_("address"), null=True, blank=True, help_text=_("Of guests only."))
+    address = models.GenericIPAddressField(_("address"), null=True, blank=True, help_text=_("For guests only."))
     username = models.CharField(_("name"), max_length=150, blank=True)
-    until = models.DateTimeField(_("until"), null=True, blank=True, help_text=_("None: for good."))
+    until = models.DateTimeField(_("until"), null=True, blank=True, help_text=_("None: no end."))
     reason = models.CharField(_("reason"), max_length=protocol.REASON_LIMIT, blank=True)
     by = models.CharField(_("by"), max_length=150, blank=True)
     created = models.DateTimeField(_("since"), default=timezone.now, editable=False)

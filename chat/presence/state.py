@@ -72,7 +72,7 @@ class Occupant:
 
     @property
     def entry(self) -> RegistryEntry:
-        """What other processes get to know of the user's place in this process."""
+        """The user's entry for other processes."""
         identity = self.identity
         addresses = tuple(sorted(set(filter(None, self.sockets.values()))))
         return RegistryEntry(

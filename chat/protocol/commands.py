@@ -137,7 +137,7 @@ class Create(Command, tag="create"):
     title: Title
     kind: Annotated[
         Literal["public", "members", "private"],
-        Meta(description="Who may enter: everybody, every account, or invited members."),
+        Meta(description="The users who may enter: all users, all accounts, or invited members."),
     ] = "private"
     room: (
         Annotated[Room, Meta(description="The name of a public room. Other rooms get theirs from the server.")]

@@ -72,7 +72,7 @@ class NewRoomForm(forms.Form):
 
     title = forms.CharField(label=_("Title"), max_length=protocol.TITLE_LIMIT)
     kind = forms.ChoiceField(
-        label=_("Who may come in"),
+        label=_("Access"),
         choices=[
             (RoomKind.PRIVATE, _("Invited people")),
             (RoomKind.MEMBERS, _("Everybody with an account")),

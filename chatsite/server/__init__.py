@@ -3,7 +3,7 @@
 It subclasses Daphne 4.2.3 and adds what stock Daphne lacks:
 
 - Each socket has a ``Wire``, which sends bytes that are whole frames already (chat.transport.WireTransport).
-- What waits is bounded in both directions. Stock Daphne grew by 250 MB for one client that did not read, and by
+- Queues are bounded in both directions. Stock Daphne grew by 250 MB for one client that did not read, and by
   346 MB for one that sent faster than its handler took.
 - Sockets don't end after 24 hours, and a jump of the wall clock doesn't end them all.
 - Frames have at most 64 KiB (stock: 1 MiB). A client's error is answered with a close code, not with a reset.

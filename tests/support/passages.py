@@ -1,4 +1,4 @@
-"""The text that a file holds for people: its comments and docstrings, or the paragraphs of a page in Markdown."""
+"""The text that a file holds for people: comments, docstrings and sentences, or a page's paragraphs."""
 
 import re
 from collections.abc import Iterator
@@ -20,12 +20,13 @@ PYTHON = re.compile(
   | (?:(?<=\n)|(?<=\A)) [ ]* r?\"{3} (?P<body> (?:[^\\\"]|\\.|\"(?!\"\"))* ) \"{3} [ ]* (?=\#|\n|\Z)
   | \"{3} (?:[^\\\"]|\\.|\"(?!\"\"))* \"{3}
   | '{3} (?:[^\\']|\\.|'(?!''))* '{3}
+  | \" (?P<text> [A-Z] (?:[^\\\"\n]|\\.)* [ ] (?:[^\\\"\n]|\\.)* ) \"
   | \" (?:[^\\\"\n]|\\.)* \"
   | ' (?:[^\\'\n]|\\.)* '
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""Strings are matched too, so that a `#` in them begins no comment."""
+"""Strings are matched too, so that a `#` in them begins no comment. "text": a string that may be a sentence."""
 SLASHES = re.compile(
     r"(?:^|(?<=\s)) (?: (?P<comment> //(?:[ \t][^\n]*|$)) | /\*+ (?P<body>.*?) \*/ )",
     re.VERBOSE | re.DOTALL | re.MULTILINE,
@@ -44,6 +45,9 @@ LANGUAGES = {
     ".html": TEMPLATE,
 }
 """The pattern that finds comments, by the suffix of the file's name."""
+
+SPEAKING = ("chat/", "chatsite/")
+"""Folders whose strings people read. The strings of tests are what users of the chat write."""
 
 _SIGN = re.compile(r"#+|//+|--+")
 _STAR = re.compile(r"^[ \t]*\*(?=\s|$)", re.MULTILINE)
@@ -69,6 +73,15 @@ def passages(path: str, text: str) -> Iterator[Passage]:
     elif language := LANGUAGES.get(Path(path).suffix):
         for line, block in _comments(text, language):
             yield from _passages(line, block)
+        if path.startswith(SPEAKING):
+            yield from _sentences(text, language)
+
+
+def _sentences(text: str, language: re.Pattern[str]) -> Iterator[Passage]:
+    """Yield the strings that may be sentences: errors, help texts, titles."""
+    for found in language.finditer(text):
+        if sentence := found.groupdict().get("text"):
+            yield Passage(text.count("\n", 0, found.start()) + 1, sentence)
 
 
 def _comments(text: str, language: re.Pattern[str]) -> Iterator[tuple[int, str]]:

@@ -31,7 +31,9 @@ class Command(BaseCommand):
             done = self._anew() if anew else self._rest()
             prepare(connections[router.db_for_write(models.Message)])
         except Error as error:
-            raise CommandError(f"The database refuses: {error}. What was told is done; run it again.") from None
+            raise CommandError(
+                f"The database refuses: {error}. The reported part is done; run it again."
+            ) from None
         self.stdout.write(f"{done} messages are indexed")
 
     def _rest(self) -> int:

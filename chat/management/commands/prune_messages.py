@@ -47,7 +47,9 @@ class Command(BaseCommand):
         try:
             self._print(count_prunable(old), "would go") if dry_run else self._prune(old, batch)
         except Error as error:
-            raise CommandError(f"The database refuses: {error}. What was told is done; run it again.") from None
+            raise CommandError(
+                f"The database refuses: {error}. The reported part is done; run it again."
+            ) from None
 
     def _prune(self, old: QuerySet[models.Message], batch: int) -> None:
         messages, numbers = Counter[str](), Counter[str]()

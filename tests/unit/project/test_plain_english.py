@@ -74,6 +74,9 @@ def test_a_plain_sentence_passes(sentence: str) -> None:
         ("a.py", "x = '# What is in a string.'\ny = \"# What is here.\"\n", []),
         ("a.py", "x = 1  # noqa: X1  # What for.\n", []),
         ("a.py", 'x = """\n# What a string holds.\n"""\n', []),
+        ("chat/a.py", "x = 1\ny = _('What')\nz = _(\"What is shown.\")\n", [3]),
+        ("chat/a.py", "x = '\"What is quoted.\"'\n", []),
+        ("tests/a.py", 'say("What is for lunch.")\n', []),
         ("a.js", "const a = 1; // what is left\n/**\n * The list.\n * What it holds is new.\n */\n", [1, 3]),
         ("a.js", "/**\n * @param {string} name what is looked for\n * @returns {Who} The user.\n */\n", [2]),
         ("a.js", 'const a = "https://what is this";\n', []),
@@ -88,7 +91,7 @@ def test_a_plain_sentence_passes(sentence: str) -> None:
     ],
 )
 def test_each_kind_of_file_is_read(path: str, text: str, lines: list[int]) -> None:
-    """Comments, docstrings and pages are read; strings and code are not. The line is that of the passage."""
+    """Comments, docstrings, pages and the app's sentences are read; code is not."""
     assert [one.line for one in findings(path, text, {})] == lines
 
 
