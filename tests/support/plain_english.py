@@ -64,11 +64,7 @@ class Finding(NamedTuple):
 
 
 REMAINING: dict[str, int] = {
-    "chat/auth": 24,
-    "chat/consumers": 5,
-    "chat/hub": 19,
-    "chat/transport.py": 17,
-    "tests/unit": 126,
+    "tests/unit": 119,
 }
 """Faults that a folder had when this check came. No folder may have more."""
 
