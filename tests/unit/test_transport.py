@@ -90,7 +90,9 @@ async def test_what_just_fits_may_wait(ear: Ear, transport: AsgiTransport) -> No
 
 
 async def test_one_byte_more_makes_it_full(ear: Ear, transport: AsgiTransport) -> None:
-    """Past the bound the lane says once that it is full, and once that it has drained; nothing is lost."""
+    """Above the bound the transport reports once that it is full, and once that it has drained; nothing is
+    lost.
+    """
     said: list[str] = []
     transport.on_full = lambda: said.append("full")
     transport.on_drained = lambda: said.append("drained")
@@ -157,7 +159,7 @@ async def test_what_was_sent_no_longer_counts(ear: Ear, transport: AsgiTransport
 
 
 async def test_close_comes_after_what_waits(ear: Ear, transport: AsgiTransport) -> None:
-    """What was written before the close is sent before it; what comes after is not sent."""
+    """Frames written before the close are sent before it; later ones are not sent."""
     transport.send("last words")
     transport.close(CloseCode.FORBIDDEN)
     transport.send("too late")
@@ -246,7 +248,7 @@ async def test_flushing_does_not_wait_for_ever(
 
 
 async def test_one_that_does_not_read_delays_nobody(ear: Ear, transport: AsgiTransport) -> None:
-    """Each lane has its own queue and writer."""
+    """Each transport has its own queue and writer."""
     ear.open.clear()
     transport.send("stuck")
     reader = Ear()
@@ -257,7 +259,7 @@ async def test_one_that_does_not_read_delays_nobody(ear: Ear, transport: AsgiTra
     transport.detach()
 
 
-# --- The fast lane, over a server's wire ---
+# --- WireTransport, over a server's wire ---
 
 
 class FakeWire:
@@ -300,7 +302,7 @@ class FakeWire:
 
 
 async def test_a_batch_is_one_write_of_whole_frames() -> None:
-    """The frames of a batch leave together, each as RFC 6455 has it, and are made once for all lanes."""
+    """The frames of a batch leave together, each as RFC 6455 has it, and are made once for all transports."""
     wires = [FakeWire(), FakeWire()]
     batch = Batch(["a", "\u00e4" * 100, "x" * 70_000])
     for wire in wires:
@@ -420,7 +422,7 @@ async def test_an_announcement_does_not_wait_for_long() -> None:
 
 
 async def test_the_server_s_wire_is_taken_where_it_is_offered(ear: Ear) -> None:
-    """Any other server gets the portable lane."""
+    """Any other server gets an AsgiTransport."""
     assert isinstance(transport_for({"extensions": {WIRE: FakeWire()}}, ear.send, PendingSends()), WireTransport)
     assert isinstance(
         transport_for({"extensions": {"websocket.http.response": {}}}, ear.send, PendingSends()), AsgiTransport

@@ -141,7 +141,7 @@ async def test_one_that_was_banned_while_away_is_not_either(
 
 @pytest.mark.parametrize("where", [ROOM, None])
 async def test_a_ban_of_the_staff_follows_the_browser(alice: Persona, browser: Browser, where: str | None) -> None:
-    """In the room and everywhere; who is there under another name by then is put out at once."""
+    """In the room and everywhere; a user who is there under another name by then is removed at once."""
     mallory = await account("Mallory")
     await browser.sign_in("Mallory")
     await browser.sign_out()
@@ -218,7 +218,7 @@ async def test_a_guest_of_long_ago_is_known_by_the_browser(alice: Persona, brows
 
 
 async def test_who_was_given_a_role_is_judged_by_themselves(alice: Persona, browser: Browser) -> None:
-    """Alice, who has a tab in which she was somebody else, does not put herself out; nor is the staff put out."""
+    """Alice, with a tab under another identity, does not remove herself; nor is the staff removed."""
     await account("Olga")
     await User.objects.filter(username="Olga").aupdate(is_staff=True, is_superuser=True)
     await browser.choose("Gina")
@@ -257,7 +257,7 @@ async def test_an_invitation_does_not_let_a_banned_browser_in(person: Enter, bro
 
 
 async def test_a_look_at_a_page_sets_no_cookie(browser: Browser, alice: Persona) -> None:
-    """Only who gets a name, or has had one since before there were such cookies."""
+    """Only a browser whose user gets a name, or had one before there were such cookies."""
     for path in ("/", "/login/", f"/room/{ROOM}/", "/sign-up/"):
         await in_a_thread(browser.client.get)(path)
         assert "chat_browser" not in browser.client.cookies
@@ -284,7 +284,7 @@ async def test_a_cookie_of_another_site_s_making_restricts_nobody(alice: Persona
 
 @pytest.mark.parametrize("verb", ["kick", "ban", "mute"])
 async def test_others_at_the_address_have_nothing_to_do_with_it(alice: Persona, person: Enter, verb: str) -> None:
-    """One guest is put out; the household, the office, or everybody behind a proxy goes on."""
+    """One guest is removed; the household, the office, or all users behind a proxy go on."""
     one, other, program = Browser(person), Browser(person), await person("Robot", client=(HOME, 1))
     await one.choose("Gina")
     await other.choose("Gero")

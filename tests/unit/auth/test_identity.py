@@ -1,4 +1,4 @@
-"""Who a socket is, and whose pages may open one."""
+"""A socket's identity, and the pages that may open one."""
 
 import logging
 import threading
@@ -250,7 +250,7 @@ async def test_even_where_every_host_is_allowed_the_origin_must_be_it(site: Sett
 
 
 async def test_a_refusal_is_one_line_in_the_log(site: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    """What was refused is told once, short, and in a form that no header can break out of."""
+    """A refusal is logged once, short, and in a form that no header can break out of."""
     hostile = "http://evil.example\r\nfake line" + "x" * 5_000
     assert not await is_let_in(("host", "chat.example.com"), ("origin", hostile))
     (record,) = caplog.records
@@ -334,7 +334,7 @@ async def test_a_guest_has_the_session_s_name() -> None:
 
 @pytest.mark.usefixtures("rooms")
 async def test_two_guests_of_one_name_are_two() -> None:
-    """Who they are is their session, not their name; another name in the same session is another person."""
+    """A guest's identity is the session, not the name alone; another name in the same session is another user."""
     (first, cookies), (_, others) = await guest("Alice"), await guest("Alice")
     alice = await identify(cookies)
     assert alice != await identify(others)

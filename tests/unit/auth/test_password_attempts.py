@@ -220,7 +220,7 @@ def test_many_tries_in_one_request_are_many(alice: User) -> None:
 
 
 def test_without_the_middleware_tries_are_counted_too(alice: User) -> None:
-    """By what the request says that ``authenticate`` is given."""
+    """By the headers of the request that ``authenticate`` is given."""
     request = HttpRequest()
     request.META["REMOTE_ADDR"] = HOME
     for _ in range(3):

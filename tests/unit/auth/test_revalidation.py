@@ -38,7 +38,7 @@ PASSWORD = "correct horse 42"
 
 @pytest.fixture(autouse=True)
 def _settings(settings: Settings) -> None:
-    """Who leaves after a grace does not leave in a test: what is seen to leave left at once."""
+    """A grace never ends within a test: a leave that a test receives was immediate."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.CHAT = {**settings.CHAT, "GRACE": 300.0}
 
@@ -156,7 +156,7 @@ def delete(_: Browser) -> None:
 
 OF_ONE_BROWSER = [sign_out, sign_in_as_another, delete_session, delete_sessions]
 OF_THE_ACCOUNT = [change_password, set_password, deactivate, rename, delete]
-"""What ends it, told by a signal."""
+"""An end with a signal."""
 
 
 def update(**fields: Any) -> Callable[[Browser], None]:
@@ -225,7 +225,7 @@ async def test_all_tabs_of_a_browser_end(people: People, person: Enter) -> None:
 
 
 async def test_a_cookie_of_before_opens_a_stranger_s_socket(people: People, person: Enter) -> None:
-    """Who comes back with it is nobody, and may not take the name."""
+    """A client that comes back with it has no identity, and may not take the name."""
     cookie = browser(people.alice.session)
     await in_a_thread(sign_out)(people.alice)
     again = await person("Alice", headers=cookie)
@@ -336,7 +336,7 @@ async def test_another_process_hears_of_it(people: People) -> None:
 async def test_who_signs_out_while_the_socket_opens(
     people: People, person: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the handshake read is read again where somebody's sign-in ended meanwhile."""
+    """The handshake reads the identity again if a sign-in ended meanwhile."""
 
     async def slowly(scope: Any) -> Identity:
         found = await identify(scope)
@@ -405,7 +405,7 @@ async def test_a_permission_that_is_taken_away(people: People, browse: OpenBrows
 
 
 async def test_guests_keep_their_name_as_long_as_their_session(people: People, rounds: Rounds) -> None:
-    """One whose session went is out."""
+    """A user without a session is removed."""
     sessions = [session async for session in Session.objects.all()]
     gina = next(session for session in sessions if SESSION_KEY not in session.get_decoded())
     await sync_to_async(lambda: Session.objects.filter(pk=gina.pk)._raw_delete("default"))()
@@ -559,7 +559,7 @@ async def test_each_session_engine_is_asked(
 
 
 async def test_sessions_in_signed_cookies(settings: Settings, browse: OpenBrowser, rounds: Rounds) -> None:
-    """They can't be ended, so what holds is the account; and nobody is put out for nothing."""
+    """They can't be ended, so the account decides; and no user is removed without a reason."""
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     bob, alice = await browse("Bob"), await browse("Alice")
     await rounds.skip(60)
@@ -597,7 +597,7 @@ def test_500_sign_ins_are_two_questions(
 async def test_sign_ins_are_looked_at_in_turn(people: People, rounds: Rounds, settings: Settings) -> None:
     """Each once in so many seconds, some each second, and who has no sign-in never."""
     settings.CHAT = {**settings.CHAT, "RECHECK": 2.0}
-    # Whatever was due while people came.
+    # Any check that was due while users connected.
     await rounds.skip(1)
     rounds.looks.clear()
     await rounds.skip(2)

@@ -102,7 +102,7 @@ def test_a_minted_token_is_the_account(alice: User) -> None:
 
 
 def test_the_own_key_is_not_the_secret_key(settings: Settings) -> None:
-    """Who learns the key of tokens has learnt nothing of SECRET_KEY."""
+    """The key of tokens reveals nothing of SECRET_KEY."""
     secret = trusted.signing_secret()
     assert len(secret) >= keys.MIN_SECRET_BYTES
     assert secret != settings.SECRET_KEY.encode()
@@ -280,7 +280,9 @@ BAD: dict[str, Callable[[str], str]] = {
 def test_a_bad_token_is_refused_with_one_sentence(
     alice: User, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever is wrong, its sender learns that it is; one line in the log says why, with nothing of the token."""
+    """For any fault, the sender learns only that the token is invalid; one line in the log has the reason, without
+    the token.
+    """
     caplog.set_level(logging.INFO, "chat.auth")
     token = BAD[name](str(alice.pk))
     refused = refusal(token)
@@ -294,7 +296,7 @@ def test_a_bad_token_is_refused_with_one_sentence(
 
 
 def test_the_right_token_of_that_table_is_let_in(alice: User) -> None:
-    """What the bad ones differ from is good, by the same makers."""
+    """The valid counterparts of the invalid ones, by the same signers, are accepted."""
     pk = str(alice.pk)
     for token in (own(sub=pk), hand_made(HS, payload(sub=pk)), own(sub=pk, nbf=1), own(sub=pk, hash=None)):
         assert tokens.authenticate(token)[0] == alice
@@ -320,7 +322,7 @@ def test_a_new_password_ends_minted_tokens(alice: User) -> None:
 
 
 def test_claims_can_be_looked_at_again(alice: User) -> None:
-    """Whoever keeps the claims needs no token to ask whether they still hold."""
+    """Claims can be checked again without the token."""
     claims = tokens.verify(tokens.mint(alice, hours=1))
     assert tokens.account_of(claims) == alice
     alice.set_password("another password")
@@ -346,7 +348,7 @@ def test_a_minted_token_tells_nothing_of_the_password(alice: User) -> None:
     ],
 )
 def test_only_a_right_token_is_told_that_it_expired(alice: User, claims: dict[str, Any], code: ErrorCode) -> None:
-    """What is wrong besides is wrong, as is a signature."""
+    """Any further fault is reported first, also a wrong signature."""
     expired = {"sub": str(alice.pk), "exp": int(time.time()) - 60}
     assert refusal(own(**{**expired, **claims})).code == code
     forged = jwt.encode(payload(**expired), b"x" * 32, "HS256")
@@ -369,7 +371,7 @@ def test_two_accounts_of_one_subject_are_none(
 def test_a_header_brings_no_key(
     settings: Settings, alice: User, key_file: Path, monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
-    """What a token says of where its key is is not looked at, and nothing is fetched."""
+    """A token's own location of its key is ignored, and nothing is fetched."""
 
     def fetched(*_: object, **__: object) -> None:
         raise AssertionError("fetched")
@@ -763,7 +765,7 @@ def test_a_slow_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_keys_come_by_tls(settings: Settings, url: str, right: bool) -> None:
-    """What came without could be anybody's keys: it is a fault of the settings, and never asked for."""
+    """Keys without TLS could be anyone's: such a URL is a fault of the settings, and never fetched."""
     trust(settings, JWKS=url, ALGORITHMS=["RS256"])
     assert trusted.faults() == ([] if right else [f"JWT_JWKS {jwks.url_fault(url)}."])
     if not right:
@@ -816,7 +818,7 @@ def test_a_wrong_setting_is_named(settings: Settings, name: str) -> None:
 
 
 def test_the_secret_key_is_no_key_of_tokens(settings: Settings) -> None:
-    """Who has a key that others have too could sign sessions with it."""
+    """With a key that others have too, those could sign sessions."""
     for key in ("k" * 50, "j" * 50):
         settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "k" * 50, ["j" * 50]
         trust(settings, KEY=key)
@@ -856,7 +858,7 @@ def test_right_settings_have_no_faults(settings: Settings, key_file: Path) -> No
 
 
 def printed(*args: str) -> str:
-    """What chat_token prints, and nothing else."""
+    """Only the output of chat_token."""
     out = io.StringIO()
     call_command("chat_token", *args, stdout=out)
     return out.getvalue().removesuffix("\n")

@@ -183,7 +183,7 @@ def test_a_chinese_character_that_python_does_not_know_is_chinese() -> None:
 
 @pytest.mark.parametrize("space", [*"\t\n\r\x0b\x0c\x1c\x1f \x85\u1680\u2000\u2028\u2029\u202f\u205f\u3000"])
 def test_a_name_has_no_space_but_the_common_one(space: str) -> None:
-    """Whatever separates words becomes one space, and a name of nothing else is refused."""
+    """Any separator of words becomes one space, and a name of separators only is refused."""
     assert clean_name(f"{space}Al{space}{space}ice{space}") == "Al ice"
     with pytest.raises(ValueError, match=f"1 to {NAME_LIMIT}"):
         clean_name(space)
@@ -280,7 +280,7 @@ IMPERSONATIONS = [
         "_admin_",
         "-admin",
     ],
-    # What ASCII has alike.
+    # Look-alikes within ASCII.
     *["adm1n", "ADMlN", "Adm|n", "adrnin", "ADMLN", "AdrnIn"],
     # One letter of Cyrillic, Greek, Armenian, Cherokee, Lisu, Canadian or Coptic script.
     *[
@@ -325,10 +325,10 @@ IMPERSONATIONS = [
     "".join(chr(0x1F130 + ord(letter) - 97) for letter in "admin"),
     "".join(chr(0x1F1E6 + ord(letter) - 97) for letter in "admin"),
     *["".join(chr(first + ord(letter) - 97) for letter in "admin") for first in MATHEMATICAL],
-    # What is not seen.
+    # Invisible characters.
     *["ad\u200bmin", "\u200dadmin", "admin\u200e", "ad\u00admin", "\ufeffadmin", "ad\u2060min", "admin\u3164"],
     *["ad\u034fmin", "admin\ufe0f", "admin\U000e0061", "ad\u115fmin", "admin\u180e", "admin\x00", "a\x7fdmin"],
-    # What turns or stacks.
+    # Characters that turn the text or stack.
     *["\u202enimda\u202c", "\u202dadmin", "\u2067nimda\u2069", "\u061cadmin", "admi\u0307n"],
     *["admin" + "\u0301\u0302\u0303\u0304\u0305\u0306", "a" + "\u0489" * 9 + "dmin", "\u0301admin", "a" * 999],
 ]
@@ -385,7 +385,7 @@ MIXED = [
 
 @pytest.mark.parametrize(("name", "scripts"), MIXED, ids=ascii)
 def test_scripts_are_not_mixed(name: str, scripts: str) -> None:
-    """What no language writes together (UTS 39: "highly restrictive") is refused; the error names the scripts."""
+    """Scripts that no language mixes (UTS 39: "highly restrictive") are refused; the error names them."""
     with pytest.raises(ValueError, match=f"^must not mix {scripts} letters$"):
         clean_name(name)
     with pytest.raises(Invalid, match="username: must not mix") as caught:
@@ -459,7 +459,7 @@ def test_a_key_is_its_own_key(name: str) -> None:
 
 @given(name=st.text(st.characters(max_codepoint=127), max_size=NAME_LIMIT))
 def test_a_key_has_no_case(name: str) -> None:
-    """Of ASCII names the fast way says what the careful way would."""
+    """For ASCII names the shortcut has the result of the full algorithm."""
     assert name_key(name.upper()) == name_key(name.lower()) == name_key(name.title())
 
 
@@ -478,7 +478,7 @@ def test_a_key_fits_where_authors_are_kept(name: str) -> None:
 
 
 def test_the_table_of_look_alikes_is_done_in_one_step() -> None:
-    """What it yields it leaves as it is, and what stands in it is there after folding: each line has an effect."""
+    """Its results are stable, and its entries remain after folding: each line has an effect."""
     for character, prototype in TABLE.items():
         assert prototype.translate(TABLE) == prototype
         folded = unicodedata.normalize("NFKD", chr(character)).casefold()
@@ -615,7 +615,7 @@ async def test_who_asks_at_once_shares_queries(asked: NameLookup, statements: li
 async def test_an_answer_is_not_older_than_its_question(
     asked: NameLookup, monkeypatch: pytest.MonkeyPatch, statements: list[str]
 ) -> None:
-    """Who asks while a query runs waits for the next: what was saved in between counts."""
+    """A caller during a query waits for the next one: changes in between count."""
     running, ready = asyncio.Event(), asyncio.Event()
     plain = database.run_read
 
@@ -635,7 +635,7 @@ async def test_an_answer_is_not_older_than_its_question(
 
 
 async def test_one_who_goes_takes_no_answer_along(asked: NameLookup) -> None:
-    """Two ask for the same name, one of them is cancelled: the other hears."""
+    """Two callers ask for the same name, one of them is cancelled: the other gets the result."""
     await accounts("Alice")
     one, other = (asyncio.create_task(asked.is_taken("Alice")) for _ in range(2))
     await asyncio.sleep(0)

@@ -235,7 +235,7 @@ async def test_a_reconnect_fills_the_socket_s_bucket_only(kept: Limits) -> None:
 
 
 async def test_all_buckets_pay_or_none(kept: Limits) -> None:
-    """What the person lacks is not taken from the socket or the address."""
+    """If the user's bucket is empty, nothing is taken from the socket or the address."""
     first, second = kept.allowance(HOME), kept.allowance(HOME)
     first.assign_to("account:1")
     second.assign_to("account:1")
@@ -320,7 +320,7 @@ async def test_other_settings_hold_for_who_comes_then(kept: Limits, settings: Se
 
 
 async def test_an_address_has_so_many_sockets(kept: Limits) -> None:
-    """One that is closed makes room for another."""
+    """A closed socket makes room for another."""
     sockets = [kept.allowance(HOME) for _ in range(3)]
     assert kept.admit(HOME) is Refusal.ADDRESS
     assert kept.admit(OFFICE) is None
@@ -329,7 +329,7 @@ async def test_an_address_has_so_many_sockets(kept: Limits) -> None:
 
 
 async def test_the_process_has_so_many_sockets(kept: Limits) -> None:
-    """Whoever they are of."""
+    """Sockets of any users."""
     for number in range(4):
         assert kept.admit(f"192.0.2.{number}") is None
         kept.allowance(f"192.0.2.{number}")
@@ -395,13 +395,13 @@ async def test_connections_of_an_address_are_counted_as_they_come(kept: Limits, 
 
 
 async def test_an_ipv6_network_is_one_address(kept: Limits) -> None:
-    """Who has one address of a /64 has all of them."""
+    """A client with one address of a /64 has all of them."""
     assert [kept.connect(f"2001:db8::{number:x}") for number in range(4)][-1] > 0
     assert kept.connect("2001:db8:0:1::1") == 0
 
 
 async def test_a_snapshot_has_the_emptiest_first(kept: Limits) -> None:
-    """With what is left, of how much, and how many sockets share it; another thread may ask."""
+    """With the remaining tokens, the burst, and the number of sockets that share it; another thread may ask."""
     busy, quiet = kept.allowance(HOME), kept.allowance(OFFICE)
     busy.assign_to("account:1")
     quiet.assign_to("account:2")
@@ -560,7 +560,7 @@ PROXIES = ("127.0.0.1", "10.0.0.0/8", "fd00::/8")
         (HOME, ["198.51.100.7"], HOME),
         ("127.0.0.1", [], "127.0.0.1"),
         ("127.0.0.1", [HOME], HOME),
-        # What the client made up stands before what our proxy saw.
+        # The client's forged addresses come before the one that our proxy saw.
         ("127.0.0.1", [f"203.0.113.66, {HOME}"], HOME),
         ("127.0.0.1", [f"made up, {HOME}"], HOME),
         # A proxy before a proxy.
@@ -798,7 +798,7 @@ MANY = {"SOCKETS_PER_PERSON": 100, "SOCKETS_PER_ADDRESS": 100, "SOCKETS": 100}
 async def test_who_goes_from_process_to_process_pays_in_all(
     two: tuple[Limits, Limits], settings: Settings
 ) -> None:
-    """What a person, and an address, took in one is gone in the other; and is told once."""
+    """Tokens that a user, and an address, took in one process are gone in the other; they are reported once."""
     settings.CHAT = {**SMALL, **MANY}
     here, there = two
     assert spend(of(here, HOME, "account:1")) == 5
@@ -812,7 +812,7 @@ async def test_who_goes_from_process_to_process_pays_in_all(
 
 
 async def test_who_takes_little_is_not_told_of(kept: Limits, clock: Clock, settings: Settings) -> None:
-    """What is less than a sixteenth of a full bucket waits for more, and what has come back is forgotten."""
+    """Less than a sixteenth of a full bucket waits for more, and regained tokens are forgotten."""
     settings.CHAT = {**SMALL, **MANY, "SOCKET_BURST": 1_000, "PERSON_BURST": 160, "ADDRESS_BURST": 1_600}
     small = Limits()
     allowance = of(small, HOME, "account:1")
@@ -829,7 +829,7 @@ async def test_who_takes_little_is_not_told_of(kept: Limits, clock: Clock, setti
 
 
 async def test_what_is_told_is_not_told_again(two: tuple[Limits, Limits], settings: Settings) -> None:
-    """What a process heard of is not its own to tell: it would come back for ever."""
+    """A process does not report what it received: that would come back for ever."""
     settings.CHAT = {**SMALL, **MANY}
     here, there = two
     spend(of(here, HOME, "account:1"))
@@ -856,7 +856,7 @@ async def test_sockets_are_counted_in_all_processes(two: tuple[Limits, Limits], 
 
 
 async def test_a_process_that_is_gone_holds_nobody_up(two: tuple[Limits, Limits], clock: Clock) -> None:
-    """What it said of its sockets holds for some seconds."""
+    """Its report of sockets holds for some seconds."""
     here, there = two
     for _ in range(2):
         of(here, HOME, "account:1")
@@ -867,7 +867,7 @@ async def test_a_process_that_is_gone_holds_nobody_up(two: tuple[Limits, Limits]
 
 
 async def test_connections_are_told_of_too(two: tuple[Limits, Limits]) -> None:
-    """Who connects to one process after the other gets no more than from one."""
+    """A client that connects to one process after the other gets no more than from one."""
     here, there = two
     assert [here.connect(HOME) for _ in range(3)] == [0, 0, 0]
     exchange(here, there)

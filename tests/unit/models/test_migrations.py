@@ -33,7 +33,7 @@ def of_a_moment(operation: Operation) -> bool:
     """Is its lock held for a moment only, and can processes of the version before go on with what it leaves?"""
     if isinstance(operation, AddField):
         field = operation.field
-        # They insert rows without it. What has an index, or refers to another table, is looked through for that.
+        # They insert rows without it. A column with an index or a reference makes the database scan the table.
         filled = field.null or field.db_default is not NOT_PROVIDED
         return filled and not (field.unique or getattr(field, "db_index", False) or field.is_relation)
     return isinstance(operation, OF_A_MOMENT)
@@ -77,5 +77,5 @@ TEXT, NUMBER = models.CharField(max_length=9, db_default=""), models.BigIntegerF
     ],
 )
 def test_what_holds_everybody_up_is_known(operation: Operation, expected: bool) -> None:
-    """What rewrites a table, looks through it, or leaves the version before without what it needs."""
+    """Operations that rewrite or scan a table, or remove something that the version before needs."""
     assert of_a_moment(operation) is expected

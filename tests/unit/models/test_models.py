@@ -1,4 +1,4 @@
-"""What the database itself refuses, whatever the code above it does, and what goes when a room goes."""
+"""The database's own constraints, and the rows that are deleted with a room."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ def message(room: RoomLog, **fields: object) -> models.Message:
 
 
 def test_a_message_as_the_log_writes_it_is_taken(room: RoomLog) -> None:
-    """What the following tests refuse is refused for what they change in it."""
+    """The rows of the following tests are valid except for the field that each changes."""
     message(room).save_numbered(using="default")
     assert models.Message.objects.count() == 3
 
@@ -134,5 +134,5 @@ def test_a_deleted_message_keeps_its_place(room: RoomLog) -> None:
 
 
 def test_connections_have_no_table(db: None) -> None:
-    """Who is connected is known by the processes, not by rows."""
+    """The processes know the connections; there are no rows."""
     assert models.Connection._meta.db_table not in connection.introspection.table_names()

@@ -1,4 +1,4 @@
-"""Who is here: each person once, told to everybody at a bounded price."""
+"""Presence: each user once, published to all at a bounded price."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -39,10 +39,10 @@ def passer_by(number: int) -> Identity:
 
 @dataclass
 class Recorder:
-    """Stands for the hub: everybody in the room hears what is published."""
+    """Stands for the hub: all clients in the room receive the published events."""
 
     said: list[AnyOutgoing] = field(default_factory=list)
-    # How many sockets hear it, and the bytes that this makes, in all and of the lists alone.
+    # The number of sockets that receive it, and the resulting bytes, in all and of the lists alone.
     listeners: int = 1
     bytes: int = 0
     bytes_of_lists: int = 0
@@ -148,7 +148,7 @@ async def test_a_lost_person_leaves_after_the_grace(presence: Presence, hub: Rec
 
 
 async def test_a_reconnect_cancels_the_leave(presence: Presence, hub: Recorder, clock: Clock) -> None:
-    """Who comes back within the grace was never gone; the next loss has a grace of its own."""
+    """A user who reconnects within the grace never left; the next loss has a grace of its own."""
     await come(presence, ALICE, "Alice", "1")
     presence.exit(ROOM, "1")
     await clock.skip(GRACE - 0.1)
@@ -277,7 +277,7 @@ async def test_the_ghost_of_a_passer_by_gives_way_to_another(
 
 @pytest.mark.parametrize("name", ["ALICE", "alice", "\uff21lice"])
 async def test_case_and_width_make_no_second_alice(presence: Presence, name: str) -> None:
-    """What people read as the same name is the same name."""
+    """Names that people read as the same are the same name."""
     await come(presence, ALICE, "Alice")
     assert await taken(presence, passer_by(1), name)
     assert presence.sockets(ROOM, name) == {"tab"}
@@ -324,7 +324,9 @@ ALICIA = Identity("account:1", "Alicia", lasting=True)
 async def test_an_account_that_is_renamed_in_its_grace_goes_on_under_the_new_name(
     presence: Presence, hub: Recorder, clock: Clock
 ) -> None:
-    """The room hears a leave and a join, each once; the old name is free; its end is told under the new one."""
+    """The room receives a leave and a join, each once; the old name is free; the end is announced under the new
+    one.
+    """
     await come(presence, ALICE, "Alice", "1")
     presence.exit(ROOM, "1")
     assert not await come(presence, ALICIA, "Alicia", "2")
@@ -404,7 +406,7 @@ async def test_however_often_an_account_is_renamed_its_name_is_found_and_forgott
 
 
 async def test_the_list_names_the_latest_first(presence: Presence) -> None:
-    """Who came last stands first; a reconnect changes nobody's place."""
+    """The latest user is first; a reconnect changes no user's place."""
     for number in range(3):
         await come(presence, passer_by(number), f"u{number}", str(number))
     presence.exit(ROOM, "0")
@@ -501,7 +503,7 @@ async def test_a_big_room_s_lists_keep_to_the_bandwidth(
 
 
 async def bytes_of_joins(presence: Presence, hub: Recorder, clock: Clock, people: int) -> int:
-    """What a herd of so many costs: a join each millisecond, every one gets the list on entering."""
+    """The traffic of a crowd: a join each millisecond, every user gets the list on entering."""
     for number in range(people):
         await come(presence, passer_by(number), f"user {number:04}", str(number))
         hub.listeners = number + 1
@@ -532,7 +534,7 @@ async def test_an_empty_room_is_forgotten(presence: Presence, hub: Recorder, clo
 
 
 async def test_a_room_that_fills_again_in_time_goes_on(presence: Presence, hub: Recorder, clock: Clock) -> None:
-    """Who comes between the last leave and the list is in the list."""
+    """A user who joins between the last leave and the list is in the list."""
     await come(presence, ALICE, "Alice")
     await clock.skip(0)
     presence.exit(ROOM, "tab", at_once=True)
@@ -545,7 +547,7 @@ async def test_a_room_that_fills_again_in_time_goes_on(presence: Presence, hub: 
 async def test_a_late_word_of_a_forgotten_room_harms_nothing(
     presence: Presence, hub: Recorder, clock: Clock, anew: bool
 ) -> None:
-    """What was read from the registry for a room that is gone is not told in the next, nor ends it."""
+    """A read from the registry for a closed room is not published in the next one, and does not end it."""
     await come(presence, ALICE, "Alice")
     forgotten = presence._rooms[ROOM]
     presence.exit(ROOM, "tab", at_once=True)

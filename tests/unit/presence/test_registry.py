@@ -1,4 +1,4 @@
-"""Who is here, in several processes: each with its own presence, on one real Redis and a bus that may lose."""
+"""Presence in several processes: each with its own, on one real Redis and a bus that may lose events."""
 
 import asyncio
 import random
@@ -36,12 +36,14 @@ def passer_by(number: object) -> Identity:
 
 
 class Bus:
-    """Stands for the channel layer: brings news to the hubs in which the room is open, in order; or loses them."""
+    """Stands for the channel layer: delivers events to the hubs in which the room is open, in order; or loses
+    them.
+    """
 
     def __init__(self, seed: int = 0) -> None:
         self.hubs: list[Ear] = []
         self.random = random.Random(seed)
-        # The part of the news that is lost, for each hub by itself; one's own are not.
+        # The share of events that is lost, for each hub separately; a hub's own are not.
         self.lost = 0.0
         self.waiting: deque[tuple[Ear, str, Sequence[Any]]] = deque()
 
@@ -60,7 +62,7 @@ class Bus:
 
 
 class Ear:
-    """Stands for a process's hub: what the room's sockets there hear."""
+    """Stands for a process's hub: the events that the room's sockets there receive."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
@@ -135,7 +137,7 @@ class Node:
         return sorted(self.presence.user_list(ROOM).users)
 
     async def die(self) -> None:
-        """As a process that is killed: Redis hears no word of it."""
+        """Like a killed process: Redis gets no message from it."""
         self.ear.bus.hubs.remove(self.ear)
         self.ear.is_open = lambda _: False
         self.presence.replica = None
@@ -194,7 +196,7 @@ async def bus() -> Bus:
 async def start(
     store: Redis, bus: Bus, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Start]:
-    """Processes that share the store. What takes seconds in life takes tenths here."""
+    """Processes that share the store. Times of seconds are tenths here."""
     settings.CHAT = {"GRACE": GRACE, "USER_LIST_INTERVAL": 0}
     for name, seconds in (("BEAT_INTERVAL", 0.1), ("DEAD_AFTER", 0.6)):
         monkeypatch.setattr(registry, name, seconds)
@@ -238,7 +240,7 @@ async def until_soon(condition: Callable[[], object]) -> None:
 
 
 async def test_each_process_sees_the_people_of_all(start: Start) -> None:
-    """Who comes is told to all; who comes later finds those who were there."""
+    """A join is published to all; a later user finds the earlier ones."""
     here, there = start(), start()
     await here.come(ALICE, "Alice")
     await there.come(BOB, "Bob")
@@ -272,7 +274,7 @@ async def test_who_comes_back_to_another_process_was_never_gone(start: Start, wh
     await all_see([third], "Alice", "Bob")
     here.leave(tab, at_once=False)
     again = who if who.lasting else passer_by("after")
-    # What says that only the grace is left may still be under way.
+    # The event that only the grace is left may still be under way.
     await until_true(lambda: there.may_come(again, "Bob"))
     await until_soon(lambda: ROOM not in here.presence._rooms)
     await all_see([there, third], "Alice", "Bob")
@@ -292,7 +294,7 @@ async def test_who_does_not_come_back_leaves_everywhere(start: Start) -> None:
 
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Node], None]:
-    """From here on a grace that runs ends after Redis gave somebody's name, and before they hear of it."""
+    """From here on a grace ends after Redis granted the name, and before the process receives the reply."""
 
     def slowly(node: Node) -> None:
         plain = node.replica.claim
@@ -351,7 +353,9 @@ async def test_who_does_not_come_back_after_all_leaves(start: Start, slowly: Cal
 
 
 async def test_a_name_is_one_persons_in_all_processes(start: Start) -> None:
-    """Of a crowd that says one name at once, in three processes, one gets it; when they are gone the next does."""
+    """One user of a crowd that claims one name at once, in three processes, gets it; after their leave the next
+    does.
+    """
     nodes = [start() for _ in range(3)]
     for node in nodes:
         await node.come(Identity(f"guest:{node.presence._node}:x", "x", lasting=True), node.presence._node)
@@ -378,7 +382,7 @@ async def test_accounts_keep_their_names_beside_others_elsewhere(start: Start) -
 
 
 async def test_who_does_not_come_in_after_all_lets_go_of_the_name(start: Start) -> None:
-    """Refused in the last moment: nobody hears of them, and the name is free."""
+    """Refused in the last moment: no client receives an event, and the name is free."""
     here, there = start(), start()
     await there.come(ALICE, "Alice")
     with pytest.raises(PermissionError):
@@ -390,7 +394,7 @@ async def test_who_does_not_come_in_after_all_lets_go_of_the_name(start: Start) 
 
 
 async def test_where_somebody_elsewhere_comes_from_is_known(start: Start) -> None:
-    """Who moderates may ban a guest by address, whichever process they are in."""
+    """A moderator may ban a guest by address, in any process."""
     here, there = start(), start()
     await there.come(ALICE, "Alice")
     await here.come(BOB, "Bob")
@@ -428,7 +432,7 @@ async def test_a_renamed_account_is_one_person_under_its_new_name_everywhere(
     await all_see([node for node in nodes if node.presence._rooms[ROOM].keys], "Alicia", "Bob", "Charlie")
     assert third.ear.told(Joined)[-1] == "Alicia"
     assert third.ear.told(Left) == ["Alice"]
-    # One who comes now finds the same in Redis.
+    # A new user finds the same in Redis.
     late = start()
     await late.come(passer_by(1), "Dora")
     assert sorted(late.names) == ["Alicia", "Bob", "Charlie", "Dora"]
@@ -480,7 +484,7 @@ async def test_the_people_of_a_dead_process_are_out(start: Start) -> None:
 
 
 async def test_who_moves_from_a_process_that_ends_was_never_gone(start: Start) -> None:
-    """It says goodbye: its people have the grace to be elsewhere. Who is not, leaves."""
+    """It says goodbye: its people have the grace to be elsewhere. Other users leave."""
     here, there = start(), start()
     await here.come(ALICE, "Alice")
     await there.come(BOB, "Bob")
@@ -496,7 +500,7 @@ async def test_who_moves_from_a_process_that_ends_was_never_gone(start: Start) -
 async def test_a_process_that_is_known_to_have_died_is_not_waited_for(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who sees it end tells: its people have the grace, not the time that a silent one has."""
+    """A process that notices the end publishes it: the users have the grace, not the time of a silent process."""
     monkeypatch.setattr(registry, "DEAD_AFTER", 60)
     here, there = start(), start()
     await here.come(ALICE, "Alice")
@@ -527,7 +531,7 @@ async def test_a_process_that_was_taken_for_dead_says_who_is_with_it(start: Star
 
 @asynccontextmanager
 async def frozen(node: Node) -> AsyncIterator[None]:
-    """The process hears nothing and gives no sign of life."""
+    """The process receives nothing and sends no heartbeat."""
     follower = node.replica._follower
     assert follower
     follower.cancel()
@@ -563,7 +567,7 @@ async def test_while_redis_is_unavailable_people_come_and_go(start: Start, store
 async def test_the_first_process_for_which_redis_is_back_announces_nobody(
     start: Start, store: Redis, monkeypatch: pytest.MonkeyPatch, *, stale: bool
 ) -> None:
-    """Redis has not heard yet who came in and left elsewhere meanwhile: until it has, what was told holds."""
+    """Redis does not have the joins and leaves of other processes yet: until it has, the published state holds."""
     here, there = start(), start()
     await here.come(ALICE, "Alice")
     tab = await there.come(BOB, "Bob")
@@ -596,7 +600,7 @@ async def _looks(node: Node) -> bool:
 
 
 async def test_two_who_took_one_name_meanwhile_are_one_in_the_end(start: Start, store: Redis) -> None:
-    """The processes could not ask: one of them is put out when they can."""
+    """The processes could not ask Redis: one of the users is removed when they can."""
     here, there = start(), start()
     await here.come(ALICE, "Alice")
     await there.come(BOB, "Bob")
@@ -990,7 +994,7 @@ async def test_whatever_happens_all_agree_in_the_end(start: Start, store: Redis,
 
 
 def present(said: Sequence[AnyOutgoing]) -> set[str]:
-    """Who is there beside the hosts, for one who heard only joins and leaves. Of one name there may be two."""
+    """The users beside the hosts, for a client that received only joins and leaves. A name may occur twice."""
     count = Counter(["host 0", "host 1", "host 2"])
     for each in said:
         if isinstance(each, (Joined, Left)):
