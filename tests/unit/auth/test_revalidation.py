@@ -1,4 +1,4 @@
-"""A sign-in that ends, ends on the sockets that were opened with it: at once, everywhere, and nobody else's."""
+"""The end of a sign-in closes the sockets that were opened with it, in every process, and no other socket."""
 
 import asyncio
 import time
@@ -160,7 +160,7 @@ OF_THE_ACCOUNT = [change_password, set_password, deactivate, rename, delete]
 
 
 def update(**fields: Any) -> Callable[[Browser], None]:
-    """SQL that no signal tells of."""
+    """SQL that sends no signal."""
 
     def end(_: Browser) -> None:
         User.objects.filter(username="Alice").update(**fields)
@@ -184,11 +184,11 @@ UNTOLD = {
     "session gone": (drop_session, False),
     "session expired": (expire_session, False),
 }
-"""What ends it, told by nobody; and is it all of the account's?"""
+"""Changes that end a sign-in without a signal; True: all sign-ins of the account."""
 
 
 @pytest.mark.parametrize("end", [*OF_ONE_BROWSER, *OF_THE_ACCOUNT], ids=lambda end: end.__name__)
-async def test_what_ends_a_sign_in_ends_its_sockets(people: People, end: Callable[[Browser], None]) -> None:
+async def test_the_end_of_a_sign_in_closes_its_sockets(people: People, end: Callable[[Browser], None]) -> None:
     """At once, with a code that says why; the other browser stays unless it is the account's end; others stay."""
     await in_a_thread(end)(people.alice)
     assert await people.alice.socket.closed() == CloseCode.NOT_SIGNED_IN
@@ -203,7 +203,7 @@ async def test_what_ends_a_sign_in_ends_its_sockets(people: People, end: Callabl
 
 @pytest.mark.every_case
 @pytest.mark.parametrize("end", [sign_out, delete_session])
-async def test_who_signed_out_everywhere_has_left(people: People, end: Callable[[Browser], None]) -> None:
+async def test_a_user_who_signed_out_everywhere_has_left(people: People, end: Callable[[Browser], None]) -> None:
     """With the last browser, and without the grace of a lost connection."""
     await in_a_thread(end)(people.alice)
     await people.alice.socket.closed()
@@ -271,8 +271,8 @@ def rounds(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Rounds:
 
 
 @pytest.mark.parametrize("name", UNTOLD)
-async def test_what_nobody_tells_is_found(people: People, rounds: Rounds, name: str) -> None:
-    """Within CHAT["RECHECK"] seconds, also of sockets that have just come; and who lost nothing stays."""
+async def test_a_change_without_a_signal_is_found(people: People, rounds: Rounds, name: str) -> None:
+    """It is found within CHAT["RECHECK"] seconds, for new sockets too. Users who lost nothing stay."""
     end, of_the_account = UNTOLD[name]
     await in_a_thread(end)(people.alice)
     ended = [socket for socket in current(Hub).sockets.values() if socket.username == "Alice"]
@@ -284,7 +284,7 @@ async def test_what_nobody_tells_is_found(people: People, rounds: Rounds, name: 
 
 
 async def test_a_rolled_back_change_changes_nothing(people: People) -> None:
-    """Signals tell of what is committed, and of nothing else."""
+    """Signals are sent for committed changes only."""
 
     def change() -> None:
         with transaction.atomic():
@@ -312,8 +312,8 @@ async def test_a_sign_in_that_is_repeated_ends_nothing(people: People, browse: O
     await people.stay(people.alice.socket, people.elsewhere.socket)
 
 
-async def test_another_process_hears_of_it(people: People) -> None:
-    """Through the layer: what ended here ends there."""
+async def test_another_process_receives_it(people: People) -> None:
+    """The event goes through the layer, so sockets in the other process are closed too."""
     other = another_process()
     told: list[tuple[list[str], list[str]]] = []
     other.cluster.on_people = lambda *people: told.append(people)
@@ -576,7 +576,7 @@ async def test_sessions_in_signed_cookies(settings: Settings, browse: OpenBrowse
 
 @pytest.mark.every_case
 @pytest.mark.parametrize("engine_name", ["db", "cached_db"])
-def test_500_sign_ins_are_two_questions(
+def test_500_sign_ins_are_two_queries(
     transactional_db: None, settings: Settings, statements: list[str], engine_name: str
 ) -> None:
     """One for the accounts, one for the sessions; each one's answer is its own."""
@@ -594,8 +594,8 @@ def test_500_sign_ins_are_two_questions(
     assert len(statements) == 2
 
 
-async def test_sign_ins_are_looked_at_in_turn(people: People, rounds: Rounds, settings: Settings) -> None:
-    """Each once in so many seconds, some each second, and who has no sign-in never."""
+async def test_sign_ins_are_checked_in_turn(people: People, rounds: Rounds, settings: Settings) -> None:
+    """Each is checked once in RECHECK seconds, some each second. Sockets without a sign-in are never checked."""
     settings.CHAT = {**settings.CHAT, "RECHECK": 2.0}
     # Any check that was due while users connected.
     await rounds.skip(1)

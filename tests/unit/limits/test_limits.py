@@ -1,4 +1,4 @@
-"""Token buckets, who holds them, what a socket may spend; whose address it is behind proxies."""
+"""Token buckets and their holders, the budgets of sockets, sharing, and client addresses behind proxies."""
 
 import asyncio
 import math
@@ -141,14 +141,14 @@ def test_no_schedule_gets_more_than_the_burst_and_the_rate(
             assert spent <= burst + rate * (until - since + 1e-6) + 1e-6
 
 
-# --- Who holds them ---
+# --- Holders ---
 
 
 def holders() -> Holders:
     return Holders(lambda: Bucket(1, 10))
 
 
-def test_who_is_gone_and_has_all_tokens_is_forgotten() -> None:
+def test_an_idle_holder_with_a_full_bucket_is_forgotten() -> None:
     """A new bucket would be the same."""
     known = holders()
     for number in range(100):
@@ -158,7 +158,7 @@ def test_who_is_gone_and_has_all_tokens_is_forgotten() -> None:
     assert [holder.key for holder in known.all()] == ["late"]
 
 
-def test_who_is_gone_and_lacks_tokens_is_kept() -> None:
+def test_an_idle_holder_without_all_tokens_is_kept() -> None:
     """Or going and coming back would fill a bucket."""
     known = holders()
     holder = known.add_socket("alice", 0)
@@ -168,7 +168,7 @@ def test_who_is_gone_and_lacks_tokens_is_kept() -> None:
     assert known.add_socket("alice", 1).bucket.tokens(1) == 1
 
 
-def test_who_has_a_socket_keeps_their_bucket_even_a_full_one() -> None:
+def test_a_holder_with_a_socket_keeps_even_a_full_bucket() -> None:
     """Two sockets of one person share one bucket, whatever happened between them."""
     known = holders()
     first = known.add_socket("alice", 0)
@@ -712,7 +712,7 @@ def test_a_proxy_that_is_not_named_is_told_of(
     assert len(caplog.messages) == 2
 
 
-def test_who_stands_for_many(unlisted_proxies: addresses.UnlistedProxies, settings: Settings) -> None:
+def test_addresses_that_many_share(unlisted_proxies: addresses.UnlistedProxies, settings: Settings) -> None:
     """A named proxy, and a private peer that forwards. Outside, a header may be anybody's own."""
     settings.CHAT = {"PROXIES": ["10.0.0.1"]}
     for peer in ("10.0.0.2", "127.0.0.1", "fd00::7", HOME):
@@ -874,7 +874,7 @@ async def test_connections_are_told_of_too(two: tuple[Limits, Limits]) -> None:
     assert there.connect(HOME) == 1
 
 
-async def test_without_limits_nothing_is_told(kept: Limits, settings: Settings) -> None:
+async def test_without_limits_nothing_is_reported(kept: Limits, settings: Settings) -> None:
     """There is nothing to share."""
     spend(of(kept, HOME, "account:1"))
     settings.CHAT = {"LIMITS": False}

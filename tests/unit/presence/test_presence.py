@@ -112,7 +112,7 @@ async def taken(presence: Presence, identity: Identity, name: str) -> bool:
 # --- Once per person ---
 
 
-async def test_somebody_who_comes_is_announced(presence: Presence, hub: Recorder, clock: Clock) -> None:
+async def test_a_join_is_announced(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """The first socket of a person is a join, and then the list."""
     assert await come(presence, ALICE, "Alice")
     await clock.skip(0)
@@ -161,7 +161,7 @@ async def test_a_reconnect_cancels_the_leave(presence: Presence, hub: Recorder, 
     assert hub.names(Left) == ["Alice"]
 
 
-async def test_who_says_goodbye_leaves_at_once(presence: Presence, hub: Recorder, clock: Clock) -> None:
+async def test_a_user_who_leaves_has_no_grace(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """Leaving is not a lost connection."""
     await come(presence, ALICE, "Alice")
     presence.exit(ROOM, "tab", at_once=True)
@@ -178,7 +178,7 @@ async def test_a_grace_of_nothing_is_at_once(presence: Presence, hub: Recorder, 
     assert hub.names(Left) == ["Alice"]
 
 
-async def test_who_came_back_after_leaving_comes_anew(presence: Presence, hub: Recorder, clock: Clock) -> None:
+async def test_a_user_who_left_joins_anew(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """After the leave the next socket is a join again."""
     for _ in range(2):
         assert await come(presence, ALICE, "Alice")
@@ -261,14 +261,16 @@ async def test_a_name_is_one_person_s(
         (passer_by(1), BOB, True),
     ],
 )
-async def test_the_ghost_of_a_passer_by_gives_way_to_another(
+async def test_in_the_grace_of_a_guest_without_a_session_another_gets_the_name(
     presence: Presence,
     hub: Recorder,
     holder: Identity,
     comer: Identity,
     expected: bool,
 ) -> None:
-    """In the grace of one who can prove nothing another such is taken for them; who can prove it keeps it."""
+    """Another guest without a session counts as the reconnect. A user who can prove their identity keeps the
+    name.
+    """
     await come(presence, holder, "Same", "1")
     presence.exit(ROOM, "1")
     assert await taken(presence, comer, "Same") is expected
@@ -432,7 +434,7 @@ async def test_after_quiet_the_list_goes_out_at_once(presence: Presence, hub: Re
     assert [said.count for said in hub.lists()] == [1, 20, 21]
 
 
-async def test_where_nothing_changes_nothing_is_said(presence: Presence, hub: Recorder, clock: Clock) -> None:
+async def test_without_a_change_nothing_is_sent(presence: Presence, hub: Recorder, clock: Clock) -> None:
     """A quiet room costs nothing."""
     await come(presence, ALICE, "Alice")
     await clock.skip(INTERVAL)
@@ -544,7 +546,7 @@ async def test_a_room_that_fills_again_in_time_goes_on(presence: Presence, hub: 
 
 
 @pytest.mark.parametrize("anew", [True, False], ids=["opened anew", "empty"])
-async def test_a_late_word_of_a_forgotten_room_harms_nothing(
+async def test_a_late_diff_of_a_closed_room_is_dropped(
     presence: Presence, hub: Recorder, clock: Clock, anew: bool
 ) -> None:
     """A read from the registry for a closed room is not published in the next one, and does not end it."""

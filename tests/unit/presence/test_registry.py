@@ -48,7 +48,7 @@ class Bus:
         self.waiting: deque[tuple[Ear, str, Sequence[Any]]] = deque()
 
     def publish(self, origin: "Ear", slug: str, news: Sequence[Any]) -> None:
-        # One's own come back also where nothing comes from others.
+        # A hub's own events come back even if nothing comes from others.
         for hub in dict.fromkeys([origin, *self.hubs]):
             if hub is origin or self.random.random() >= self.lost:
                 self.waiting.append((hub, slug, news))
@@ -266,7 +266,7 @@ async def test_tabs_in_two_processes_are_one_person(start: Start) -> None:
 
 
 @pytest.mark.parametrize("who", [BOB, passer_by("before")], ids=["with a session", "without"])
-async def test_who_comes_back_to_another_process_was_never_gone(start: Start, who: Identity) -> None:
+async def test_a_user_who_reconnects_to_another_process_never_left(start: Start, who: Identity) -> None:
     """Within the grace; one who only says a name is taken for the one who said it."""
     here, there, third = start(), start(), start()
     await third.come(ALICE, "Alice")
@@ -281,7 +281,7 @@ async def test_who_comes_back_to_another_process_was_never_gone(start: Start, wh
     assert (third.ear.told(Joined), third.ear.told(Left)) == (["Alice", "Bob"], [])
 
 
-async def test_who_does_not_come_back_leaves_everywhere(start: Start) -> None:
+async def test_a_user_who_does_not_reconnect_leaves_everywhere(start: Start) -> None:
     """After the grace, once."""
     here, there = start(), start()
     await there.come(ALICE, "Alice")
@@ -452,7 +452,7 @@ async def test_a_renamed_account_is_one_person_under_its_new_name_everywhere(
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_news_that_the_layer_loses_are_found(start: Start, bus: Bus, seed: int) -> None:
+async def test_events_that_the_layer_loses_are_found(start: Start, bus: Bus, seed: int) -> None:
     """However many are lost: in a moment all see all, and everybody was told of each join and leave once."""
     nodes = [start() for _ in range(3)]
     for number, node in enumerate(nodes):
@@ -470,7 +470,7 @@ async def test_news_that_the_layer_loses_are_found(start: Start, bus: Bus, seed:
         assert len(set(left)) == len(left)
 
 
-async def test_the_people_of_a_dead_process_are_out(start: Start) -> None:
+async def test_the_users_of_a_dead_process_are_evicted(start: Start) -> None:
     """It says nothing: when it has not beaten for a while its people leave, once, and their names are free."""
     here, there, third = start(), start(), start()
     await here.come(ALICE, "Alice")
@@ -583,17 +583,17 @@ async def test_the_first_process_for_which_redis_is_back_announces_nobody(
     before = len(here.ear.said)
     async with frozen(there) if stale else AsyncExitStack():
         store.take_writes()
-        await until_true(partial(_looks, here))
+        await until_true(partial(_beats, here))
         assert here.names == ["Alice", "Dora"]
     there.replica.beat_now()
-    await until_true(partial(_looks, there))
-    await until_true(partial(_looks, here))
+    await until_true(partial(_beats, there))
+    await until_true(partial(_beats, here))
     await all_see([here, there], "Alice", "Dora")
     assert [said for said in here.ear.said[before:] if isinstance(said, (Joined, Left))] == []
 
 
-async def _looks(node: Node) -> bool:
-    """The process looks at Redis. Does it answer?"""
+async def _beats(node: Node) -> bool:
+    """Send a heartbeat. True if Redis answers."""
     with suppress(pipeline.RegistryUnavailable):
         await node.replica._beat()
     return not node.replica.registry.is_unavailable
@@ -613,7 +613,7 @@ async def test_two_who_took_one_name_meanwhile_are_one_in_the_end(start: Start, 
     assert [*here.ousted, *there.ousted] in ([tabs[0]], [tabs[1]])
 
 
-async def test_a_redis_that_lost_everything_is_told_anew(start: Start, store: Redis, bus: Bus) -> None:
+async def test_a_redis_that_lost_everything_is_filled_again(start: Start, store: Redis, bus: Bus) -> None:
     """Emptied while nobody saw it: nobody is told to have left or come, and in a moment all is there again."""
     nodes = [start() for _ in range(3)]
     for node, who, name in zip(nodes, (ALICE, BOB, passer_by(1)), ("Alice", "Bob", "Charlie"), strict=True):
