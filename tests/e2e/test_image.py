@@ -126,9 +126,10 @@ async def test_the_image_serves_and_is_not_written_to(image: Path, tmp_path: Pat
     assert contents(image) == before
 
 
-def test_a_server_that_is_not_there_is_not_healthy(image: Path) -> None:
+def test_a_server_that_is_not_there_is_not_healthy() -> None:
     """The health check fails, and says why."""
     asking = [sys.executable, *words_of("HEALTHCHECK")[1:], "/healthz", str(free_port())]
-    asked = subprocess.run(asking, cwd=image, env=PLAIN, check=False, capture_output=True, text=True)
+    # The image has the same file; it takes seconds to build.
+    asked = subprocess.run(asking, cwd=ROOT, env=PLAIN, check=False, capture_output=True, text=True)
     assert asked.returncode == 1
     assert "no answer" in asked.stderr

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.on_services]
 ROOM = "garden"
 
 
-@pytest.fixture(params=["daphne", "uvicorn"])
+@pytest.fixture(params=["daphne", pytest.param("uvicorn", marks=pytest.mark.thorough)])
 def site(request: pytest.FixtureRequest, start: Start) -> Server:
     """A server with accounts. Within a test no grace ends, and no sign-in is checked again by the clock: a socket
     that ends was told to at once.

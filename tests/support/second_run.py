@@ -1,7 +1,7 @@
 """Which tests run again on PostgreSQL and Redis.
 
 The second run is for what another database or channel layer may change. It leaves out tests that use neither, and
-repetitions of the same SQL. ``make test-all`` takes the repetitions too.
+repetitions of the same SQL. ``make test-all`` and CI take the repetitions too.
 """
 
 import os
@@ -14,6 +14,8 @@ VARIABLE = "SECOND_RUN"
 
 ASKS_THE_DATABASE = {"db", "transactional_db"}
 """Fixtures of a test of the code that uses the database. pytest-django refuses it to all others."""
+EVERY_CASE = THOROUGH or bool(os.environ.get("CI"))
+"""True if repetitions run too."""
 SQL_DIFFERS = "tests/unit/log/"
 """Tests whose cases differ in their SQL, as those with the marker ``every_case`` do."""
 
@@ -26,7 +28,7 @@ def runs_again(item: pytest.Item) -> bool:
     """
     real = item.get_closest_marker("e2e")
     takes_part = item.get_closest_marker("on_services") if real else _asks_the_database(item)
-    if THOROUGH or not takes_part:
+    if EVERY_CASE or not takes_part:
         return bool(takes_part)
     return not item.get_closest_marker("once") and (_is_first_case(item) or _cases_differ(item))
 

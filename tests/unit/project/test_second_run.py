@@ -20,7 +20,7 @@ def an_item(*marks: str, of: str = "tests/unit/hub/test_hub.py::test_x", **field
 
 @pytest.fixture(autouse=True)
 def usual(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(second_run, "THOROUGH", False)
+    monkeypatch.setattr(second_run, "EVERY_CASE", False)
 
 
 ASKS = ["request", "transactional_db"]
@@ -47,9 +47,9 @@ def test_a_test_runs_again_for_its_sql(item: Any, *, again: bool) -> None:
     assert second_run.runs_again(item) is again
 
 
-def test_a_thorough_run_takes_every_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of tests that use the database."""
-    monkeypatch.setattr(second_run, "THOROUGH", True)
+def test_every_case_runs_again_in_a_thorough_run_and_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests without the database still run once."""
+    monkeypatch.setattr(second_run, "EVERY_CASE", True)
     assert second_run.runs_again(an_item(fixtures=ASKS, indices={"kind": 1}))
     assert second_run.runs_again(an_item("once", fixtures=ASKS))
     assert not second_run.runs_again(an_item(indices={"kind": 1}))
