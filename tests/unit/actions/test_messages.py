@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from chat import models
 from chat.database import run_read, run_write
+from chat.layers import FrozenMessage
 from chat.log import Writer, queries
 from chat.log.search_indexing import index_some
 from chat.protocol import (
@@ -24,9 +25,11 @@ from chat.protocol import (
     ErrorCode,
     Found,
     History,
+    Left,
     Message,
     Reacted,
     ReadUpTo,
+    TypingNow,
 )
 
 THUMB, CAT = "\N{THUMBS UP SIGN}", "\N{CAT FACE}"
@@ -514,3 +517,34 @@ async def test_a_search_says_that_older_messages_are_still_indexed(alice: Person
     await alice.send("search", query="上海", ref="t")
     answer = await alice.expect(Found, ref="t")
     assert ([message.id for message in answer.messages], answer.indexing) == ([1], False)
+
+
+# --- Events between processes ---
+
+
+async def test_events_of_a_room_can_t_change(
+    alice: Persona, bob: Persona, person: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Receivers in one process share the values of an event: they are immutable, as FrozenMessage promises."""
+    sent: list[dict[str, Any]] = []
+
+    def noted(message: dict[str, Any]) -> FrozenMessage:
+        sent.append(message)
+        return FrozenMessage(message)
+
+    monkeypatch.setattr("chat.hub.bus.FrozenMessage", noted)
+    said = await alice.say("hello")
+    for verb, fields in (CHANGES[0], CHANGES[2], CHANGES[1]):
+        await does(alice, verb, id=said.id, **fields)
+    await alice.send("read", seq=said.seq)
+    await bob.send("typing")
+    await alice.expect(TypingNow)
+    carol = await member(person, "Carol")
+    await carol.join()
+    await does(carol, "leave")
+    await bob.expect(Left, username="Carol")
+    kinds = {event[0] for message in sent for event in message["parts"]}
+    assert kinds >= {"changes", "frame", "to", "presence"}
+    for message in sent:
+        # A tuple has a hash only if everything in it has one, down to the last value.
+        hash(tuple(message.values()))

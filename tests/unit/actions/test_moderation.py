@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 from channels.db import database_sync_to_async as in_a_thread
 from django.contrib.auth.models import User
+from django.db.models import F
 from doubles import Clock
 from helpers import CommunicatorPersona, Enter
 from members import guest, member
 from pytest_django import Settings
 
 from chat import models
-from chat.actions import AccessEnforcer, accept
+from chat.access import policy
+from chat.actions import AccessEnforcer, accept, guards
 from chat.database import run_write
 from chat.hub import Hub
 from chat.hub.stall_detector import LONGEST
@@ -435,6 +437,43 @@ async def test_a_person_banned_during_their_join_is_not_let_in(
 
     monkeypatch.setattr(current(Hub).log, "read_position", stand_still)
     assert await refusal(bob, "join") == ErrorCode.BANNED
+
+
+async def test_a_change_loads_the_policy_once(
+    alice: Persona, bob: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The policy in memory serves the transaction. The event that comes back to its own process loads nothing."""
+    await does(alice, "ban", username="Bob")
+    loads: list[int] = []
+    build = policy.build_policy
+
+    def counted(row: models.Room) -> policy.Policy:
+        loads.append(row.rules)
+        return build(row)
+
+    for module in (policy, guards):
+        monkeypatch.setattr(module, "build_policy", counted)
+    await does(alice, "ban", username="Bob", on=False)
+    # A message takes the same way through the layer, behind the event.
+    await alice.say("hello", ROOM)
+    await alice.expect(Message, content="hello")
+    room = await models.Room.objects.aget(slug=ROOM)
+    assert loads == [room.rules]
+
+
+async def test_a_change_is_checked_by_the_rows_if_they_are_newer(
+    person: Enter, alice: Persona, bob: Persona, clock: Clock
+) -> None:
+    """A moderator whose role ended in another process is refused, before this process has compared."""
+    await does(alice, "role", username="Bob", role="moderator")
+    await bob.expect(RoomChanged, role="moderator")
+    gina = await guest(person, "Gina")
+    await gina.join(ROOM)
+    clock.stop()
+    await models.Membership.objects.filter(user__username="Bob").aupdate(role="member")
+    await models.Room.objects.filter(slug=ROOM).aupdate(rules=F("rules") + 1)
+    assert await refusal(bob, "ban", username="Gina") == ErrorCode.FORBIDDEN
+    assert not bob.count(RoomChanged, role="member")
 
 
 def identity_of(name: str) -> Any:
