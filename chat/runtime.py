@@ -1,7 +1,8 @@
 """The composition root: what one event loop needs for the chat, built in order and connected in one place.
 
 ``chat.loops.current(Hub)`` finds an object of the running loop again. Nothing is built by being asked for: the
-first call builds everything here. ``start`` starts the tasks; the server and the first connection call it.
+first call builds everything here. The first connection calls ``start``, a server calls ``join_cluster`` when it
+starts.
 """
 
 from collections.abc import Mapping
@@ -60,8 +61,12 @@ def build(log: Log | None = None) -> Objects:
 
 
 def start() -> None:
-    """Start the running loop's tasks, unless they run: other processes, rechecks of sign-ins, metrics."""
-    current(Hub).follow()
-    current(Presence).follow()
+    """Start the running loop's own tasks, unless they run: rechecks of sign-ins, and metrics."""
     current(AccessEnforcer).start()
     current(Collector).start()
+
+
+def join_cluster() -> None:
+    """Follow the other processes from now on, also before the first connection and the first join."""
+    current(Hub).follow()
+    current(Presence).follow()

@@ -202,7 +202,7 @@ class ChatServer(Server):  # type: ignore[misc]  # daphne ships no types
 
 
 def _follow_others() -> None:
-    runtime.start()
+    runtime.join_cluster()
 
 
 async def _close_loop() -> None:

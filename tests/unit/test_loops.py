@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from pytest_django import Settings
 
 from chat import loops, runtime
 from chat.actions import AccessEnforcer
@@ -156,7 +157,8 @@ async def test_an_object_that_fails_to_close_does_not_keep_the_others_open() -> 
 
 
 @pytest.fixture
-def composed(monkeypatch: pytest.MonkeyPatch) -> None:
+def composed(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "chat.layers.ProcessChannelLayer"}}
     monkeypatch.setattr(loops, "_builders", [runtime.build])
 
 
@@ -176,10 +178,12 @@ async def test_building_starts_nothing(composed: None) -> None:
     before = asyncio.all_tasks()
     loops.current(Hub)
     assert asyncio.all_tasks() == before
-    runtime.start()
+    for starting in (runtime.start, runtime.join_cluster):
+        starting()
     started = asyncio.all_tasks()
     assert started > before
-    runtime.start()
+    for starting in (runtime.start, runtime.join_cluster):
+        starting()
     assert asyncio.all_tasks() == started
     await loops.close_current()
     assert asyncio.all_tasks() == before
