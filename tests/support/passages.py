@@ -28,13 +28,19 @@ PYTHON = re.compile(
 )
 """Strings are matched too, so that a `#` in them begins no comment. "text": a string that may be a sentence."""
 SLASHES = re.compile(
-    r"(?:^|(?<=\s)) (?: (?P<comment> //(?:[ \t][^\n]*|$)) | /\*+ (?P<body>.*?) \*/ )",
+    r"""
+    (?:^|(?<=\s)) (?: (?P<comment> //(?:[ \t][^\n]*|$)) | /\*+ (?P<body>.*?) \*/ )
+  | ["`] (?P<text> [A-Z] [^"`\n]* [ ] [^"`\n]* ) ["`]
+    """,
     re.VERBOSE | re.DOTALL | re.MULTILINE,
 )
 HASHES = re.compile(r"(?:^|(?<=\s))(?P<comment>\#{1,2}(?:[ \t][^\n]*|$))", re.MULTILINE)
 DASHES = re.compile(r"(?:^|(?<=\s))(?P<comment>--(?:[ \t][^\n]*|$))", re.MULTILINE)
 TEMPLATE = re.compile(
-    r"\{\# (?P<comment>[^\n]*?) \#\} | \{%\ comment\ %\} (?P<body>.*?) \{%\ endcomment\ %\}",
+    r"""
+    \{\# (?P<comment>[^\n]*?) \#\} | \{%\ comment\ %\} (?P<body>.*?) \{%\ endcomment\ %\}
+  | translate\ "(?P<text>[^"\n]*)"
+    """,
     re.VERBOSE | re.DOTALL,
 )
 LANGUAGES = {
@@ -46,8 +52,8 @@ LANGUAGES = {
 }
 """The pattern that finds comments, by the suffix of the file's name."""
 
-SPEAKING = ("chat/", "chatsite/")
-"""Folders whose strings people read. The strings of tests are what users of the chat write."""
+SPEAKING = ("chat/", "chatsite/", "templates/")
+"""Folders whose strings people read. In tests these are only the tests' names: other strings are users' input."""
 
 _SIGN = re.compile(r"#+|//+|--+")
 _STAR = re.compile(r"^[ \t]*\*(?=\s|$)", re.MULTILINE)
@@ -73,14 +79,14 @@ def passages(path: str, text: str) -> Iterator[Passage]:
     elif language := LANGUAGES.get(Path(path).suffix):
         for line, block in _comments(text, language):
             yield from _passages(line, block)
-        if path.startswith(SPEAKING):
-            yield from _sentences(text, language)
+        yield from _sentences(text, language, "" if path.startswith(SPEAKING) else "test(")
 
 
-def _sentences(text: str, language: re.Pattern[str]) -> Iterator[Passage]:
-    """Yield the strings that may be sentences: errors, help texts, titles."""
+def _sentences(text: str, language: re.Pattern[str], before: str) -> Iterator[Passage]:
+    """Yield the strings that may be sentences and follow ``before``: errors, help texts, names of tests."""
     for found in language.finditer(text):
-        if sentence := found.groupdict().get("text"):
+        sentence = found.groupdict().get("text")
+        if sentence and text.endswith(before, 0, found.start()):
             yield Passage(text.count("\n", 0, found.start()) + 1, sentence)
 
 

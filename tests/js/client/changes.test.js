@@ -48,7 +48,7 @@ test("An edit whose answer was lost is sent again with its ref, and settles once
   assert.deepEqual(sent(here), []);
 });
 
-test("What was done offline is done in its order, behind the messages that wait.", () => {
+test("Changes made offline are sent in their order, behind the waiting messages.", () => {
   const here = joined();
   here.socket.cut();
   here.client.send("lobby", "one");
@@ -92,7 +92,7 @@ for (const code of ["not_found", "forbidden", "too_many_emoji", "bad_field", "no
   });
 }
 
-test("What the server would refuse is refused here.", async () => {
+test("A command that the server would refuse is refused here.", async () => {
   const here = joined({outboxLimit: 1});
   await assert.rejects(here.client.edit("lobby", 7, " "), {code: "bad_field", field: "content"});
   await assert.rejects(here.client.edit("lobby", 7, "x".repeat(4001)), {code: "bad_field"});
@@ -104,7 +104,7 @@ test("What the server would refuse is refused here.", async () => {
   await assert.rejects(here.client.remove("lobby", 8), {code: "outbox_full"});
 });
 
-test("In another life of the room the id is another message's: the change is given up.", async () => {
+test("In another epoch the id is another message's: the change is given up.", async () => {
   const here = joined();
   here.client.send("lobby", "said anyway");
   const editing = here.client.edit("lobby", 7, "better");
@@ -114,7 +114,7 @@ test("In another life of the room the id is another message's: the change is giv
   assert.deepEqual(types(here), ["message"]);
 });
 
-test("A reset in the same life of the room gives up nothing.", () => {
+test("A reset in the same epoch gives up nothing.", () => {
   const here = joined();
   here.client.edit("lobby", 7, "better");
   again(here, {seq: 90, resumed: false});

@@ -159,7 +159,7 @@ test("The outbox is bounded.", async () => {
   await assert.rejects(client.send("lobby", "three"), {code: "outbox_full"});
 });
 
-test("What the server would refuse is refused here.", async () => {
+test("A command that the server would refuse is refused here.", async () => {
   const {client, socket} = joined();
   await assert.rejects(client.send("lobby", " \n"), {code: "bad_field"});
   await assert.rejects(client.send("lobby", "x".repeat(4001)), {code: "bad_field"});
@@ -193,7 +193,7 @@ test("A message says which one it answers.", async () => {
   assert.equal(here.socket.last("message").replyTo, 7);
 });
 
-test("In another life of the room an id would be another message's: the answer becomes a plain message.", () => {
+test("In another epoch an id would be another message's: the reply becomes a plain message.", () => {
   const here = joined();
   here.client.send("lobby", "yes", {replyTo: 7});
   here.socket.cut();
@@ -203,7 +203,7 @@ test("In another life of the room an id would be another message's: the answer b
   assert.equal("replyTo" in here.socket.last("message"), false);
 });
 
-test("Who sends again what was refused, as soon as they hear of it, gets a new answer.", async () => {
+test("A caller who sends a refused message again at once gets a new reply.", async () => {
   const {client, socket} = joined();
   let again;
   client.addEventListener("refused", ({detail: {ref}}) => (again ??= client.send("lobby", "hi", {ref})), {once: true});

@@ -7,7 +7,7 @@ import {comeBack, joined, world} from "../support/helpers.js";
 
 const told = ({sockets}) => sockets.flatMap((socket) => socket.of("read").map(({seq}) => seq));
 
-test("What was read is told at once, then at most once in two seconds, and the last always.", () => {
+test("A read position is sent at once, then at most once in two seconds, and the last always.", () => {
   const here = joined();
   const times = [];
   for (let ms = 0; ms < 5_000; ms += 100) {
@@ -42,7 +42,7 @@ test("Two rooms are told of each for itself.", () => {
   assert.deepEqual(here.socket.of("read").map(({room, seq}) => [room, seq]), [["lobby", 5], ["garden", 3]]);
 });
 
-test("What was read before the room was entered, or while there is no connection, is told then.", () => {
+test("A read position from before the join, or without a connection, is sent after the join.", () => {
   const here = world();
   here.client.read("lobby", 4);
   here.client.join("lobby");
@@ -74,7 +74,7 @@ test("After a reconnect the welcome tells what came through.", () => {
   }
 });
 
-test("What another tab has read is told by it, not by us.", () => {
+test("Another tab's read position is sent by that tab only.", () => {
   const here = joined();
   here.client.read("lobby", 3);
   here.client.read("lobby", 5);
@@ -87,7 +87,7 @@ test("What another tab has read is told by it, not by us.", () => {
   assert.deepEqual(told(here), [3, 9]);
 });
 
-test("In another life of the room the numbers start anew.", () => {
+test("In another epoch the numbers start again.", () => {
   const here = joined();
   here.client.read("lobby", 90);
   here.socket.cut();
@@ -110,7 +110,7 @@ test("Nothing is told of a room that was left, nor after the end.", () => {
   }
 });
 
-test("Who may go has told everything that they read, in each room and once.", () => {
+test("A page that may go has sent every read position, in each room and once.", () => {
   const here = joined();
   here.client.join("garden");
   here.socket.welcome({room: "garden"});

@@ -99,7 +99,7 @@ test("Each kind of numbered frame counts, and shows a gap.", () => {
   }
 });
 
-test("What has no number of the log shows no gap.", () => {
+test("An event without a number of the log shows no gap.", () => {
   const here = joined({seq: 5});
   here.socket.say({type: "read", room: "lobby", username: "Ann", seq: 900});
   here.socket.say({type: "ack", room: "lobby", id: 800, seq: 800, ref: "unknown", timestamp: 1});
@@ -130,7 +130,7 @@ test("After the welcome of a gap the position is not its seq: what lies between 
   assert.equal(here.socket.last("join").since, 6);
 });
 
-test("What the server no longer has is told as a reset, and the numbers go on from there.", () => {
+test("Changes that the server no longer has give a reset, and the numbers go on from there.", () => {
   const here = joined({seq: 5});
   here.socket.message(7);
   here.socket.welcome({seq: 9, resumed: false});

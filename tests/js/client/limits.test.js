@@ -46,7 +46,7 @@ test("In slow mode changes of messages do not wait.", () => {
   assert.deepEqual(contents(here), ["one", "one"]);
 });
 
-test("What is said in slow mode goes behind what waits.", () => {
+test("A message in slow mode goes behind the waiting ones.", () => {
   const here = slowed();
   here.client.send("lobby", "three");
   assert.deepEqual(contents(here), ["one"]);

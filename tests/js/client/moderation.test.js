@@ -89,7 +89,7 @@ test("A room that is made, and one of two, are told by name.", async () => {
   assert.deepEqual([here.socket.last("create").title, here.socket.last("direct").username], ["Tea", "Bob"]);
 });
 
-test("What a room event leaves out is as in a plain public room.", () => {
+test("Missing fields of a room event are as in a plain public room.", () => {
   const here = joined();
   here.socket.say({type: "room", room: "lobby", role: "moderator", slow: 30, timestamp: 1});
   const plain = {role: "member", title: "", kind: "public", readOnly: false, slow: 0, archived: false, closed: null, muted: null};
@@ -99,7 +99,7 @@ test("What a room event leaves out is as in a plain public room.", () => {
 
 // --- Out of the room ---
 
-test("Who was taken out does not come back by itself, also over another connection.", () => {
+test("A removed user does not come back automatically, also over another connection.", () => {
   const here = joined();
   here.socket.say(removed({retryAfter: 60_000}));
   assert.deepEqual(here.of("removed").map(({code, retryAfter}) => [code, retryAfter]), [["banned", 60_000]]);
@@ -110,7 +110,7 @@ test("Who was taken out does not come back by itself, also over another connecti
   assert.deepEqual(here.socket.of("join"), []);
 });
 
-test("Who joins again goes on where they were, and what waited is sent.", () => {
+test("A user who joins again resumes, and waiting messages are sent.", () => {
   const here = joined({seq: 3});
   here.socket.message(4);
   here.client.send("lobby", "before");
@@ -125,7 +125,7 @@ test("Who joins again goes on where they were, and what waited is sent.", () => 
   assert.deepEqual(here.socket.of("message").map(({content}) => content), ["before", "before", "after"]);
 });
 
-test("Out of the room nothing of it is heard or told, and questions end.", async () => {
+test("After the removal no event of the room is sent or received, and queries end.", async () => {
   const here = joined();
   const asking = here.client.history("lobby");
   here.socket.say(removed());
@@ -137,7 +137,7 @@ test("Out of the room nothing of it is heard or told, and questions end.", async
   assert.deepEqual([here.of("message"), here.socket.of("typing"), here.socket.of("read")], [[], [], []]);
 });
 
-test("Of a room that one is not in, or is out of already, nothing is told.", () => {
+test("A room that the user is not in, or has left already, gives no events.", () => {
   const here = joined();
   here.socket.say(removed({room: "garden"}));
   here.socket.say(removed());
@@ -233,7 +233,7 @@ test("A token that expired on its socket brings another socket with another toke
   assert.equal(plain.client.state, "closed");
 });
 
-test("Who was signed out and connects again is in their rooms again.", () => {
+test("A user who was signed out and connects again is in their rooms again.", () => {
   const here = joined({seq: 3});
   here.socket.cut(4401);
   here.client.connect();

@@ -71,7 +71,7 @@ test("A store that never answers is waited for 3 s.", async () => {
   assert.equal((await pendingMessages).id, 1);
 });
 
-test("What a slow store tells after that is sent still.", async () => {
+test("Entries that a slow store returns after that are still sent.", async () => {
   let answer;
   const store = Object.assign(new FakeStore(), {load: () => new Promise((resolve) => (answer = resolve))});
   const here = world({store});

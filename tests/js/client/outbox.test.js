@@ -32,7 +32,7 @@ test("After a crash what waited is shown, and sent in its order with its refs.",
   assert.deepEqual(browser.records(), []);
 });
 
-test("What was acknowledged or given up does not come back.", async () => {
+test("An acknowledged or discarded message does not come back.", async () => {
   const browser = new FakeBrowser();
   const here = await opened(browser);
   here.client.send("lobby", "one");
@@ -46,7 +46,7 @@ test("What was acknowledged or given up does not come back.", async () => {
   assert.deepEqual(contents(after), []);
 });
 
-test("What is said while the store is read waits for what it has, and comes after it.", async () => {
+test("A message that is posted while the store is read waits for the stored ones, and comes after them.", async () => {
   const browser = new FakeBrowser();
   const before = await opened(browser);
   before.client.send("lobby", "old");
@@ -137,7 +137,7 @@ test("A page that comes back as somebody else sends nothing of what was written 
   assert.equal(browser.records().length, 0);
 });
 
-test("Who has lost their session, and says their name only, sends nothing of what was written with it.", async () => {
+test("A user without their session, with only a name, sends no messages from that session.", async () => {
   const here = await opened(new FakeBrowser());
   here.socket.cut();
   here.client.send("lobby", "mine");
@@ -147,7 +147,7 @@ test("Who has lost their session, and says their name only, sends nothing of wha
   assert.deepEqual([contents(here), here.of("refused").map(({error}) => error.code)], [[], ["other_person"]]);
 });
 
-test("What was refused of one person is not offered to another.", async () => {
+test("One user's refused messages are not offered to another.", async () => {
   const here = await opened(new FakeBrowser());
   here.client.send("lobby", "bad", {ref: "r1"});
   here.socket.refuse({ref: "r1"}, "forbidden");
@@ -171,7 +171,7 @@ test("A listener may end the page when somebody else is there: nothing more is s
   assert.deepEqual([socket.of("message"), here.client.state, browser.records()], [[], "closed", []]);
 });
 
-test("What a slow store tells is dropped where the person has become another meanwhile.", async () => {
+test("A slow store's entries are dropped if the user has changed meanwhile.", async () => {
   let answer;
   const store = Object.assign(new FakeStore(), {load: () => new Promise((resolve) => (answer = resolve))});
   const here = world({store, you: keyOf("Ann")});
@@ -214,7 +214,7 @@ test("A server of the version before does not tell who somebody is: the page's k
   assert.deepEqual([contents(here), here.of("person")], [["mine"], []]);
 });
 
-test("What somebody writes who only says a name is kept in no store: anybody could say it later.", async () => {
+test("Messages of a bare name are kept in no store: anyone could use the name later.", async () => {
   const browser = new FakeBrowser();
   const here = await opened(browser, {you: ""});
   here.client.send("lobby", "mine");
@@ -284,7 +284,7 @@ test("A second tab leaves a living one's messages alone, and shows and sends the
   assert.deepEqual(browser.records(), []);
 });
 
-test("What comes from another tab later does not push itself before what is under way.", async () => {
+test("Later entries of another tab do not overtake those under way.", async () => {
   const browser = new FakeBrowser();
   const first = await opened(browser);
   first.client.send("lobby", "older");
@@ -316,7 +316,7 @@ test("Without Web Locks two tabs may send the same; each settles, and nothing st
 
 // --- What was refused ---
 
-test("What was refused is shown after a reload, until it is sent again or discarded.", async () => {
+test("A refused message is shown after a reload, until it is sent again or discarded.", async () => {
   const browser = new FakeBrowser();
   const before = await opened(browser);
   before.client.send("lobby", "bad", {ref: "r1"});
@@ -359,7 +359,7 @@ test("The latest 20 refused are kept, and take no room from what waits.", async 
   assert.deepEqual(browser.records(), []);
 });
 
-test("What waits can't be discarded.", async () => {
+test("A waiting message can't be discarded.", async () => {
   const here = await opened(new FakeBrowser());
   here.client.send("lobby", "one", {ref: "r1"});
   here.client.discard("r1");

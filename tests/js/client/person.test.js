@@ -51,7 +51,7 @@ test("An account that is renamed while it is here keeps its own.", () => {
   assert.deepEqual(here.of("message").map(({own}) => own), [true, true, false]);
 });
 
-test("What a page brought, history and what was found are marked the same way.", async () => {
+test("A page's first messages, history and search results are marked the same way.", async () => {
   const messages = () => [
     {id: 1, seq: 1, username: "Ann", by: keyOf("Ann"), content: "a"},
     {id: 2, seq: 2, username: "Ann", by: "another", content: "b", reactions: [thumb(["Ann", "another"])]},
@@ -108,7 +108,7 @@ test("Two people of one name do not stand under one heading, nor one person unde
   assert.equal(rowsOf(timeline).at(-1).continued, true);
 });
 
-test("What a later guest of the same name said is not taken for what is on its way.", async () => {
+test("A later guest's message of the same name is not taken for a pending one.", async () => {
   const timeline = new Timeline("Ann", "k1");
   timeline.pendingMessages.add({ref: "r", content: "hi", at: 1});
   timeline.received({type: "message", id: 1, seq: 1, username: "Ann", by: "k2", own: false, content: "hi", timestamp: 2});

@@ -21,7 +21,7 @@ async function rest() {
   for (let n = 0; n < 30; n += 1) await settle();
 }
 
-test("What was put is there after a crash, what was deleted is not.", async () => {
+test("A stored entry is there after a crash, a deleted one is not.", async () => {
   const browser = new FakeBrowser();
   const {tab, store} = opened(browser);
   await store.put(entry("one", {content: "hi", replyTo: 7, order: 3}));
@@ -34,7 +34,7 @@ test("What was put is there after a crash, what was deleted is not.", async () =
   assert.deepEqual(kept, {ref: "one", room: "lobby", content: "hi", replyTo: 7, order: 3});
 });
 
-test("What one tab does at once is done in its order.", async () => {
+test("Simultaneous operations of one tab are done in its order.", async () => {
   const browser = new FakeBrowser();
   const {store} = opened(browser);
   const again = entry("two", {order: 9});
@@ -120,7 +120,7 @@ test("In another room one gets nothing of this one, and leaves it there.", async
   assert.deepEqual(refs(await opened(browser, {room: "lobby"}).store.load()), ["one"]);
 });
 
-test("Who loads, or sweeps, removes what is of others, and of the version before.", async () => {
+test("Loading, or sweeping, removes entries of others, and of the version before.", async () => {
   for (const clean of ["load", "sweep"]) {
     const browser = new FakeBrowser();
     for (const owner of ["Ann", "Bob", "lobby Ann"]) await opened(browser, {owner}).store.put(entry(owner));

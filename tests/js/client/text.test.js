@@ -11,14 +11,14 @@ import {joined} from "../support/helpers.js";
 
 const cases = JSON.parse(readFileSync(new URL("../../support/texts.json", import.meta.url), "utf8"));
 
-test("What can't be seen is dropped, converted or closed, once and for all.", () => {
+test("Invisible characters are dropped, converted or closed, once and for all.", () => {
   for (const [text, right] of cases.mended) {
     assert.equal(mended(text, LIMIT.CONTENT), right, JSON.stringify(text));
     assert.equal(mended(right, LIMIT.CONTENT), right, JSON.stringify(right));
   }
 });
 
-test("What would be too long with all its ends has no turns at all.", () => {
+test("A text that would be too long with all its ends has no bidi controls at all.", () => {
   for (const [text, limit, right] of cases.limits) assert.equal(mended(text, limit), right, JSON.stringify(text));
 });
 
@@ -27,7 +27,7 @@ test("Blank is what draws nothing; private and unassigned characters draw someth
   for (const text of cases.shown) assert.ok(!isBlank(text), JSON.stringify(text));
 });
 
-test("What the page shows of one's own message is what it sends.", () => {
+test("The page shows the user's own message as it is sent.", () => {
   assert.equal(cleaned("\n \r\n\ufeffone\x85two\u202ethree \n"), "one\ntwo\u202ethree\u202c");
   assert.equal(cleaned("\x00 \u2028 \ufeff"), "");
 });

@@ -53,7 +53,7 @@ test("Each room and each person has a draft of their own.", () => {
   assert.equal(ann.read("tea"), null);
 });
 
-test("What is of others, too old or too much is swept; what is not a draft stays.", () => {
+test("Drafts of others, old ones and too many are swept; other entries stay.", () => {
   const storage = new FakeStorage();
   const ann = new Drafts({you: "ann", storage});
   for (let n = 0; n < 60; n += 1) {
@@ -73,7 +73,7 @@ test("What is of others, too old or too much is swept; what is not a draft stays
   assert.deepEqual(Object.keys(storage), ["theme"]);
 });
 
-test("What is too old is not read, nor what somebody else wrote there.", () => {
+test("Old drafts are not read, nor those of another user.", () => {
   const storage = new FakeStorage();
   const ann = new Drafts({you: "ann", storage});
   ann.write("tea", say("x"));
@@ -100,7 +100,7 @@ test("A storage that is full, missing or forbidden gives no drafts, and stops no
 
 const event = (type, more) => Object.assign(new Event(type), more);
 
-test("A page for somebody else sweeps, and open pages of others hear of it.", async () => {
+test("A page for another user sweeps, and open pages of others are informed.", async () => {
   const storage = new FakeStorage();
   const swept = [];
   const store = {sweep: async () => void swept.push("messages")};
@@ -117,7 +117,7 @@ test("A page for somebody else sweeps, and open pages of others hear of it.", as
   assert.deepEqual(received, ["other"]);
 });
 
-test("A page that comes back from the back-forward cache to another person's browser hears of it.", () => {
+test("A page that comes back from the back-forward cache to another user's browser is informed.", () => {
   const storage = new FakeStorage();
   const window = new EventTarget();
   const received = [];
@@ -194,7 +194,7 @@ class Tabs {
   }
 }
 
-test("What was begun comes back with the next page, also when the page had no time.", () => {
+test("A draft comes back with the next page, also when the page had no time.", () => {
   const browser = new Tabs();
   const before = browser.open();
   before.mode.write("half a");
@@ -226,7 +226,7 @@ test("An empty tab wipes nothing out, and one that was not touched follows.", ()
   assert.deepEqual([first.mode.draft, browser.open().mode.draft], [null, null]);
 });
 
-test("What was written in one tab and sent by another stands in none.", () => {
+test("A draft of one tab that another one sent is in neither.", () => {
   const browser = new Tabs();
   const first = browser.open();
   first.mode.write("one");
@@ -237,7 +237,7 @@ test("What was written in one tab and sent by another stands in none.", () => {
   assert.equal(first.mode.draft, null);
 });
 
-test("What is written in two tabs stays in both; the last one wins, and an empty one does not.", () => {
+test("Texts in two tabs stay in both; the last one wins, and an empty one does not.", () => {
   const browser = new Tabs();
   const [first, second] = [browser.open(), browser.open()];
   second.mode.write("two");
@@ -279,7 +279,7 @@ test("A draft of an edit waits for its message, and is a new one where that is g
   }
 });
 
-test("In another life of the room an answer is a new message.", () => {
+test("In another epoch a reply is a new message.", () => {
   const browser = new Tabs();
   const before = browser.open();
   before.mode.restore({kind: "reply", text: "yes"}, {id: 7});

@@ -79,7 +79,7 @@ test("The latest page is asked for once.", async () => {
   assert.equal(client.asked.length, 1);
 });
 
-test("What the page brought with it is not asked for.", () => {
+test("The page's first messages are not requested.", () => {
   const {client, timeline, messages} = pages();
   const history = new HistoryPages({client, room: "lobby", timeline, messages, begun: true, onChange() {}});
   history.begin();
@@ -149,7 +149,7 @@ test("A page that comes when its place is gone is not put there.", async () => {
   assert.deepEqual(ids(timeline), [96, 97, 98, 99, 100]);
 });
 
-test("Who goes to a message far back sees it with what stands around it, and goes on both ways.", async () => {
+test("A jump to a message far back shows it with its neighbours, and goes on both ways.", async () => {
   const {client, timeline, history} = begun();
   const found = history.goTo(30);
   assert.deepEqual(client.asked.map(({before, after}) => [before, after]), [[31, undefined], [undefined, 30]]);
@@ -201,7 +201,7 @@ test("The last of two jumps counts, and one to the live end counts too.", async 
   assert.equal(timeline.window, null);
 });
 
-test("A change that is heard between the two pages around a message is not lost.", async () => {
+test("A change that arrives between the two pages around a message is not lost.", async () => {
   const {client, timeline, history} = begun();
   const found = history.goTo(30);
   client.asked[0].resolve({messages: range(20, 30), more: true});

@@ -54,7 +54,7 @@ test("A message is shown where it stands, near or far, and the way back is short
   assert.deepEqual([timeline.window, asked.length], [null, 2]);
 });
 
-test("What is not there any more, or can't be asked for, is told.", async () => {
+test("A missing message, or one that can't be requested, gives an error.", async () => {
   const {navigation, client, done} = here();
   client.history = async () => ({messages: [], more: false});
   await navigation.to(20);
@@ -63,7 +63,7 @@ test("What is not there any more, or can't be asked for, is told.", async () => 
   client.history = () => Promise.reject(new ChatError("timeout", "The server took too long to answer."));
   await navigation.to(20);
   assert.deepEqual(done, [
-    "That message is not there any more.",
+    "This message is not there any more.",
     "There is no connection.",
     "The server took too long to answer.",
   ]);
@@ -113,7 +113,7 @@ test("Read is what was on the screen at the end, in a tab that is looked at: onc
   assert.deepEqual(told, [100, 101]);
 });
 
-test("What was read before is not told again.", () => {
+test("Messages read before are not announced again.", () => {
   const {readPosition, told} = reader({...here(), read: 100});
   readPosition.see();
   assert.deepEqual([told, readPosition.line], [[], 100]);

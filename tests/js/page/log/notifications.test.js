@@ -33,7 +33,7 @@ test("A message that is deleted or hidden is none that is unread.", () => {
   assert.deepEqual([document.title, notifications.below], ["Lobby · Chat", 0]);
 });
 
-test("What was read on another page is none either, whatever was deleted of it.", () => {
+test("Messages read on another page do not count either, whichever of them were deleted.", () => {
   const notifications = unlooked();
   notifications.gone(5);
   notifications.read(6);
@@ -42,7 +42,7 @@ test("What was read on another page is none either, whatever was deleted of it."
   assert.deepEqual([document.title, notifications.below], ["Lobby · Chat", 0]);
 });
 
-test("What comes after a deletion is counted.", () => {
+test("Messages after a deletion are counted.", () => {
   const notifications = unlooked();
   for (const id of [5, 6, 7]) notifications.gone(id);
   notifications.came({id: 8, following: true});

@@ -133,7 +133,7 @@ test("An emoji is put on and taken off; the last one to go takes it along.", () 
   assert.deepEqual([has(same, "👍"), has(thumb("Bob"), "👍"), has(undefined, "👍")], [true, false, false]);
 });
 
-test("Of many only the first names are known; the count is true.", () => {
+test("Only the first of many names are known; the count is true.", () => {
   const many = [{emoji: "👍", count: 70, own: false, place: -1, others: ["Bob", "Cy"]}];
   const more = [{emoji: "👍", count: 71, own: true, place: 2, others: ["Bob", "Cy"]}];
   assert.deepEqual(toggled(many, "👍", true), more);

@@ -23,7 +23,7 @@ function here() {
   return {timeline, quotes, asked};
 }
 
-test("What the page has is quoted as it is now, without a question.", () => {
+test("A message on the page is quoted in its present state, without a query.", () => {
   const {timeline, quotes, asked} = here();
   const before = quotes.of(91);
   assert.equal(before.message.content, "m91");
@@ -35,7 +35,7 @@ test("What the page has is quoted as it is now, without a question.", () => {
   assert.equal(asked.length, 0);
 });
 
-test("What it does not have is fetched: one at a time, each once, however often it is drawn.", async () => {
+test("Other messages are fetched: one at a time, each once, however often they are drawn.", async () => {
   const {quotes, asked} = here();
   for (let n = 0; n < 10; n += 1) {
     for (const id of [5, 6, 5]) assert.equal(quotes.of(id).message, undefined);
@@ -63,7 +63,7 @@ test("A message that the room has not any more is told so, and not asked for aga
   assert.equal(asked.length, 1);
 });
 
-test("What was asked for without a connection is asked for again; what was refused is not.", async () => {
+test("A query without a connection is sent again; a refused one is not.", async () => {
   const {quotes, asked} = here();
   quotes.of(5);
   quotes.fetch();

@@ -12,21 +12,21 @@ test("The line stands where this person had read, and stays while they read on."
   assert.deepEqual([mark.line, mark.read], [40, 50]);
 });
 
-test("Who looks away finds the line after what they had seen.", () => {
+test("A user who looks away finds the line after the last seen message.", () => {
   const mark = new ReadMark(40);
   mark.saw(50);
   mark.lookedAway();
   assert.equal(mark.line, 50);
 });
 
-test("Who never was here has no line; what comes while they look away is new.", () => {
+test("A first-time user has no line; messages that arrive while they look away are new.", () => {
   const mark = new ReadMark(null);
   assert.equal(mark.line, null);
   mark.lookedAway();
   assert.equal(mark.line, 0);
 });
 
-test("What is read elsewhere is read here; the line moves only where nobody looks.", () => {
+test("Messages read elsewhere are read here; the line moves only in a hidden tab.", () => {
   const mark = new ReadMark(40);
   mark.readElsewhere(45, {away: false});
   assert.deepEqual([mark.line, mark.read], [40, 45]);
@@ -36,7 +36,7 @@ test("What is read elsewhere is read here; the line moves only where nobody look
   assert.equal(mark.line, 50);
 });
 
-test("Who answers has read; another life of the log is all unread.", () => {
+test("A user who replies has read; another epoch is all unread.", () => {
   const mark = new ReadMark(40);
   mark.clearLine();
   assert.equal(mark.line, null);

@@ -87,7 +87,7 @@ test("Edits, emoji and deletions change the message that they are of, and only o
   assert.deepEqual(seen(here), ["day 0", "Bob: ", "m2"]);
 });
 
-test("A message of ours is pending, then acknowledged, then heard: one row all the way.", () => {
+test("A message of ours is pending, then acknowledged, then received: one row all the way.", () => {
   const here = timeline(message(1));
   here.pendingMessages.add({ref: "r", content: "hi", at: 2_000});
   const key = rows(here).at(-1).key;
@@ -99,7 +99,7 @@ test("A message of ours is pending, then acknowledged, then heard: one row all t
   assert.equal(rows(here).at(-1).key, key);
 });
 
-test("A message that is heard before its ack is not shown twice, not even in between.", () => {
+test("A message that arrives before its ack is not shown twice, not even in between.", () => {
   const here = timeline(message(1));
   here.pendingMessages.add({ref: "r", content: "hi", at: 2_000});
   here.received(message(2, "Ann", 2_000, "hi"));
@@ -208,7 +208,7 @@ test("Comings and goings between two messages are one line; one who flickers is 
   assert.deepEqual(seen(here), ["day 0", "Bob: m1", "m2", "+ -Di"]);
 });
 
-test("Who came before the history was here stands after it.", () => {
+test("Events that arrive before the history stand after it.", () => {
   const here = timeline();
   here.startAt(7);
   here.joined("Cy");
@@ -230,7 +230,7 @@ test("A long session keeps the newest messages; history has the rest.", () => {
   assert.equal(here.messages.length, KEEP.AFTER_TRIM + 1);
 });
 
-test("One who reads further up loses nothing of it, however much is said meanwhile.", () => {
+test("A user who reads further up loses nothing of it, however many messages arrive meanwhile.", () => {
   const here = timeline(...range(1, 50));
   for (let id = 51; id <= 10_000; id += 1) {
     here.received(message(id));
@@ -242,7 +242,7 @@ test("One who reads further up loses nothing of it, however much is said meanwhi
   assert.deepEqual([here.newest, here.shown.after], [10_000, true]);
 });
 
-test("One who scrolls back for ever has so many messages at most, and the live end is kept.", () => {
+test("A user who scrolls back for ever has a bounded number of messages, and the live end is kept.", () => {
   const here = new Timeline("Ann", keyOf("Ann"));
   here.latest(page(99_951, 100_000, true));
   for (let oldest = 99_951; oldest > 90_000; oldest -= 50) {

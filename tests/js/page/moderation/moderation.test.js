@@ -25,7 +25,7 @@ test("Before the server has told the role nothing is offered.", () => {
   assert.equal(before.about.title, "Tea");
 });
 
-test("What can be done with a person depends on one's role and account.", () => {
+test("The actions on a user depend on the reader's role and account.", () => {
   const moderate = ["mute10", "mute60", "unmute", "kick", "ban"];
   const cases = [
     [{role: "guest"}, {account: false}, []],
@@ -65,7 +65,7 @@ test("A role that is taken away is gone with the next event.", () => {
 
 const later = (code, retryIn) => ({ref: "r1", retryIn, error: {code}});
 
-test("What stands in the way of speaking, the weightiest first.", () => {
+test("Reasons against posting, the weightiest first.", () => {
   const speaking = new SendState();
   const why = (frame) => {
     const state = speaking.state(access(frame), 1_000);
@@ -103,7 +103,7 @@ test("In slow mode one is told when one can speak again, and when what waits is 
   assert.equal(speaking.state(slow, 62_000).why, "slow");
 });
 
-test("What was too fast is told, a busy server is not: that passes.", () => {
+test("A message that was too fast is shown, a busy server is not: that passes.", () => {
   const speaking = new SendState();
   speaking.later(later("busy", 500), 0);
   assert.equal(speaking.state(access(), 1).why, null);

@@ -22,7 +22,7 @@ test("The list starts with the reader, the others by name.", () => {
   assert.deepEqual([me, others, hidden, count], ["Ann", ["ann2", "Bob", "zoe"], 0, 4]);
 });
 
-test("Who has the reader's name stands among the others.", () => {
+test("A user with the reader's name stands among the others.", () => {
   const {me, others, hidden} = whoIsHere({users: ["Ann", "Bob", "Ann"], count: 3, own: 0});
   assert.deepEqual([me, others, hidden], ["Ann", ["Ann", "Bob"], 0]);
 });
@@ -90,7 +90,7 @@ test("The server's errors become sentences.", () => {
   assert.equal(words("limit: is odd", "limit"), "limit: is odd.");
   assert.match(errorWords({code: "ref_reused", message: "ref: is another one's", field: "ref"}), /try again\.$/);
   assert.equal(words("query: is odd", "query"), "The search text is odd.");
-  assert.match(words("replyTo: there is no such message in this room", "replyTo"), /^What you answer .*\.$/);
+  assert.match(words("replyTo: there is no such message in this room", "replyTo"), /^The message that you answer .*\.$/);
   assert.equal(words("Too many rooms.", undefined), "Too many rooms.");
 });
 
@@ -104,7 +104,7 @@ test("A few messages are read out; a flood is counted.", () => {
   assert.equal(announcements.readsOut(1, 4_100), true);
 });
 
-test("Who may hear others late is told so, until the server says otherwise or the connection is lost.", () => {
+test("The page shows that events may be late, until the server revokes it or the connection is lost.", () => {
   const element = () => ({dataset: {}, textContent: "", addEventListener() {}});
   const [box, said, shown, button] = [element(), element(), element(), element()];
   const view = new ConnectionView({box, said, shown, button, onTry() {}});

@@ -25,7 +25,7 @@ function here() {
 
 const ids = (search) => search.results.map(({id}) => id);
 
-test("What is found comes newest first, more of it on demand.", async () => {
+test("Results come newest first, more of them on demand.", async () => {
   const {asked, search} = here();
   search.ask("  tea ");
   assert.deepEqual([asked[0].query, asked[0].before, search.loading], ["tea", undefined, true]);
@@ -42,7 +42,7 @@ test("What is found comes newest first, more of it on demand.", async () => {
   assert.equal(asked.length, 2);
 });
 
-test("That the server still indexes older messages is told as long as its answers say so.", async () => {
+test("The page shows that older messages are still being indexed as long as replies say so.", async () => {
   const {asked, search} = here();
   search.ask("tea");
   asked[0].resolve({messages: [], more: false, indexing: true});
@@ -70,7 +70,7 @@ test("The same words are asked for once; an answer to an earlier question is not
   assert.deepEqual([asked.length, search.answered], [2, false]);
 });
 
-test("What was found stays until the next answer is here, and is gone with no words or no answer.", async () => {
+test("Results stay until the next reply, and are removed without words or without a reply.", async () => {
   const {asked, search} = here();
   search.ask("tea");
   asked[0].resolve({messages: [message(9)], more: true});
@@ -104,7 +104,7 @@ test("A question without an answer is told, and asked again when the room is ent
   assert.deepEqual([search.error, ids(search)], [null, [9]]);
 });
 
-test("What was found follows the changes; what is deleted goes.", async () => {
+test("Results follow the changes; deleted messages go.", async () => {
   const {asked, search, messages} = here();
   search.ask("tea");
   asked[0].resolve({messages: [message(9), message(7)], more: true});
@@ -170,7 +170,7 @@ for (const [text, query, expected] of cases.found) {
   });
 }
 
-test("What the server does not search for, or finds elsewhere only, is not marked.", () => {
+test("Text that the server does not search for, or finds elsewhere only, is not marked.", () => {
   for (const query of cases.not_asked) {
     assert.deepEqual(asked(query), {words: new Set(), beginning: null, runs: []}, JSON.stringify(query));
   }

@@ -125,7 +125,7 @@ export function speakingWords({why, time = "", slow = 0, seconds = 0}) {
     case "waiting":
       return [`Slow mode: your message is sent ${inTime(seconds)}.`, `Slow mode: sends ${inTime(seconds)}`];
     case "too_many":
-      return [`That was fast: your message is sent ${inTime(seconds)}.`, `That was fast: sends ${inTime(seconds)}`];
+      return [`Too fast: your message is sent ${inTime(seconds)}.`, `Too fast: sends ${inTime(seconds)}`];
     case "paused":
       return [`Slow mode: you can write again ${inTime(seconds)}.`, `Slow mode: next message ${inTime(seconds)}`];
     case "slow":

@@ -60,8 +60,8 @@ export const words = {
   save: "Save",
   quoteWanted: "…",
   quoteGone: "A message that is not there any more",
-  gone: "That message is not there any more.",
-  draftIsNew: "The message is not there any more. What you wrote for it would be a new one.",
+  gone: "This message is not there any more.",
+  draftIsNew: "The message is gone. Your text for it would be a new message.",
 
   search: "Searching…",
   foundNothing: "Nothing found.",
@@ -139,7 +139,7 @@ const SUBJECTS = new Map([["content", "The message"], ["username", "The name"], 
 
 /** An error of the server as a sentence. In "username: 'Ann' is taken" the field's name is replaced by a word. */
 export function errorWords({message, field, code}) {
-  if (field === "replyTo") return "What you answer is not there any more.";
+  if (field === "replyTo") return "The message that you answer is not there any more.";
   if (code === ERROR.REF_REUSED) return "The server took it for another one of yours: try again.";
   const subject = SUBJECTS.get(field);
   const said = subject && message.startsWith(`${field}: `) ? subject + message.slice(field.length + 1) : message;
