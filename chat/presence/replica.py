@@ -14,11 +14,11 @@ from typing import Any
 from chat.conf import chat_settings
 from chat.presence import pipeline, registry
 from chat.presence.claims import Claim, JoinRequest, since_of
-from chat.presence.entries import Place, RegistryEntry, sorted_by_arrival
+from chat.presence.entries import RegistryEntry
 from chat.presence.pipeline import RegistryUnavailable
 from chat.presence.registry import Pulse, Registry
+from chat.presence.room_reader import RoomReader
 from chat.presence.state import Occupant, PresenceDiff, RoomPresence
-from chat.presence.versions import VersionSet
 
 logger = logging.getLogger("chat.presence")
 
@@ -59,11 +59,7 @@ class Replica:
         self._needs_resync = True
         # How many resyncs of all rooms were begun.
         self.resyncs = 0
-        # The registry's life, as last read; "" before the first read.
-        self._life = ""
-        # Until this loop time other processes may still resync. Set after a new life began, or after the registry
-        # was unavailable to this process or to another; else 0.0.
-        self._settling_until = 0.0
+        self._reader = RoomReader(store, send=send, spawn=self._spawn, request_resync=self._request_resync)
         # Before this loop time nobody is evicted: processes that lost Redis together with this one sent no
         # heartbeats either.
         self._evict_from = 0.0
@@ -87,7 +83,7 @@ class Replica:
         answer = await self._register(request.slug, key, entry)
         if answer is None or (not answer[0] and _is_held_by_another(occupant, request)):
             return None
-        await self._ensure_read(request.slug, room)
+        await self._reader.ensure_read(request.slug, room)
         return Claim(request, key, *answer, resyncs=resyncs)
 
     async def _register(self, slug: str, key: str, entry: RegistryEntry) -> tuple[int, list[str]] | None:
@@ -167,7 +163,7 @@ class Replica:
                 evicted = [room.remove_remote(dead, version, key) for key in room.keys_on(dead)]
                 self._send(slug, room, [], [occupant.shown for occupant in evicted if occupant])
             case "restated", _:
-                self._spawn(self._read_again, slug, room)
+                self._spawn(self._reader.read_again, slug, room)
 
     # --- Following the registry ---
 
@@ -197,108 +193,36 @@ class Replica:
         pulse = await self.registry.beat([*before])
         if was_unavailable:
             self._evict_from = self._loop.time() + registry.DEAD_AFTER
-            self._start_settling()
+            self._reader.start_settling()
         self.counts = pulse.counts
-        self._note_life(pulse.life)
+        self._reader.note_life(pulse.life)
         if self._needs_resync or not pulse.known:
             await self._resync_all(before)
         if self._loop.time() >= self._evict_from:
             await self._gather(self._evict(node) for node in pulse.dead if node != self.node)
-        await self._gather(self._read_again(*found) for found in self._outdated(before, pulse))
+        await self._gather(self._reader.read_again(*found) for found in self._outdated(before, pulse))
         await self._gather(
-            self._ensure_read(slug, room) for slug, room in [*self._rooms.items()] if room.needs_read
+            self._reader.ensure_read(slug, room) for slug, room in [*self._rooms.items()] if room.needs_read
         )
-
-    def _note_life(self, life: str) -> None:
-        if self._life not in ("", life):
-            self._start_settling()
-        self._life = life
 
     def _note_unregistered(self, version: int) -> bool:
         """True for a change without a version: its process will register it with a resync."""
         if not version:
-            self._start_settling()
+            self._reader.start_settling()
         return not version
-
-    def _start_settling(self) -> None:
-        """The registry may lack users of other processes: each process resyncs its own at its next heartbeat."""
-        self._settling_until = self._loop.time() + 2 * registry.BEAT_INTERVAL
 
     def _outdated(self, before: dict[str, int], pulse: Pulse) -> Iterator[tuple[str, RoomPresence]]:
         """The rooms that have to be read again."""
         # Users that the registry lacked were kept while other processes had the time to resync. That time is over.
-        settled = 0 < self._settling_until <= self._loop.time()
-        if settled:
-            self._settling_until = 0.0
+        settled = self._reader.end_settling()
         for slug, version in pulse.versions.items():
             room = self._rooms.get(slug)
             versions = room.versions if room else None
             if room and versions and (settled or version < before[slug] or versions.is_behind(version)):
                 yield slug, room
 
-    async def _ensure_read(self, slug: str, room: RoomPresence) -> None:
-        """Return when the room was read, or can't be. Joins that come meanwhile share the first read."""
-        versions = room.versions
-        if versions is None:
-            versions = room.versions = VersionSet()
-            versions.first_read = self._spawn(self._read_first, slug, room, versions)
-        if versions.first_read:
-            # Not the task itself: a client that disconnects must not cancel the read for the others.
-            await asyncio.wait([versions.first_read])
-
-    async def _read_first(self, slug: str, room: RoomPresence, versions: VersionSet) -> None:
-        try:
-            await self._read(slug, room, versions)
-        except BaseException:
-            if room.versions is versions:
-                room.versions = None
-            raise
-        finally:
-            versions.first_read = None
-
-    async def _read_again(self, slug: str, room: RoomPresence) -> None:
-        if room.versions:
-            await self._read(slug, room, room.versions)
-
-    async def _read(self, slug: str, room: RoomPresence, versions: VersionSet) -> None:
-        """Take over the room's users in other processes, as the registry has them."""
-        life, version, places = await self.registry.read(slug)
-        self._note_life(life)
-        if room.versions is not versions:
-            # Nobody followed the room for a while, and its events were not received.
-            return
-        registered = {(node, key) for node, key, _ in places}
-        if any((self.node, key) not in registered for key, occupant in room.local if occupant.sockets):
-            # The registry lost entries of this process, but not everything.
-            self._needs_resync = True
-        diff = self._apply(room, versions, version, places, registered)
-        versions.advance_to(version)
-        # Users who were in the room before this process followed it are listed, not announced.
-        self._send(slug, room, *(diff if versions.is_complete else PresenceDiff()))
-        # A registry that lost everything lacks the users of processes that have not made their resync yet.
-        versions.is_complete = versions.is_complete or not self._settling_until
-
-    def _apply(
-        self,
-        room: RoomPresence,
-        versions: VersionSet,
-        version: int,
-        places: list[Place],
-        registered: set[tuple[str, str]],
-    ) -> PresenceDiff:
-        """Add and remove remote users. While others may still resync, users that the registry lacks are kept."""
-        if not self._settling_until:
-            versions.unregistered_leaves.clear()
-        diffs = [
-            room.add_remote(node, version, key, entry)
-            for node, key, entry in sorted_by_arrival(places)
-            if node != self.node and (node, key) not in versions.unregistered_leaves
-        ]
-        lost = [] if self._settling_until else [place for place in room.remote_places() if place not in registered]
-        removed = [room.remove_remote(node, version, key) for node, key in lost]
-        joins = [name for diff in diffs for name in diff.joins]
-        leaves = [name for diff in diffs for name in diff.leaves]
-        return PresenceDiff(joins, [*leaves, *(occupant.shown for occupant in removed if occupant)])
+    def _request_resync(self) -> None:
+        self._needs_resync = True
 
     async def _resync_all(self, slugs: Iterable[str]) -> None:
         self._needs_resync = False
@@ -322,7 +246,7 @@ class Replica:
         self._publish(slug, version, "restated")
         for key in refused:
             self._lose_name(slug, key)
-        await self._read_again(slug, room)
+        await self._reader.read_again(slug, room)
 
     async def _evict(self, node: str) -> None:
         changed = await self.registry.evict(node)
