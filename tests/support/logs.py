@@ -1,4 +1,4 @@
-"""Helpers for tests of the log: short writes, a table of the rows, a client that follows strictly."""
+"""Helpers for tests of the log: short writes, the stored messages, a client that checks each number."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -45,7 +45,7 @@ Numbered: TypeAlias = Message | Edited | Deleted | Reacted | Position
 
 
 def examples(number: int) -> int:
-    """So many in a usual run; in proportion under a profile of Hypothesis with fewer, or with more."""
+    """The number of examples: ``number`` in a usual run, in proportion under another profile of Hypothesis."""
     return max(1, number * settings().max_examples // 100)
 
 
@@ -53,7 +53,7 @@ def examples(number: int) -> int:
 
 
 def ignore(outcome: Outcome) -> None:
-    """Nobody waits for the answer."""
+    """A callback for tests that need no answer."""
 
 
 def own(author: str, row: models.Message) -> None:
@@ -63,7 +63,7 @@ def own(author: str, row: models.Message) -> None:
 
 
 def anybody(row: models.Message) -> None:
-    """The rule of what everybody may do."""
+    """The rule for changes that every user may make."""
 
 
 def post(
@@ -141,7 +141,7 @@ def read(room: RoomLog, seq: int, *, author: str = "alice") -> MarkRead:
 
 
 def written(outcomes: Iterable[Outcome]) -> list[Written]:
-    """The outcomes, where none is a refusal."""
+    """The outcomes, none of which may be a refusal."""
     found = []
     for outcome in outcomes:
         assert isinstance(outcome, Written), outcome
@@ -154,12 +154,12 @@ def changes_of(outcomes: Iterable[Outcome]) -> list[Change]:
 
 
 def refusals(outcomes: Iterable[Outcome]) -> list[ErrorCode | None]:
-    """Why each was refused; None where it was not."""
+    """Each refusal's error code; None for a committed write."""
     return [outcome.code if isinstance(outcome, Invalid) else None for outcome in outcomes]
 
 
 async def commit(log: Log, *writes: Write) -> list[Outcome]:
-    """Append them, and wait for their answers."""
+    """Append the writes, and wait for their answers."""
     loop = asyncio.get_running_loop()
     answers: list[asyncio.Future[Outcome]] = []
     for write in writes:
@@ -171,11 +171,11 @@ async def commit(log: Log, *writes: Write) -> list[Outcome]:
 
 
 async def elsewhere(*writes: Write) -> list[Change]:
-    """Written as another process does it, which tells us nothing; the changes."""
+    """Write like another process, without publishing; returns the changes."""
     return changes_of(await run_write(partial(Writer().write, writes)))
 
 
-# --- What is there ---
+# --- Stored messages ---
 
 
 def everything(room: RoomLog) -> Messages:
@@ -190,12 +190,12 @@ def everything(room: RoomLog) -> Messages:
 
 
 async def there(room: RoomLog) -> Messages:
-    """The same, from an event loop."""
+    """Like ``everything``, from an event loop."""
     return await run_read(partial(everything, room))
 
 
 def assert_counted(room: RoomLog) -> None:
-    """The room's numbers are all accounted for: one for each message and one for each of its changes."""
+    """Assert that the room gave one number for each message and each change."""
     row = models.Room.objects.get(pk=room.pk)
     rows = list(models.Message.objects.filter(room=row))
     assert row.seq == row.pruned + sum(1 + message.changes for message in rows)
@@ -208,23 +208,23 @@ def assert_counted(room: RoomLog) -> None:
 
 
 class Follower:
-    """A client that holds a room's messages. A number that is old it drops, a gap before one it calls an error.
+    """A client that holds a room's messages. It drops old numbers, and a gap is an assertion error.
 
-    A change of a message that it does not hold counts when a page of history brings the message.
+    A change of a message that it does not hold is applied when a page of history brings the message.
     """
 
     def __init__(self, seq: int = 0, messages: Messages | None = None) -> None:
         self.seq = seq
         self.messages = dict(messages or {})
-        # Each number that it took, in the order of hearing.
+        # Each accepted number, in the order of arrival.
         self.seqs: list[int] = []
         self._early: list[Edited | Deleted | Reacted] = []
 
     def read(self, texts: Iterable[str]) -> None:
         for text in texts:
-            self.hear(decode_outgoing(text))
+            self.receive(decode_outgoing(text))
 
-    def hear(self, said: AnyOutgoing) -> None:
+    def receive(self, said: AnyOutgoing) -> None:
         if not isinstance(said, Numbered) or said.seq <= self.seq:
             return
         before = said.seq - 1 if said.follows is UNSET else said.follows
@@ -244,12 +244,12 @@ class Follower:
 
     def _keep(self, message: Message) -> None:
         known = self.messages.get(message.id)
-        # A page may have told what is newer.
+        # A page may have brought a newer state.
         if known is None or known.seq < message.seq:
             self.messages[message.id] = message
 
     def show(self, page: Sequence[Message]) -> None:
-        """Take a page of history, and earlier events about its messages."""
+        """Add a page of history, and apply earlier events about its messages."""
         for message in page:
             self._keep(message)
         early, self._early = self._early, []
@@ -278,22 +278,22 @@ def _changed(message: Message, said: Edited | Deleted | Reacted) -> Message:
 
 
 class Visitor(Follower):
-    """A client at the far end of a socket of its own."""
+    """A client with a socket of its own."""
 
     def __init__(self, seq: int = 0, messages: Messages | None = None) -> None:
         super().__init__(seq, messages)
         self.ear, self.socket = ear_and_socket()
-        # How many of the frames that came it has read.
+        # Count of the received frames that it has read.
         self.taken = 0
 
     def follow(self) -> int:
-        """Read what came; the last number."""
+        """Read the received frames; returns the last number."""
         frames = self.ear.frames[self.taken :]
         self.taken += len(frames)
         self.read(frames)
         return self.seq
 
     async def reaches(self, seq: int) -> None:
-        """Wait until it was told everything up to a number."""
+        """Wait until it has received everything up to a number."""
         await until(lambda: self.follow() >= seq)
         assert self.seq == seq

@@ -366,7 +366,7 @@ async def test_a_resume_tells_what_became_of_the_messages(person: Enter, setting
     again = await member(person, "Alice")
     assert (await again.join(since=1, epoch=epoch)).resumed
     while follower.seq < 6:
-        follower.hear(await again.next())
+        follower.receive(await again.next())
     assert follower.messages == await run_read(lambda: everything(queries.open_room(LOBBY)))
     assert [message.deleted for message in follower.messages.values()] == [False, False, True]
 
@@ -388,7 +388,7 @@ async def test_a_page_may_be_ahead_of_its_socket(bob: Persona, person: Enter, cl
     await alice.expect(Message, content="five")
     follower = Follower(page.seq)
     for said in alice.heard:
-        follower.hear(said)
+        follower.receive(said)
     assert follower.seqs == [4, 5], "what it is told of before is old to it"
     await bob.expect(Message, content="five")
     assert [said.id for said in bob.heard if isinstance(said, Message)] == [1, 2, 3, 4, 5]

@@ -91,7 +91,7 @@ class Client(Visitor):
         self.hub.enter(room, self.socket, since if resumed else None)
         self.joining = None
 
-    def hear(self, said: AnyOutgoing) -> None:
+    def receive(self, said: AnyOutgoing) -> None:
         if isinstance(said, Welcome):
             self.epoch = said.epoch
             if not said.resumed:
@@ -99,7 +99,7 @@ class Client(Visitor):
                 self.start_over(said.seq)
             if self.needs_page:
                 self.story.task(self._ask(said.epoch))
-        super().hear(said)
+        super().receive(said)
 
     async def _ask(self, epoch: str) -> None:
         room = self.hub.room(self.story.slug)

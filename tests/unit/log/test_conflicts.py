@@ -1,4 +1,4 @@
-"""Transactions that lose against another one are done again, and nobody hears of it: for real, on a PostgreSQL."""
+"""Transactions that lose against another one are retried, without an error for anybody; on a real PostgreSQL."""
 
 import asyncio
 import threading
@@ -31,7 +31,7 @@ def tea(rooms: None) -> RoomLog:
 
 @pytest.fixture
 def coffee(tea: RoomLog) -> RoomLog:
-    """Whoever locks both locks its row after the one of ``tea``."""
+    """A transaction that locks both locks this row after that of ``tea``."""
     return queries.open_room("coffee")
 
 
@@ -41,8 +41,8 @@ def somebody(rooms: None) -> Iterator[Somebody]:
         yield found
 
 
-class Circle:
-    """Somebody has ``second`` and wants ``first``. Who has ``first`` and calls this wants ``second``."""
+class Deadlock:
+    """Another connection has ``second`` and requests ``first``. The caller has ``first`` and requests ``second``."""
 
     def __init__(self, somebody: Somebody, first: RoomLog, second: RoomLog) -> None:
         self._somebody, self._first, self._second = somebody, first, second
@@ -56,7 +56,7 @@ class Circle:
             threading.Thread(target=self._want).start()
             self._somebody.until_it_waits()
         with connection.cursor() as cursor:
-            # PostgreSQL looks for a circle once, after so long; somebody's connection never does.
+            # PostgreSQL checks for a deadlock once, after this time. The other connection never checks.
             cursor.execute("SET LOCAL deadlock_timeout = '10ms'")
         lock(self._second)
 
@@ -70,7 +70,7 @@ def lock(room: RoomLog) -> None:
 
 
 def commit_of_the_log(*writes: Write) -> list[Outcome]:
-    """Through an event loop's log, as from sockets."""
+    """Commit through an event loop's log, as from sockets."""
 
     async def run() -> list[Outcome]:
         try:
@@ -81,20 +81,20 @@ def commit_of_the_log(*writes: Write) -> list[Outcome]:
     return asyncio.run(run())
 
 
-def with_a_look(write: EditText, look: Callable[..., None]) -> EditText:
-    """The same, with something that happens in the middle of its transaction, which has the room."""
+def with_rule(write: EditText, look: Callable[..., None]) -> EditText:
+    """The same write, with a rule that runs in its transaction while the room is locked."""
     write.allowed = look
     return write
 
 
-def eventually(holds: Callable[[], bool]) -> None:
+def until_holds(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def of_another_process(*writes: Write) -> list[Outcome]:
+def in_another_process(*writes: Write) -> list[Outcome]:
     try:
         return Writer().write(writes)
     finally:
@@ -106,48 +106,48 @@ def of_another_process(*writes: Write) -> list[Outcome]:
 
 @only_postgresql
 @pytest.mark.parametrize("through", [run_read, run_write])
-def test_who_loses_in_a_deadlock_tries_again(
+def test_the_loser_of_a_deadlock_is_retried(
     through: Any, tea: RoomLog, coffee: RoomLog, somebody: Somebody
 ) -> None:
-    """What a thread was asked to do is done, though PostgreSQL ended its transaction for another's sake."""
-    circle = Circle(somebody, tea, coffee)
+    """A thread's call succeeds, though PostgreSQL ended its transaction in favour of another."""
+    deadlock = Deadlock(somebody, tea, coffee)
 
     def both() -> str:
         with transaction.atomic():
             lock(tea)
-            circle()
+            deadlock()
         return "done"
 
     assert asyncio.run(through(both)) == "done"
-    assert circle.met == 2
+    assert deadlock.met == 2
 
 
 @only_postgresql
-def test_a_batch_that_loses_in_a_deadlock_is_kept(tea: RoomLog, coffee: RoomLog, somebody: Somebody) -> None:
-    """Everything in it is done once, in its order, and nobody is refused."""
+def test_a_batch_that_loses_a_deadlock_is_written(tea: RoomLog, coffee: RoomLog, somebody: Somebody) -> None:
+    """All its writes are made once, in their order, and none is refused."""
     written(commit_of_the_log(post(tea, "first")))
-    circle = Circle(somebody, tea, coffee)
+    deadlock = Deadlock(somebody, tea, coffee)
     outcomes = commit_of_the_log(
-        post(tea, "second", ref="r"), with_a_look(edit(tea, 1, "FIRST"), circle), post(tea, "third")
+        post(tea, "second", ref="r"), with_rule(edit(tea, 1, "FIRST"), deadlock), post(tea, "third")
     )
     assert [outcome.seq for outcome in written(outcomes)] == [2, 3, 4]
-    assert circle.met == 2
+    assert deadlock.met == 2
     assert [message.content for message in everything(tea).values()] == ["FIRST", "second", "third"]
     assert_counted(tea)
 
 
 @only_postgresql
-def test_who_waits_for_a_room_holds_no_other(tea: RoomLog, coffee: RoomLog, somebody: Somebody) -> None:
-    """A batch writes to the rooms that it can have, and lets go of them before it has the others."""
+def test_a_batch_that_waits_for_a_room_locks_no_other(tea: RoomLog, coffee: RoomLog, somebody: Somebody) -> None:
+    """A batch writes to the unlocked rooms, and releases them before it locks the others."""
     somebody.execute("BEGIN")
     somebody.lock(tea.pk)
     with ThreadPoolExecutor() as pool:
         batches = [
-            pool.submit(of_another_process, post(coffee), post(tea)),
-            pool.submit(of_another_process, read(coffee, 0), post(tea)),
+            pool.submit(in_another_process, post(coffee), post(tea)),
+            pool.submit(in_another_process, read(coffee, 0), post(tea)),
         ]
-        eventually(lambda: len(everything(coffee)) == 1 and models.ReadPosition.objects.exists())
-        # Had one of them locked it, this would be a circle.
+        until_holds(lambda: len(everything(coffee)) == 1 and models.ReadPosition.objects.exists())
+        # If one of the batches had locked it, this would be a deadlock.
         somebody.lock(coffee.pk)
         somebody.execute("COMMIT")
         for batch in batches:
@@ -160,8 +160,8 @@ def test_who_waits_for_a_room_holds_no_other(tea: RoomLog, coffee: RoomLog, some
 
 @only_postgresql
 @pytest.mark.parametrize("through", [run_read, run_write])
-def test_who_saw_too_little_tries_again(through: Any, tea: RoomLog, somebody: Somebody) -> None:
-    """A transaction that may see only what was there when it began is begun again, where that is another now."""
+def test_a_serialization_failure_is_retried(through: Any, tea: RoomLog, somebody: Somebody) -> None:
+    """A transaction on a snapshot is retried if its row has changed since."""
     seen: list[str] = []
 
     def rename() -> None:
@@ -182,7 +182,7 @@ def test_who_saw_too_little_tries_again(through: Any, tea: RoomLog, somebody: So
 
 @only_postgresql
 def test_the_log_works_in_any_isolation(tea: RoomLog, somebody: Somebody) -> None:
-    """Where a project has all its transactions serializable, a batch that can't be put in order is done again."""
+    """If a project makes all its transactions serializable, a batch with a serialization failure is retried."""
     written(commit_of_the_log(post(tea, "first")))
     met: list[int] = []
 
@@ -192,7 +192,7 @@ def test_the_log_works_in_any_isolation(tea: RoomLog, somebody: Somebody) -> Non
             somebody.execute("UPDATE chat_message SET username = 'Alicia' WHERE room_id = %s", tea.pk)
 
     with serializable():
-        outcomes = commit_of_the_log(post(tea, "second"), with_a_look(edit(tea, 1, "FIRST"), meanwhile))
+        outcomes = commit_of_the_log(post(tea, "second"), with_rule(edit(tea, 1, "FIRST"), meanwhile))
     assert [outcome.seq for outcome in written(outcomes)] == [2, 3]
     assert met == [1, 1]
     assert [message.content for message in everything(tea).values()] == ["FIRST", "second"]
@@ -201,7 +201,7 @@ def test_the_log_works_in_any_isolation(tea: RoomLog, somebody: Somebody) -> Non
 
 @contextmanager
 def serializable() -> Iterator[None]:
-    """The threads' connections are so from here on."""
+    """Make the threads' transactions serializable."""
 
     def isolate(level: str) -> None:
         with connection.cursor() as cursor:
@@ -212,7 +212,7 @@ def serializable() -> Iterator[None]:
     on_each_thread(partial(isolate, "read committed"))
 
 
-# --- What is done again, and what is not ---
+# --- Retries ---
 
 
 def lost() -> OperationalError:
@@ -221,8 +221,8 @@ def lost() -> OperationalError:
     return error
 
 
-def test_who_always_loses_is_told(rooms: None) -> None:
-    """After some tries the error is the caller's; the thread goes on."""
+def test_a_call_that_always_loses_fails(rooms: None) -> None:
+    """After TRIES the caller gets the error; the thread goes on."""
     tried: list[int] = []
 
     def lose() -> None:
@@ -236,8 +236,8 @@ def test_who_always_loses_is_told(rooms: None) -> None:
 
 
 @pytest.mark.parametrize("cause", [errors.UndefinedTable(), errors.LockNotAvailable(), ValueError(), None])
-def test_what_would_fail_again_is_tried_once(cause: Exception | None, rooms: None) -> None:
-    """Only a loss against others may be a win the next time."""
+def test_other_errors_are_not_retried(cause: Exception | None, rooms: None) -> None:
+    """Only a conflict with others may go away by itself."""
     tried: list[int] = []
 
     def fail() -> None:
@@ -249,8 +249,8 @@ def test_what_would_fail_again_is_tried_once(cause: Exception | None, rooms: Non
     assert len(tried) == 1
 
 
-def test_within_a_transaction_nothing_is_tried_again(rooms: None) -> None:
-    """What was done in it before is lost too: only who began it can begin again."""
+def test_within_a_transaction_nothing_is_retried(rooms: None) -> None:
+    """The transaction's earlier statements are lost too, so only its owner can retry it."""
     tried: list[int] = []
 
     def lose() -> None:
@@ -270,10 +270,10 @@ def test_within_a_transaction_nothing_is_tried_again(rooms: None) -> None:
         ("/invite/{code}/", {}),
     ],
 )
-def test_a_page_s_change_that_loses_is_done_again(
+def test_a_page_s_change_that_loses_is_retried(
     path: str, fields: dict[str, str], rooms: None, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who makes a room, or comes into one, is led there; it is done once, and recorded once."""
+    """The user is redirected to the room. The change is made once, with one audit entry."""
     alice, bob = (User.objects.create_user(name) for name in ("Alice", "Bob"))
     club = actions.rooms.create(account(bob), title="Club", kind="private")
     code, _ = actions.members.make_link(account(bob), club)

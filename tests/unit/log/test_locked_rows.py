@@ -1,4 +1,4 @@
-"""Somebody else's transaction has locked something that a room needs: that room waits, and no other."""
+"""Another transaction has locked a row that a room needs: that room waits, and no other."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,7 +25,7 @@ from chat.protocol import Ack, Error, ErrorCode, History, Invalid, Message, Welc
 pytestmark = only_postgresql
 
 LONG = 30.0
-"""Seconds for which changes wait for a lock here: as long as a test lasts on a busy machine."""
+"""Seconds for which changes wait for a lock here: longer than a test on a busy machine."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def somebody(rooms: None) -> Iterator[Somebody]:
-    """Begins a transaction; what it locks is locked until it ends it."""
+    """Another connection, in a transaction: its locks last until it ends the transaction."""
     with Somebody() as found:
         found.execute("BEGIN")
         yield found
@@ -44,13 +44,13 @@ def somebody(rooms: None) -> Iterator[Somebody]:
 
 @pytest.fixture
 def tea(rooms: None) -> RoomLog:
-    """Its row stands before the other's."""
+    """A room whose row is locked before the other one's."""
     return queries.open_room("tea")
 
 
 @pytest.fixture
 def club(tea: RoomLog) -> RoomLog:
-    """Five messages, with an emoji, and a reader."""
+    """A room with five messages, an emoji, and a read position."""
     room = queries.open_room("club")
     Writer().write([*posts(room, 5), react(room, 2), read(room, 3)])
     return room
@@ -76,15 +76,15 @@ LOCKS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
-async def test_only_the_room_waits_that_somebody_has_locked(
+async def test_only_the_locked_room_waits(
     lock: str, tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log
 ) -> None:
-    """All of another room is written before the transaction ends; what waits follows it, in order and once."""
+    """Writes to another room are made before the transaction ends. The waiting ones follow, in order and once."""
     somebody.execute(lock, club.pk)
     batch = [post(club, "first", ref="f"), react(club, 2, "🎉"), react(club, 2, on=False), edit(club, 2, "second")]
     held = [asyncio.create_task(commit(log, write)) for write in [*batch, post(club, "third")]]
     for number in range(20):
-        # Together with those that wait, and alone; messages, changes, and how far somebody has read.
+        # Together with the waiting writes, and alone: messages, changes, and read positions.
         writes = [post(tea, f"{number}"), react(tea, 2 * number + 1), read(tea, number)]
         written(await commit(log, *writes))
     assert not held[3].done() or "emoji" in lock or "number" in lock
@@ -101,7 +101,7 @@ async def test_only_the_room_waits_that_somebody_has_locked(
 async def test_the_acks_of_other_rooms_come_first(
     club: RoomLog, somebody: Somebody, alice: Persona, bob: Persona
 ) -> None:
-    """On one socket too: what is said in the room is acknowledged, and heard, when the transaction has ended."""
+    """On one socket too: messages in the locked room are acknowledged and published after the transaction."""
     for persona in (alice, bob):
         await persona.join("club")
         await persona.join("tea")
@@ -130,10 +130,10 @@ COMMANDS: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-async def test_what_changes_a_locked_room_s_rules_holds_up_nobody(
+async def test_a_moderator_s_command_in_a_locked_room_holds_up_nobody(
     command: str, person: Enter, somebody: Somebody, bob: Persona
 ) -> None:
-    """A command of its moderators waits beside the thread that writes, and is carried out afterwards, once."""
+    """A moderator's command waits outside the thread that writes, and is executed afterwards, once."""
     alice = await member(person, "Alice")
     eve = await member(person, "Eve")
     await alice.send("create", title="Attic", kind="private", ref="made")
@@ -159,10 +159,10 @@ async def test_what_changes_a_locked_room_s_rules_holds_up_nobody(
     assert await models.AuditEntry.objects.acount() <= before + 1
 
 
-async def test_who_waits_for_a_room_that_is_being_made_holds_up_no_reader(
+async def test_a_wait_for_a_room_that_is_being_created_holds_up_no_reader(
     person: Enter, somebody: Somebody, alice: Persona
 ) -> None:
-    """More come into it than there are threads that read; others read meanwhile."""
+    """More users join it than there are threads that read; others read meanwhile."""
     await alice.join()
     somebody.execute(
         "INSERT INTO chat_room (slug, title, kind, epoch, seq, pruned, created, read_only, slow, rules) "
@@ -180,10 +180,10 @@ async def test_who_waits_for_a_room_that_is_being_made_holds_up_no_reader(
         await each.expect(Welcome, room="new")
 
 
-async def test_who_waits_too_long_is_told(
+async def test_writes_that_wait_too_long_are_refused(
     tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After PATIENCE the room's changes are busy, all of them; those that come afterwards begin to wait anew."""
+    """After LOCK_RETRY_SECONDS all changes of the room are busy. Later ones begin to wait anew."""
     monkeypatch.setattr("chat.log.write_queue.LOCK_RETRY_SECONDS", 0.2)
     somebody.lock(club.pk)
     outcomes = await commit(log, post(club, "1"), post(club, "2"), post(tea), read(club, 1))
@@ -197,7 +197,7 @@ async def test_who_waits_too_long_is_told(
 async def test_a_locked_room_leaves_the_others_space(
     tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So much may wait for it; what is over is busy at once, and the queue is the others'."""
+    """A bounded number of writes may wait for it. More are busy at once, and the queue is left to the others."""
     monkeypatch.setattr("chat.log.write_queue.BATCH", 3)
     somebody.lock(club.pk)
     held = [asyncio.create_task(commit(log, post(club, f"{number}"))) for number in range(3)]
@@ -209,10 +209,10 @@ async def test_a_locked_room_leaves_the_others_space(
     assert [written(await each)[0].seq for each in held] == [7, 8, 9]
 
 
-async def test_several_rooms_wait_each_for_itself(
+async def test_several_locked_rooms_wait_independently(
     tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log
 ) -> None:
-    """Free rooms go on while two transactions lock a room each. A room waits for its own transaction only."""
+    """Unlocked rooms go on while two transactions lock a room each. A room waits for its own transaction only."""
     attic = await run_read(partial(queries.open_room, "attic"))
     somebody.lock(club.pk)
     with Somebody() as other:
@@ -232,7 +232,7 @@ async def test_several_rooms_wait_each_for_itself(
 
 
 async def test_a_foreign_reference_holds_up_nothing(club: RoomLog, somebody: Somebody, log: Log) -> None:
-    """A new row of another table that refers to the room is no reason to wait."""
+    """A new row of another table that refers to the room does not lock it."""
     somebody.execute(
         "INSERT INTO chat_restriction (room_id, kind, person, username, reason, by, created) "
         "VALUES (%s, 'mute', 'guest:x', '', '', '', now())",
@@ -241,13 +241,11 @@ async def test_a_foreign_reference_holds_up_nothing(club: RoomLog, somebody: Som
     written(await commit(log, post(club), react(club, 1), edit(club, 1, "x")))
 
 
-def test_what_is_about_all_rooms_holds_none_while_it_waits(
-    tea: RoomLog, club: RoomLog, somebody: Somebody
-) -> None:
-    """A restriction everywhere waits for the room that somebody has; messages in the others don't wait for it."""
+def test_a_change_of_all_rooms_locks_none_while_it_waits(tea: RoomLog, club: RoomLog, somebody: Somebody) -> None:
+    """A restriction in all rooms waits for the locked room; messages in the others don't wait for it."""
     somebody.lock(club.pk)
     with ThreadPoolExecutor() as pool:
-        everywhere = pool.submit(of_another_process, restrict_everywhere)
+        everywhere = pool.submit(in_another_process, restrict_everywhere)
         for number in range(5):
             assert HELD not in Writer().attempt([post(tea, f"{number}")])
         assert not everywhere.done()
@@ -261,21 +259,21 @@ def restrict_everywhere() -> None:
         models.Restriction.objects.create(kind="ban", person="guest:x")
 
 
-def of_another_process(call: Callable[[], object]) -> None:
+def in_another_process(call: Callable[[], object]) -> None:
     try:
         call()
     finally:
         connections.close_all()
 
 
-def test_the_staff_hides_what_it_can_have(tea: RoomLog, club: RoomLog, somebody: Somebody) -> None:
-    """In several rooms at once: none is held while another is waited for, and all are hidden in the end."""
+def test_the_staff_hides_messages_of_unlocked_rooms_first(tea: RoomLog, club: RoomLog, somebody: Somebody) -> None:
+    """No room stays locked while it waits for another one, and all messages are hidden in the end."""
     Writer().write(posts(tea, 1))
     somebody.lock(club.pk)
     rows = list(models.Message.objects.filter(number=1).select_related("room"))
     with ThreadPoolExecutor() as pool:
         hidden = pool.submit(
-            of_another_process, partial(maintenance.hide, rows, author="x", username="X", hidden=True)
+            in_another_process, partial(maintenance.hide, rows, author="x", username="X", hidden=True)
         )
         while not everything(tea)[1].deleted:
             pass
@@ -286,8 +284,8 @@ def test_the_staff_hides_what_it_can_have(tea: RoomLog, club: RoomLog, somebody:
     assert everything(club)[1].deleted
 
 
-def test_pages_wait_as_they_did(rooms: None) -> None:
-    """Only the chat's own threads are brief; a connection that goes back to a pool is as it was."""
+def test_pages_keep_their_lock_timeout(rooms: None) -> None:
+    """Only the chat's own threads have the short timeout. A connection that goes back to a pool has it reset."""
 
     def timeout() -> str:
         with connection.cursor() as cursor:
@@ -299,13 +297,13 @@ def test_pages_wait_as_they_did(rooms: None) -> None:
 
 
 def test_a_broken_room_that_is_locked_is_healed_afterwards(club: RoomLog, somebody: Somebody) -> None:
-    """The check of all rooms skips it; messages in it wait."""
+    """The check of all rooms skips it, and its messages wait."""
     row = models.Message(room_id=club.pk, number=9, seq=9, author="x", username="X", created=timezone.now())
     models.Message._base_manager.bulk_create([row])
     somebody.lock(club.pk)
     assert not heal([club.pk], skip=True)
     with ThreadPoolExecutor() as pool:
-        said = pool.submit(of_another_process, lambda: written(Writer().write([post(club)] * 3)))
+        said = pool.submit(in_another_process, lambda: written(Writer().write([post(club)] * 3)))
         somebody.execute("COMMIT")
         said.result(PATIENCE)
     assert max(everything(club)) == 12

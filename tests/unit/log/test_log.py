@@ -1,4 +1,4 @@
-"""The room log in a real database: what is committed, how it is numbered, who is told, and what is read again."""
+"""The room log in a real database: commits, numbers, answers, published changes, and reads."""
 
 import asyncio
 import threading
@@ -107,8 +107,8 @@ def test_rooms_count_for_themselves(room: RoomLog, tea: RoomLog, writer: Writer)
         assert_counted(each)
 
 
-def test_a_message_is_kept_as_it_was_said(room: RoomLog, writer: Writer) -> None:
-    """The row has all that was said, and the answer's time; the change's frame says the same to everybody."""
+def test_a_message_is_stored_as_it_was_sent(room: RoomLog, writer: Writer) -> None:
+    """The row has the whole message, and the answer's time; the published frame has the same."""
     first, answer = written(
         writer.write(
             [post(room, "Tea? \N{TEACUP WITHOUT HANDLE}", ref="r1"), post(room, author="bob", reply_to=1)]
@@ -138,8 +138,8 @@ def test_a_message_is_kept_as_it_was_said(room: RoomLog, writer: Writer) -> None
 
 
 @pytest.mark.parametrize("in_step", [True, False])
-def test_only_what_was_said_can_be_answered(room: RoomLog, in_step: bool) -> None:
-    """A message that answers one which is not there yet is refused, alone; one that answers its neighbour not."""
+def test_only_an_existing_message_can_be_answered(room: RoomLog, in_step: bool) -> None:
+    """A reply to a message that does not exist yet is refused, alone. A reply to its neighbour is not."""
     writer = Writer()
     writer.write(posts(room, 2))
     batch = [post(room, reply_to=number) for number in (0, 3, -1, 2**53 - 1, 2, 3, 4, 6)]
@@ -168,12 +168,12 @@ def restarted(writer: Writer) -> Writer:
     return Writer()
 
 
-def going_on(writer: Writer) -> Writer:
+def same_process(writer: Writer) -> Writer:
     return writer
 
 
 def test_the_same_ref_in_one_batch_is_one_message(room: RoomLog, writer: Writer) -> None:
-    """Of two equal refs that wait together the first is said; the second gets its answer, and nobody hears."""
+    """The first of two equal refs in a batch is written. The second gets the same answer and is not published."""
     outcomes = written(writer.write([post(room, ref="r"), post(room), post(room, ref="r")]))
     assert [(outcome.id, outcome.seq) for outcome in outcomes] == [(1, 1), (2, 2), (1, 1)]
     assert outcomes[0].timestamp == outcomes[2].timestamp
@@ -181,12 +181,12 @@ def test_the_same_ref_in_one_batch_is_one_message(room: RoomLog, writer: Writer)
     assert [message.content for message in everything(room).values()] == ["hi", "hi"]
 
 
-@pytest.mark.parametrize("later", [going_on, restarted])
+@pytest.mark.parametrize("later", [same_process, restarted])
 @pytest.mark.parametrize("beside", [0, 2])
 def test_the_same_ref_later_has_the_first_answer(
     room: RoomLog, writer: Writer, later: Callable[[Writer], Writer], beside: int
 ) -> None:
-    """A retry is answered as the first time, also after a restart and among new messages."""
+    """A retry gets the first answer, also after a restart and among new messages."""
     first = written(writer.write([post(room, "said", ref="r")]))[0]
     again = written(later(writer).write([*posts(room, beside), post(room, "said", ref="r")]))[-1]
     assert (again.id, again.seq, again.timestamp) == (first.id, first.seq, first.timestamp)
@@ -197,10 +197,10 @@ def test_the_same_ref_later_has_the_first_answer(
 
 
 @pytest.mark.parametrize("change", [edit, erase, hide])
-def test_a_ref_outlives_what_became_of_its_message(
+def test_a_ref_outlives_changes_of_its_message(
     room: RoomLog, writer: Writer, change: Callable[..., Write]
 ) -> None:
-    """A retry of a message that was edited, deleted or hidden since says nothing anew."""
+    """A retry of a message that was edited, deleted or hidden since writes nothing."""
     first = written(writer.write([post(room, ref="r")]))[0]
     writer.write([edit(room, 1, "changed") if change is edit else change(room, 1)])
     again = written(writer.write([post(room, ref="r")]))[0]
@@ -209,7 +209,7 @@ def test_a_ref_outlives_what_became_of_its_message(
 
 
 def test_a_ref_is_its_author_s_and_its_room_s(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
-    """Another author's, another room's equal ref, or none at all, is another message."""
+    """An equal ref of another author or in another room is another message; so is a message without one."""
     writer.write([post(room, ref="r")])
     for _ in range(2):
         batch = [post(room, ref="r"), post(room, author="bob", ref="r"), post(tea, ref="r"), post(room)]
@@ -223,7 +223,7 @@ def test_a_ref_is_its_author_s_and_its_room_s(room: RoomLog, tea: RoomLog, write
 
 
 def test_an_edit_takes_the_next_number(room: RoomLog, writer: Writer) -> None:
-    """The message keeps its id and has the change's number; who knows it hears an edit, who does not the whole."""
+    """The message keeps its id and gets the change's number. Live clients get the edit, others the message."""
     writer.write(posts(room, 2))
     outcome = written(writer.write([edit(room, 1, "better")]))[0]
     assert (outcome.id, outcome.seq) == (1, 3)
@@ -237,7 +237,7 @@ def test_an_edit_takes_the_next_number(room: RoomLog, writer: Writer) -> None:
 
 
 def test_a_deleted_message_s_text_and_reactions_are_gone(room: RoomLog, writer: Writer) -> None:
-    """Nothing of it is left in the database but its place, its author and its times."""
+    """Only its number, its author and its times are left in the database."""
     writer.write([post(room, "a secret"), edit(room, 1, "a better secret"), react(room, 1)])
     outcome = written(writer.write([erase(room, 1)]))[0]
     assert (outcome.id, outcome.seq) == (1, 4)
@@ -257,7 +257,7 @@ def test_a_deleted_message_s_text_and_reactions_are_gone(room: RoomLog, writer: 
 
 
 def test_a_hidden_message_comes_back_as_it_was(room: RoomLog, writer: Writer) -> None:
-    """To everybody it looks deleted, but text and reactions are kept, and shown again when the staff says so."""
+    """Clients see it as deleted, but text and reactions are kept, and the staff can show them again."""
     writer.write([post(room, "rude"), edit(room, 1, "very rude"), react(room, 1)])
     before = everything(room)[1]
     hidden = changes_of(writer.write([hide(room, 1)]))[0]
@@ -275,8 +275,8 @@ def test_a_hidden_message_comes_back_as_it_was(room: RoomLog, writer: Writer) ->
     assert_counted(room)
 
 
-def test_reactions_are_told_whole_and_in_their_order(room: RoomLog, writer: Writer) -> None:
-    """Each change of the emoji tells all that are on the message now, the oldest first, with who put them on."""
+def test_reactions_are_published_whole_and_in_order(room: RoomLog, writer: Writer) -> None:
+    """Each change of the emoji has all reactions to the message, oldest first, with their users."""
     batch: list[Write] = [post(room)]
     batch += [
         react(room, 1, emoji, author=author) for emoji, author in (("🎉", "bob"), ("👍", "bob"), ("🎉", "eve"))
@@ -299,7 +299,7 @@ def test_reactions_are_told_whole_and_in_their_order(room: RoomLog, writer: Writ
 
 
 def test_many_reactors_are_counted_and_the_first_are_named(room: RoomLog, writer: Writer) -> None:
-    """A reaction names REACTORS_LIMIT people at most; its count is true."""
+    """A reaction names REACTORS_LIMIT users at most; its count is of all."""
     crowd = [react(room, 1, author=f"p{number}") for number in range(protocol.REACTORS_LIMIT + 5)]
     writer.write([post(room), *crowd])
     reaction = everything(room)[1].reactions[0]
@@ -308,7 +308,7 @@ def test_many_reactors_are_counted_and_the_first_are_named(room: RoomLog, writer
 
 
 def test_a_message_takes_so_many_different_emoji(room: RoomLog, writer: Writer) -> None:
-    """One emoji more than the limit is refused; another person's of the same kind not, and one off makes room."""
+    """One emoji more than the limit is refused, unless another user has used it. A removed one makes room."""
     emojis = [chr(0x1F600 + number) for number in range(protocol.EMOJIS_LIMIT + 1)]
     writer.write([post(room), *(react(room, 1, emoji) for emoji in emojis[:-1])])
     refused, same, off, fits = writer.write(
@@ -338,10 +338,10 @@ NOTHING: list[tuple[str, Callable[[RoomLog], Write]]] = [
 
 
 @pytest.mark.parametrize("nothing", [make for _, make in NOTHING], ids=[name for name, _ in NOTHING])
-def test_what_is_so_already_takes_no_number(
+def test_a_change_without_effect_takes_no_number(
     room: RoomLog, writer: Writer, nothing: Callable[[RoomLog], Write]
 ) -> None:
-    """A change to what is there already is answered with the message's number, and nobody hears of it."""
+    """A change to the present state is answered with the message's number, and is not published."""
     writer.write(
         [*posts(room, 0), post(room), post(room), post(room), react(room, 1), erase(room, 2), hide(room, 3)]
     )
@@ -371,10 +371,10 @@ REFUSED: list[tuple[str, Callable[[RoomLog], Write], ErrorCode]] = [
 @pytest.mark.parametrize(
     ("make", "code"), [(make, code) for _, make, code in REFUSED], ids=[name for name, _, _ in REFUSED]
 )
-def test_what_may_not_be_changed_is_refused(
+def test_a_forbidden_change_is_refused(
     room: RoomLog, writer: Writer, make: Callable[[RoomLog], Write], code: ErrorCode
 ) -> None:
-    """The refusal says why, takes no number, changes nothing, and does not touch the others of its batch."""
+    """The refusal has its reason, takes no number and changes nothing. The others of its batch are written."""
     writer.write([*posts(room, 3), erase(room, 2), hide(room, 3)])
     before = everything(room)
     outcomes = writer.write([post(room, "before"), make(room), post(room, "after")])
@@ -394,8 +394,8 @@ def test_another_room_s_message_is_not_found(room: RoomLog, tea: RoomLog, writer
     assert everything(tea)[1].content == "tea"
 
 
-def test_what_is_changed_may_be_as_new_as_its_batch(room: RoomLog, writer: Writer) -> None:
-    """A message can be said, edited, liked and deleted in one commit: each step has its number and its frame."""
+def test_a_message_can_be_changed_in_its_own_batch(room: RoomLog, writer: Writer) -> None:
+    """A message can be posted, edited, liked and deleted in one commit. Each step has its number and its frame."""
     batch = [
         post(room, "1"),
         post(room, "2"),
@@ -412,7 +412,7 @@ def test_what_is_changed_may_be_as_new_as_its_batch(room: RoomLog, writer: Write
     assert_counted(room)
 
 
-def test_who_is_allowed_is_asked_with_the_row(room: RoomLog, writer: Writer) -> None:
+def test_the_rule_is_checked_against_the_row(room: RoomLog, writer: Writer) -> None:
     """The rule sees the message as it is in the database at that moment."""
     seen: list[str] = []
 
@@ -424,11 +424,11 @@ def test_who_is_allowed_is_asked_with_the_row(room: RoomLog, writer: Writer) -> 
     assert seen == ["better"]
 
 
-# --- How far somebody has read ---
+# --- Read positions ---
 
 
 def test_read_positions_never_go_back(room: RoomLog, writer: Writer) -> None:
-    """The furthest counts, in one batch and over several, and each reader has their own."""
+    """The highest counts, in one batch and over several, and each reader has their own."""
     writer.write(posts(room, 5))
     positions = []
     for batch in ([3], [2], [1, 4, 2], [5, 5], [0]):
@@ -453,7 +453,7 @@ def test_nobody_reads_ahead_of_the_room(room: RoomLog, tea: RoomLog, writer: Wri
 
 
 def test_unread_messages_are_counted_by_room(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
-    """Later messages of others that still exist are counted in each room that the person read, up to a bound."""
+    """Later messages of others that still exist are counted in each room that the user read, up to a bound."""
     rooms = [room.pk, tea.pk, queries.open_room("never").pk]
     writer.write([*posts(room, 6, author="eve"), *posts(tea, 2, author="eve"), read(room, 2), read(tea, 2)])
     assert queries.unread("alice", rooms, most=100) == {room.pk: 4, tea.pk: 0}
@@ -463,8 +463,8 @@ def test_unread_messages_are_counted_by_room(room: RoomLog, tea: RoomLog, writer
     assert queries.unread("charlie", rooms, most=100) == queries.unread("alice", [], most=100) == {}
 
 
-def test_in_a_private_room_that_nobody_opened_yet_all_is_unread(room: RoomLog, writer: Writer) -> None:
-    """The first message of two people, or in a room that one was added to, is news."""
+def test_in_a_private_room_that_was_never_read_all_is_unread(room: RoomLog, writer: Writer) -> None:
+    """The first message of a direct room, or of a room that a user was added to, is unread."""
     private = models.Room.objects.create(slug=models.new_hidden_slug(), kind="private")
     log = queries.open_room(private.slug)
     writer.write([*posts(log, 3, author="eve"), post(log)])
@@ -474,8 +474,8 @@ def test_in_a_private_room_that_nobody_opened_yet_all_is_unread(room: RoomLog, w
 # --- Rooms ---
 
 
-def test_a_room_is_made_once(db: None) -> None:
-    """Whoever opens it afterwards finds the same row, its epoch and its last number."""
+def test_a_room_is_created_once(db: None) -> None:
+    """Later calls find the same row, its epoch and its last number."""
     made = queries.open_room("new")
     Writer().write(posts(made, 2))
     found = queries.open_room("new")
@@ -484,8 +484,8 @@ def test_a_room_is_made_once(db: None) -> None:
     assert len({queries.open_room(slug).epoch for slug in ("new", "other", "third")}) == 3
 
 
-def test_what_is_written_into_a_room_that_is_gone_is_refused(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
-    """Every kind of write is told so, by a writer that knew the room too; the others of the batch are kept."""
+def test_a_write_into_a_deleted_room_is_refused(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
+    """Every kind of write is refused, also by a writer that knew the room. The others of the batch are written."""
     writer.write([post(room), post(tea)])
     models.Room.objects.filter(pk=room.pk).delete()
     refused = [ErrorCode.NOT_FOUND, None]
@@ -497,8 +497,8 @@ def test_what_is_written_into_a_room_that_is_gone_is_refused(room: RoomLog, tea:
     assert not models.ReadPosition.objects.exists()
 
 
-def test_positions_tell_the_rooms_that_are_there(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
-    """Each one's epoch and last number by its key; one that is gone is left out."""
+def test_positions_are_of_the_existing_rooms(room: RoomLog, tea: RoomLog, writer: Writer) -> None:
+    """Each room's epoch and last number by its key; deleted rooms are left out."""
     writer.write(posts(room, 3))
     gone = queries.open_room("gone")
     models.Room.objects.filter(pk=gone.pk).delete()
@@ -507,10 +507,10 @@ def test_positions_tell_the_rooms_that_are_there(room: RoomLog, tea: RoomLog, wr
     assert queries.positions([]) == {}
 
 
-def test_positions_of_very_many_rooms_are_asked_in_parts(
+def test_positions_of_very_many_rooms_are_queried_in_parts(
     room: RoomLog, tea: RoomLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More rooms than a statement may have values are all told."""
+    """There may be more rooms than a statement may have values."""
     monkeypatch.setattr(queries, "AT_ONCE", 2)
     more = [queries.open_room(f"r{number}").pk for number in range(5)]
     assert set(queries.positions([room.pk, tea.pk, *more])) == {room.pk, tea.pk, *more}
@@ -519,7 +519,7 @@ def test_positions_of_very_many_rooms_are_asked_in_parts(
 # --- Several processes ---
 
 
-def test_new_messages_alone_are_written_without_a_look(
+def test_new_messages_alone_are_written_without_reading_first(
     room: RoomLog, tea: RoomLog, writer: Writer, statements: list[str]
 ) -> None:
     """A batch of a writer that is in step costs one statement for the rooms' numbers and one for the rows."""
@@ -531,7 +531,7 @@ def test_new_messages_alone_are_written_without_a_look(
 
 
 def test_a_writer_that_is_out_of_step_loses_nothing(room: RoomLog, tea: RoomLog) -> None:
-    """Where another process wrote meanwhile, a batch looks first: numbers go on, in all rooms, whoever writes."""
+    """If another process wrote meanwhile, a batch reads first: numbers go on in all rooms."""
     ours, theirs = Writer(), Writer()
     for _ in range(3):
         ours.write([post(room, "ours"), post(tea, "ours")])
@@ -545,7 +545,7 @@ def test_a_writer_that_is_out_of_step_loses_nothing(room: RoomLog, tea: RoomLog)
 
 
 def test_a_ref_that_another_process_used_has_its_answer(room: RoomLog) -> None:
-    """A client whose retry comes to another process gets the first answer there, though that one is in step."""
+    """A client whose retry reaches another process gets the first answer there, though that process is in step."""
     ours, theirs = Writer(), Writer()
     theirs.write([post(room)])
     first = written(ours.write([post(room, ref="r")]))[0]
@@ -557,8 +557,8 @@ def test_a_ref_that_another_process_used_has_its_answer(room: RoomLog) -> None:
     assert_counted(room)
 
 
-def test_a_restored_database_is_no_trap_for_a_writer(room: RoomLog, writer: Writer) -> None:
-    """A writer that remembers more than there is goes on from what there is."""
+def test_a_writer_continues_from_a_restored_database(room: RoomLog, writer: Writer) -> None:
+    """A writer whose numbers are ahead of the database continues from the database's."""
     writer.write(posts(room, 5))
     models.Message.objects.filter(room_id=room.pk, number__gt=2).delete()
     models.Room._base_manager.filter(pk=room.pk).update(seq=2)
@@ -566,11 +566,11 @@ def test_a_restored_database_is_no_trap_for_a_writer(room: RoomLog, writer: Writ
     assert_counted(room)
 
 
-# --- What the database refuses ---
+# --- Refusals by the database ---
 
 
 def poisonous(room: RoomLog) -> Write:
-    """No database takes a message without a text."""
+    """A write that every database refuses: a message without a text."""
     return post(room, None)  # type: ignore[arg-type]
 
 
@@ -579,7 +579,7 @@ def poisonous(room: RoomLog) -> Write:
 def test_one_write_that_the_database_refuses_harms_no_other(
     room: RoomLog, writer: Writer, in_step: bool, place: int
 ) -> None:
-    """The others of its batch are committed, in order and without a gap; it alone is refused, for good."""
+    """The others of its batch are committed, in order and without a gap. Only that one is refused, for good."""
     if in_step:
         writer.write([post(room)])
     batch: list[Write] = posts(room, 4) if in_step else [*posts(room, 3), react(room, 1)]
@@ -593,10 +593,10 @@ def test_one_write_that_the_database_refuses_harms_no_other(
     assert_counted(room)
 
 
-def test_what_was_committed_is_told_though_the_database_goes_away(
+def test_committed_writes_are_answered_though_the_database_goes_away(
     rooms: None, room: RoomLog, writer: Writer, outage: Outage
 ) -> None:
-    """Where the writes of a batch are tried one by one and the database ends amid them, the first are answered."""
+    """If a batch is tried one by one and the database goes away amid them, the first ones keep their answers."""
     with ExitStack() as stack:
 
         def strike(message: models.Message) -> None:
@@ -625,7 +625,7 @@ async def lobby(log: Log) -> RoomLog:
 
 
 class Diary:
-    """What a log said, in order: answers by their number, refusals by their code, commits by their numbers."""
+    """The log's outcomes in order: answers by their number, refusals by their code, commits by their numbers."""
 
     def __init__(self, log: Log) -> None:
         self.lines: list[object] = []
@@ -643,7 +643,7 @@ class Diary:
             log.append(write)
 
 
-async def test_each_hears_of_its_own_before_all_hear_of_it(log: Log, lobby: RoomLog) -> None:
+async def test_answers_come_before_the_broadcast(log: Log, lobby: RoomLog) -> None:
     """After a commit the answers come first, in the order of the writes, then each room's changes in theirs."""
     diary = Diary(log)
     other = await log.open("tea")
@@ -653,8 +653,8 @@ async def test_each_hears_of_its_own_before_all_hear_of_it(log: Log, lobby: Room
     assert diary.lines == [1, 1, 2, 2, 3, ("lobby", [1, 2, 3]), ("tea", [1])]
 
 
-async def test_nobody_hears_of_what_changes_nothing(log: Log, lobby: RoomLog) -> None:
-    """No-ops, read positions and refusals are answered, and no room is told of them."""
+async def test_a_write_without_effect_is_not_published(log: Log, lobby: RoomLog) -> None:
+    """No-ops, read positions and refusals are answered, and are not published."""
     diary = Diary(log)
     diary.append(log, post(lobby), edit(lobby, 1, "hi"), read(lobby, 1), edit(lobby, 7, "x"))
     await log.close()
@@ -664,8 +664,8 @@ async def test_nobody_hears_of_what_changes_nothing(log: Log, lobby: RoomLog) ->
     assert diary.lines[5:] == [1]
 
 
-async def test_what_is_acknowledged_is_in_the_database(log: Log, lobby: RoomLog) -> None:
-    """When an answer comes, another connection sees what it tells of."""
+async def test_an_acknowledged_change_is_in_the_database(log: Log, lobby: RoomLog) -> None:
+    """When an answer comes, another connection sees its change."""
     seen: list[int] = []
 
     def look(outcome: Outcome) -> None:
@@ -676,14 +676,14 @@ async def test_what_is_acknowledged_is_in_the_database(log: Log, lobby: RoomLog)
     write.done = look
     log.append(write)
     with pytest.MonkeyPatch.context() as patched:
-        # It only looks, and at once.
+        # It only reads, and at once.
         patched.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         await log.close()
         other.close()
     assert seen == [1]
 
 
-async def test_what_waits_is_committed_together(log: Log, lobby: RoomLog, transactions: list[str]) -> None:
+async def test_waiting_writes_are_committed_together(log: Log, lobby: RoomLog, transactions: list[str]) -> None:
     """Hundreds of writes cost a transaction or two, and more than BATCH of them one for each BATCH."""
     outcomes = await commit(log, *posts(lobby, 300))
     assert [outcome.id for outcome in written(outcomes)] == list(range(1, 301))
@@ -694,10 +694,10 @@ async def test_what_waits_is_committed_together(log: Log, lobby: RoomLog, transa
     assert list(await there(lobby)) == list(range(1, 302 + 2 * BATCH))
 
 
-async def test_who_comes_during_a_commit_is_in_the_next(
+async def test_writes_during_a_commit_are_in_the_next_one(
     log: Log, lobby: RoomLog, transactions: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one commit is under way everybody else waits for one other: writers share its price."""
+    """During one commit all other writes wait for one more: they share its cost."""
     held = threading.Event()
     plain = Writer.write
 
@@ -717,10 +717,10 @@ async def test_who_comes_during_a_commit_is_in_the_next(
     assert diary.lines == [1, ("lobby", [1]), ("lobby", list(range(2, 52)))]
 
 
-async def test_an_answer_that_cannot_be_given_harms_nobody(
+async def test_a_failing_callback_harms_no_other_write(
     log: Log, lobby: RoomLog, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error in one ``done`` is logged; the others are answered, the room hears of all, and the log goes on."""
+    """An error in one ``done`` is logged. The others are answered, all are published, and the log goes on."""
     diary = Diary(log)
 
     def fail(outcome: Outcome) -> None:
@@ -736,8 +736,8 @@ async def test_an_answer_that_cannot_be_given_harms_nobody(
     assert written(await commit(log, post(lobby)))[0].seq == 4
 
 
-async def test_too_much_that_waits_is_refused(log: Log, lobby: RoomLog, settings: Settings) -> None:
-    """Past LOG_QUEUE a write is refused with `busy` and a time to come back; when there is room, it is taken."""
+async def test_writes_beyond_the_queue_are_refused(log: Log, lobby: RoomLog, settings: Settings) -> None:
+    """Past LOG_QUEUE a write is refused with `busy` and a time to retry. When there is space, it is taken."""
     settings.CHAT = {"LOG_QUEUE": 3}
     diary = Diary(log)
     diary.append(log, *posts(lobby, 3))
@@ -752,7 +752,7 @@ async def test_too_much_that_waits_is_refused(log: Log, lobby: RoomLog, settings
     assert diary.lines == [1, 2, 3, ("lobby", [1, 2, 3]), 4, ("lobby", [4])]
 
 
-async def test_a_failed_commit_refuses_all_and_tells_nobody(
+async def test_a_failed_commit_refuses_all_and_publishes_nothing(
     log: Log, lobby: RoomLog, outage: Outage, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While the database is away every write is refused with `busy`; then the log goes on, without a gap."""
@@ -767,8 +767,8 @@ async def test_a_failed_commit_refuses_all_and_tells_nobody(
     assert list(await there(lobby)) == [1]
 
 
-async def test_those_who_are_refused_together_come_back_apart(log: Log, lobby: RoomLog, outage: Outage) -> None:
-    """Each refusal has a time of its own, around writes.RETRY_AFTER, so that a crowd does not come back as one."""
+async def test_clients_that_are_refused_together_retry_apart(log: Log, lobby: RoomLog, outage: Outage) -> None:
+    """Each refusal has its own retry time, around writes.RETRY_AFTER, so that a crowd does not retry at once."""
     with outage.begin():
         outcomes = await commit(log, *posts(lobby, 40))
     times = {outcome.retry_after for outcome in outcomes if isinstance(outcome, Invalid)}
@@ -780,7 +780,7 @@ async def test_those_who_are_refused_together_come_back_apart(log: Log, lobby: R
 async def test_a_commit_that_fails_in_the_middle_leaves_nothing(
     log: Log, lobby: RoomLog, outage: Outage, of: str
 ) -> None:
-    """Neither rows nor numbers are left of it, whichever statement failed, on the quick way and the other."""
+    """It leaves neither rows nor numbers, whichever statement failed, in an optimistic and in a locking batch."""
     await commit(log, *posts(lobby, 2))
     for batch in (posts(lobby, 3), [post(lobby), edit(lobby, 1, "x"), react(lobby, 1)]):
         with outage.begin(of):
@@ -791,8 +791,8 @@ async def test_a_commit_that_fails_in_the_middle_leaves_nothing(
     assert not await run_read(models.Reaction.objects.exists)
 
 
-async def test_a_change_that_comes_again_undoes_none_that_came_after_it(log: Log, lobby: RoomLog) -> None:
-    """A server that was frozen wakes with an edit that was made elsewhere meanwhile, and then made anew."""
+async def test_a_repeated_change_undoes_no_later_one(log: Log, lobby: RoomLog) -> None:
+    """A server that was frozen wakes with an edit that another one has made meanwhile, before a later edit."""
     await commit(log, post(lobby))
     await commit(log, edit(lobby, 1, "old", ref="e1"), react(lobby, 1, ref="r1"))
     await commit(log, edit(lobby, 1, "new", ref="e2"), react(lobby, 1, on=False, ref="r2"))
@@ -802,8 +802,8 @@ async def test_a_change_that_comes_again_undoes_none_that_came_after_it(log: Log
     assert (state.content, state.reactions) == ("new", [])
 
 
-async def test_a_change_that_changed_nothing_is_remembered_too(log: Log, lobby: RoomLog) -> None:
-    """It was so already when it came first, and is not any more when it comes again."""
+async def test_a_change_without_effect_is_remembered_too(log: Log, lobby: RoomLog) -> None:
+    """It had no effect at first, and would have one when it is repeated."""
     await commit(log, post(lobby, "same"))
     await commit(log, edit(lobby, 1, "same", ref="e1"))
     await commit(log, edit(lobby, 1, "new", ref="e2"))
@@ -811,26 +811,26 @@ async def test_a_change_that_changed_nothing_is_remembered_too(log: Log, lobby: 
     assert (await there(lobby))[1].content == "new"
 
 
-async def test_the_same_ref_of_another_or_of_another_message_is_another_change(log: Log, lobby: RoomLog) -> None:
-    """A ref is its author's name for one thing."""
+async def test_a_ref_belongs_to_its_author_and_message(log: Log, lobby: RoomLog) -> None:
+    """A ref identifies one change of one message by one author."""
     await commit(log, post(lobby), post(lobby))
     first = react(lobby, 1, author="alice", ref="r")
     changes = [first, react(lobby, 1, author="bob", ref="r"), react(lobby, 2, author="alice", ref="r")]
     assert [one.seq for one in written(await commit(log, *changes))] == [3, 4, 5]
 
 
-async def test_a_retry_of_what_was_refused_is_said_once(log: Log, lobby: RoomLog, outage: Outage) -> None:
-    """A ref that was refused is free: the same again is said, and once more is not."""
+async def test_a_retry_after_a_refusal_is_written_once(log: Log, lobby: RoomLog, outage: Outage) -> None:
+    """A refused ref is free: the same again is written, and once more is not."""
     with outage.begin():
         assert refusals(await commit(log, post(lobby, ref="r"))) == [ErrorCode.BUSY]
     first, again = written(await commit(log, post(lobby, ref="r"), post(lobby, ref="r")))
     assert (first.id, again.id, again.change) == (1, 1, None)
 
 
-async def test_a_commit_whose_end_is_unknown_is_told_as_refused(
+async def test_a_commit_with_unknown_outcome_is_answered_as_refused(
     log: Log, lobby: RoomLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the connection breaks after the commit, the retry finds what was kept, and says it once."""
+    """If the connection breaks after the commit, the retry finds the message, and does not write it again."""
     plain = BaseDatabaseWrapper.commit
 
     def break_off(self: BaseDatabaseWrapper) -> None:
@@ -846,7 +846,7 @@ async def test_a_commit_whose_end_is_unknown_is_told_as_refused(
 
 @contextmanager
 def locked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Somebody else holds the lock that who writes needs, and who needs it waits for a moment only."""
+    """Another connection holds the lock that writers need, and writers wait for a moment only."""
     patience = {"options": "-c lock_timeout=50"} if connection.vendor == "postgresql" else {"timeout": 0.05}
     with monkeypatch.context() as patched:
         patched.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
@@ -868,7 +868,7 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def test_a_database_that_is_locked_is_busy(
     log: Log, lobby: RoomLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who waits for another's lock for too long is refused, reads go on, and afterwards all is as ever."""
+    """Writes that wait too long for the lock are refused, reads go on, and afterwards all works again."""
     diary = Diary(log)
     await commit(log, post(lobby))
     with locked(monkeypatch):
@@ -880,8 +880,8 @@ async def test_a_database_that_is_locked_is_busy(
     assert diary.lines == [("lobby", [1]), ("lobby", [2, 3])]
 
 
-async def test_a_fault_of_ours_is_answered_too(log: Log, lobby: RoomLog, caplog: pytest.LogCaptureFixture) -> None:
-    """An error that is not the database's refuses its batch, stands in the log with its trace, ends nothing."""
+async def test_a_bug_is_answered_as_busy(log: Log, lobby: RoomLog, caplog: pytest.LogCaptureFixture) -> None:
+    """An error that is not the database's refuses its batch, is logged with its traceback, and ends nothing."""
 
     def fail(message: models.Message) -> None:
         raise ZeroDivisionError
@@ -894,7 +894,7 @@ async def test_a_fault_of_ours_is_answered_too(log: Log, lobby: RoomLog, caplog:
 
 
 async def test_a_closed_log_has_written_everything(log: Log, lobby: RoomLog) -> None:
-    """Closing waits for what waits."""
+    """Closing waits for the queued writes."""
     diary = Diary(log)
     diary.append(log, *posts(lobby, 3 * BATCH))
     await log.close()
@@ -903,7 +903,7 @@ async def test_a_closed_log_has_written_everything(log: Log, lobby: RoomLog) -> 
 
 
 async def test_reading_without_a_database_is_busy(log: Log, lobby: RoomLog, outage: Outage) -> None:
-    """Whatever is asked is refused with `busy` and a time to come back; the next question is answered."""
+    """Every read is refused with `busy` and a time to retry; the next one is answered."""
     asked: list[Callable[[], Awaitable[object]]] = [
         partial(log.open, "lobby"),
         partial(log.positions, [lobby]),
@@ -920,11 +920,11 @@ async def test_reading_without_a_database_is_busy(log: Log, lobby: RoomLog, outa
         await ask()
 
 
-# --- What is read again ---
+# --- Reads ---
 
 
-def stretches(room: RoomLog, position: int, limit: int) -> Iterator[Change]:
-    """All changes after a position, read in stretches of ``limit``."""
+def slices(room: RoomLog, position: int, limit: int) -> Iterator[Change]:
+    """All changes after a position, read in slices of ``limit``."""
     whole = False
     while not whole:
         stretch = queries.changes_since(room, position, limit)
@@ -933,8 +933,8 @@ def stretches(room: RoomLog, position: int, limit: int) -> Iterator[Change]:
         position, whole = stretch.end, stretch.whole
 
 
-def test_a_change_is_told_once_and_as_it_is_now(room: RoomLog, writer: Writer) -> None:
-    """Of a message that changed often only its last number comes; those between are said to be passed over."""
+def test_a_message_is_read_once_and_as_it_is_now(room: RoomLog, writer: Writer) -> None:
+    """A message that changed often has only its last number; ``follows`` covers the numbers between."""
     writer.write([*posts(room, 4), edit(room, 2, "x"), edit(room, 1, "y"), react(room, 2), edit(room, 2, "z")])
     stretch = queries.changes_since(room, 0, 10)
     assert (stretch.whole, stretch.last, stretch.end) == (True, 8, 8)
@@ -950,8 +950,8 @@ def test_a_change_is_told_once_and_as_it_is_now(room: RoomLog, writer: Writer) -
     assert {m.id: replace_struct(m, follows=UNSET) for m in told if isinstance(m, Message)} == everything(room)
 
 
-def test_what_is_read_may_be_the_first_that_is_heard(room: RoomLog, writer: Writer) -> None:
-    """Who catches up hears whole messages, deleted ones too: no change of it says that it knows the message."""
+def test_a_client_that_catches_up_needs_no_earlier_frame(room: RoomLog, writer: Writer) -> None:
+    """A client that catches up gets whole messages, deleted ones too: no frame assumes that it knows one."""
     writer.write(
         [*posts(room, 4), edit(room, 1, "x"), react(room, 1), erase(room, 2), react(room, 3), hide(room, 4)]
     )
@@ -963,13 +963,13 @@ def test_what_is_read_may_be_the_first_that_is_heard(room: RoomLog, writer: Writ
     assert [change.gone for change in changes] == [False, True, False, True]
 
 
-def test_numbers_at_the_end_that_nobody_tells_are_said_to_be_passed(room: RoomLog, writer: Writer) -> None:
-    """Where the last numbers' messages were pruned, a position says so: nobody waits for them."""
+def test_void_numbers_at_the_end_are_covered_by_a_position(room: RoomLog, writer: Writer) -> None:
+    """If the last numbers' messages were pruned, a position covers them, and no client waits for them."""
     writer.write(posts(room, 5))
     models.Message.objects.filter(room_id=room.pk, number__in=[2, 4, 5]).delete()
     models.Room._base_manager.filter(pk=room.pk).update(pruned=3)
     follower = Follower()
-    follower.read(change.fresh for change in stretches(room, 0, 2))
+    follower.read(change.fresh for change in slices(room, 0, 2))
     assert (follower.seqs, list(follower.messages)) == ([1, 3, 5], [1, 3])
     told = [decode_outgoing(change.frame) for change in queries.changes_since(room, 3, 10).to_the_end()]
     assert told == [Position(room="lobby", seq=5, follows=3)]
@@ -977,8 +977,8 @@ def test_numbers_at_the_end_that_nobody_tells_are_said_to_be_passed(room: RoomLo
     assert_counted(room)
 
 
-def test_a_stretch_is_bounded(room: RoomLog, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By changes and by characters, and it has one change at least; it says that there is more, and where."""
+def test_a_slice_is_bounded(room: RoomLog, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is bounded in changes and characters. It has at least one change, and tells whether there is more."""
     writer.write([post(room, "x" * 90) for _ in range(6)])
     first = queries.changes_since(room, 0, 4)
     assert (len(first.changes), first.whole, first.end, first.last) == (4, False, 4, 6)
@@ -989,11 +989,11 @@ def test_a_stretch_is_bounded(room: RoomLog, writer: Writer, monkeypatch: pytest
     monkeypatch.setattr(queries, "PAGE", 100)
     assert [len(queries.changes_since(room, position, 10).changes) for position in (0, 2, 5)] == [2, 2, 1]
     monkeypatch.setattr(queries, "PAGE", 1)
-    assert [change.seq for change in stretches(room, 0, 10)] == [1, 2, 3, 4, 5, 6]
+    assert [change.seq for change in slices(room, 0, 10)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_of_a_room_that_is_gone_nothing_is_told(room: RoomLog, writer: Writer) -> None:
-    """A stretch of it is empty and ends where it began, or before; nobody is told a number of it."""
+def test_a_deleted_room_has_no_changes(room: RoomLog, writer: Writer) -> None:
+    """Its slice is empty and ends where it began, or before; no client receives a number of it."""
     writer.write(posts(room, 3))
     models.Room.objects.filter(pk=room.pk).delete()
     for position in (0, 2, 3):
@@ -1015,7 +1015,7 @@ def pages(room: RoomLog, *, limit: int, forward: bool = False) -> list[list[int]
 
 
 def test_history_is_paged_both_ways(room: RoomLog, writer: Writer) -> None:
-    """Oldest first within a page; the pages meet without a gap, and the last says that there is no more."""
+    """Oldest first within a page. The pages meet without a gap, and the last one is marked as such."""
     writer.write([*posts(room, 7), edit(room, 2, "x"), erase(room, 5), post(room)])
     assert pages(room, limit=3) == [[6, 7, 10], [3, 4, 5], [1, 2]]
     assert pages(room, limit=3, forward=True) == [[1, 2, 3], [4, 5, 6], [7, 10]]
@@ -1028,7 +1028,7 @@ def test_history_is_paged_both_ways(room: RoomLog, writer: Writer) -> None:
 
 
 def test_a_page_of_long_messages_is_shorter(room: RoomLog, writer: Writer) -> None:
-    """A page is bounded in characters too; the next goes on where it ended, and each has a message at least."""
+    """A page is bounded in characters too. The next one starts where it ended; each has at least one message."""
     writer.write([post(room, f"{number} ".ljust(4_000, "x")) for number in range(60)])
     for forward in (False, True):
         found = pages(room, limit=100, forward=forward)
@@ -1037,7 +1037,7 @@ def test_a_page_of_long_messages_is_shorter(room: RoomLog, writer: Writer) -> No
 
 
 def test_a_room_s_page_has_its_position(room: RoomLog, writer: Writer) -> None:
-    """The latest messages, with the room's number that they are of at least; of a room that is not there: none."""
+    """The page has the latest messages and a position that they include; a room that does not exist has none."""
     writer.write([*posts(room, 3), edit(room, 1, "x")])
     page = queries.page("lobby", 2)
     assert (page.room, page.epoch, page.seq, page.more) == (room.pk, room.epoch, 4, True)
@@ -1046,10 +1046,8 @@ def test_a_room_s_page_has_its_position(room: RoomLog, writer: Writer) -> None:
     assert not models.Room.objects.filter(slug="never").exists()
 
 
-def test_what_is_on_a_page_of_messages_is_read_at_once(
-    room: RoomLog, writer: Writer, statements: list[str]
-) -> None:
-    """Reactions cost one question for all messages of a page, and none where no message was ever changed."""
+def test_reactions_of_a_page_are_read_at_once(room: RoomLog, writer: Writer, statements: list[str]) -> None:
+    """Reactions cost one query for all messages of a page, and none if no message was ever changed."""
     writer.write(posts(room, 20))
     statements.clear()
     everything(room)
@@ -1067,7 +1065,7 @@ EMOJIS = ("👍", "🎉", "🦊")
 WHO = st.sampled_from(AUTHORS)
 WHICH = st.integers(1, 12)
 WHEN = st.sampled_from([None, None, 0, 1])
-"""Which process commits what waits, after this; None: it waits for more."""
+"""The process that commits the queue after this write; None: the queue grows."""
 
 
 @dataclass
@@ -1082,13 +1080,13 @@ class Said:
     edited: bool = False
     deleted: bool = False
     hidden: bool = False
-    # Who put which emoji on it, in their order.
+    # Emoji and users, in their order.
     reactions: list[tuple[str, str]] = field(default_factory=list)
-    # Was it deleted by its author while it was hidden?
+    # True if its author deleted it while it was hidden.
     withdrawn: bool = field(default=False, compare=False)
 
     def seen(self) -> tuple[object, ...]:
-        """As everybody sees it."""
+        """Its visible state."""
         gone = self.deleted or self.hidden
         emojis: dict[str, list[str]] = {}
         for emoji, author in self.reactions:
@@ -1106,7 +1104,7 @@ class Said:
 
 
 def seen(message: Message) -> tuple[object, ...]:
-    """The same of a message on the wire."""
+    """The visible state of a message on the wire."""
     return (
         message.id,
         message.seq,
@@ -1120,15 +1118,15 @@ def seen(message: Message) -> tuple[object, ...]:
 
 
 class Model:
-    """What a room's log should do, in a few lines of memory."""
+    """The expected behaviour of a room's log, in a few lines of memory."""
 
     def __init__(self) -> None:
         self.seq = 0
         self.said: dict[int, Said] = {}
-        # Uses of each ref: the number that it got, the words, what they answer.
+        # Uses of each ref: the number that it got, its text, and the message it answers.
         self.refs: dict[tuple[str, str], tuple[int, str, int | None]] = {}
         self.read: dict[str, int] = {}
-        # Everything that was seen when the room's number was this.
+        # The visible state of all messages, by the room's last number at the time.
         self.known: dict[int, Messages] = {0: {}}
 
     def next(self) -> int:
@@ -1136,7 +1134,7 @@ class Model:
         return self.seq
 
     def write(self, write: Write) -> tuple[int, int] | ErrorCode | None:
-        """The id and the number of the answer, or why it is refused; None where it is about no message."""
+        """The id and the number of the answer, or the error code; None if the write is about no message."""
         match write:
             case NewMessage():
                 return self._post(write)
@@ -1204,17 +1202,17 @@ class LogMachine(RuleBasedStateMachine):
         reply_to=st.sampled_from([None, 1]),
         process=WHEN,
     )
-    def somebody_speaks(
+    def a_user_posts(
         self, author: str, text: str, ref: str | None, reply_to: int | None, process: int | None
     ) -> None:
         self.append(post(self.room, text, author=author, ref=ref, reply_to=reply_to), process)
 
     @rule(author=WHO, number=WHICH, text=st.sampled_from(["this", "that"]), process=WHEN)
-    def somebody_edits(self, author: str, number: int, text: str, process: int | None) -> None:
+    def a_user_edits(self, author: str, number: int, text: str, process: int | None) -> None:
         self.append(edit(self.room, number, text, author=author), process)
 
     @rule(author=WHO, number=WHICH, process=WHEN)
-    def somebody_deletes(self, author: str, number: int, process: int | None) -> None:
+    def a_user_deletes(self, author: str, number: int, process: int | None) -> None:
         self.append(erase(self.room, number, author=author), process)
 
     @rule(number=WHICH, hidden=st.booleans(), process=WHEN)
@@ -1228,15 +1226,15 @@ class LogMachine(RuleBasedStateMachine):
         on=st.sampled_from([True, True, False]),
         process=WHEN,
     )
-    def somebody_reacts(self, author: str, number: int, emoji: str, on: bool, process: int | None) -> None:
+    def a_user_reacts(self, author: str, number: int, emoji: str, on: bool, process: int | None) -> None:
         self.append(react(self.room, number, emoji, author=author, on=on), process)
 
     @rule(author=WHO, seq=st.integers(0, 30), process=WHEN)
-    def somebody_reads(self, author: str, seq: int, process: int | None) -> None:
+    def a_user_reads(self, author: str, seq: int, process: int | None) -> None:
         self.append(read(self.room, seq, author=author), process)
 
     def append(self, write: Write, process: int | None) -> None:
-        """Have it wait; with a process, what waits is committed by that one."""
+        """Queue a write; with a process, that one commits the queue."""
         self.batch.append(write)
         if process is not None:
             batch, self.batch = self.batch, []
@@ -1244,7 +1242,7 @@ class LogMachine(RuleBasedStateMachine):
                 self.compare(outcome, self.model.seq, self.model.write(each))
             for author, seq in self.model.read.items():
                 self.model.read[author] = min(seq, self.model.seq)
-            self.everybody_sees_what_is_there()
+            self.all_states_agree()
 
     def compare(self, outcome: Outcome, before: int, expected: tuple[int, int] | ErrorCode | None) -> None:
         if isinstance(outcome, Invalid):
@@ -1257,15 +1255,15 @@ class LogMachine(RuleBasedStateMachine):
             self.model.known[self.model.seq] = dict(self.live.messages)
 
     @rule(data=st.data(), limit=st.integers(1, 6))
-    def somebody_comes_back(self, data: st.DataObject, limit: int) -> None:
+    def a_user_catches_up(self, data: st.DataObject, limit: int) -> None:
         position = data.draw(st.sampled_from(sorted(self.model.known)))
         follower = Follower(position, self.model.known[position])
-        follower.read(change.fresh for change in stretches(self.room, position, limit))
+        follower.read(change.fresh for change in slices(self.room, position, limit))
         assert follower.seq == self.model.seq
         assert follower.messages == self.live.messages
 
     @rule(limit=st.integers(1, 6), edge=st.integers(0, 14), forward=st.booleans())
-    def somebody_looks_around(self, limit: int, edge: int, forward: bool) -> None:
+    def a_user_reads_history(self, limit: int, edge: int, forward: bool) -> None:
         ids = sorted(self.model.said)
         if forward:
             found, more = queries.history(self.room.pk, self.room.slug, after=edge, limit=limit)
@@ -1278,7 +1276,7 @@ class LogMachine(RuleBasedStateMachine):
         assert [seen(message) for message in found] == [self.model.said[number].seen() for number in expected]
         assert more == (len(there) > limit)
 
-    def everybody_sees_what_is_there(self) -> None:
+    def all_states_agree(self) -> None:
         model = {number: said.seen() for number, said in self.model.said.items()}
         assert {number: seen(message) for number, message in everything(self.room).items()} == model
         assert {number: seen(message) for number, message in self.live.messages.items()} == model
@@ -1291,9 +1289,9 @@ class LogMachine(RuleBasedStateMachine):
         assert not models.Reaction.objects.filter(message__in=deleted).exists()
 
 
-# A failure is made small first, and that takes minutes.
+# Hypothesis makes a failure small first, and that takes minutes.
 @pytest.mark.timeout(600)
-def test_the_log_does_as_its_model(db: None) -> None:
+def test_the_log_behaves_like_its_model(db: None) -> None:
     """Whatever is written in whatever order, answers, rows, frames and pages are those of the model."""
     run_state_machine_as_test(
         LogMachine, settings=hypothesis_settings(max_examples=examples(20), stateful_step_count=40, deadline=None)

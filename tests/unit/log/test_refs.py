@@ -1,4 +1,4 @@
-"""A ref names one message, or one change: again it has the first answer, and other words with it are refused."""
+"""A ref identifies one message or one change. A repetition gets the first answer; another text is refused."""
 
 from collections.abc import Callable
 
@@ -48,10 +48,10 @@ CHANGES: dict[str, Callable[[RoomLog], list[Write]]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("beside", [0, 1])
-def test_other_words_with_a_ref_are_refused(
+def test_another_text_with_a_ref_is_refused(
     room: RoomLog, change: Callable[[RoomLog], list[Write]], beside: int
 ) -> None:
-    """The first words have the first answer, whatever became of the message. The ref carries no other message."""
+    """The first text gets the first answer, whatever happened to the message. The ref carries no other message."""
     written(Writer().write(change(room)))
     before = everything(room)
     for other in OTHERS.values():
@@ -61,8 +61,8 @@ def test_other_words_with_a_ref_are_refused(
     assert {number: everything(room)[number] for number in before} == before
 
 
-def test_without_what_it_answered_it_is_the_same(room: RoomLog) -> None:
-    """In another life of the room a client drops the id; not the other way round."""
+def test_a_retry_without_its_reply_to_is_the_same(room: RoomLog) -> None:
+    """After a new epoch a client drops the id. The other way round is refused."""
     Writer().write([post(room, "plain", ref="p")])
     batch = [post(room, "said", ref="r"), post(room, "plain", ref="p", reply_to=1)]
     assert refusals(Writer().write(batch)) == [None, REUSED]
@@ -70,7 +70,7 @@ def test_without_what_it_answered_it_is_the_same(room: RoomLog) -> None:
     assert [outcome.id for outcome in written(Writer().write(batch))] == [5, 5]
 
 
-def test_the_same_holds_for_what_waits_together(room: RoomLog) -> None:
+def test_the_same_holds_within_a_batch(room: RoomLog) -> None:
     """The second of two messages with one ref in a batch is refused, and the others are written."""
     batch = [
         post(room, "one", ref="x"),
@@ -85,21 +85,21 @@ def test_the_same_holds_for_what_waits_together(room: RoomLog) -> None:
     assert [message.content for message in everything(room).values()][3:] == ["three", "two", "two"]
 
 
-def test_a_ref_is_one_room_s(room: RoomLog) -> None:
-    """In another room it may be used for anything."""
+def test_a_ref_belongs_to_one_room(room: RoomLog) -> None:
+    """In another room it may be used for another message."""
     tea = queries.open_room("tea")
     assert refusals(Writer().write([post(tea, "other", ref="r")])) == [None]
 
 
-def test_what_a_process_of_before_changed_is_known_by_its_ref(room: RoomLog) -> None:
-    """It kept no digest of the first words: nobody can tell, so the first answer is given."""
+def test_a_message_changed_by_the_version_before_is_known_by_its_ref(room: RoomLog) -> None:
+    """That version kept no digest of the first text, so the first answer is given."""
     models.Message._base_manager.filter(number=3).update(content="new", edited=F("created"), said="")
     again = written(Writer().write([post(room, "said", ref="r", reply_to=1)]))[0]
     assert (again.id, again.change) == (3, None)
 
 
 def test_a_change_of_the_site_s_secret_takes_nothing_from_a_retry(room: RoomLog, settings: Settings) -> None:
-    """While the former one is among the fallbacks."""
+    """It is recognized while the former secret is among the fallbacks."""
     Writer().write([edit(room, 3, "better", ref="e")])
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another-" * 8
@@ -118,7 +118,7 @@ def test_a_deleted_text_can_t_be_guessed_from_its_row(room: RoomLog, settings: S
 
 # --- Changes ---
 
-ASKED_FOR: dict[str, Callable[[RoomLog], Write]] = {
+REQUESTED: dict[str, Callable[[RoomLog], Write]] = {
     "an edit": lambda room: edit(room, 3, "one", ref="c"),
     "another edit": lambda room: edit(room, 3, "two", ref="c"),
     "an emoji": lambda room: react(room, 3, "👍", author="alice", ref="c"),
@@ -127,19 +127,19 @@ ASKED_FOR: dict[str, Callable[[RoomLog], Write]] = {
 }
 
 
-@pytest.mark.parametrize("second", ASKED_FOR)
-@pytest.mark.parametrize("first", ASKED_FOR)
+@pytest.mark.parametrize("second", REQUESTED)
+@pytest.mark.parametrize("first", REQUESTED)
 def test_another_change_with_a_ref_is_refused(room: RoomLog, first: str, second: str) -> None:
-    """The same one has an answer again, whatever came in between, and undoes nothing of it."""
-    written(Writer().write([ASKED_FOR[first](room), edit(room, 3, "between")]))
+    """The same change gets its answer again, and undoes no change that came in between."""
+    written(Writer().write([REQUESTED[first](room), edit(room, 3, "between")]))
     before = everything(room)
-    outcome = Writer().write([ASKED_FOR[second](room)])
+    outcome = Writer().write([REQUESTED[second](room)])
     assert refusals(outcome) == [None if first == second else REUSED]
     assert everything(room) == before
 
 
-def test_changes_of_a_process_of_before_are_known(room: RoomLog) -> None:
-    """It kept only who asked and the ref; what it finds of ours it passes over."""
+def test_changes_of_the_version_before_are_known(room: RoomLog) -> None:
+    """That version kept only the author and the ref, and skips the digests of this one."""
     Writer().write([edit(room, 3, "one", ref="a"), edit(room, 3, "two", ref="b")])
     row = models.Message.objects.get(number=3)
     words = row.asked.split()
@@ -156,8 +156,8 @@ def test_changes_of_a_process_of_before_are_known(room: RoomLog) -> None:
 # --- On the socket ---
 
 
-async def test_what_is_dropped_is_told(person: Enter, bob: Persona) -> None:
-    """A client that uses a ref twice hears that the second message was not said; nobody hears that message."""
+async def test_a_dropped_message_is_an_error(person: Enter, bob: Persona) -> None:
+    """A client that uses a ref twice gets an error for the second message, and nobody receives it."""
     alice = await member(person, "Alice")
     await alice.join()
     await bob.join()
@@ -179,8 +179,8 @@ def shout(draft: Draft) -> str:
     return draft.text.upper()
 
 
-async def test_what_a_filter_changed_is_known_by_what_was_sent(person: Enter, settings: Settings) -> None:
-    """A retry is the same message, whether the site's filters do the same as at first or not."""
+async def test_a_filtered_message_is_known_by_its_sent_text(person: Enter, settings: Settings) -> None:
+    """A retry is the same message, whether or not the site's filters have changed since."""
     alice = await member(person, "Alice")
     await alice.join()
     plain = await alice.say("one", ref="plain")

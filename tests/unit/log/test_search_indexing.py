@@ -1,4 +1,4 @@
-"""Messages that the search's index lacks are indexed by each server in the background, while the chat goes on."""
+"""Each server indexes messages that the search index lacks in the background, while the chat goes on."""
 
 import asyncio
 import logging
@@ -21,8 +21,8 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_indexing, "IDLE", 0.01)
 
 
-async def said_before(number: int) -> None:
-    """Messages that are not in the index."""
+async def unindexed_messages(number: int) -> None:
+    """Write messages that are not in the index."""
 
     def write() -> None:
         room = queries.open_room("tea")
@@ -34,24 +34,24 @@ async def said_before(number: int) -> None:
 
 async def until_all_are_indexed() -> None:
     async with asyncio.timeout(PATIENCE):
-        while await run_read(models.Message.objects.filter(words=None).exists):  # noqa: ASYNC110 the database tells nobody
+        while await run_read(models.Message.objects.filter(words=None).exists):  # noqa: ASYNC110 the database sends no event
             await asyncio.sleep(0.01)
 
 
-async def test_what_is_not_indexed_is_indexed(rooms: None) -> None:
-    """In batches until nothing is left, and what comes later too; by two processes at once as by one."""
-    await said_before(search_indexing.BATCH + 5)
+async def test_unindexed_messages_are_indexed(rooms: None) -> None:
+    """They are indexed in batches until nothing is left, and so are later ones; two processes share the work."""
+    await unindexed_messages(search_indexing.BATCH + 5)
     two = [SearchIndexer(), SearchIndexer()]
     await until_all_are_indexed()
-    await said_before(3)
+    await unindexed_messages(3)
     await until_all_are_indexed()
     for one in two:
         await one.close()
 
 
-async def test_where_all_is_indexed_nothing_is_locked(rooms: None, transactions: list[str]) -> None:
-    """Each server looks every ten seconds: that is one question."""
-    await said_before(2)
+async def test_nothing_is_locked_if_all_is_indexed(rooms: None, transactions: list[str]) -> None:
+    """Each server checks every ten seconds, with one query."""
+    await unindexed_messages(2)
     assert await run_write(search_indexing.index_some) == 2
     transactions.clear()
     assert await run_write(search_indexing.index_some) == 0
@@ -59,11 +59,11 @@ async def test_where_all_is_indexed_nothing_is_locked(rooms: None, transactions:
 
 
 @pytest.mark.parametrize("unforeseen", [False, True])
-async def test_a_failure_is_told_and_does_not_end_it(
+async def test_a_failure_is_logged_and_does_not_end_it(
     rooms: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unforeseen: bool
 ) -> None:
-    """A database that is away, or a fault of ours: it is logged, and tried again later."""
-    await said_before(1)
+    """A database that is away, or a bug, is logged, and the indexing is retried later."""
+    await unindexed_messages(1)
     index_some, failed = search_indexing.index_some, asyncio.Event()
     loop = asyncio.get_running_loop()
 
