@@ -42,7 +42,7 @@ def somebody(rooms: None) -> Iterator[Somebody]:
 
 
 class Deadlock:
-    """Another connection has ``second`` and requests ``first``. The caller has ``first`` and requests ``second``."""
+    """Another connection has ``second`` and requests ``first``. The caller has ``first``, wants ``second``."""
 
     def __init__(self, somebody: Somebody, first: RoomLog, second: RoomLog) -> None:
         self._somebody, self._first, self._second = somebody, first, second
