@@ -1,4 +1,4 @@
-"""chat_check: what is whole is said to be, and whatever is broken is found, with a repair that repairs."""
+"""chat_check finds each fault, proposes a repair that works, and finds nothing in whole rooms."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -36,36 +36,36 @@ def tea() -> RoomLog:
     return room
 
 
-def checked(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    """The lines of what is wrong."""
+def faults_found(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """The printed faults."""
     capsys.readouterr()
     with pytest.raises(CommandError, match="things are wrong"):
         call_command("chat_check", *arguments)
     return capsys.readouterr().out.splitlines()
 
 
-def carry_out(line: str) -> None:
-    """The repair that a line proposes."""
+def execute_repair(line: str) -> None:
+    """Execute the repair that a line proposes."""
     with connection.cursor() as cursor:
         cursor.execute(line.partition("To repair: ")[2])
 
 
 @pytest.fixture
 def unconstrained(tea: RoomLog) -> Iterator[None]:
-    """Tables as they would be without the database's constraints: they stand before the true ones."""
+    """Copies of the tables without the database's constraints, which hide the true ones."""
     with connection.cursor() as cursor:
         for table in TABLES:
             cursor.execute(f"CREATE TEMPORARY TABLE {table} AS SELECT * FROM {table}")  # noqa: S608 names of ours
             if connection.vendor == "postgresql":
-                # By it PostgreSQL knows that a row's other columns hang on its key.
+                # From this PostgreSQL knows that a row's other columns depend on its key.
                 cursor.execute(f"ALTER TABLE {table} ADD PRIMARY KEY (id)")
         yield
         for table in TABLES:
             cursor.execute(f"DROP TABLE {table}")
 
 
-def test_what_is_whole_is_said_to_be(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """Rooms with edits, deletions, emoji and pruned messages, and one in which nobody spoke."""
+def test_whole_rooms_have_no_faults(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rooms with edits, deletions, emoji and pruned messages, and an empty room, pass."""
     queries.open_room("quiet")
     assert list(prune(models.Message.objects.filter(number__lte=2)))
     call_command("chat_check")
@@ -76,7 +76,7 @@ Break = Callable[[], object]
 
 
 def of_tea(**fields: Any) -> Break:
-    """Write these into the message 5 of the room."""
+    """Write these fields into message 5 of the room."""
     return lambda: models.Message._base_manager.filter(room__slug="tea", number=5).update(**fields)
 
 
@@ -124,33 +124,33 @@ BY_HAND = ("number twice", "last number twice", "under 1", "before the number")
 
 @pytest.mark.parametrize(("breaks", "said"), BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("only", [(), ("--room", "tea")])
-def test_what_is_broken_is_found(
+def test_each_fault_is_found(
     unconstrained: None,
     capsys: pytest.CaptureFixture[str],
     breaks: Break,
     said: str,
     only: tuple[str, ...],
 ) -> None:
-    """In one line, with the room and the repair; for the same room alone as well."""
+    """It is printed in one line, with the room and the repair; for that room alone as well."""
     assert breaks() != 0
-    lines = [line for line in checked(capsys, *only) if said in line]
+    lines = [line for line in faults_found(capsys, *only) if said in line]
     assert len(lines) == 1
     assert lines[0].startswith(f"tea: {said}. To repair: ")
 
 
 @pytest.mark.parametrize("name", [name for name in BROKEN if not name.endswith(BY_HAND)])
-def test_the_repair_repairs(unconstrained: None, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    """The statement that is proposed makes the room whole; where a counter was wrong, clients start over."""
+def test_each_repair_repairs(unconstrained: None, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """The proposed statement makes the room whole. If a counter was wrong, clients start over."""
     epoch = models.Room.objects.get().epoch
     BROKEN[name][0]()
-    for line in checked(capsys):
-        carry_out(line)
+    for line in faults_found(capsys):
+        execute_repair(line)
     call_command("chat_check")
     assert (models.Room.objects.get().epoch != epoch) == ("it counts up to" in BROKEN[name][1])
 
 
-def test_another_room_is_not_looked_at(unconstrained: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """--room proves one room's log, whatever is wrong in others."""
+def test_other_rooms_are_not_checked(unconstrained: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """--room checks one room's log, whatever is wrong in others."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO chat_room (id, slug, title, kind, epoch, seq, pruned, created) "
@@ -162,25 +162,25 @@ def test_another_room_is_not_looked_at(unconstrained: None, capsys: pytest.Captu
     assert capsys.readouterr().out == "1 rooms: nothing is wrong\n"
 
 
-def test_a_room_that_is_not_there_is_told() -> None:
-    """A slip is not taken for a proof."""
+def test_an_unknown_room_is_an_error() -> None:
+    """A typing error does not pass for a successful check."""
     with pytest.raises(CommandError, match="There is no room 'nowhere'"):
         call_command("chat_check", "--room", "nowhere")
 
 
 @pytest.mark.parametrize("of", ["", "chat_message_search"])
-def test_a_database_that_is_away_is_told(tea: RoomLog, outage: Outage, of: str) -> None:
-    """In one line, without a traceback: it proves neither that all is whole nor that it is not."""
+def test_a_database_that_is_away_is_an_error(tea: RoomLog, outage: Outage, of: str) -> None:
+    """It is printed in one line, without a traceback, and is no result of the check."""
     with outage.begin(of), pytest.raises(CommandError, match="The database does not answer"):
         call_command("chat_check")
 
 
-# --- The search's index ---
+# --- The search index ---
 
 
 @pytest.fixture
 def index(tea: RoomLog) -> Iterator[Callable[[str], None]]:
-    """Carries out statements on the index, which is made anew in the end."""
+    """Executes statements on the index, which is created again in the end."""
 
     def execute(statement: str) -> None:
         with connection.cursor() as cursor:
@@ -218,25 +218,27 @@ def index(tea: RoomLog) -> Iterator[Callable[[str], None]]:
 def test_an_index_that_is_out_of_step_is_found(
     index: Callable[[str], None], capsys: pytest.CaptureFixture[str], statements: list[str], said: str
 ) -> None:
-    """One that lacks words, or has some that nobody said, or that does not follow any more."""
+    """An index that lacks words, has extra ones, or is no longer updated, is a fault."""
     for statement in statements:
         index(statement)
-    assert len([line for line in checked(capsys) if line.startswith("search: ") and said in line]) == 1
+    assert len([line for line in faults_found(capsys) if line.startswith("search: ") and said in line]) == 1
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="the index of PostgreSQL")
 def test_an_index_that_is_missing_is_found(
     index: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Searches would go through all texts."""
+    """Without it searches would read all texts."""
     index("DROP INDEX chat_message_search")
-    assert checked(capsys) == ["search: the index chat_message_search is not there. To repair: manage.py migrate."]
+    assert faults_found(capsys) == [
+        "search: the index chat_message_search is not there. To repair: manage.py migrate."
+    ]
 
 
 def test_the_check_reads_no_messages(
     tea: RoomLog, statements: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The database counts; however many there are, the questions are as many and their answers as short."""
+    """The database counts. The number of queries and the size of their results do not grow with the messages."""
     call_command("chat_check")
     few = len(statements)
     Writer().write(posts(tea, 400))

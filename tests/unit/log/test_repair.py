@@ -1,4 +1,4 @@
-"""Rows of messages that something else than the log wrote: refused in Python, and healed where SQL wrote them."""
+"""Messages that something else than the log writes: refused in Python, and healed after SQL."""
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -29,7 +29,7 @@ def tea(rooms: None) -> RoomLog:
 
 
 def row(room: RoomLog, **fields: Any) -> models.Message:
-    """A row as code would write it that takes the next number itself."""
+    """A row as written by code that chooses the next number itself."""
     given = {
         "number": 5,
         "seq": 5,
@@ -42,7 +42,7 @@ def row(room: RoomLog, **fields: Any) -> models.Message:
 
 
 def by_hand(room: RoomLog, **fields: Any) -> object:
-    """The same where nobody refuses it, as by SQL."""
+    """Insert such a row past the refusal, like SQL."""
     return models.Message._base_manager.bulk_create([row(room, **fields)])
 
 
@@ -90,8 +90,8 @@ def set_and_save(rooms: QuerySet[models.Room] | None = None, /, **fields: Any) -
 
 
 @pytest.mark.parametrize("write", REFUSED.values(), ids=REFUSED)
-def test_a_message_s_row_is_the_log_s(tea: RoomLog, write: Callable[[RoomLog], object]) -> None:
-    """Code that writes one itself is told what to call instead, and nothing is written."""
+def test_only_the_log_writes_messages(tea: RoomLog, write: Callable[[RoomLog], object]) -> None:
+    """Other code gets an error that names the function to call instead, and nothing is written."""
     before = everything(tea)
     with pytest.raises(ValueError, match=r"call chat\.log\.maintenance\.post\(\)"), transaction.atomic():
         write(tea)
@@ -100,8 +100,8 @@ def test_a_message_s_row_is_the_log_s(tea: RoomLog, write: Callable[[RoomLog], o
 
 
 @pytest.mark.parametrize("write", ROOMS.values(), ids=ROOMS)
-def test_a_room_s_counters_are_the_log_s(tea: RoomLog, write: Callable[[RoomLog], object]) -> None:
-    """Writes that were dropped in silence are refused, with what to call instead."""
+def test_only_the_log_sets_counters(tea: RoomLog, write: Callable[[RoomLog], object]) -> None:
+    """A counter that is set elsewhere is refused with an error, not dropped in silence."""
     before = list(models.Room._base_manager.values())
     with pytest.raises(ValueError, match=r"chat_check --fix"), transaction.atomic():
         write(tea)
@@ -109,7 +109,7 @@ def test_a_room_s_counters_are_the_log_s(tea: RoomLog, write: Callable[[RoomLog]
 
 
 def test_a_room_is_saved_beside_a_chat_that_goes_on(tea: RoomLog) -> None:
-    """A form that was open meanwhile sets no counter back, and is not refused for it."""
+    """A form that was open meanwhile turns no counter back, and is not refused for that."""
     room = models.Room.objects.get()
     deferred = models.Room.objects.only("slow").get()
     Writer().write(posts(tea, 1))
@@ -126,8 +126,8 @@ def test_a_room_is_saved_beside_a_chat_that_goes_on(tea: RoomLog) -> None:
     new.save()
 
 
-def test_what_may_be_called_instead_says_it(tea: RoomLog) -> None:
-    """It has the room's next number, once for a ref, and raises where it is refused."""
+def test_post_writes_the_message(tea: RoomLog) -> None:
+    """The message gets the room's next number, once for a ref; a refusal is raised."""
     said = maintenance.post("tea", "hi", username="Bot", ref="r", reply_to=2)
     assert maintenance.post("tea", "hi", username="Bot", ref="r", reply_to=2).id == said.id == 5
     with pytest.raises(Invalid, match="ref"):
@@ -141,8 +141,8 @@ def test_what_may_be_called_instead_says_it(tea: RoomLog) -> None:
     assert_counted(tea)
 
 
-async def test_it_reaches_open_pages(alice: Persona) -> None:
-    """From a thread beside the chat."""
+async def test_a_posted_message_reaches_open_pages(alice: Persona) -> None:
+    """It may be posted from a thread beside the chat."""
     await alice.join("tea")
     await run_read(partial(maintenance.post, "tea", "hi", username="Bot"))
     await alice.expect(Message, content="hi", username="Bot")
@@ -164,8 +164,8 @@ BROKEN: dict[str, Callable[[RoomLog], object]] = {
 
 @pytest.mark.parametrize("breaks", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("kept_on", [True, False])
-def test_a_room_goes_on_from_any_state(tea: RoomLog, breaks: Callable[[RoomLog], object], kept_on: bool) -> None:
-    """After a restart too: messages are acknowledged, in order, behind all that is there."""
+def test_a_room_continues_from_any_state(tea: RoomLog, breaks: Callable[[RoomLog], object], kept_on: bool) -> None:
+    """Messages are acknowledged in order, behind all existing ones; after a restart too."""
     writer = Writer()
     breaks(tea)
     room = tea if kept_on else queries.open_room("tea")
@@ -189,7 +189,7 @@ async def log(rooms: None) -> AsyncIterator[Log]:
 
 
 async def test_many_rooms_are_written_while_one_heals(tea: RoomLog, log: Log) -> None:
-    """The others of its batch are not written twice, and not refused."""
+    """The other rooms of its batch are not written twice, and not refused."""
     attic = await run_read(partial(queries.open_room, "attic"))
     await commit(log, post(tea), post(attic))
     await run_read(partial(by_hand, tea, number=6, seq=6))
@@ -197,8 +197,8 @@ async def test_many_rooms_are_written_while_one_heals(tea: RoomLog, log: Log) ->
     assert [outcome.id for outcome in written(outcomes)] == [7, 2, 8, 3, 9, 4]
 
 
-async def test_what_was_written_by_hand_is_heard(alice: Persona, bob: Persona) -> None:
-    """With the next message, in the order of the numbers; that one is acknowledged."""
+async def test_rows_written_by_hand_are_published(alice: Persona, bob: Persona) -> None:
+    """They arrive with the next message, in the order of the numbers, and that message is acknowledged."""
     for persona in (alice, bob):
         await persona.join("tea")
     await alice.say("one", "tea")
@@ -211,8 +211,10 @@ async def test_what_was_written_by_hand_is_heard(alice: Persona, bob: Persona) -
     assert [(message.id, message.content) for message in heard] == [(1, "one"), (2, "by hand"), (3, "two")]
 
 
-async def test_it_is_heard_where_nobody_says_anything(alice: Persona, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub looks for such rows now and then."""
+async def test_rows_written_by_hand_are_found_in_a_quiet_room(
+    alice: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub checks for such rows now and then."""
     monkeypatch.setattr(reconcile, "HEAL", 1)
     await alice.join("tea")
     room = await models.Room.objects.aget(slug="tea")
@@ -221,8 +223,8 @@ async def test_it_is_heard_where_nobody_says_anything(alice: Persona, monkeypatc
     assert not await run_read(partial(rooms_with_rows_ahead, [room.pk]))
 
 
-def test_the_check_mends_what_it_can(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """Faults are told, repaired and checked again; without --fix nothing is changed."""
+def test_the_check_repairs_faults(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
+    """Faults are printed, repaired and checked again; without --fix nothing is changed."""
     by_hand(tea, number=7, seq=7)
     models.ReadPosition.objects.create(room_id=tea.pk, reader="x", seq=99)
     models.Message._base_manager.filter(number=2).update(reply_to=3)
@@ -238,8 +240,8 @@ def test_the_check_mends_what_it_can(tea: RoomLog, capsys: pytest.CaptureFixture
     assert (models.Room.objects.get().seq, models.Room.objects.get().pruned) == (7, 2)
 
 
-def test_what_may_have_been_told_already_begins_a_new_life(tea: RoomLog) -> None:
-    """A row behind the counter was told to nobody who is here: they start over."""
+def test_a_row_behind_the_counter_gives_the_room_a_new_epoch(tea: RoomLog) -> None:
+    """No open client has received a row behind the counter, so all start over."""
     counters(pruned=2)(tea)
     call_command("chat_check", "--fix")
     assert models.Room.objects.get().epoch != tea.epoch
@@ -247,7 +249,7 @@ def test_what_may_have_been_told_already_begins_a_new_life(tea: RoomLog) -> None
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="one is enough")
 def test_a_whole_room_is_left_alone(tea: RoomLog, statements: list[str]) -> None:
-    """To look costs one question, and none more to open a room."""
+    """The check costs one query, and opening a room none more."""
     assert not heal([tea.pk])
     assert len(statements) == 1
     statements.clear()

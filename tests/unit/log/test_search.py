@@ -1,4 +1,4 @@
-"""Words in a room's messages: found by the database's own index, whatever is asked and whatever became of them."""
+"""The search of a room's messages by the database's own index."""
 
 import json
 import re
@@ -49,16 +49,16 @@ def say(room: RoomLog, *texts: str) -> None:
 
 
 def found(room: RoomLog, query: str, *, before: int | None = None, limit: int = 100) -> list[int]:
-    """The ids of the messages that are found, in their order."""
+    """The ids of the results, in their order."""
     messages, _ = search(room.pk, room.slug, query, before=before, limit=limit)
     return [message.id for message in messages]
 
 
-# --- What is found ---
+# --- Results ---
 
 
 def test_the_newest_come_first(room: RoomLog) -> None:
-    """All messages with the word, in a page, with what tells that there are older ones."""
+    """A page has the messages with the word, and tells whether there are older ones."""
     say(room, *(["green tea"] * 5), "coffee")
     messages, more = search(room.pk, room.slug, "tea", before=None, limit=3)
     assert ([message.id for message in messages], more) == ([5, 4, 3], True)
@@ -69,7 +69,7 @@ def test_the_newest_come_first(room: RoomLog) -> None:
 
 
 def test_all_words_count_and_the_last_may_be_unfinished(room: RoomLog) -> None:
-    """In any order and in any case; a word before the last must be whole."""
+    """The words match in any order and case. A word before the last must be whole."""
     say(room, "Strong black Tea", "black coffee", "a teapot, black")
     assert found(room, "black tea") == [3, 1]
     assert found(room, "TEAPOT black") == [3]
@@ -99,14 +99,14 @@ def test_all_words_count_and_the_last_may_be_unfinished(room: RoomLog) -> None:
         ("tea\N{TEACUP WITHOUT HANDLE}time", "time"),
     ],
 )
-def test_a_word_is_a_word_in_any_writing(room: RoomLog, text: str, query: str) -> None:
-    """What is between words parts them, in a message and in a query alike; letters are not only English ones."""
+def test_words_are_found_in_any_script(room: RoomLog, text: str, query: str) -> None:
+    """Separators are the same in a message and in a query, and letters are those of all scripts."""
     say(room, "something else", text)
     assert found(room, query) == [2]
 
 
 @pytest.mark.parametrize(("text", "query", "marked"), CASES["found"])
-def test_writings_of_a_word_are_one(room: RoomLog, text: str, query: str, marked: str) -> None:
+def test_spellings_of_a_word_are_equal(room: RoomLog, text: str, query: str, marked: str) -> None:
     """Case, accents, forms of characters and invisible marks tell no words apart; scripts without spaces are
     searched by characters, pictures one by one. Every database finds the same.
     """
@@ -115,7 +115,7 @@ def test_writings_of_a_word_are_one(room: RoomLog, text: str, query: str, marked
 
 
 @pytest.mark.parametrize(("text", "query"), CASES["not_found"])
-def test_other_words_are_others(room: RoomLog, text: str, query: str) -> None:
+def test_other_words_are_not_found(room: RoomLog, text: str, query: str) -> None:
     """Vowel signs are letters, and characters that are neighbours in the query are neighbours in the text."""
     say(room, text)
     assert found(room, query) == []
@@ -124,14 +124,14 @@ def test_other_words_are_others(room: RoomLog, text: str, query: str) -> None:
 @given(st.text(max_size=20))
 @hypothesis_settings(max_examples=examples(300), deadline=None)
 def test_the_form_of_a_text_makes_no_difference(text: str) -> None:
-    """Composed or decomposed, a text has the same words; and what is folded is not changed by folding it again."""
+    """Composed or decomposed, a text has the same words, and folding a folded text does not change it."""
     forms = {fold(normalize(form, text)) for form in ("NFC", "NFD", "NFKC", "NFKD")}
     assert forms == {fold(text)}
     assert fold(fold(text)) == fold(text)
 
 
-def test_what_is_remembered_of_characters_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Texts with all of Unicode do not grow the process; what is not remembered is folded all the same."""
+def test_the_cache_of_characters_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts with all of Unicode do not grow the process, and uncached characters are folded too."""
     places = search_words._FoldingTable()
     monkeypatch.setattr(search_words, "_FOLDING", places)
     monkeypatch.setattr(search_words, "CACHED", 100)
@@ -141,7 +141,7 @@ def test_what_is_remembered_of_characters_is_bounded(monkeypatch: pytest.MonkeyP
     assert len(places) == 100
 
 
-def test_a_search_reads_on_where_characters_stand_apart(room: RoomLog) -> None:
+def test_a_search_reads_on_if_characters_stand_apart(room: RoomLog) -> None:
     """Messages that have all the pairs of a word, but not the word, do not hide older ones that have it."""
     say(room, *(["京都大学"] * 3), *(["京都から都大路"] * 30))
     assert found(room, "京都大", limit=2) == [3, 2]
@@ -157,8 +157,8 @@ def test_a_word_of_any_length_is_found(room: RoomLog, text: str) -> None:
     assert found(room, text[:QUERY_LIMIT]) == [1]
 
 
-def test_what_is_found_is_told_as_it_is_now(room: RoomLog) -> None:
-    """With its edits, its emoji, and what it answers."""
+def test_results_are_as_they_are_now(room: RoomLog) -> None:
+    """A result has its edits, its emoji, and the message that it answers."""
     say(room, "tee", "water")
     Writer().write([edit(room, 1, "tea!"), react(room, 1), post(room, "tea too", reply_to=1)])
     messages, _ = search(room.pk, room.slug, "tea", before=None, limit=10)
@@ -168,7 +168,7 @@ def test_what_is_found_is_told_as_it_is_now(room: RoomLog) -> None:
 
 
 def test_other_rooms_are_not_searched(room: RoomLog) -> None:
-    """Nor is a room's key a word, in this room or in another."""
+    """A room's key is no word, in this room or in another."""
     other = queries.open_room("tea")
     say(other, "tea", f"{room.pk} {other.pk}")
     say(room, "tea")
@@ -177,11 +177,11 @@ def test_other_rooms_are_not_searched(room: RoomLog) -> None:
     assert found(other, f"{other.pk}") == [2]
 
 
-# --- What is not ---
+# --- No results ---
 
 
-def test_only_words_that_are_there_now_are_found(room: RoomLog) -> None:
-    """Not what a message said before its edit, nor what was deleted; and what was hidden only when it is shown."""
+def test_only_present_words_are_found(room: RoomLog) -> None:
+    """Edited-away and deleted words are not found; hidden ones only after the message is shown again."""
     say(room, "one secret", "two secret", "three secret", "four secret")
     Writer().write([edit(room, 1, "one word"), erase(room, 2), hide(room, 3)])
     assert found(room, "secret") == [4]
@@ -193,13 +193,13 @@ def test_only_words_that_are_there_now_are_found(room: RoomLog) -> None:
 
 @pytest.mark.parametrize("query", ["", " ", "'", "()", *CASES["not_asked"]])
 def test_a_query_without_words_finds_nothing(room: RoomLog, query: str) -> None:
-    """Punctuation, or a mark alone, is no question."""
+    """Punctuation or a mark alone is no word."""
     say(room, "tea", query or "x")
     assert search(room.pk, room.slug, query, before=None, limit=10) == ([], False)
 
 
-def test_rows_that_go_without_the_log_are_not_found(room: RoomLog) -> None:
-    """Messages that are pruned, or go with their room, leave the index too; a new room does not inherit them."""
+def test_rows_deleted_past_the_log_are_not_found(room: RoomLog) -> None:
+    """Messages that are pruned, or deleted with their room, leave the index. A new room does not inherit them."""
     say(room, "tea", "tea", "tea")
     models.Message.objects.filter(number=2).delete()
     assert found(room, "tea") == [3, 1]
@@ -233,8 +233,8 @@ def test_rows_that_go_without_the_log_are_not_found(room: RoomLog) -> None:
         "\\",
     ],
 )
-def test_a_query_is_words_and_no_language(room: RoomLog, query: str) -> None:
-    """What means something to a database is a word like others, or no word at all."""
+def test_a_query_has_words_and_no_syntax(room: RoomLog, query: str) -> None:
+    """The database's own syntax counts as words, or is ignored."""
     say(room, "tea", "milk", f"all of it: {query} milk tea")
     assert set(found(room, query)) <= {1, 3}
     assert models.Message.objects.count() == 3
@@ -244,9 +244,9 @@ def test_a_query_is_words_and_no_language(room: RoomLog, query: str) -> None:
 @hypothesis_settings(
     max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_whatever_is_asked_is_answered(db: None, text: str, query: str) -> None:
-    """No text and no query is an error; and what has no word of the query is not found."""
-    # The protocol takes no control characters, and PostgreSQL not this one.
+def test_every_query_is_answered(db: None, text: str, query: str) -> None:
+    """No text and no query is an error, and messages without the words are not found."""
+    # The protocol refuses control characters, and PostgreSQL refuses this one.
     storable = text.replace("\0", "")
     room = queries.open_room(f"r{models.Room.objects.count()}")
     say(room, storable)
@@ -265,10 +265,10 @@ TEXTS = st.lists(st.lists(WORDS, min_size=1, max_size=5).map(" ".join), min_size
 @hypothesis_settings(
     max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_what_is_found_is_what_has_the_words(
+def test_results_are_the_messages_with_the_words(
     db: None, texts: list[str], query: list[str], before: int | None
 ) -> None:
-    """All of them and no other; the last is a beginning where it has three letters."""
+    """All of them are found and no others. The last word is a beginning if it has three letters."""
     room = queries.open_room(f"r{models.Room.objects.count()}")
     say(room, *texts)
     matching = [number for number, text in enumerate(texts, 1) if matches(text.lower().split(), query)]
@@ -289,11 +289,11 @@ def matches(search_words: Iterable[str], query: list[str]) -> bool:
 # --- The index ---
 
 
-def test_words_are_looked_up_in_the_index(room: RoomLog) -> None:
+def test_a_search_uses_the_index(room: RoomLog) -> None:
     """No search reads through all messages."""
     say(room, "tea")
     if connection.vendor == "postgresql":
-        # A table of one row is read through faster.
+        # A table of one row is faster to scan.
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL enable_seqscan = off")
     plan = with_words(models.Message.objects.order_by(), "tea").explain()
@@ -315,8 +315,8 @@ def drop_triggers() -> None:
             cursor.execute(f"DROP TRIGGER {name}")
 
 
-def test_the_index_is_made_where_it_is_missing(rooms: None, room: RoomLog) -> None:
-    """Of all messages that are there, as often as it is asked for; and it is kept from then on."""
+def test_a_missing_index_is_created(rooms: None, room: RoomLog) -> None:
+    """It gets all existing messages, however often it is requested, and is updated from then on."""
     say(room, "tea", "coffee")
     drop_index()
     Writer().write([post(room, "green tea"), edit(room, 2, "tea too")])
@@ -328,8 +328,8 @@ def test_the_index_is_made_where_it_is_missing(rooms: None, room: RoomLog) -> No
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite makes tables anew")
-def test_triggers_that_a_migration_took_away_are_made_again(room: RoomLog) -> None:
-    """A table that Django makes anew has no triggers: preparing gives them back, and nothing is indexed twice."""
+def test_triggers_that_a_migration_dropped_are_created_again(room: RoomLog) -> None:
+    """A table that Django copies has no triggers. prepare() creates them, and nothing is indexed twice."""
     say(room, "tea")
     drop_triggers()
     prepare(connection)
@@ -339,8 +339,8 @@ def test_triggers_that_a_migration_took_away_are_made_again(room: RoomLog) -> No
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite makes tables anew")
-def test_what_was_written_without_triggers_is_found(room: RoomLog) -> None:
-    """People talk on between a migration and the triggers: what they said and changed then is in the index."""
+def test_messages_written_without_triggers_are_found(room: RoomLog) -> None:
+    """Users write on between a migration and its triggers, and those messages and changes are indexed."""
     say(room, "tea", "milk")
     drop_triggers()
     say(room, "more tea")
@@ -369,8 +369,8 @@ SAID = (
 )
 
 
-def said_before(room: RoomLog, *texts: str) -> None:
-    """Write as a process of the version before does, which does not know of the column."""
+def posted_by_the_version_before(room: RoomLog, *texts: str) -> None:
+    """Write like a process of the version before, which does not know the column."""
     with connection.cursor() as cursor:
         for text in texts:
             models.Room._base_manager.filter(pk=room.pk).update(seq=F("seq") + 1)
@@ -382,10 +382,10 @@ def unindexed() -> int:
     return models.Message.objects.filter(words=None).count()
 
 
-def test_what_was_said_before_is_indexed_in_pieces(room: RoomLog) -> None:
-    """The newest first. Until all is done the answer says that some may be missing; what is done stays done."""
+def test_earlier_messages_are_indexed_in_pieces(room: RoomLog) -> None:
+    """The newest come first. Until all are indexed, a search tells that some may be missing."""
     other = queries.open_room("other")
-    said_before(room, *(f"上海 {number}" for number in range(5)))
+    posted_by_the_version_before(room, *(f"上海 {number}" for number in range(5)))
     say(other, "上海")
     say(room, "上海 new")
     answer = search_results(room.pk, room.slug, "上海", before=None, limit=10)
@@ -397,7 +397,7 @@ def test_what_was_said_before_is_indexed_in_pieces(room: RoomLog) -> None:
 
 
 @pytest.mark.parametrize("text", ["secret", "", "Word!", "秘密"])
-def test_a_text_that_changes_past_the_log_takes_its_words_along(room: RoomLog, text: str) -> None:
+def test_a_text_changed_past_the_log_loses_its_words(room: RoomLog, text: str) -> None:
     """A process of the version before edits and erases without knowing of words: they are not found any more, and
     what is said now is found when it is indexed.
     """
@@ -410,8 +410,8 @@ def test_a_text_that_changes_past_the_log_takes_its_words_along(room: RoomLog, t
     assert (found(room, text or "secret"), unindexed()) == ([1] if text else [], 0)
 
 
-def test_what_is_edited_is_found_at_once(room: RoomLog) -> None:
-    """Also where the words stay the same; and an emoji on a message leaves its words alone."""
+def test_an_edited_message_is_found_at_once(room: RoomLog) -> None:
+    """This also holds if the words stay the same. A reaction does not change the words."""
     say(room, "Tea", "milk")
     Writer().write([edit(room, 1, "tea!"), react(room, 2), hide(room, 2), hide(room, 2, hidden=False)])
     assert (found(room, "tea"), found(room, "milk"), unindexed()) == ([1], [2], 0)
@@ -419,8 +419,8 @@ def test_what_is_edited_is_found_at_once(room: RoomLog) -> None:
     assert unindexed() == 0
 
 
-def test_words_that_another_folding_made_are_made_anew(room: RoomLog) -> None:
-    """All of them, while the chat goes on."""
+def test_words_of_another_folding_are_made_again(room: RoomLog) -> None:
+    """All of them are made again, while the chat goes on."""
     say(room, "tea", "milk", "上海")
     models.Message.objects.update(words="old words")
     assert list(index_anew(2)) == [2, 3]
@@ -428,19 +428,19 @@ def test_words_that_another_folding_made_are_made_anew(room: RoomLog) -> None:
 
 
 def test_the_index_of_the_version_before_stays_until_all_is_indexed(rooms: None, room: RoomLog) -> None:
-    """Processes of that version go on with it while the new one is filled; then `migrate` removes it."""
+    """Processes of that version use it while the new one is filled; then `migrate` drops it."""
     with connection.cursor() as cursor:
         for statement in FORMER[connection.vendor].strip().split(";\n"):
             cursor.execute(statement.removesuffix(";"))
-        said_before(room, "tea")
+        posted_by_the_version_before(room, "tea")
         prepare(connection)
         assert has_former(cursor)
-        said_before(room, "more tea")
+        posted_by_the_version_before(room, "more tea")
         index_some()
         prepare(connection)
         assert not has_former(cursor)
     assert found(room, "tea") == [2, 1]
-    said_before(room, "last tea")
+    posted_by_the_version_before(room, "last tea")
     say(room, "tea tea")
     assert found(room, "tea") == [4, 2, 1]
 
@@ -455,12 +455,12 @@ def has_former(cursor: Any) -> bool:
     return bool(cursor.fetchall())
 
 
-# --- Making it beside people who talk ---
+# --- Creating the index during writes ---
 
 
 @contextmanager
-def somebody_writes() -> Iterator[Somebody]:
-    """And does not commit it before the end."""
+def open_transaction() -> Iterator[Somebody]:
+    """Another connection that wrote, and does not commit before the end."""
     with Somebody() as somebody:
         somebody.execute("BEGIN")
         somebody.execute("UPDATE chat_message SET username = 'Alicia'")
@@ -468,20 +468,20 @@ def somebody_writes() -> Iterator[Somebody]:
 
 
 @only_postgresql
-def test_an_index_that_stands_is_left_alone(rooms: None) -> None:
-    """Each `migrate` asks for it: it must not wait for those who write, nor they for it."""
-    with somebody_writes(), connection.cursor() as cursor:
+def test_an_existing_index_is_left_alone(rooms: None) -> None:
+    """Each `migrate` checks it, and must neither wait for writers nor make them wait."""
+    with open_transaction(), connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '10ms'")
         prepare(connection)
         cursor.execute("RESET lock_timeout")
 
 
 @only_postgresql
-def test_people_write_while_the_index_is_made(rooms: None, room: RoomLog) -> None:
-    """It waits for who wrote before, and nobody waits for it; then it has everything."""
+def test_messages_are_written_while_the_index_is_created(rooms: None, room: RoomLog) -> None:
+    """It waits for earlier writers, and no writer waits for it. Then it has all messages."""
     say(room, "tea")
     drop_index()
-    with somebody_writes() as somebody, ThreadPoolExecutor() as pool:
+    with open_transaction() as somebody, ThreadPoolExecutor() as pool:
         making = pool.submit(prepare_and_close)
         somebody.until_others_wait(1)
         say(room, "tea too")
@@ -493,8 +493,8 @@ def test_people_write_while_the_index_is_made(rooms: None, room: RoomLog) -> Non
 
 
 @only_postgresql
-def test_an_index_that_was_given_up_is_made_anew(rooms: None, room: RoomLog) -> None:
-    """PostgreSQL keeps one that was broken off in the middle: it costs its time and finds nothing."""
+def test_an_interrupted_index_is_created_again(rooms: None, room: RoomLog) -> None:
+    """PostgreSQL keeps an interrupted index, which costs time and finds nothing."""
     say(room, "tea")
     with connection.cursor() as cursor:
         cursor.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'chat_message_search'::regclass")

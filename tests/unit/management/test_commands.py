@@ -1,4 +1,4 @@
-"""The operator's commands: old messages go, in small transactions, and the numbers stay whole."""
+"""The operator's commands: pruning in small transactions, which keeps the counters right, and indexing."""
 
 import asyncio
 import threading
@@ -49,7 +49,7 @@ def test_messages_are_indexed_by_hand(tea: RoomLog, capsys: pytest.CaptureFixtur
 
 
 def grow_old(*numbers: int, days: int = 100, slug: str = "tea") -> None:
-    """Those messages were said so many days ago."""
+    """Make the messages so many days old."""
     said = timezone.now() - timedelta(days=days)
     models.Message.objects.filter(room__slug=slug, number__in=numbers).update(created=said)
 
@@ -58,8 +58,8 @@ def prune_messages(*arguments: str) -> None:
     call_command("prune_messages", *arguments)
 
 
-def test_old_messages_go_with_their_numbers(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """Their emoji and words too; the counter stays, and nothing else is touched."""
+def test_old_messages_are_pruned_with_their_numbers(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their emoji and words are deleted too. The counter stays, and nothing else is touched."""
     grow_old(1, 2, 3, 4)
     before = models.Room.objects.get()
     rest = {number: message for number, message in everything(tea).items() if number > 4}
@@ -74,7 +74,7 @@ def test_old_messages_go_with_their_numbers(tea: RoomLog, capsys: pytest.Capture
 
 
 def test_a_second_run_finds_nothing(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
-    """It says so, and that is no error."""
+    """The command prints that, and succeeds."""
     grow_old(1)
     prune_messages("--older-than", "90d")
     capsys.readouterr()
@@ -82,7 +82,7 @@ def test_a_second_run_finds_nothing(tea: RoomLog, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "0 messages are gone\n"
 
 
-def test_a_dry_run_only_tells(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_only_prints(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
     """The counts by room are printed; nothing is deleted."""
     coffee = queries.open_room("coffee")
     Writer().write(posts(coffee, 2))
@@ -99,7 +99,7 @@ def test_a_dry_run_only_tells(tea: RoomLog, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_one_room_can_be_pruned_alone(tea: RoomLog) -> None:
-    """The others keep what is as old."""
+    """Other rooms keep messages of the same age."""
     Writer().write(posts(queries.open_room("coffee"), 2))
     grow_old(1, 2)
     grow_old(1, 2, slug="coffee")
@@ -110,7 +110,7 @@ def test_one_room_can_be_pruned_alone(tea: RoomLog) -> None:
 
 @pytest.mark.parametrize(("older", "left"), [("36h", 7), ("2d", 7), ("1w", 8), ("4w", 9)])
 def test_the_age_has_its_unit(tea: RoomLog, older: str, left: int) -> None:
-    """Hours, days or weeks."""
+    """The unit is hours, days or weeks."""
     for number, days in ((1, 1), (2, 3), (3, 20), (4, 100)):
         grow_old(number, days=days)
     prune_messages("--older-than", older)
@@ -118,8 +118,8 @@ def test_the_age_has_its_unit(tea: RoomLog, older: str, left: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "90", "d", "0d", "-1d", "1.5d", "90 d", "90m", "10000000w", "1d1h"])
-def test_an_age_that_is_none_is_refused(text: str) -> None:
-    """The error shows what is right, and nothing is deleted."""
+def test_a_malformed_age_is_refused(text: str) -> None:
+    """The error shows valid ages, and nothing is deleted."""
     with pytest.raises(CommandError, match="must be like 12h, 90d or 8w"):
         age(text)
 
@@ -133,15 +133,15 @@ def test_an_age_that_is_none_is_refused(text: str) -> None:
     ],
 )
 def test_a_wrong_argument_is_refused(tea: RoomLog, arguments: list[str], said: str) -> None:
-    """By name, with what would be right."""
+    """The error names the argument and the valid values."""
     grow_old(1)
     with pytest.raises(CommandError, match=said):
         prune_messages("--older-than", "1d", *arguments)
     assert models.Message.objects.count() == 10
 
 
-def test_it_goes_in_small_transactions(tea: RoomLog, transactions: list[str]) -> None:
-    """Each takes as many messages as it is told to."""
+def test_messages_are_pruned_in_small_transactions(tea: RoomLog, transactions: list[str]) -> None:
+    """Each transaction deletes --batch messages at most."""
     grow_old(*range(1, 11))
     before = len(transactions)
     prune_messages("--older-than", "1d", "--batch", "3")
@@ -149,10 +149,10 @@ def test_it_goes_in_small_transactions(tea: RoomLog, transactions: list[str]) ->
     assert_counted(tea)
 
 
-def test_what_was_done_before_a_failure_is_told(
+def test_the_part_before_a_failure_is_printed(
     tea: RoomLog, outage: Outage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And it is whole: each transaction counts what it took."""
+    """That part is consistent: each transaction updates the counters."""
     grow_old(*range(1, 11))
     gone = prune(models.Message.objects.all(), 4)
     next(gone)
@@ -167,7 +167,7 @@ def test_what_was_done_before_a_failure_is_told(
 
 
 def test_two_at_once_share_the_work(rooms: None, tea: RoomLog) -> None:
-    """Each message is counted by the one that took it."""
+    """Each message is counted by the run that deleted it."""
     Writer().write(posts(tea, 400))
     models.Message.objects.update(created=timezone.now() - timedelta(days=100))
     messages = models.Message.objects.count()
@@ -222,7 +222,7 @@ def call_and_close(call: Callable[[], Any]) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
-def test_the_pieces_are_the_whole(data: st.DataObject) -> None:
+def test_the_pieces_hold_every_message_once(data: st.DataObject) -> None:
     """Rows that are read in pieces are read once, in their rooms' order, even if they change meanwhile."""
     models.Room.objects.all().delete()
     sizes = data.draw(st.lists(st.integers(0, 12), min_size=1, max_size=4))

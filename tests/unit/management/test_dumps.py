@@ -1,4 +1,4 @@
-"""A site's rows go through Django's own commands, and come back as they were: the chat then goes on from them."""
+"""A site's rows survive Django's dumpdata and loaddata, and the chat continues from them."""
 
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ TEXT = 'Tea? "\N{TEACUP WITHOUT HANDLE}" <&>\n\tżółw \u202b\u05d0\u202c'
 
 @pytest.fixture
 def tea() -> RoomLog:
-    """A room that has seen everything, beside one of each other kind."""
+    """A room with every kind of change, beside one of each other kind."""
     alice, bob = (User.objects.create_user(name) for name in ("Alice", "Bob"))
     room = queries.open_room("tea", owner=alice.pk)
     key = account(alice).key
@@ -46,13 +46,13 @@ def tea() -> RoomLog:
 
 
 def kept() -> dict[str, list[dict[str, Any]]]:
-    """All rows of the chat, and who the accounts are."""
+    """All rows of the chat, and the accounts."""
     kinds: tuple[Any, ...] = (*apps.get_app_config("chat").get_models(), User)
     rows = {kind.__name__: kind._base_manager.order_by("pk").values() for kind in kinds}
-    return {name: [_told(row) for row in of_kind] for name, of_kind in rows.items()}
+    return {name: [_comparable(row) for row in of_kind] for name, of_kind in rows.items()}
 
 
-def _told(row: dict[str, Any]) -> dict[str, Any]:
+def _comparable(row: dict[str, Any]) -> dict[str, Any]:
     """The fields of a row in a dump: times in milliseconds. A loaded role counts as a change of its room's rules.
 
     The search's tokens of a message are made again.
@@ -78,10 +78,10 @@ WAYS: dict[str, tuple[str, list[str]]] = {
 
 @pytest.mark.every_case
 @pytest.mark.parametrize(("form", "options"), WAYS.values(), ids=WAYS)
-def test_what_is_dumped_is_loaded_as_it_was(
+def test_a_dump_is_loaded_as_it_was(
     tea: RoomLog, tmp_path: Path, form: str, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Into an empty database, in several of Django's forms: equal rows, whole logs, and a chat that goes on."""
+    """In several of Django's formats, into an empty database: the rows are equal, and the chat goes on."""
     before, shown = kept(), everything(tea)
     file = str(tmp_path / f"dump.{form}")
     call_command("dumpdata", *options, format=form, output=file)
@@ -96,7 +96,7 @@ def test_what_is_dumped_is_loaded_as_it_was(
     assert [message.id for message in search(tea.pk, "tea", "żółw", before=None, limit=9)[0]] == [7]
     assert queries.unread(account(User.objects.get(username="Alice")).key, [tea.pk], most=9) == {tea.pk: 1}
     assert name_is_taken("AIice")
-    # Keys go on after those that were loaded.
+    # Primary keys continue after the loaded ones.
     assert written(Writer().write([post(tea, ref="r", author="bob")]))[0].seq == 12
     assert queries.open_room("new").pk > tea.pk
     User.objects.create_user("Carol")
@@ -118,7 +118,7 @@ def test_a_ref_is_known_after_a_load(tea: RoomLog, tmp_path: Path) -> None:
     "options", [["chat.Connection"], ["chat.connection", "--all"], ["chat.Connection", "--pks=1"]], ids=str
 )
 def test_a_model_without_a_table_has_no_rows(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """It is dumped as empty, however it is asked for; asked by hand it answers as an empty table does."""
+    """It is dumped as empty, however it is selected, and queries find nothing."""
     call_command("dumpdata", *options)
     assert capsys.readouterr().out.strip() == "[]"
     rows = models.Connection.objects
@@ -139,16 +139,16 @@ def test_a_model_without_a_table_has_no_rows(options: list[str], capsys: pytest.
     ],
     ids=lambda command: command[0],
 )
-def test_django_s_commands_over_all_models_work(
+def test_django_s_commands_for_all_models_work(
     tea: RoomLog, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """None of them meets a table that is not there."""
+    """None of them fails on the missing table."""
     call_command(*command)
     assert "chat_connection" not in capsys.readouterr().out
 
 
 def test_a_project_s_tests_may_keep_their_rows(tea: RoomLog) -> None:
-    """`serialized_rollback` puts the database away as text and brings it back."""
+    """`serialized_rollback` saves the database as text and restores it."""
     before = kept()
     text = connection.creation.serialize_db_to_string()
     empty()

@@ -1,4 +1,4 @@
-"""Migrations of the chat can be made while people talk, or say why one can't."""
+"""Migrations can run while the chat is in use, or document why one cannot."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.models import NOT_PROVIDED
 
 RELEASED = "0004_rules_and_people"
-"""The last before this rule: it and those before it are as they are."""
+"""The last migration before this rule. Earlier ones are exempt."""
 OF_A_MOMENT = (
     AddConstraintNotValid,
     AddIndexConcurrently,
@@ -29,11 +29,11 @@ OF_A_MOMENT = (
 )
 
 
-def of_a_moment(operation: Operation) -> bool:
-    """Is its lock held for a moment only, and can processes of the version before go on with what it leaves?"""
+def is_brief(operation: Operation) -> bool:
+    """True if its lock is brief, and processes of the version before work with its result."""
     if isinstance(operation, AddField):
         field = operation.field
-        # They insert rows without it. A column with an index or a reference makes the database scan the table.
+        # They insert rows without the column. An index or a foreign key makes PostgreSQL scan the table.
         filled = field.null or field.db_default is not NOT_PROVIDED
         return filled and not (field.unique or getattr(field, "db_index", False) or field.is_relation)
     return isinstance(operation, OF_A_MOMENT)
@@ -46,13 +46,13 @@ def found() -> Iterator[Migration]:
             yield migration
 
 
-def test_each_migration_is_of_a_moment_or_says_why_not() -> None:
-    """Its class has ``locks`` then: which table, for how long, and what the operator should do."""
+def test_each_migration_is_brief_or_documents_its_locks() -> None:
+    """Then its class has ``locks``: the table, the duration, and advice for the operator."""
     silent = {
         f"{migration.name}: {operation.describe()}"
         for migration in found()
         for operation in migration.operations
-        if not of_a_moment(operation) and not getattr(migration, "locks", "")
+        if not is_brief(operation) and not getattr(migration, "locks", "")
     }
     assert silent == set()
 
@@ -76,6 +76,6 @@ TEXT, NUMBER = models.CharField(max_length=9, db_default=""), models.BigIntegerF
         (RunSQL("UPDATE chat_message SET seq = seq"), False),
     ],
 )
-def test_what_holds_everybody_up_is_known(operation: Operation, expected: bool) -> None:
-    """Operations that rewrite or scan a table, or remove something that the version before needs."""
-    assert of_a_moment(operation) is expected
+def test_slow_operations_are_recognized(operation: Operation, expected: bool) -> None:
+    """Operations that rewrite or scan a table, or that break the version before, are slow."""
+    assert is_brief(operation) is expected

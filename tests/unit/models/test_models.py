@@ -1,4 +1,4 @@
-"""The database's own constraints, and the rows that are deleted with a room."""
+"""Constraints of the database, and the rows that are deleted with a room."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ def room(db: None) -> RoomLog:
 
 
 def message(room: RoomLog, **fields: object) -> models.Message:
-    """A message as the log would write it next."""
+    """The next message, as the log would write it."""
     return models.Message(
         **{
             "room_id": room.pk,
@@ -38,8 +38,8 @@ def message(room: RoomLog, **fields: object) -> models.Message:
     )
 
 
-def test_a_message_as_the_log_writes_it_is_taken(room: RoomLog) -> None:
-    """The rows of the following tests are valid except for the field that each changes."""
+def test_a_message_as_the_log_writes_it_is_accepted(room: RoomLog) -> None:
+    """So the refusals in the tests below are due to the fields that they change."""
     message(room).save_numbered(using="default")
     assert models.Message.objects.count() == 3
 
@@ -62,7 +62,7 @@ def test_a_message_that_contradicts_the_log_is_refused(room: RoomLog, fields: di
         message(room, **fields).save_numbered(using="default")
 
 
-def test_equal_refs_of_others_and_none_are_taken(room: RoomLog) -> None:
+def test_equal_refs_of_other_authors_are_accepted(room: RoomLog) -> None:
     """A ref is unique for one author in one room; any number of messages have none."""
     other = queries.open_room("tea")
     message(other, number=1, seq=1, ref="r").save_numbered(using="default")
@@ -85,14 +85,14 @@ def once_more(room: RoomLog) -> list[Callable[[], object]]:
 
 @pytest.mark.every_case
 @pytest.mark.parametrize("index", range(5))
-def test_what_is_there_once_is_not_there_twice(room: RoomLog, index: int) -> None:
-    """One emoji of a kind for each person, one reading position, one room of a name; and counters that can be."""
+def test_unique_rows_are_refused_twice(room: RoomLog, index: int) -> None:
+    """A user has one reaction per emoji and one read position. Slugs are unique, and counters consistent."""
     with pytest.raises(IntegrityError), transaction.atomic():
         once_more(room)[index]()
 
 
-def test_a_room_takes_everything_with_it(room: RoomLog) -> None:
-    """With its row go its messages, their emoji, and how far it was read; another room's stay."""
+def test_a_deleted_room_deletes_its_rows(room: RoomLog) -> None:
+    """Its messages, their emoji and the read positions are deleted; another room's stay."""
     other = queries.open_room("tea")
     Writer().write([post(other), react(other, 1), read(other, 1)])
     models.Room.objects.filter(pk=room.pk).delete()
@@ -100,8 +100,8 @@ def test_a_room_takes_everything_with_it(room: RoomLog) -> None:
     assert [kind.objects.count() for kind in kinds] == [1, 1, 1, 1]
 
 
-def test_every_room_has_a_life_of_its_own(db: None) -> None:
-    """Two rooms, and a room that is made anew, have different epochs, which the protocol can carry."""
+def test_every_room_has_an_epoch_of_its_own(db: None) -> None:
+    """Two rooms, and a room that is created again, have different epochs, which the protocol can carry."""
     epochs = [models.Room.objects.create(slug=f"r{number}").epoch for number in range(20)]
     models.Room.objects.all().delete()
     epochs += [models.Room.objects.create(slug=f"r{number}").epoch for number in range(20)]
@@ -111,13 +111,13 @@ def test_every_room_has_a_life_of_its_own(db: None) -> None:
 
 @pytest.mark.parametrize("slug", ["", "Lobby", "-x", "__x", "a b", "a/b", "x" * 51, "tea\n", "té"])
 def test_a_room_s_name_fits_an_address(slug: str) -> None:
-    """A form takes no other names than the protocol does."""
+    """A form accepts the same slugs as the protocol."""
     with pytest.raises(ValidationError):
         models.Room(slug=slug).clean_fields()
 
 
-def test_people_read_what_things_are(room: RoomLog) -> None:
-    """Rows say in the admin what they are about."""
+def test_rows_have_readable_names(room: RoomLog) -> None:
+    """Rows have a readable text in the admin."""
     said = models.Message.objects.get(room_id=room.pk, number=2)
     named = models.Room(slug="tea", title="Tea time")
     assert [str(thing) for thing in (models.Room(slug="tea"), named, said)] == ["tea", "Tea time", "Alice: hi"]
@@ -127,12 +127,12 @@ def test_people_read_what_things_are(room: RoomLog) -> None:
 
 
 def test_a_deleted_message_keeps_its_place(room: RoomLog) -> None:
-    """Its row stays, for its number, its author and what answers it."""
+    """Its row stays, for its number, its author and its replies."""
     Writer().write([erase(room, 2)])
     left = models.Message.objects.get(room_id=room.pk, number=2)
     assert (left.seq, left.author, left.content) == (4, "alice", "")
 
 
 def test_connections_have_no_table(db: None) -> None:
-    """The processes know the connections; there are no rows."""
+    """The processes know the open connections, not the database."""
     assert models.Connection._meta.db_table not in connection.introspection.table_names()
