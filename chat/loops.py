@@ -11,6 +11,9 @@ from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
+CANCEL_AGAIN = 1.0
+"""Seconds until tasks that go on are cancelled again."""
+
 Objects: TypeAlias = Mapping[type, Any]
 """A loop's objects by their type, oldest first. Each has an async method ``close``."""
 
@@ -47,6 +50,21 @@ def all_loops(kind: type[T]) -> list[tuple[asyncio.AbstractEventLoop, T]]:
         for loop, objects in list(_objects.items())
         if kind in objects and not loop.is_closed()
     ]
+
+
+async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks until all have ended.
+
+    A cancellation may be lost: channels_redis can raise an AssertionError in its place. A loop that retries after
+    errors of the layer then goes on.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN)
+    # Read their errors, or asyncio reports them as never read.
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def close_current() -> None:

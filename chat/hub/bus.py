@@ -19,6 +19,7 @@ from channels.layers import get_channel_layer
 
 from chat.layers import FrozenMessage, ProcessChannelLayer
 from chat.log import Change
+from chat.loops import end_tasks
 from chat.metrics.counters import counters
 
 logger = logging.getLogger("chat.hub")
@@ -273,8 +274,7 @@ class Bus:
 
     async def close(self) -> None:
         if self._publisher:
-            self._publisher.cancel()
-            await asyncio.gather(self._publisher, return_exceptions=True)
+            await end_tasks(self._publisher)
         if self._with_all_hubs:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY):

@@ -35,6 +35,7 @@ from chat.hub.sockets import Socket
 from chat.hub.stall_detector import StallDetector
 from chat.limits import Limits
 from chat.log import Change, Log, RoomLog
+from chat.loops import end_tasks
 from chat.metrics.counters import counters
 from chat.protocol import CloseCode
 
@@ -331,10 +332,8 @@ class Hub:
     async def close(self) -> None:
         """Leave the layer and end the hub's tasks. The server closes its sockets itself."""
         await self._rooms.close()
-        tasks = [*self._tasks, *(task for room in self._rooms.all() for task in room.loading_tasks())]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        loading = (task for room in self._rooms.all() for task in room.loading_tasks())
+        await end_tasks(*self._tasks, *loading)
         self._tasks = []
         await self._bus.close()
 

@@ -1087,6 +1087,30 @@ async def test_changes_are_told_whole_until_nobody_can_lack_a_message(
 # --- Sockets, and the end ---
 
 
+async def test_a_hub_closes_though_the_layer_loses_a_cancellation(
+    hub: Hub, layer: FakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """channels_redis may raise an error of its own where it is cancelled. The hub's loop then retries."""
+    monkeypatch.setattr("chat.loops.CANCEL_AGAIN", 0.01)
+    lost: list[str] = []
+
+    async def receive(channel: str) -> dict[str, object]:
+        try:
+            return await layer.queues[channel].get()
+        except asyncio.CancelledError as cancelled:
+            if lost:
+                raise
+            lost.append(channel)
+            raise AssertionError("the lock is held") from cancelled
+
+    monkeypatch.setattr(layer, "receive", receive)
+    await enter(hub)
+    # It waits for the layer, in a queue of its own.
+    await until(lambda: layer.queues)
+    await hub.close()
+    assert len(lost) == 1
+
+
 async def test_the_staff_can_end_a_socket(hub: Hub) -> None:
     """A socket of this process is closed with the code; one that is not here is said not to be."""
     visitor = await enter(hub)
