@@ -1292,7 +1292,7 @@ class LogMachine(RuleBasedStateMachine):
 # Hypothesis makes a failure small first, and that takes minutes.
 @pytest.mark.timeout(600)
 def test_the_log_behaves_like_its_model(db: None) -> None:
-    """Whatever is written in whatever order, answers, rows, frames and pages are those of the model."""
+    """For any writes in any order, replies, rows, frames and pages are those of the model."""
     run_state_machine_as_test(
         LogMachine, settings=hypothesis_settings(max_examples=examples(20), stateful_step_count=40, deadline=None)
     )
