@@ -399,7 +399,7 @@ async def test_the_staff_is_told_how_many_share_an_address(alice: Persona, perso
     await in_a_thread(olga)(staff, "add_restriction")
     for name in ("Greta", "Gus"):
         await (await person(name, client=(HOME, 1))).join(ROOM)
-    assert "2 other guests are here from this address now." in await ban_of_the_staff(staff, address=HOME)
+    assert "2 other guests are connected from this address." in await ban_of_the_staff(staff, address=HOME)
     assert not await models.Restriction.objects.aexists()
     assert not await ban_of_the_staff(staff, address=OFFICE)
     assert not await ban_of_the_staff(staff, address=HOME, shared="on")
