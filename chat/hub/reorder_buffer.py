@@ -18,41 +18,41 @@ class ReorderBuffer:
     def __init__(self, missed: Callable[[], None]) -> None:
         self._missed = missed
         self._loop = asyncio.get_running_loop()
-        self._changes: dict[int, Change] = {}
+        # The held changes, by number.
+        self.held: dict[int, Change] = {}
         # Ends the wait, or None: nothing is missing, or it is being read from the log.
         self._timer: asyncio.TimerHandle | None = None
 
-    def take(self, changes: Sequence[Change], position: int) -> Sequence[Change]:
+    def take(self, changes: Sequence[Change], position: int) -> list[Change]:
         """The changes that follow ``position`` without a gap, of these and of the held ones.
 
         Old numbers are dropped, later ones are held.
         """
-        if not self._changes and all(change.seq == seq for seq, change in enumerate(changes, position + 1)):
-            # The usual case.
-            return changes
-        self._changes.update((change.seq, change) for change in changes if change.seq > position)
+        self.held.update((change.seq, change) for change in changes if change.seq > position)
         following = []
-        while change := self._changes.pop(position + 1, None):
+        while change := self.held.pop(position + 1, None):
             position = change.seq
             following.append(change)
         return following
 
     def wait(self, *, reading: bool) -> None:
         """Start or stop the wait for a missing change. ``reading``: it is being read from the log."""
-        if not self._changes:
+        if not self.held:
             self.stop()
-        elif len(self._changes) > MOST:
+        elif len(self.held) > MOST:
             self._give_up()
         elif self._timer is None and not reading:
             self._timer = self._loop.call_later(CROSSING, self._give_up)
 
     def drop(self, position: int) -> None:
         """Forget the changes up to ``position``: they were read from the log."""
-        self._changes = {seq: change for seq, change in self._changes.items() if seq > position}
+        self.held = {seq: change for seq, change in self.held.items() if seq > position}
+        if not self.held:
+            self.stop()
 
     def clear(self) -> None:
         self.stop()
-        self._changes.clear()
+        self.held.clear()
 
     def stop(self) -> None:
         if self._timer:

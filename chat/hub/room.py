@@ -189,11 +189,10 @@ class OpenRoom:
 
     def exit(self, socket: Socket) -> bool:
         """True if the socket was in the room."""
-        was_behind = self._catch_up.remove(socket)
         if socket in self.sockets:
             self.sockets.discard(socket)
             return True
-        return was_behind
+        return self._catch_up.remove(socket)
 
     def make_live(self, socket: Socket) -> None:
         """The socket has everything that is written."""
@@ -217,14 +216,21 @@ class OpenRoom:
         self._deliver_following(changes, known=self._gap is None and self._sure == self.returned)
 
     def _deliver_following(self, changes: Sequence[Change], *, known: bool) -> None:
-        """``known``: the clients have the messages that the changes are about."""
-        following = self._early.take(changes, self.position)
+        """Deliver the changes that follow without a gap, and hold the others.
+
+        ``known``: the clients have the messages that the changes are about.
+        """
+        if self._early.held or any(change.seq != seq for seq, change in enumerate(changes, self.position + 1)):
+            changes = self._early.take(changes, self.position)
+            self._early.wait(reading=self._gap is not None)
+        self._write_changes(changes, known=known)
+
+    def _write_changes(self, following: Sequence[Change], *, known: bool) -> None:
         for change in following:
             self.position = change.seq
             self._add(change)
         if following:
             self.write([change.frame if known else change.fresh for change in following])
-        self._early.wait(reading=self._gap is not None)
 
     def catch_up(self) -> None:
         """The log has more than was delivered: read it to the end."""

@@ -12,8 +12,7 @@ or an event into text. Field names are camelCase on the wire. Times are integer 
 docs/protocol.md, its JSON Schema and the AsyncAPI document are generated from this package.
 """
 
-from chat.protocol.clock import now
-from chat.protocol.codec import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, timestamp_of
+from chat.protocol.codec import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, now, timestamp_of
 from chat.protocol.commands import (
     AnyCommand,
     Appoint,

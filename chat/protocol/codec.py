@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -64,6 +65,11 @@ _envelopes = msgspec.json.Decoder(_Envelope)
 def encode(outgoing: Outgoing) -> str:
     """The text of one frame."""
     return _encoder.encode(outgoing).decode()
+
+
+def now() -> int:
+    """The wall clock in milliseconds since 1970, as every ``timestamp`` on the wire."""
+    return time.time_ns() // 1_000_000
 
 
 def timestamp_of(text: str) -> int:
