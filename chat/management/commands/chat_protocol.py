@@ -117,12 +117,12 @@ class Command(BaseCommand):
     def handle(self, *, directory: str | Path, check: bool, **_: Any) -> None:
         stale = {path: text for path, text in documents(Path(directory)) if _text(path) != text}
         if not stale:
-            self.stdout.write(f"{directory} says what the code says")
+            self.stdout.write(f"{directory} is up to date")
         elif check:
             for path, text in stale.items():
                 self.stdout.writelines(_difference(path, text))
             names = ", ".join(str(path) for path in stale)
-            raise CommandError(f"{names}: not what the code says; run `manage.py chat_protocol`.")
+            raise CommandError(f"{names}: out of date; run `manage.py chat_protocol`.")
         else:
             self._write(stale)
 

@@ -27,7 +27,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--older-than", required=True, metavar="90d", help="hours (h), days (d) or weeks (w)")
         parser.add_argument("--room", metavar="SLUG", help="only of this room")
-        parser.add_argument("--dry-run", action="store_true", help="delete nothing; print what would go")
+        parser.add_argument("--dry-run", action="store_true", help="delete nothing; print what would be deleted")
         parser.add_argument(
             "--batch",
             type=int,
@@ -45,7 +45,7 @@ class Command(BaseCommand):
                 raise CommandError(f"There is no room {room!r}.")
             old = old.filter(room__slug=room)
         try:
-            self._print(count_prunable(old), "would go") if dry_run else self._prune(old, batch)
+            self._print(count_prunable(old), "would be deleted") if dry_run else self._prune(old, batch)
         except Error as error:
             raise CommandError(
                 f"The database refuses: {error}. The reported part is done; run it again."
@@ -58,7 +58,7 @@ class Command(BaseCommand):
                 messages[pruned.room] += pruned.messages
                 numbers[pruned.room] += pruned.numbers
         finally:
-            self._print([Pruned(slug, n, numbers[slug]) for slug, n in sorted(messages.items())], "are gone")
+            self._print([Pruned(slug, n, numbers[slug]) for slug, n in sorted(messages.items())], "are deleted")
 
     def _print(self, rooms: list[Pruned], what: str) -> None:
         for pruned in rooms:

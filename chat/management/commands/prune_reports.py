@@ -15,12 +15,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--older-than", required=True, metavar="365d", help="hours (h), days (d) or weeks (w)")
-        parser.add_argument("--dry-run", action="store_true", help="delete nothing; print what would go")
+        parser.add_argument("--dry-run", action="store_true", help="delete nothing; print what would be deleted")
 
     def handle(self, *, older_than: str, dry_run: bool, **_: Any) -> None:
         old = models.Report.objects.filter(closed__lt=timezone.now() - age(older_than))
         try:
             number = old.count() if dry_run else old.delete()[0]
         except Error as error:
-            raise CommandError(f"The database refuses: {error}. Nothing is gone; run it again.") from None
-        self.stdout.write(f"{number} closed reports {'would go' if dry_run else 'are gone'}")
+            raise CommandError(f"The database refuses: {error}. Nothing is deleted; run it again.") from None
+        self.stdout.write(f"{number} closed reports {'would be deleted' if dry_run else 'are deleted'}")

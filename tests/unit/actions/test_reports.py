@@ -245,7 +245,7 @@ def test_reports_go_when_the_operator_says_so(tea: RoomLog, capsys: pytest.Captu
     assert models.Report.objects.count() == 3
     call_command("prune_reports", "--older-than", "90d")
     assert sorted(models.Report.objects.values_list("reporter", flat=True)) == ["account:0", "account:2"]
-    assert capsys.readouterr().out == "1 closed reports would go\n1 closed reports are gone\n"
+    assert capsys.readouterr().out == "1 closed reports would be deleted\n1 closed reports are deleted\n"
     with pytest.raises(CommandError, match="older-than"):
         call_command("prune_reports", "--older-than", "soon")
 

@@ -68,7 +68,7 @@ def test_old_messages_are_pruned_with_their_numbers(tea: RoomLog, capsys: pytest
     assert (row.seq, row.epoch, row.pruned) == (before.seq, before.epoch, 4 + 4)
     assert everything(tea) == rest
     assert models.Reaction.objects.count() == 0
-    assert capsys.readouterr().out == "tea: 4 messages with 8 numbers are gone\n4 messages are gone\n"
+    assert capsys.readouterr().out == "tea: 4 messages with 8 numbers are deleted\n4 messages are deleted\n"
     assert_counted(tea)
     call_command("chat_check")
 
@@ -79,7 +79,7 @@ def test_a_second_run_finds_nothing(tea: RoomLog, capsys: pytest.CaptureFixture[
     prune_messages("--older-than", "90d")
     capsys.readouterr()
     prune_messages("--older-than", "90d")
-    assert capsys.readouterr().out == "0 messages are gone\n"
+    assert capsys.readouterr().out == "0 messages are deleted\n"
 
 
 def test_a_dry_run_only_prints(tea: RoomLog, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,9 +90,9 @@ def test_a_dry_run_only_prints(tea: RoomLog, capsys: pytest.CaptureFixture[str])
     grow_old(1, slug="coffee")
     prune_messages("--older-than", "90d", "--dry-run")
     assert capsys.readouterr().out.splitlines() == [
-        "coffee: 1 messages with 1 numbers would go",
-        "tea: 2 messages with 5 numbers would go",
-        "3 messages would go",
+        "coffee: 1 messages with 1 numbers would be deleted",
+        "tea: 2 messages with 5 numbers would be deleted",
+        "3 messages would be deleted",
     ]
     assert models.Message.objects.count() == 12
     assert not models.Room.objects.filter(pruned__gt=0).exists()
