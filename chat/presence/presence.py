@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -47,7 +48,13 @@ class Presence:
         self.replica = self._make_replica(store) if store else None
 
     def _make_replica(self, store: registry.Registry) -> Replica:
-        return Replica(store, self._rooms, publish=self._publish, send=self._send_diff, lose_name=self._lose_name)
+        return Replica(
+            store,
+            MappingProxyType(self._rooms),
+            publish=self._publish,
+            send=self._send_diff,
+            lose_name=self._lose_name,
+        )
 
     @property
     def _node(self) -> str:

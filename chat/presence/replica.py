@@ -7,7 +7,7 @@ everything, which begins another life of it, all rooms are read again.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -36,7 +36,7 @@ class Replica:
     def __init__(
         self,
         store: Registry,
-        rooms: dict[str, RoomPresence],
+        rooms: Mapping[str, RoomPresence],
         *,
         publish: Callable[..., None],
         send: Callable[..., None],
