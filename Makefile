@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := .venv/bin
 # Tests wait as much as they work.
 WORKERS ?= $(shell expr $$(nproc) \* 2)
-# Each process of pytest compiles all tests anew where it may not keep what it compiled.
+# Without bytecode files each process of pytest would compile all tests again.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python
 
 .DEFAULT_GOAL := help
@@ -49,7 +49,7 @@ format: setup-dev  ## format the code and mend what the linter can
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
-docs: setup-dev  ## write the generated parts of docs/ anew from chat/protocol/ and chat/conf.py
+docs: setup-dev  ## write the generated parts of docs/ again from chat/protocol/ and chat/conf.py
 	@$(BIN)/python manage.py chat_protocol
 
 bench:  ## measure the site beside its peers, five times: two hours; bench/run --quick takes half an hour
@@ -58,7 +58,7 @@ bench:  ## measure the site beside its peers, five times: two hours; bench/run -
 torture: setup-dev  ## kill, cut and lock a real server for minutes, and look for losses [TORTURE_ROUNDS=20 ...]
 	@PYTHONPATH=tests:tests/support $(BIN)/python -m torture
 
-lock: setup-dev  ## resolve the dependencies of pyproject.toml anew into the three lock files
+lock: setup-dev  ## resolve the dependencies of pyproject.toml again into the three lock files
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) -o requirements.txt pyproject.toml
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) --group dev --all-extras -c requirements.txt \

@@ -155,7 +155,7 @@ static bool read_marker(const struct frame *frame, int *publisher, uint64_t *tim
     return true;
 }
 
-/* A room's numbers leave no gap: whoever misses or gets twice shows it here. */
+/* A room's numbers leave no gap: a missing or repeated number shows here. */
 static void check_number(struct crowd *crowd, struct client *client, const struct frame *frame)
 {
     const char *found = memmem(frame->payload, frame->available, "\"seq\":", 6);

@@ -57,7 +57,7 @@ static const struct dialect DIALECTS[] = {
         .text_pong = "3",
     },
     {
-        /* The floor: whoever has connected is sent to. */
+        /* The floor: it sends to every connected client. */
         .name = "floor",
         .path = "/",
         .join = "",

@@ -290,7 +290,7 @@ class OpenRoom:
         self._pruned = numbers
 
     def start_over(self, log: RoomLog) -> None:
-        """The room's log is of another epoch: its sockets start with it anew."""
+        """The room's log is of another epoch: its sockets start over."""
         logger.warning("room %s: its log is another now, at %d", self.slug, log.seq, extra={"room": self.slug})
         self.flush()
         self.log = log

@@ -141,7 +141,7 @@ class Worker:
         """End the worker if it sent nothing for too long."""
         now = self._loop.time()
         if now > due + TIMER_SLACK:
-            # The master was stopped, perhaps together with the worker: wait anew.
+            # The master was stopped, perhaps together with the worker: wait again.
             self._last_input = now
         timeout = self._hung if self._ready.done() else START_TIMEOUT
         if now < self._last_input + timeout:

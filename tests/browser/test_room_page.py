@@ -23,7 +23,7 @@ async def numbers(page: Page) -> list[int]:
 
 
 async def top(page: Page, text: str) -> float:
-    """Where a message's row stands. Rows are drawn anew, so it is asked for in one go."""
+    """Where a message's row stands. Rows are drawn again, so it is asked for in one go."""
     return float(
         await page.evaluate(
             "text => [...document.querySelectorAll('#rows > li')].find(row => row.innerText.includes(text))"
@@ -138,7 +138,7 @@ async def altered(page: Page, change: str) -> None:
 
 
 async def test_a_page_of_another_life_starts_over(server: Server, visit: Visit) -> None:
-    """Where the server can't go on from what the page shows, the latest messages are loaded anew."""
+    """Where the server can't go on from what the page shows, the latest messages are loaded again."""
     page = await visit(server, "Ann", "life")
     await connected(page)
     async with over_socket(server.ws, "Bob") as bob:

@@ -1,4 +1,4 @@
-"""A process that has imported what our programs need, and forks where Python would start anew.
+"""A process that has imported our programs' modules, and forks instead of a new start of Python.
 
 A run of the tests starts some hundreds of servers and commands. Each takes 0.65 s of CPU, 0.45 s of it for imports
 of third-party packages. They are imported here, once: they read neither settings nor environment, start no thread

@@ -65,7 +65,7 @@ class Courier:
         self._news.set()
 
     async def carry(self, link: Link) -> None:
-        """Until cancelled, or until the link is lost: whoever reads from it learns that too."""
+        """Until cancelled, or until the link is lost: its reader learns that too."""
         with suppress(LinkLost):
             while True:
                 self._news.clear()

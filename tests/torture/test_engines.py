@@ -84,7 +84,7 @@ def test_a_cable_that_is_frozen_carries_nothing_and_then_all(redis: Redis) -> No
 
 
 def test_a_cable_that_is_cut_ends_both_sides(redis: Redis) -> None:
-    """And carries again when it is plugged in anew."""
+    """And data passes again when it is connected again."""
     with plugged(redis.port) as cable:
         with socket.create_connection(("127.0.0.1", cable.port), 5.0) as end:
             end.sendall(b"PING\r\n")

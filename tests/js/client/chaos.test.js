@@ -84,7 +84,7 @@ class Page {
   async load() {
     const run = (this.loading = {});
     const page = await this.client.history("lobby", {limit: 10}).catch((error) => error);
-    if (run !== this.loading || page.code === "disconnected") return; // the next welcome begins anew
+    if (run !== this.loading || page.code === "disconnected") return; // the next welcome starts over
     if (page.code) return this.load();
     this.addPage(page.messages);
     this.loading = false;

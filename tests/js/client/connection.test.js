@@ -203,7 +203,7 @@ test("`connect` while waiting tries now; while connected it does nothing.", () =
   assert.equal(here.sockets.length, 2);
 });
 
-test("`reconnect` names the time to come back, whoever closes first.", () => {
+test("`reconnect` names the time to come back, for either side's close.", () => {
   for (const closes of [true, false]) {
     const here = joined();
     here.socket.say({type: "reconnect", after: 7_000, reason: "restart"});

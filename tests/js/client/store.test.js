@@ -139,7 +139,7 @@ test("Where there is nothing to sweep no database is made.", async () => {
   assert.equal(browser.databases.size, 0);
 });
 
-test("Without Web Locks whoever loads takes all.", async () => {
+test("Without Web Locks any tab that loads takes all.", async () => {
   for (const without of [undefined, {request: () => Promise.reject(new Error("SecurityError"))}]) {
     const browser = new FakeBrowser();
     const stores = [1, 2, 3].map(() => openStore({owner: "a", indexedDB: browser.tab().indexedDB, locks: without}));
@@ -188,7 +188,7 @@ for (const fault of FAULTS) {
   });
 }
 
-test("A connection that the browser has ended is opened anew.", async () => {
+test("A connection that the browser has ended is opened again.", async () => {
   const browser = new FakeBrowser();
   const {tab, store} = opened(browser);
   await store.put(entry("one"));

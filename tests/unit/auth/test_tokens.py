@@ -571,7 +571,7 @@ def test_a_file_that_is_damaged_keeps_the_old_keys(
 
 
 def test_a_file_that_never_was_there_is_a_wrong_setting(settings: Settings, key_file: Path) -> None:
-    """A token is not refused for it: whoever runs the site is told."""
+    """A token is not refused for it: the operator gets a warning."""
     trust(settings, JWKS=str(key_file), ALGORITHMS=["RS256"])
     with pytest.raises(ImproperlyConfigured, match="JWT_JWKS"):
         tokens.verify(RSA.sign(payload()))

@@ -520,7 +520,7 @@ def test_cookies(client: Client, alice: User) -> None:
 
 
 def test_a_password_is_hashed_by_argon2(settings: Settings, alice: User, client: Client) -> None:
-    """New ones are; those of before are made anew when somebody signs in."""
+    """New ones are; older ones are replaced at the next sign-in."""
     settings.PASSWORD_HASHERS = [
         *site_settings.PASSWORD_HASHERS[:1],
         CHEAP,

@@ -627,7 +627,7 @@ async def test_ten_invalid_frames_in_a_row_close_the_socket(alice: Persona, bob:
 
 
 async def test_nine_invalid_frames_do_not(alice: Persona) -> None:
-    """A good frame in between starts the count anew, a command that the rules refuse too."""
+    """A good frame in between restarts the count, a command that the rules refuse too."""
     for _ in range(3):
         for number in range(9):
             if number % 2:

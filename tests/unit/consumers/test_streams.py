@@ -270,7 +270,7 @@ class Story:
         self.turns.away = self.chance.choice([0, 0, 0, 0, 0.3, 1])
 
     async def replace_the_room(self, who: int, much: int) -> None:
-        """Its row is deleted; the next one who needs it makes it anew."""
+        """Its row is deleted; the next client that needs it creates it again."""
         if who == 9:
             at_once(models.Room.objects.filter(slug=self.slug).delete)
 

@@ -406,7 +406,7 @@ async def test_a_hint_of_another_life_is_dropped(hub: Hub, layer: FakeLayer, clo
 async def test_a_room_whose_row_is_gone_starts_over(
     hub: Hub, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The hub finds out within a second: who is there is told to begin anew, and can go on talking."""
+    """The hub finds out within a second: its clients start over, and can go on posting."""
     visitor = await enter(hub)
     for _ in range(3):
         await say(hub)

@@ -183,7 +183,7 @@ async def test_a_wait_for_a_room_that_is_being_created_holds_up_no_reader(
 async def test_writes_that_wait_too_long_are_refused(
     tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After LOCK_RETRY_SECONDS all changes of the room are busy. Later ones begin to wait anew."""
+    """After LOCK_RETRY_SECONDS all changes of the room are busy. Later ones start their own wait."""
     monkeypatch.setattr("chat.log.write_queue.LOCK_RETRY_SECONDS", 0.2)
     somebody.lock(club.pk)
     outcomes = await commit(log, post(club, "1"), post(club, "2"), post(tea), read(club, 1))

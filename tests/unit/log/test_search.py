@@ -327,7 +327,7 @@ def test_a_missing_index_is_created(rooms: None, room: RoomLog) -> None:
     assert found(room, "tea") == [5, 3, 2]
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite makes tables anew")
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite rebuilds tables")
 def test_triggers_that_a_migration_dropped_are_created_again(room: RoomLog) -> None:
     """A table that Django copies has no triggers. prepare() creates them, and nothing is indexed twice."""
     say(room, "tea")
@@ -338,7 +338,7 @@ def test_triggers_that_a_migration_dropped_are_created_again(room: RoomLog) -> N
     assert (found(room, "tea"), found(room, "coffee")) == ([2], [1])
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite makes tables anew")
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite rebuilds tables")
 def test_messages_written_without_triggers_are_found(room: RoomLog) -> None:
     """Users write on between a migration and its triggers, and those messages and changes are indexed."""
     say(room, "tea", "milk")

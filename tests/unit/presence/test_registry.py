@@ -765,7 +765,7 @@ async def test_who_comes_back_to_a_new_process_is_not_announced(  # noqa: PLR091
     ends: bool,
     reads: str,
 ) -> None:
-    """Two come while it reads who is there, for the first time or anew; in any order of what Redis is asked."""
+    """Two users join during its first or a later read of the room; in any order of the requests to Redis."""
     settings.CHAT = {"GRACE": 60, "USER_LIST_INTERVAL": 0}
     # A Redis that answers slowly on a busy machine is not unavailable.
     monkeypatch.setattr(registry, "DEAD_AFTER", 60)

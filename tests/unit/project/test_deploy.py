@@ -75,7 +75,7 @@ def test_nobody_else_gets_a_fixed_address() -> None:
 
 
 def test_the_proxy_that_is_believed_is_the_proxy() -> None:
-    """CHAT_PROXIES names its fixed address and no other: whoever has one may say whose address is whose."""
+    """CHAT_PROXIES names its fixed address and no other: a trusted proxy may set any client's address."""
     (named,) = re.findall(r"CHAT_PROXIES: (\S+)", text("deploy/compose.yaml"))
     (address,) = re.findall(r"ipv4_address: (\S+)", services()["proxy"])
     assert named == address
@@ -92,7 +92,7 @@ def test_beside_a_proxy_on_the_machine_its_own_address_is_believed() -> None:
 
 
 def test_the_proxies_say_what_clients_can_t_make_up() -> None:
-    """nginx sets the header anew; Caddy does so for all whom it was not told to trust."""
+    """nginx replaces the header; Caddy does so for all untrusted clients."""
     assert "proxy_set_header X-Forwarded-For $remote_addr;" in text("deploy/nginx.conf")
     assert "trusted_proxies" not in text("deploy/Caddyfile")
 
@@ -288,7 +288,7 @@ def directives() -> dict[str, list[str]]:
 
 
 def test_redis_s_file_says_what_the_chat_needs() -> None:
-    """It does not say where to listen, whom to let in or where to write: that is for whoever runs it."""
+    """It does not set where to listen, which clients to accept or where to write: the operator decides that."""
     assert directives() == {
         "save": ['""'],
         "appendonly": ["no"],

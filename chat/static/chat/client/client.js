@@ -23,7 +23,7 @@
  * Events, each a CustomEvent whose `detail` is:
  *
  * - `state`: {state, retryIn?, code?, reason?}. "connecting"; "open"; "waiting" and "offline" (next try in
- *   `retryIn` ms); "closed" (by `close()`, or for good by the server's close code; `connect()` starts anew)
+ *   `retryIn` ms); "closed" (by `close()`, or for good by the server's close code; `connect()` starts again)
  * - `welcome`, `join`, `leave`, `userList`, `message`, `edit`, `delete`, `react`, `read`, `typing`, `history`,
  *   `found`, `members`, `sharing`, `invite`: the server's frame (protocol.md). An unknown type of
  *   frame is passed on under its own `type`. Numbered frames arrive in order, once, and without gaps: a missing one is

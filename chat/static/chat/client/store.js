@@ -5,7 +5,7 @@
  * page that loads removes entries of other owners: a browser has one person at a time, and the messages of one are not
  * for the next. A tab holds a Web Lock as long as it lives: entries of one that lives
  * are its own business, those of a dead one go to the next that loads, or to one that waited for its end. Where there
- * are no Web Locks (pages without HTTPS) whoever loads takes all. Then two may send one message, which the server
+ * are no Web Locks (pages without HTTPS) any tab that loads takes all. Then two may send one message, which the server
  * takes once.
  *
  * Nothing here is needed for sending: each method may reject, and the outbox goes on without.
@@ -216,7 +216,7 @@ class Store {
   }
 
   #opened(database) {
-    const forget = () => (this.#database = null); // the next use opens it anew
+    const forget = () => (this.#database = null); // the next use opens it again
     database.onclose = forget; // the user cleared the site's data
     database.onversionchange = () => {
       database.close(); // a later version in another tab must not wait for this one

@@ -105,7 +105,7 @@ export class Subscription {
   }
 
   /**
-   * Whether a numbered frame of the room is the next. It counts as seen from then on. On a gap all is asked for anew,
+   * Whether a numbered frame of the room is the next. It counts as seen from then on. On a gap all is requested again,
    * once: what comes before the welcome is dropped.
    */
   takes({seq, follows}) {

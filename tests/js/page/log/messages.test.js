@@ -1,4 +1,4 @@
-/** Each message is kept once, whoever shows it, and forgotten when nobody does. */
+/** Each message is kept once, for all parts that show it, and forgotten when none does. */
 
 import assert from "node:assert/strict";
 import {test} from "node:test";

@@ -162,7 +162,7 @@ test("One author's messages within five minutes stand together.", () => {
   assert.deepEqual(seen(here), ["day 0", "Bob: m1", "m2", "Bob: m3", "Ann: m4", "Bob: m5"]);
 });
 
-test("Each day has its line, and starts the grouping anew.", () => {
+test("Each day has its line, and starts a new group.", () => {
   const day = 24 * 60 * MINUTE;
   const here = timeline(message(1, "Bob", day - 1), message(2, "Bob", day), message(3, "Bob", 3 * day));
   assert.deepEqual(seen(here), ["day 0", "Bob: m1", "day 1", "Bob: m2", "day 3", "Bob: m3"]);
@@ -310,7 +310,7 @@ test("A reset forgets the messages and keeps what is on its way.", () => {
   assert.deepEqual(ids(here), [1]);
 });
 
-test("A row is drawn anew when what it shows changes, and only then.", () => {
+test("A row is drawn again when its content changes, and only then.", () => {
   const here = timeline(message(2), message(3, "Cy"));
   const versions = (options) => Object.fromEntries(rows(here, options).map(({key, version}) => [key, version]));
   const before = versions();

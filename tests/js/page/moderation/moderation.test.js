@@ -206,7 +206,7 @@ test("A question without an answer is asked again, later and later.", async () =
   assert.deepEqual(asked.map(([, at]) => at), [1_500, 4_000, 7_500]);
 });
 
-test("A server that closes again and again is not asked in a circle; who was in the room begins anew.", async () => {
+test("A server that closes again and again is not asked in a circle; a user in the room starts over.", async () => {
   const {signIn, clock, asked} = doubted(ANN);
   const closed = async (ms) => {
     signIn.check();

@@ -81,7 +81,7 @@ async def drained(server: Server, within: float | None, clock: Clock) -> list[fl
 
 
 async def test_without_others_all_are_told_at_once(clock: Clock) -> None:
-    """Each a moment of its own: whoever comes back first finds nobody yet."""
+    """Each has its own moment: the first client to come back finds no server yet."""
     server = Server(1_000)
     moments = await drained(server, None, clock)
     assert len(moments) == 1_000

@@ -152,7 +152,7 @@ def test_every_private_name_that_is_used_is_on_the_list() -> None:
 
 @pytest.mark.parametrize(("ours", "bases"), [pytest.param(*each, id=each[0].__name__) for each in classes()])
 def test_every_private_name_of_a_subclass_is_ours_or_on_the_list(ours: type, bases: list[type]) -> None:
-    """A name that the libraries' classes have or use too is theirs, whoever meant to define it."""
+    """A name that the libraries' classes have or use too is theirs, even if our code defines it."""
     mine = {name for value in vars(ours).values() for name in names_in(value)} | set(vars(ours))
     assert {name for name in mine & known_to(bases) if private(name)} <= LISTED
 
