@@ -337,7 +337,7 @@ async def test_an_invitation_s_link(person: Enter, alice: Persona, bob: Persona)
 
 
 async def test_a_direct_room(person: Enter, alice: Persona, bob: Persona) -> None:
-    """Two users share one room, in any order of their calls. Its title is the other's name, and it has no roles."""
+    """Two users share one room in any order of calls. Its title is the other's name, and it has no roles."""
     await alice.send("direct", username="Bob", ref="d")
     slug = (await alice.expect(Ack, ref="d")).room
     await bob.send("direct", username="Alice", ref="d")

@@ -184,7 +184,7 @@ REACHES: dict[str, Callable[[RoomLog], Any]] = {
 @pytest.mark.parametrize("verb", REACHES)
 @pytest.mark.parametrize("by", ["staff", "a moderator"])
 def test_what_was_hidden_is_out_of_its_author_s_reach(tea: RoomLog, verb: str, by: str) -> None:
-    """The row stays as it was. No client receives an event, and the author's reply is that of a deleted message."""
+    """The row stays as it was. No client receives an event, the author's reply is that of a deleted message."""
     moderator_s = erase(tea, 1, author="mod")
     moderator_s.allowed = anybody
     Writer().write([react(tea, 1), hide(tea, 1) if by == "staff" else moderator_s])
