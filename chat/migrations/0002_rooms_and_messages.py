@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         default=chat.models.new_epoch,
                         editable=False,
-                        help_text="The epoch of its numbers; a client with another one starts over.",
+                        help_text="Which life of the room its numbers are of; a client with another starts over.",
                         max_length=16,
                         verbose_name="epoch",
                     ),
@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
                     models.BigIntegerField(
                         default=0,
                         editable=False,
-                        help_text="How many numbers were removed with pruned messages.",
+                        help_text="How many numbers went with the messages that were pruned.",
                         verbose_name="pruned numbers",
                     ),
                 ),
@@ -90,13 +90,13 @@ class Migration(migrations.Migration):
                 (
                     "changes",
                     models.IntegerField(
-                        default=0, help_text="How often it was changed after it was posted.", verbose_name="changes"
+                        default=0, help_text="How often it was changed after it was said.", verbose_name="changes"
                     ),
                 ),
                 (
                     "author",
                     models.CharField(
-                        help_text="account:…, guest:… (a browser's session) or name:… (a bare name)",
+                        help_text="account:…, guest:… (a browser's session) or name:… (who only said a name)",
                         max_length=128,
                         verbose_name="author",
                     ),

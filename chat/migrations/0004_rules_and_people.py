@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
                     "digest",
                     models.CharField(
                         editable=False,
-                        help_text="Digest of the link's code, which is not stored.",
+                        help_text="Of the link's code, which is kept nowhere.",
                         max_length=64,
                         unique=True,
                         verbose_name="digest",
@@ -163,13 +163,13 @@ class Migration(migrations.Migration):
                 (
                     "address",
                     models.GenericIPAddressField(
-                        blank=True, help_text="For guests only.", null=True, verbose_name="address"
+                        blank=True, help_text="Of guests only.", null=True, verbose_name="address"
                     ),
                 ),
                 ("username", models.CharField(blank=True, max_length=150, verbose_name="name")),
                 (
                     "until",
-                    models.DateTimeField(blank=True, help_text="None: no end.", null=True, verbose_name="until"),
+                    models.DateTimeField(blank=True, help_text="None: for good.", null=True, verbose_name="until"),
                 ),
                 ("reason", models.CharField(blank=True, max_length=200, verbose_name="reason")),
                 ("by", models.CharField(blank=True, max_length=150, verbose_name="by")),
@@ -197,7 +197,7 @@ class Migration(migrations.Migration):
             name="archived",
             field=models.DateTimeField(
                 blank=True,
-                help_text="From then on it is read-only for all users.",
+                help_text="From then on it can be read, and nothing said in it.",
                 null=True,
                 verbose_name="archived",
             ),
@@ -207,7 +207,7 @@ class Migration(migrations.Migration):
             name="pair",
             field=models.CharField(
                 editable=False,
-                help_text="The keys of a direct room's two accounts.",
+                help_text="Whose direct room it is.",
                 max_length=80,
                 null=True,
                 unique=True,
@@ -218,7 +218,7 @@ class Migration(migrations.Migration):
             model_name="room",
             name="read_only",
             field=models.BooleanField(
-                default=False, help_text="Only owners and moderators may post.", verbose_name="read-only"
+                default=False, help_text="Only owners and moderators may say something.", verbose_name="read-only"
             ),
         ),
         migrations.AddField(
@@ -227,7 +227,7 @@ class Migration(migrations.Migration):
             field=models.BigIntegerField(
                 default=0,
                 editable=False,
-                help_text="How often its settings, roles and restrictions changed; processes compare it.",
+                help_text="How often its settings, roles and restrictions changed: what processes compare.",
                 verbose_name="rules",
             ),
         ),
@@ -236,7 +236,7 @@ class Migration(migrations.Migration):
             name="slow",
             field=models.PositiveSmallIntegerField(
                 default=0,
-                help_text="Seconds between two messages of one user; 0: no limit.",
+                help_text="Seconds between two messages of one person; 0: as they like.",
                 validators=[django.core.validators.MaxValueValidator(3600)],
                 verbose_name="slow mode",
             ),

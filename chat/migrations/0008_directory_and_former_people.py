@@ -32,12 +32,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='room',
             name='active',
-            field=models.DateTimeField(editable=False, help_text='Time of the last change, to the minute. Only for listed rooms, and not before their first few messages.', null=True, verbose_name='last active'),
+            field=models.DateTimeField(editable=False, help_text='When something was said or changed in it, to the minute. Only of rooms that everybody finds listed, and not before their first few messages.', null=True, verbose_name='last active'),
         ),
         migrations.AddField(
             model_name='room',
             name='former',
-            field=models.CharField(blank=True, db_default='', editable=False, help_text='The names of a direct room\'s deleted accounts.', max_length=310, verbose_name='former people'),
+            field=models.CharField(blank=True, db_default='', editable=False, help_text='Of a direct room: the names of those whose account was deleted.', max_length=310, verbose_name='former people'),
         ),
         migrations.RunPython(_when_active, migrations.RunPython.noop),
         migrations.AddIndex(

@@ -69,7 +69,8 @@ _BEGINS = re.compile(
 
 
 def readable(path: str) -> bool:
-    return path.endswith(".md") or Path(path).suffix in LANGUAGES
+    """Migrations are history: they keep the texts of their time."""
+    return "/migrations/" not in path and (path.endswith(".md") or Path(path).suffix in LANGUAGES)
 
 
 def passages(path: str, text: str) -> Iterator[Passage]:
