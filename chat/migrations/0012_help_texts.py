@@ -6,6 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    locks = "No table: only help texts change, without SQL."
 
     dependencies = [
         ('chat', '0011_reports_outlive_rooms'),
