@@ -16,12 +16,12 @@ from typing import Any
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 
-Message = dict[str, Any]
+LayerMessage = dict[str, Any]
 
 _IMMUTABLE = frozenset({str, bytes, int, float, bool, type(None)})
 
 
-class FrozenMessage(Message):
+class FrozenMessage(LayerMessage):
     """A message of which no value can change, at any depth: tuples of strings and numbers, not lists.
 
     Its sender promises that, so the layer does not check each value: the check was 20 of the 171 calls of a chat
@@ -41,7 +41,7 @@ class ProcessChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # channels s
 
     def __init__(self, capacity: int = 10_000, **options: Any) -> None:
         super().__init__(capacity=capacity, **options)
-        self._queues: dict[str, asyncio.Queue[Message]] = {}
+        self._queues: dict[str, asyncio.Queue[LayerMessage]] = {}
         # Waiting calls of ``receive`` by channel. A channel with any keeps its queue.
         self._receivers: Counter[str] = Counter()
         # Channels by group, in the order in which they were added: a dict is an ordered set.
@@ -50,12 +50,12 @@ class ProcessChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # channels s
     async def new_channel(self, prefix: str = "specific") -> str:
         return f"{prefix}.process!{''.join(random.choices(string.ascii_letters, k=16))}"  # noqa: S311 a name, no secret
 
-    async def send(self, channel: str, message: Message) -> None:
+    async def send(self, channel: str, message: LayerMessage) -> None:
         self._require(message)
         self.require_valid_channel_name(channel)
         self._put(channel, message)
 
-    async def receive(self, channel: str) -> Message:
+    async def receive(self, channel: str) -> LayerMessage:
         """The next message of a channel. A cancelled wait loses no message."""
         self._receivers[channel] += 1
         queue = self._queue(channel)
@@ -81,7 +81,7 @@ class ProcessChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # channels s
             if not members:
                 del self._groups[group]
 
-    async def group_send(self, group: str, message: Message) -> None:
+    async def group_send(self, group: str, message: LayerMessage) -> None:
         """Send to each channel of the group. Full channels are left out."""
         self._require(message)
         self.require_valid_group_name(group)
@@ -98,24 +98,24 @@ class ProcessChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # channels s
     async def close(self) -> None:
         await self.flush()
 
-    def _queue(self, channel: str) -> asyncio.Queue[Message]:
+    def _queue(self, channel: str) -> asyncio.Queue[LayerMessage]:
         if channel not in self._queues:
             self._queues[channel] = asyncio.Queue(maxsize=self.capacity)
         return self._queues[channel]
 
-    def _put(self, channel: str, message: Message) -> None:
+    def _put(self, channel: str, message: LayerMessage) -> None:
         try:
             self._queue(channel).put_nowait(_copy(message))
         except asyncio.QueueFull:
             raise ChannelFull(channel) from None
 
     @staticmethod
-    def _require(message: Message) -> None:
+    def _require(message: LayerMessage) -> None:
         if not isinstance(message, dict):
             raise TypeError(f"a message must be a dict, not {type(message).__name__}")
 
 
-def _copy(message: Message) -> Message:
+def _copy(message: LayerMessage) -> LayerMessage:
     """A copy that shares no value that could change."""
     if type(message) is FrozenMessage or all(type(value) in _IMMUTABLE for value in message.values()):
         return message.copy()

@@ -57,7 +57,7 @@ class RoomRow(NamedTuple):
     seq: int
 
 
-class Answer(NamedTuple):
+class ProcessSnapshot(NamedTuple):
     """The answer of one process."""
 
     process: str
@@ -65,32 +65,32 @@ class Answer(NamedTuple):
     # Number of sockets that were found, also those that are not shown.
     found: int
     rooms: list[RoomRow]
-    standings: list[HolderUsage]
+    usage: list[HolderUsage]
 
     @classmethod
-    def of(cls, said: Any) -> "Answer":
+    def of(cls, said: Any) -> "ProcessSnapshot":
         """From the plain values that another process sent."""
-        process, rows, found, rooms, standings = said
+        process, rows, found, rooms, usage = said
         return cls(
             process,
             [Row(*row) for row in rows],
             found,
             [RoomRow(*room) for room in rooms],
-            [HolderUsage(*standing) for standing in standings],
+            [HolderUsage(*holder) for holder in usage],
         )
 
 
-Standings = dict[tuple[str, str], HolderUsage]
+Usage = dict[tuple[str, str], HolderUsage]
 
 
-def connections(question: Any) -> Answer:
+def connections(question: Any) -> ProcessSnapshot:
     """The answer to {"words": a search} or {"ids": sockets}."""
     ids = question.get("ids")
     found = _chosen(set(ids)) if ids is not None else _found(question["words"])
     found.sort(key=lambda found: found.since, reverse=True)
-    standings = _standings()
-    near = [near for near in standings.values() if near.tokens < near.burst]
-    return Answer(process(), _rows(found[:ROWS], standings), len(found), _rooms(), near)
+    usage = _usage()
+    near = [near for near in usage.values() if near.tokens < near.burst]
+    return ProcessSnapshot(process(), _rows(found[:ROWS], usage), len(found), _rooms(), near)
 
 
 def guests_from(address: str) -> list[str]:
@@ -123,12 +123,12 @@ def _words(found: Socket) -> str:
     return " ".join(known).casefold()
 
 
-def _rows(sockets: list[Socket], standings: Standings) -> list[Row]:
+def _rows(sockets: list[Socket], usage: Usage) -> list[Row]:
     tabs = _tabs()
-    return [_row(found, tabs, standings) for found in sockets]
+    return [_row(found, tabs, usage) for found in sockets]
 
 
-def _row(found: Socket, tabs: dict[tuple[str, str], int], standings: Standings) -> Row:
+def _row(found: Socket, tabs: dict[tuple[str, str], int], usage: Usage) -> Row:
     name, person = found.username or "", found.identity.person
     # A copy in one step: the loop goes on meanwhile.
     rooms = sorted(dict(found.rooms).items())
@@ -141,8 +141,8 @@ def _row(found: Socket, tabs: dict[tuple[str, str], int], standings: Standings) 
         since=found.since,
         address=found.address,
         queue=found.transport.waiting,
-        person_tokens=_tokens(standings, "person", person),
-        address_tokens=_tokens(standings, "address", limit_key(found.address)),
+        person_tokens=_tokens(usage, "person", person),
+        address_tokens=_tokens(usage, "address", limit_key(found.address)),
         ban_person=ban_url(person, name=name),
         ban_address=ban_url("", address=found.address, name=name) if found.identity.account is None else "",
         process=process(),
@@ -154,21 +154,21 @@ def _leading_role(about: object) -> str:
     return role if role in LEADING else ""
 
 
-def _standings() -> Standings:
-    return strictest(standing for _loop, limits in all_loops(Limits) for standing in limits.snapshot(ROWS))
+def _usage() -> Usage:
+    return strictest(holder for _loop, limits in all_loops(Limits) for holder in limits.snapshot(ROWS))
 
 
-def strictest(standings: Iterable[HolderUsage]) -> Standings:
+def strictest(usage: Iterable[HolderUsage]) -> Usage:
     """By kind and key, the emptiest first. A key with two entries gets the emptier one."""
-    found: Standings = {}
-    for standing in sorted(standings, key=lambda standing: standing.tokens / standing.burst):
-        found.setdefault((standing.kind, standing.key), standing)
+    found: Usage = {}
+    for holder in sorted(usage, key=lambda holder: holder.tokens / holder.burst):
+        found.setdefault((holder.kind, holder.key), holder)
     return found
 
 
-def _tokens(standings: Standings, kind: str, key: str) -> float | None:
-    standing = standings.get((kind, key))
-    return standing.tokens if standing else None
+def _tokens(usage: Usage, kind: str, key: str) -> float | None:
+    holder = usage.get((kind, key))
+    return holder.tokens if holder else None
 
 
 def _tabs() -> dict[tuple[str, str], int]:

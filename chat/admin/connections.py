@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from chat.actions import snapshot
-from chat.actions.snapshot import ROWS, Answer, RoomRow, Row
+from chat.actions.snapshot import ROWS, ProcessSnapshot, RoomRow, Row
 from chat.admin import cluster
 from chat.hub import Hub
 from chat.limits import HolderUsage
@@ -87,19 +87,19 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
         return HttpResponseRedirect(request.get_full_path())
 
 
-def _ask(question: Mapping[str, Any]) -> list[Answer]:
+def _ask(question: Mapping[str, Any]) -> list[ProcessSnapshot]:
     """The answers of all processes."""
-    return [Answer.of(answer) for answer in cluster.ask(snapshot.CONNECTIONS, dict(question))]
+    return [ProcessSnapshot.of(answer) for answer in cluster.ask(snapshot.CONNECTIONS, dict(question))]
 
 
-def _rows(answers: Iterable[Answer]) -> list[dict[str, Any]]:
+def _rows(answers: Iterable[ProcessSnapshot]) -> list[dict[str, Any]]:
     """Rows of the template, the latest connection first."""
     rows: list[Row] = [row for answer in answers for row in answer.rows]
     rows.sort(key=lambda row: row.since, reverse=True)
     return [{**row._asdict(), "since": datetime.fromtimestamp(row.since, UTC)} for row in rows[:ROWS]]
 
 
-def _rooms(answers: Iterable[Answer]) -> list[RoomRow]:
+def _rooms(answers: Iterable[ProcessSnapshot]) -> list[RoomRow]:
     """Rooms with the most users first.
 
     Every process knows the users of all processes, but counts only its own sockets.
@@ -120,7 +120,7 @@ def _rooms(answers: Iterable[Answer]) -> list[RoomRow]:
     return sorted(rooms, key=lambda room: (-room.people, room.name))[:ROWS]
 
 
-def _nearest_limits(answers: Iterable[Answer]) -> list[HolderUsage]:
+def _nearest_limits(answers: Iterable[ProcessSnapshot]) -> list[HolderUsage]:
     """Users and addresses with the fewest tokens left, of all processes."""
-    nearest = snapshot.strictest(usage for answer in answers for usage in answer.standings)
+    nearest = snapshot.strictest(usage for answer in answers for usage in answer.usage)
     return list(nearest.values())[:USAGES_SHOWN]

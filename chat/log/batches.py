@@ -24,7 +24,7 @@ class OutOfStep(Exception):  # noqa: N818 it names what happened
     """The rooms differ from this process's memory: another process wrote to one, or deleted it."""
 
 
-class Batch:
+class WriteBatch:
     """Writes of one transaction."""
 
     def __init__(self, writes: Sequence[Write]) -> None:
@@ -131,7 +131,7 @@ class Batch:
         return written == len(rows)
 
 
-class OptimisticBatch(Batch):
+class OptimisticBatch(WriteBatch):
     """New messages only, numbered on from what this process wrote last. Raises OutOfStep if another one wrote."""
 
     def __init__(self, writes: Sequence[NewMessage], last: dict[int, int]) -> None:
@@ -148,7 +148,7 @@ class OptimisticBatch(Batch):
         return [written_message(message) for _, message in new]
 
 
-class ReturningBatch(Batch):
+class ReturningBatch(WriteBatch):
     """New messages only, numbered by the database (PostgreSQL). Other processes that write to the rooms only wait.
 
     Raises OutOfStep if a message answers one that does not exist.

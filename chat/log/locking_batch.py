@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from chat import models
-from chat.log.batches import Batch, written_message
+from chat.log.batches import WriteBatch, written_message
 from chat.log.changes import milliseconds
 from chat.log.row_changes import apply, change_of
 from chat.log.search_words import words_for
@@ -22,7 +22,7 @@ from chat.log.writes import (
 from chat.protocol import ErrorCode, Invalid, Message
 
 
-class LockingBatch(Batch):
+class LockingBatch(WriteBatch):
     """Writes of every kind, safe beside other processes that write to the same rooms."""
 
     def __init__(self, writes: Sequence[Write], *, wait: bool) -> None:

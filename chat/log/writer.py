@@ -25,7 +25,7 @@ from django.db import DataError, Error, IntegrityError, OperationalError, connec
 
 from chat import models
 from chat.database import LOCK_RETRY_SECONDS, LOCK_TIMEOUT_MS, is_locked, retry_on_conflict
-from chat.log.batches import Batch, OptimisticBatch, OutOfStep, ReturningBatch
+from chat.log.batches import OptimisticBatch, OutOfStep, ReturningBatch, WriteBatch
 from chat.log.locking_batch import LockingBatch
 from chat.log.repair import heal
 from chat.log.writes import HELD, Held, NewMessage, Outcome, Write, unavailable
@@ -114,7 +114,7 @@ class Writer:
                 pass
         return self._commit(LockingBatch(writes, wait=wait))
 
-    def _batch_of_new(self, new: Sequence[NewMessage], *, wait: bool) -> Batch | None:
+    def _batch_of_new(self, new: Sequence[NewMessage], *, wait: bool) -> WriteBatch | None:
         """The batch for new messages only, or None if these need a LockingBatch."""
         if connections[router.db_for_write(models.Message)].vendor == "postgresql":
             return ReturningBatch(new, wait=wait)
@@ -178,7 +178,7 @@ class Writer:
         for place, outcome in zip(places, found, strict=True):
             outcomes[place] = outcome
 
-    def _commit(self, batch: Batch) -> list[Outcome | Held]:
+    def _commit(self, batch: WriteBatch) -> list[Outcome | Held]:
         with transaction.atomic(using=batch.using):
             outcomes = batch.run()
         self._last.update(batch.last)
