@@ -300,7 +300,7 @@ async def test_a_draft_of_a_message_that_is_gone_becomes_a_new_one(
     await ann.goto(other.url)
     await expect(field(ann)).to_have_value("ONE and more")
     await expect(ann.locator("#intent-box")).to_be_hidden()
-    await expect(ann.locator("#toast")).to_contain_text("would be a new one")
+    await expect(ann.locator("#toast")).to_contain_text("would be a new message")
     await field(ann).fill("")
     await connected(ann)
     await edit("two")
