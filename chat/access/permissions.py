@@ -15,7 +15,7 @@ from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.limits import is_shared_address, limit_key
 from chat.models import Closed
-from chat.protocol import AboutRoom, ErrorCode, Invalid, Role
+from chat.protocol import AboutRoom, ErrorCode, Invalid, Role, no_room
 
 RANKS: Final = {"guest": 0, "member": 1, "moderator": 2, "owner": 3}
 
@@ -46,10 +46,6 @@ CLOSED: Final[dict[Closed, str]] = {
     "deactivated": "The other account is deactivated: this conversation can only be read.",
     "left": "The other person is not in this conversation any more: it can only be read.",
 }
-
-
-def no_room(slug: str) -> Invalid:
-    return Invalid(ErrorCode.NO_ROOM, f"room: there is no room {slug!r}, or you may not enter it", field="room")
 
 
 def role_of(policy: Policy, identity: Identity) -> Role | None:

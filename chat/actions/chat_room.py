@@ -14,7 +14,7 @@ from chat.access import policy
 from chat.access.policy import Policy
 from chat.hub import Event, Hub, OpenRoom, Socket
 from chat.log import Log, RoomLog, read_or_busy
-from chat.protocol import AboutRoom, ErrorCode, Invalid, Message, Ref, Welcome
+from chat.protocol import AboutRoom, Invalid, Message, Ref, Welcome, no_room
 
 DENY_ALL = Policy(kind="private")
 """The policy of a deleted room."""
@@ -42,8 +42,7 @@ class ChatRoom(OpenRoom):
         log = self.log
         found = await read_or_busy(partial(policy.load, log.pk))
         if found is None:
-            message = f"room: there is no room {log.slug!r}, or you may not enter it"
-            raise Invalid(ErrorCode.NO_ROOM, message, field="room")
+            raise no_room(log.slug)
         if log is self.log:
             self._set_policy(found)
 

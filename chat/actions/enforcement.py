@@ -21,6 +21,7 @@ from chat.auth.usernames import add_missing_names
 from chat.conf import chat_settings
 from chat.hub import Hub, Socket
 from chat.log import read_or_busy, write_or_busy
+from chat.loops import end_tasks
 from chat.metrics.counters import counters
 from chat.presence import Presence
 from chat.protocol import CloseCode, ErrorCode, Invalid, Removed, RoomChanged
@@ -49,10 +50,7 @@ class AccessEnforcer:
         self._rounds = self._rounds or self._loop.create_task(self._recheck_all())
 
     async def close(self) -> None:
-        tasks = [*self._rechecks, *([self._rounds] if self._rounds else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*self._rechecks, *([self._rounds] if self._rounds else []))
 
     # --- Policies ---
 

@@ -9,13 +9,13 @@ from django.db import router, transaction
 from msgspec import UNSET, UnsetType
 
 from chat import models
-from chat.access.permissions import no_room, role_of
+from chat.access.permissions import role_of
 from chat.access.policy import Policy, build_policy
 from chat.actions.chat_room import ChatRoom, open_room
 from chat.auth import Identity
 from chat.auth.usernames import account_named
 from chat.hub import Hub, Socket
-from chat.protocol import ErrorCode, Invalid, quoted
+from chat.protocol import ErrorCode, Invalid, no_room, quoted
 
 T = TypeVar("T")
 

@@ -10,12 +10,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from chat import models
-from chat.access.permissions import RoomPermission, check, check_over, no_room
+from chat.access.permissions import RoomPermission, check, check_over
 from chat.access.policy import Policy, active_restrictions
 from chat.actions.guards import changing_policy, require_account, require_user
 from chat.auth import Identity, account
 from chat.conf import chat_settings
-from chat.protocol import Appoint, ErrorCode, Invalid
+from chat.protocol import Appoint, ErrorCode, Invalid, no_room
 
 Role = models.Membership.Role
 RoomKind = models.Room.Kind

@@ -16,6 +16,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import Exists, OuterRef, Subquery
 
 from chat.database import run_read
+from chat.loops import end_tasks
 from chat.models import AccountName
 from chat.protocol import name_key, visible_part
 
@@ -111,8 +112,7 @@ class NameLookup:
     async def close(self) -> None:
         """Cancel all lookups."""
         if self._task:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end_tasks(self._task)
 
     async def _run(self) -> None:
         batch: dict[str, asyncio.Future[bool]] = {}

@@ -41,7 +41,7 @@ QUIET = 5.0
 SILENT = 3.0
 """Seconds without a heartbeat after which another hub counts as gone."""
 
-FOR_OTHERS = frozenset({"rules"})
+FOR_OTHERS = frozenset({"rules", "limits", "tries"})
 """Events that a hub has acted on before it publishes them. It ignores them when they come back."""
 
 Event: TypeAlias = tuple[Any, ...]
@@ -188,11 +188,6 @@ class Bus:
         # Two callers at once must not get two names.
         async with self._starting:
             return bool(self._channel) or await self._guarded(ask())
-
-    @property
-    def name(self) -> str:
-        """This hub's name among the hubs."""
-        return self._channel
 
     @property
     def is_with_all_hubs(self) -> bool:

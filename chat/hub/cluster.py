@@ -18,7 +18,6 @@ class ClusterEvents:
         answers: Mapping[str, Answer],
         disconnect: Callable[[Sequence[str]], None],
     ) -> None:
-        self._bus = bus
         self._limits = limits
         self._disconnect = disconnect
         self.queries = ClusterQuery(bus.publish_to_all, lambda: bus.others, answers)
@@ -42,11 +41,9 @@ class ClusterEvents:
             case "disconnect", ids:
                 self._disconnect(ids)
             case "limits", spent:
-                if origin != self._bus.name:
-                    self._limits.receive(origin, spent)
+                self._limits.receive(origin, spent)
             case "tries", attempts:
-                if origin != self._bus.name:
-                    sign_in_limits.receive(attempts)
+                sign_in_limits.receive(attempts)
             case _:
                 raise ValueError(f"an unknown event between hubs: {event[0]!r}")
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from chat.hub.bus import Bus
 from chat.hub.room import OpenRoom
 from chat.log import Log, RoomLog
+from chat.loops import end_tasks
 from chat.protocol import ErrorCode, Invalid
 
 HELD = 1.0
@@ -104,7 +105,4 @@ class OpenRooms:
             self.release(room)
         if self._closing:
             await asyncio.wait(self._closing, timeout=HELD)
-        closing = list(self._closing)
-        for task in closing:
-            task.cancel()
-        await asyncio.gather(*closing, return_exceptions=True)
+        await end_tasks(*self._closing)

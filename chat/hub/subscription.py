@@ -17,10 +17,6 @@ class Subscription:
         # Held while the group is joined or left, so that the two never cross.
         self._lock = asyncio.Lock()
 
-    @property
-    def is_held(self) -> bool:
-        return self._holds > 0
-
     def hold(self) -> None:
         """Keep the room open until ``release``."""
         self._holds += 1

@@ -10,7 +10,7 @@ from django.db.models import F, QuerySet
 from chat import models
 from chat.log.changes import LogSlice, message_changes, messages_of
 from chat.log.repair import has_rows_ahead, heal
-from chat.protocol import ErrorCode, Invalid, Message
+from chat.protocol import Message, no_room
 
 PAGE = 131_072
 """Characters of a page of history. Servers limit the size of a sent frame too (stock Daphne: 1 MiB)."""
@@ -60,7 +60,7 @@ def open_room(slug: str, *, make: bool = True, owner: int | str | None = None) -
     rooms = models.Room.objects.filter(slug=slug)
     row = rooms.values_list("pk", "epoch", "seq", has_rows_ahead()).first()
     if row is None and not make:
-        raise Invalid(ErrorCode.NO_ROOM, f"room: there is no room {slug!r}, or you may not enter it", field="room")
+        raise no_room(slug)
     if row is None:
         room = _create(slug, owner)
         return RoomLog(room.pk, slug, room.epoch, room.seq)

@@ -16,6 +16,7 @@ from django.db import Error, connections, router, transaction
 from chat import models
 from chat.database import retry_on_conflict, run_write
 from chat.log.search_words import words_for
+from chat.loops import end_tasks
 
 BATCH = 200
 """Messages of one transaction: some 10 ms. Writers may have to wait that long."""
@@ -53,8 +54,7 @@ class SearchIndexer:
             began = time.monotonic()
 
     async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
 
 def index_some(size: int = BATCH) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from chat.hub import Hub
 from chat.limits import Limits
+from chat.loops import end_tasks
 from chat.metrics import prometheus
 from chat.metrics.counters import RefusalReason, counters
 from chat.protocol import COMMANDS, CloseCode, ErrorCode
@@ -56,8 +57,7 @@ class Collector:
 
     async def close(self) -> None:
         if self._rounds:
-            self._rounds.cancel()
-            await asyncio.gather(self._rounds, return_exceptions=True)
+            await end_tasks(self._rounds)
             self.collect()
 
 

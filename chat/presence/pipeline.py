@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from chat.loops import end_tasks
+
 ANSWER_TIMEOUT = 1.0
 """Seconds that a call waits for Redis. One join waits that long; from then on Redis counts as unavailable."""
 PIPELINE_LIMIT = 200
@@ -51,8 +53,7 @@ class ScriptPipeline:
 
     async def close(self) -> None:
         if self._sender:
-            self._sender.cancel()
-            await asyncio.gather(self._sender, return_exceptions=True)
+            await end_tasks(self._sender)
         self._fail_queue()
 
     async def digest(self, script: str) -> str:

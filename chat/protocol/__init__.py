@@ -41,7 +41,7 @@ from chat.protocol.commands import (
     ShowToken,
     Typing,
 )
-from chat.protocol.errors import CloseCode, ErrorCode, Invalid
+from chat.protocol.errors import CloseCode, ErrorCode, Invalid, no_room
 from chat.protocol.events import (
     AboutRoom,
     Ack,
@@ -205,6 +205,7 @@ __all__ = [
     "is_hidden",
     "is_visible",
     "name_key",
+    "no_room",
     "now",
     "quoted",
     "slug_of",

@@ -103,3 +103,8 @@ class Invalid(Exception):  # noqa: N818 the name states what is wrong with the i
         self.field = field
         self.ref = ref
         self.retry_after = retry_after
+
+
+def no_room(slug: str) -> Invalid:
+    """One refusal for a room that does not exist and for one that the client may not enter."""
+    return Invalid(ErrorCode.NO_ROOM, f"room: there is no room {slug!r}, or you may not enter it", field="room")

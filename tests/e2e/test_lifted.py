@@ -109,7 +109,7 @@ def block(after: str) -> str:
     """The README's first Python block after these words."""
     found = re.search(r"```python\n(.*?)```", README[README.index(after) :], re.DOTALL)
     assert found
-    return textwrap.dedent("   " + found[1].strip("\n") if not found[1].startswith(" ") else found[1])
+    return textwrap.dedent(found[1])
 
 
 def project(folder: Path, settings: str, asgi: str) -> dict[str, str]:

@@ -3,23 +3,11 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {FakeBrowser} from "../support/fake-browser.js";
+import {FakeBrowser, STORE_FAULTS} from "../support/fake-browser.js";
 import {comeBack, enter, FakeStore, keyOf, settle, world} from "../support/helpers.js";
 import {acknowledge, contents, opened, rest, waiting} from "../support/pages-of-browser.js";
 
-const FAULTS = [
-  "locks",
-  "open throws",
-  "open fails",
-  "transaction throws",
-  "read throws",
-  "read fails",
-  "put throws",
-  "put fails",
-  "delete throws",
-  "delete fails",
-  "commit fails",
-];
+const FAULTS = ["locks", ...STORE_FAULTS];
 
 for (const fault of FAULTS) {
   test(`Where "${fault}" the chat goes on, from the beginning or from any moment.`, async () => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import {test} from "node:test";
 
 import {openStore} from "../../../chat/static/chat/client/store.js";
-import {FakeBrowser} from "../support/fake-browser.js";
+import {FakeBrowser, STORE_FAULTS} from "../support/fake-browser.js";
 import {settle} from "../support/helpers.js";
 
 const entry = (ref, more = {}) => ({ref, room: "lobby", content: ref, at: Date.now(), order: 1, ...more});
@@ -160,20 +160,7 @@ test("A month later nobody wants it any more, and nobody's garbage stays.", asyn
   assert.deepEqual(refs(browser.records()), ["new"]);
 });
 
-const FAULTS = [
-  "open throws",
-  "open fails",
-  "transaction throws",
-  "read throws",
-  "read fails",
-  "put throws",
-  "put fails",
-  "delete throws",
-  "delete fails",
-  "commit fails",
-];
-
-for (const fault of FAULTS) {
+for (const fault of STORE_FAULTS) {
   test(`Where "${fault}" methods reject, and work again when it does not.`, async () => {
     const browser = new FakeBrowser();
     const {tab, store} = opened(browser);

@@ -147,3 +147,17 @@ class Transaction {
     this.onabort?.({target: this});
   }
 }
+
+/** The faults that a store's methods may meet. */
+export const STORE_FAULTS = [
+  "open throws",
+  "open fails",
+  "transaction throws",
+  "read throws",
+  "read fails",
+  "put throws",
+  "put fails",
+  "delete throws",
+  "delete fails",
+  "commit fails",
+];
