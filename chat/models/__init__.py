@@ -6,6 +6,9 @@ the room; ``seq`` is the number of its last change. So "the changes since n" is 
 each message once, as it is now. The changes of a room's settings, roles and restrictions are counted too
 (``rules``).
 
+Topics are the same for everything else that is live: an Entry is to a Topic what a Message is to a Room. A
+publication waits in the Outbox from its transaction's commit until the server numbers it (chat.topics).
+
 Open connections live in the processes that hold them, not in rows that a crash would leave stale. So
 ``Connection`` has no table.
 """
@@ -24,6 +27,7 @@ from chat.models.rooms import (
     new_epoch,
     new_hidden_slug,
 )
+from chat.models.topics import Entry, Outbox, PublishedRef, Topic
 
 __all__ = [
     "ACTIVE_FROM_CHANGES",
@@ -33,15 +37,19 @@ __all__ = [
     "AuditEntry",
     "Closed",
     "Connection",
+    "Entry",
     "Invitation",
     "Membership",
     "Message",
+    "Outbox",
     "Pair",
+    "PublishedRef",
     "Reaction",
     "ReadPosition",
     "Report",
     "Restriction",
     "Room",
+    "Topic",
     "account_key",
     "author_key",
     "digest",

@@ -14,7 +14,6 @@ docs/protocol.md, its JSON Schema and the AsyncAPI document are generated from t
 
 from chat.protocol.codec import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, now, timestamp_of
 from chat.protocol.commands import (
-    AnyCommand,
     Appoint,
     Ban,
     Command,
@@ -41,11 +40,10 @@ from chat.protocol.commands import (
     ShowToken,
     Typing,
 )
-from chat.protocol.errors import CloseCode, ErrorCode, Invalid, no_room
+from chat.protocol.errors import CloseCode, ErrorCode, Invalid, no_room, no_topic
 from chat.protocol.events import (
     AboutRoom,
     Ack,
-    AnyOutgoing,
     Deleted,
     Edited,
     Error,
@@ -77,11 +75,13 @@ from chat.protocol.events import (
 )
 from chat.protocol.limits import (
     CONTENT_LIMIT,
+    DATA_LIMIT,
     EMOJI_LIMIT,
     EMOJIS_LIMIT,
     FRAME_LIMIT,
     HIDDEN_PREFIX,
     HISTORY_LIMIT,
+    KEY_LIMIT,
     LOBBY,
     MAX_INTEGER,
     NAME_LIMIT,
@@ -92,8 +92,10 @@ from chat.protocol.limits import (
     ROOM_PATTERN,
     SLOW_LIMIT,
     TITLE_LIMIT,
+    TOPIC_PATTERN,
     VERSION,
 )
+from chat.protocol.messages import AnyCommand, AnyOutgoing, TopicCommand
 from chat.protocol.slugs import is_hidden, slug_of
 from chat.protocol.text import (
     clean_name,
@@ -105,16 +107,29 @@ from chat.protocol.text import (
     quoted,
     visible_part,
 )
-from chat.protocol.types import Epoch, Number, Ref, Role, Room, RoomKind, Timestamp
+from chat.protocol.topic_commands import GetEntries, Publish, SendSignal, SetPresence, Subscribe, Unsubscribe
+from chat.protocol.topic_events import (
+    Entries,
+    Permission,
+    Person,
+    Present,
+    Publication,
+    Publications,
+    Signal,
+    Subscribed,
+)
+from chat.protocol.types import Epoch, Number, Ref, Role, Room, RoomKind, Timestamp, TopicName
 
 __all__ = [
     "COMMANDS",
     "CONTENT_LIMIT",
+    "DATA_LIMIT",
     "EMOJIS_LIMIT",
     "EMOJI_LIMIT",
     "FRAME_LIMIT",
     "HIDDEN_PREFIX",
     "HISTORY_LIMIT",
+    "KEY_LIMIT",
     "LOBBY",
     "MAX_INTEGER",
     "NAME_LIMIT",
@@ -126,6 +141,7 @@ __all__ = [
     "ROOM_PATTERN",
     "SLOW_LIMIT",
     "TITLE_LIMIT",
+    "TOPIC_PATTERN",
     "VERSION",
     "AboutRoom",
     "Ack",
@@ -142,11 +158,13 @@ __all__ = [
     "Direct",
     "Edit",
     "Edited",
+    "Entries",
     "Epoch",
     "Error",
     "ErrorCode",
     "Expiring",
     "Found",
+    "GetEntries",
     "GetHistory",
     "GetMembers",
     "GetSharing",
@@ -167,10 +185,16 @@ __all__ = [
     "Number",
     "NumberedEvent",
     "Outgoing",
+    "Permission",
+    "Person",
     "Ping",
     "Pong",
     "Position",
     "Post",
+    "Present",
+    "Publication",
+    "Publications",
+    "Publish",
     "React",
     "Reacted",
     "Reaction",
@@ -187,11 +211,19 @@ __all__ = [
     "RoomChanged",
     "RoomKind",
     "Search",
+    "SendSignal",
+    "SetPresence",
     "Sharing",
     "ShowToken",
+    "Signal",
+    "Subscribe",
+    "Subscribed",
     "Timestamp",
+    "TopicCommand",
+    "TopicName",
     "Typing",
     "TypingNow",
+    "Unsubscribe",
     "UserList",
     "Welcome",
     "clean_name",
@@ -206,6 +238,7 @@ __all__ = [
     "is_visible",
     "name_key",
     "no_room",
+    "no_topic",
     "now",
     "quoted",
     "slug_of",

@@ -10,7 +10,6 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from chat.protocol.commands import (
-    AnyCommand,
     Configure,
     Create,
     Edit,
@@ -24,8 +23,9 @@ from chat.protocol.commands import (
     Search,
 )
 from chat.protocol.errors import ErrorCode, Invalid
-from chat.protocol.events import AnyOutgoing, Outgoing
+from chat.protocol.events import Outgoing
 from chat.protocol.limits import FRAME_LIMIT, NAME_LIMIT, QUERY_LIMIT, TITLE_LIMIT
+from chat.protocol.messages import AnyCommand, AnyOutgoing
 from chat.protocol.sanitize import replace_surrogates
 from chat.protocol.slugs import slug_of
 from chat.protocol.text import (

@@ -1,6 +1,6 @@
 """Commands: the messages that a client sends."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -241,30 +241,3 @@ class Report(Command, tag="report"):
 
 class Ping(Command, tag="ping"):
     """Check the connection. Answered by `pong`."""
-
-
-AnyCommand: TypeAlias = (
-    Join
-    | Leave
-    | Post
-    | Edit
-    | Delete
-    | React
-    | Read
-    | Typing
-    | GetHistory
-    | Search
-    | ShowToken
-    | Create
-    | Direct
-    | Configure
-    | Invite
-    | Appoint
-    | GetMembers
-    | GetSharing
-    | Kick
-    | Mute
-    | Ban
-    | Report
-    | Ping
-)

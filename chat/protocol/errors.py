@@ -36,6 +36,9 @@ class ErrorCode(StrEnum):
         "You have used this `ref` for another command: send this one with a new `ref`.",
         False,
     )
+    NO_TOPIC = "no_topic", "There is no such topic, or you may not subscribe to it.", False
+    NOT_SUBSCRIBED = "not_subscribed", "This socket has not subscribed to the topic.", False
+    TOO_MANY_TOPICS = "too_many_topics", "This socket has subscribed to the maximum number of topics.", False
     BAD_TOKEN = "bad_token", "The token is not valid for this site.", False
     TOKEN_EXPIRED = "token_expired", "The token has expired.", False
     TOO_MANY = "too_many", "Too many commands: wait `retryAfter`, then retry.", True
@@ -108,3 +111,9 @@ class Invalid(Exception):  # noqa: N818 the name states what is wrong with the i
 def no_room(slug: str) -> Invalid:
     """One refusal for a room that does not exist and for one that the client may not enter."""
     return Invalid(ErrorCode.NO_ROOM, f"room: there is no room {slug!r}, or you may not enter it", field="room")
+
+
+def no_topic(name: str) -> Invalid:
+    """One refusal for a topic that does not exist and for one that the client may not subscribe to."""
+    message = f"topic: there is no topic {name!r}, or you may not subscribe to it"
+    return Invalid(ErrorCode.NO_TOPIC, message, field="topic")

@@ -24,6 +24,7 @@ from chat.protocol.types import (
     Slow,
     Timestamp,
     Title,
+    TopicName,
 )
 
 
@@ -97,10 +98,11 @@ class RoomChanged(AboutRoom, tag="room"):
     timestamp: Timestamp
 
 
-class Removed(Outgoing, tag="removed"):
-    """You were removed from the room: `code` and `message` give the reason, `retryAfter` the duration."""
+class Removed(Outgoing, tag="removed", kw_only=True):
+    """You were removed from the room or topic: `code` and `message` give the reason, `retryAfter` the duration."""
 
-    room: Room
+    room: Room = ""
+    topic: TopicName | UnsetType = UNSET
     code: Annotated[ErrorCode, Meta(description="The reason, for programs.")]
     message: Annotated[str, Meta(description="A sentence for people.")]
     timestamp: Timestamp
@@ -213,10 +215,11 @@ class Reacted(Outgoing, tag="react"):
     follows: Follows | UnsetType = UNSET
 
 
-class Position(Outgoing, tag="position"):
+class Position(Outgoing, tag="position", kw_only=True):
     """Every change up to `seq` was sent. Later changes replaced those with the numbers before it."""
 
-    room: Room
+    room: Room = ""
+    topic: TopicName | UnsetType = UNSET
     seq: Number
     follows: Follows | UnsetType = UNSET
 
@@ -317,10 +320,11 @@ class Sharing(Outgoing, tag="sharing"):
     ref: Ref | UnsetType = UNSET
 
 
-class Ack(Outgoing, tag="ack"):
+class Ack(Outgoing, tag="ack", kw_only=True):
     """The command was carried out. A message, or a change of one, has its `id` and its new `seq`."""
 
-    room: Room
+    room: Room = ""
+    topic: TopicName | UnsetType = UNSET
     timestamp: Timestamp
     id: Id | UnsetType = UNSET
     seq: Number | UnsetType = UNSET
@@ -355,27 +359,3 @@ class Error(Outgoing, tag="error"):
 
 NumberedEvent: TypeAlias = Message | Edited | Deleted | Reacted
 """The events that have a number in the room's log."""
-
-AnyOutgoing: TypeAlias = (
-    Welcome
-    | RoomChanged
-    | Removed
-    | Expiring
-    | Late
-    | Joined
-    | Left
-    | UserList
-    | NumberedEvent
-    | Position
-    | ReadUpTo
-    | TypingNow
-    | History
-    | Found
-    | Invited
-    | Members
-    | Sharing
-    | Ack
-    | Pong
-    | Reconnect
-    | Error
-)

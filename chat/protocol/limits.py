@@ -36,3 +36,11 @@ PUBLIC_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,49}(?!\n)$"
 """A public room's slug."""
 MAX_INTEGER = 2**53 - 1
 """The largest integer that every JSON parser keeps exact (RFC 8259, section 6)."""
+TOPIC_PATTERN = r"^[a-z][a-z0-9_-]{0,28}:[A-Za-z0-9_.-]{1,50}(?!\n)$"
+"""A topic's name: its kind, a colon, and a key. No room's slug has a colon."""
+EVENT_PATTERN = r"^[a-zA-Z][a-zA-Z0-9_.-]{0,49}(?!\n)$"
+"""An event's name."""
+KEY_LIMIT = 100
+"""Characters of the key of an entry."""
+DATA_LIMIT = 32_768
+"""Bytes of an entry's data, as JSON."""

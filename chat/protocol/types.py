@@ -2,12 +2,14 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, Raw
 
 from chat.protocol.limits import (
     CONTENT_LIMIT,
     EMOJI_LIMIT,
+    EVENT_PATTERN,
     HISTORY_LIMIT,
+    KEY_LIMIT,
     MAX_INTEGER,
     NAME_LIMIT,
     QUERY_LIMIT,
@@ -16,6 +18,7 @@ from chat.protocol.limits import (
     SLOW_LIMIT,
     TITLE_LIMIT,
     TOKEN_LIMIT,
+    TOPIC_PATTERN,
 )
 
 Ref = Annotated[str, Meta(min_length=1, max_length=64, description="The client's own id for this command.")]
@@ -89,3 +92,32 @@ Role = Literal["owner", "moderator", "member", "guest"]
 """A user's role in a room."""
 RoomKind = Literal["public", "members", "private", "direct"]
 """A room is open to everybody, to every account, to invited members, or to the two users of a direct room."""
+TopicName = Annotated[
+    str,
+    Meta(
+        pattern=TOPIC_PATTERN,
+        description="A topic's name: its kind, a colon, and a key. `order:42` is an example. A key has 1-50 "
+        "characters of A-Z, a-z, 0-9, `_`, `.` and `-`.",
+    ),
+]
+EventName = Annotated[
+    str, Meta(pattern=EVENT_PATTERN, description="The event's name, as the project declares it for the topic.")
+]
+Key = Annotated[
+    str,
+    Meta(min_length=1, max_length=KEY_LIMIT, description="The entry's key: a new entry replaces the one with it."),
+]
+Data = Annotated[
+    Raw,
+    Meta(
+        description="A JSON object: the event's fields, as the project declares them.",
+        extra_json_schema={"type": "object"},
+    ),
+]
+Patch = Annotated[
+    Raw,
+    Meta(
+        description="A JSON merge patch (RFC 7396) of the key's last value.",
+        extra_json_schema={"type": "object"},
+    ),
+]

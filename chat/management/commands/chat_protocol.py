@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from msgspec import NODEFAULT, UNSET, Struct
+from msgspec import NODEFAULT, UNSET, Raw, Struct
 
 from chat import conf, protocol
 from chat.protocol import (
@@ -27,6 +27,8 @@ from chat.protocol import (
     ErrorCode,
     Member,
     Message,
+    Person,
+    Publication,
     Reaction,
     Restricted,
     limits,
@@ -40,13 +42,18 @@ Schema = dict[str, Any]
 
 REPLIES = {tag: kind for tag, kind in OUTGOING.items() if "ref" in kind.__struct_fields__}
 EVENTS = {tag: kind for tag, kind in OUTGOING.items() if tag not in REPLIES}
-PARTS: list[WireType] = [Reaction, Member, Restricted]
+PARTS: list[WireType] = [Reaction, Member, Restricted, Person]
 """Types that occur only as parts of others."""
 
 _SAID: dict[str, Any] = {
     "room": "lobby", "id": 42, "seq": 42, "username": "Ann", "content": "Hello", "timestamp": 1_795_305_600_000,
     "by": "Zt5cW9aRf3Ue",
 }  # fmt: skip
+TOPIC = {"topic": "order:42"}
+_ENTRY = Publication(
+    topic="order:42", id=42, seq=42, event="moved", data=Raw(b'{"status":"paid","at":1795305600000}'),
+    timestamp=1_795_305_600_000,
+)  # fmt: skip
 SAMPLES: dict[str, Any] = {
     **_SAID,
     "ref": "c7", "since": 41, "epoch": "5f0c2b9e", "resumed": True, "read": 40, "protocol": protocol.VERSION,
@@ -67,6 +74,11 @@ SAMPLES: dict[str, Any] = {
     "members": [Member("Ann", "owner"), Member("Bob", "member")],
     "restricted": [Restricted("Mallory", "ban", UNSET, "spam")],
     "address": False, "others": 3, "restrictable": True, "known": True,
+    "topic": UNSET, "event": "moved", "data": Raw(b'{"status":"paid","at":1795305600000}'), "key": UNSET,
+    "gone": False,
+    "patch": UNSET, "rewind": 0, "keep": "log", "may": ["publish", "signal"], "state": Raw(b'{"cursor":12}'),
+    "entries": [["reading", "cpu7", {"value": 42.1}], [None, "cpu8"]],
+    "came": [Person("q7KxY2mVb0Ls", "Bob", Raw(b'{"cursor":12}'))], "went": ["Zt5cW9aRf3Ue"], "whole": False,
 }  # fmt: skip
 """A value for each field that any type has, by the field's name in Python."""
 CHANGED = {"seq": 45}
@@ -98,6 +110,18 @@ OTHERS: dict[str, dict[str, Any]] = {
     "Removed": {"code": ErrorCode.BANNED, "message": "You may not be in this room."},
     "Expiring": {"after": 60_000},
     "Late": {"late": True},
+    "Subscribe": TOPIC,
+    "Unsubscribe": TOPIC,
+    "Publish": TOPIC,
+    "SendSignal": TOPIC,
+    "SetPresence": TOPIC,
+    "GetEntries": TOPIC,
+    "Subscribed": TOPIC,
+    "Publication": {**TOPIC, "by": UNSET, "username": UNSET},
+    "Publications": {"topic": "board:cpu", "seq": 48, "follows": 45},
+    "Signal": {**TOPIC, "event": "typing", "data": Raw(b"{}")},
+    "Present": TOPIC,
+    "Entries": {**TOPIC, "entries": [_ENTRY]},
 }
 """Other values, by type: there the field has another meaning."""
 
@@ -305,8 +329,7 @@ def _words(facts: Schema) -> str:
             return f"string, {facts.get('minLength', 0)} to {most} characters"
         case {"type": "integer", "minimum": least, "maximum": most}:
             return f"integer, {least} to {'2^53 - 1' if most == protocol.MAX_INTEGER else most}"
-        case _:
-            return str(facts["type"])
+    return str(facts.get("type", "any value"))
 
 
 def _link(kind: WireType) -> str:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from chat import protocol
 from chat.protocol import (
@@ -35,6 +35,7 @@ from chat.protocol import (
     Direct,
     Edit,
     Edited,
+    Entries,
     Error,
     ErrorCode,
     Expiring,
@@ -57,10 +58,14 @@ from chat.protocol import (
     Message,
     Mute,
     Outgoing,
+    Person,
     Ping,
     Pong,
     Position,
     Post,
+    Present,
+    Publication,
+    Publications,
     React,
     Reacted,
     Reaction,
@@ -74,6 +79,8 @@ from chat.protocol import (
     Search,
     Sharing,
     ShowToken,
+    Signal,
+    Subscribed,
     Typing,
     TypingNow,
     UserList,
@@ -549,6 +556,24 @@ about = {
     "archived": st.booleans(),
     "muted": maybe_numbers,
 }
+topics = st.from_regex(protocol.TOPIC_PATTERN, fullmatch=True)
+documents = st.sampled_from([b"{}", b'{"status":"paid"}', b'{"deep":[1,{"a":null}]}']).map(Raw)
+maybe_keys = st.just(UNSET) | said_texts.filter(bool).map(lambda text: text[: protocol.KEY_LIMIT])
+publications = st.builds(
+    Publication,
+    topic=topics,
+    id=numbers,
+    seq=numbers,
+    event=st.just(UNSET) | st.just("moved"),
+    data=st.just(UNSET) | documents,
+    patch=st.just(UNSET) | documents,
+    key=maybe_keys,
+    gone=st.booleans(),
+    by=st.just(UNSET),
+    username=st.just(UNSET) | said_texts,
+    timestamp=numbers,
+    follows=maybe_numbers,
+)
 OUTGOING_STRATEGIES: dict[str, st.SearchStrategy[Outgoing]] = {
     "welcome": st.builds(
         Welcome,
@@ -616,6 +641,53 @@ OUTGOING_STRATEGIES: dict[str, st.SearchStrategy[Outgoing]] = {
         ref=refs,
         retry_after=maybe_numbers,
     ),
+    "subscribed": st.builds(
+        Subscribed,
+        topic=topics,
+        seq=numbers,
+        epoch=st.just("5f0c2b9e"),
+        resumed=st.booleans(),
+        keep=st.sampled_from(["log", "latest", "memory"]),
+        timestamp=numbers,
+        may=st.lists(st.sampled_from(["publish", "signal", "present"])),
+        you=st.just(UNSET) | st.just("Zt5cW9aRf3Ue"),
+        ref=refs,
+    ),
+    "publication": publications,
+    "publications": st.builds(
+        Publications,
+        topic=topics,
+        seq=numbers,
+        entries=st.lists(st.just(["reading", "cpu7", {"value": 1}]) | st.just([None, "cpu7"]), max_size=3),
+        follows=maybe_numbers,
+    ),
+    "signal": st.builds(
+        Signal,
+        topic=topics,
+        event=st.just("typing"),
+        data=documents,
+        timestamp=numbers,
+        key=maybe_keys,
+        by=st.just(UNSET) | said_texts.map(lambda text: text[:32]),
+        username=st.just(UNSET) | said_texts,
+    ),
+    "present": st.builds(
+        Present,
+        topic=topics,
+        came=st.lists(
+            st.builds(Person, by=st.just("Zt5cW9aRf3Ue"), username=said_texts, state=documents), max_size=2
+        ),
+        went=st.lists(st.just("q7KxY2mVb0Ls"), max_size=2),
+        whole=st.booleans(),
+    ),
+    "entries": st.builds(
+        Entries,
+        topic=topics,
+        entries=st.lists(publications, max_size=2),
+        more=st.booleans(),
+        timestamp=numbers,
+        ref=refs,
+    ),
 }
 
 
@@ -672,6 +744,7 @@ def test_each_tag_is_unique_in_its_table() -> None:
         *("join", "leave", "message", "edit", "delete", "react", "read", "typing", "history", "search", "ping"),
         *("token", "create", "direct", "room", "invite", "role", "members", "sharing"),
         *("kick", "mute", "ban", "report"),
+        *("subscribe", "unsubscribe", "publish", "signal", "present", "entries"),
     }
     assert set(OUTGOING) == {
         *{
@@ -699,6 +772,12 @@ def test_each_tag_is_unique_in_its_table() -> None:
             "pong",
             "reconnect",
             "error",
+            "subscribed",
+            "publication",
+            "publications",
+            "signal",
+            "present",
+            "entries",
         }
     }
 
