@@ -105,10 +105,10 @@ class ChatRoom(OpenRoom):
         The latest page is read once for all who ask while nothing changes, as a crowd does that starts over.
         """
         if before is not None or after is not None:
-            return await self._source.history(self.log, before=before, after=after, limit=limit)
+            return await self.source.history(self.log, before=before, after=after, limit=limit)
         key = (self.log, self.position, limit)
         if self._latest_page is None or self._latest_page[0] != key or self._latest_page[1].cancelled():
-            page = self._loop.create_task(self._source.history(self.log, before=None, after=None, limit=limit))
+            page = self._loop.create_task(self.source.history(self.log, before=None, after=None, limit=limit))
             self._latest_page = (key, page)
         try:
             return await asyncio.shield(self._latest_page[1])
@@ -121,7 +121,12 @@ class ChatRoom(OpenRoom):
 
 
 open_room = cast(Callable[[Hub, str], ChatRoom | None], Hub.room)
-"""The room with this slug, if it is open in this process. The chat's hub makes no other kind of room."""
+"""The room with this slug, if it is open in this process. Names with a colon are of other kinds (chat.topics)."""
+
+
+def slugs_of(socket: Socket) -> list[str]:
+    """The chat's rooms that the socket is in."""
+    return [name for name in socket.rooms if ":" not in name]
 
 
 async def hold_room(hub: Hub, slug: str, *, make: bool, owner: int | str | None = None) -> ChatRoom:

@@ -7,7 +7,7 @@ found by comparison: a room's policy once a second, by the hub; each sign-in eve
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec import UNSET
@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 
 from chat import protocol
 from chat.access.permissions import about_room, check_entering
-from chat.actions.chat_room import ChatRoom, open_room
+from chat.actions.chat_room import ChatRoom, open_room, slugs_of
 from chat.auth import Identity, revalidate
 from chat.auth.usernames import add_missing_names
 from chat.conf import chat_settings
@@ -42,6 +42,8 @@ class AccessEnforcer:
         # Rechecks sign-ins each second, or None before ``start``.
         self._rounds: asyncio.Task[None] | None = None
         self._rechecks: set[asyncio.Task[None]] = set()
+        # Called with sockets whose sign-in still holds, after each check.
+        self.on_checked: Callable[[Sequence[Socket]], None] = _nothing
         # Number of events about people or sessions so far. An identity that was read while it grew is rechecked.
         self.events = 0
 
@@ -154,19 +156,25 @@ class AccessEnforcer:
             for socket, old, new in zip(some, before, found, strict=True):
                 if socket.identity is old:
                     self._renew(socket, new)
+            self.on_checked(some)
 
     def _renew(self, socket: Socket, identity: Identity | None) -> None:
         if identity is None:
             self.end_session(socket)
         elif identity != socket.identity or identity.staff != socket.identity.staff:
             socket.identity = identity
-            for room in [room for slug in list(socket.rooms) if (room := open_room(self._hub, slug))]:
+            for room in [room for slug in slugs_of(socket) if (room := open_room(self._hub, slug))]:
                 self.update_socket(room, socket)
 
     def end_session(self, socket: Socket) -> None:
         """The sign-in has ended: take the socket out of every room, without a grace, and close it."""
-        for slug in list(socket.rooms):
+        for slug in slugs_of(socket):
             self._presence.exit(slug, socket.id, at_once=True)
-            self._hub.exit(slug, socket)
+        for name in list(socket.rooms):
+            self._hub.exit(name, socket)
         counters.sign_ins_ended += socket.transport.closed_with is None
         socket.transport.close(CloseCode.NOT_SIGNED_IN)
+
+
+def _nothing(sockets: Sequence[Socket]) -> None:
+    pass

@@ -3,6 +3,7 @@
 from chat.hub.bus import Event, LayerState, group_name, publish_from_outside
 from chat.hub.cluster import people_part
 from chat.hub.hub import Hub
+from chat.hub.open_rooms import Kind
 from chat.hub.reconcile import RECONCILE
 from chat.hub.room import REST, TICK, OpenRoom
 from chat.hub.sockets import Socket
@@ -13,6 +14,7 @@ __all__ = [
     "TICK",
     "Event",
     "Hub",
+    "Kind",
     "LayerState",
     "OpenRoom",
     "Socket",

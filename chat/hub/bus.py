@@ -162,6 +162,16 @@ class Bus:
             self._others[origin] = asyncio.get_running_loop().time()
 
     @property
+    def name(self) -> str:
+        return self._channel
+
+    def is_alive(self, name: str) -> bool:
+        """True for this hub, and for another one whose heartbeat came in the last SILENT seconds."""
+        return name == self._channel or self._others.get(name, -SILENT) >= (
+            asyncio.get_running_loop().time() - SILENT
+        )
+
+    @property
     def others(self) -> int:
         """Number of the other hubs that are alive, as far as is known."""
         oldest = asyncio.get_running_loop().time() - SILENT
@@ -317,6 +327,7 @@ def _unpacked(packed: Sequence[Any]) -> Change:
     return Change(seq, message, frame, frame if fresh is None else fresh, gone)
 
 
-def group_name(slug: str) -> str:
-    """A room's channel group. A slug has only characters that layers allow, and fits their limit of 99."""
-    return f"chat.room.{slug}"
+def group_name(name: str) -> str:
+    """A room's or a topic's channel group. Both have only characters that layers allow, and fit their limit of 99."""
+    kind, colon, key = name.partition(":")
+    return f"chat.topic.{kind}.{key}" if colon else f"chat.room.{name}"

@@ -21,6 +21,8 @@ class ClusterEvents:
         self._limits = limits
         self._disconnect = disconnect
         self.queries = ClusterQuery(bus.publish_to_all, lambda: bus.others, answers)
+        # Called with the values of events that a kind of room publishes to all hubs, by the events' names.
+        self.handlers: dict[str, Callable[..., None]] = {}
         # Called with people who may have lost access, and with sessions that ended (chat.auth.session_digest).
         self.on_people: Callable[[list[str], list[str]], None] = _nothing
 
@@ -44,6 +46,8 @@ class ClusterEvents:
                 self._limits.receive(origin, spent)
             case "tries", attempts:
                 sign_in_limits.receive(attempts)
+            case str(kind), *values if kind in self.handlers:
+                self.handlers[kind](*values)
             case _:
                 raise ValueError(f"an unknown event between hubs: {event[0]!r}")
 

@@ -28,7 +28,7 @@ from chat.hub.bus import Bus, Event, LayerState
 from chat.hub.cluster import ClusterEvents, people_part
 from chat.hub.cluster_query import Answer
 from chat.hub.degraded_notice import DegradedNotice
-from chat.hub.open_rooms import OpenRooms, RoomFactory
+from chat.hub.open_rooms import Kind, OpenRooms, RoomFactory
 from chat.hub.reconcile import RECONCILE, Reconciler
 from chat.hub.room import OpenRoom
 from chat.hub.sockets import Socket
@@ -45,7 +45,10 @@ at once when a message waited for 60 s in a process that hung."""
 
 
 class Hub:
-    """One per event loop. ``make_room`` makes an open room of the kind that is served."""
+    """One per event loop. ``make_room`` makes an open room of the kind whose log is ``log``.
+
+    ``kinds``: further kinds of rooms. A name is of the first that accepts it, else a room of ``log``.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Hub:
         limits: Limits,
         *,
         make_room: RoomFactory = OpenRoom,
+        kinds: Sequence[Kind] = (),
         answers: Mapping[str, Answer] | None = None,
     ) -> None:
         self.sockets: dict[str, Socket] = {}
@@ -66,8 +70,8 @@ class Hub:
         self._bus = Bus(self._deliver, self._receive, self._is_subscribed, self._layer_back)
         self.cluster = ClusterEvents(self._bus, limits, answers or {}, self._disconnect_all)
         self.degraded = DegradedNotice()
-        self._rooms = OpenRooms(log, self._bus, make_room, self._start)
-        self._reconciler = Reconciler(log, self._rooms)
+        self._rooms = OpenRooms([*kinds, Kind(log, make_room)], self._bus, self._start)
+        self._reconciler = Reconciler(self._rooms)
         self.stalls = StallDetector(self._learn)
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
@@ -80,6 +84,19 @@ class Hub:
     @property
     def layer(self) -> LayerState:
         return self._bus.state
+
+    @property
+    def name(self) -> str:
+        """This hub's name among all hubs; "" before the layer has given it."""
+        return self._bus.name
+
+    def is_alive(self, name: str) -> bool:
+        """Is the hub with this name alive, as far as is known?"""
+        return self._bus.is_alive(name)
+
+    def compare_soon(self) -> None:
+        """Compare with the database now: something else wrote to it."""
+        self._reconciler.soon()
 
     def follow(self) -> None:
         """Join the other hubs, and find out how the layer is: also before the first socket."""

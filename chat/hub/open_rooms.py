@@ -1,8 +1,9 @@
 """The open rooms of this process: each is opened once for all who join it, and closed after the last hold."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from chat.hub.bus import Bus
@@ -18,11 +19,21 @@ that the layer is waited for at the end."""
 RoomFactory: TypeAlias = Callable[[Log, RoomLog], OpenRoom]
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of room: its log, and a function that makes an open room of it."""
+
+    log: Log
+    make_room: RoomFactory
+    # True for the names of this kind.
+    accepts: Callable[[str], bool] = bool
+
+
 class OpenRooms:
     """One per hub. ``start`` has the bus receive; it is awaited before a room's group is joined."""
 
-    def __init__(self, log: Log, bus: Bus, make: RoomFactory, start: Callable[[], Awaitable[None]]) -> None:
-        self._log, self._bus, self._make, self._start = log, bus, make, start
+    def __init__(self, kinds: Sequence[Kind], bus: Bus, start: Callable[[], Awaitable[None]]) -> None:
+        self._kinds, self._bus, self._start = kinds, bus, start
         self._loop = asyncio.get_running_loop()
         self._rooms: dict[str, OpenRoom] = {}
         # The open room with a slug, or None. Bound once: a message asks three times.
@@ -75,7 +86,8 @@ class OpenRooms:
             del self._opening[slug]
 
     async def _open(self, slug: str, *, make: bool, owner: int | str | None) -> OpenRoom:
-        room = self._make(self._log, await self._log.open(slug, make=make, owner=owner))
+        kind = next(kind for kind in self._kinds if kind.accepts(slug))
+        room = kind.make_room(kind.log, await kind.log.open(slug, make=make, owner=owner))
         await room.load()
         self._rooms[slug] = room
         # Held until the caller has it.

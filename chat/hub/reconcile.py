@@ -5,6 +5,7 @@ and rooms that were deleted or restored.
 """
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
 
@@ -23,8 +24,8 @@ HEAL = 15
 class Reconciler:
     """One per hub."""
 
-    def __init__(self, log: Log, rooms: OpenRooms) -> None:
-        self._log, self._rooms = log, rooms
+    def __init__(self, rooms: OpenRooms) -> None:
+        self._rooms = rooms
         # Set: compare now.
         self._now = asyncio.Event()
         # Each room's position at the last comparison.
@@ -43,7 +44,8 @@ class Reconciler:
             self._now.clear()
             with suppress(Invalid):
                 if rounds % HEAL == 0:
-                    await self._log.heal([room.log for room in self._rooms.all()])
+                    for source, rooms in _by_source(self._rooms.all()).items():
+                        await source.heal([room.log for room in rooms])
                 await self.compare()
 
     async def compare(self, *, patient: bool = True) -> None:
@@ -54,9 +56,12 @@ class Reconciler:
         """
         now = {room: room.position for room in self._rooms.all()}
         returned = {room: room.returned for room in now}
-        positions = await self._log.positions([room.log for room in now])
+        positions: dict[OpenRoom, RoomCounters] = {}
+        for source, rooms in _by_source(now).items():
+            found = await source.positions([room.log for room in rooms])
+            positions |= {room: found[room.log.pk] for room in rooms if room.log.pk in found}
         for room, position in now.items():
-            there = positions.get(room.log.pk)
+            there = positions.get(room)
             if there is None or there.epoch != room.log.epoch or there.seq < position:
                 await self.start_over(room)
             else:
@@ -68,7 +73,7 @@ class Reconciler:
         """The room's row is gone or is another: the database was restored, or the staff deleted the room."""
         try:
             # A room that is not public is not made again: nobody may enter it by its name.
-            log = await self._log.open(room.slug, make=not protocol.is_hidden(room.slug))
+            log = await room.source.open(room.slug, make=not protocol.is_hidden(room.slug))
         except Invalid as refusal:
             if refusal.code == ErrorCode.NO_ROOM:
                 room.remove_everybody()
@@ -78,6 +83,14 @@ class Reconciler:
             # Until the new row's rules are loaded, no comparison may find the old ones right.
             room.invalidate()
             room.reload()
+
+
+def _by_source(rooms: Iterable[OpenRoom]) -> dict[Log, list[OpenRoom]]:
+    """The rooms of each log."""
+    found: dict[Log, list[OpenRoom]] = {}
+    for room in rooms:
+        found.setdefault(room.source, []).append(room)
+    return found
 
 
 def _compare(room: OpenRoom, there: RoomCounters, returned: int, *, lost: bool) -> None:

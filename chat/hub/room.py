@@ -33,10 +33,14 @@ class OpenRoom:
     A kind of room overrides the methods of the first section (chat.actions.chat_room).
     """
 
+    # Least seconds between two writes to the sockets, if that is more than TICK.
+    every = 0.0
+
     def __init__(self, source: Log, log: RoomLog) -> None:
         self.slug = log.slug
         self.log = log
-        self._source = source
+        # The log that its changes are read from.
+        self.source = source
         self._loop = asyncio.get_running_loop()
         self._closed = False
         # Calls ``load``, or None; True: it must be called once more.
@@ -100,6 +104,13 @@ class OpenRoom:
     def receive(self, event: Event) -> None:
         """An event that only this kind of room publishes."""
         raise ValueError(f"an unknown event of a room: {event[0]!r}")
+
+    def write_changes(self, changes: Sequence[Change], *, known: bool) -> None:
+        """Write changes to the live sockets. ``known``: the clients have everything that came before."""
+        self.write([change.frame if known else change.fresh for change in changes])
+
+    def left(self, socket: Socket) -> None:
+        """A socket is not in the room any more."""
 
     def forget_pages(self) -> None:
         """Pages of the log that were read before may be too old."""
@@ -166,7 +177,7 @@ class OpenRoom:
         if since <= self.position:
             return True
         log = self.log
-        now = (await self._source.positions([log])).get(log.pk)
+        now = (await self.source.positions([log])).get(log.pk)
         return now is not None and since <= now.seq and self.log is log
 
     def has(self, socket: Socket) -> bool:
@@ -189,10 +200,12 @@ class OpenRoom:
 
     def exit(self, socket: Socket) -> bool:
         """True if the socket was in the room."""
-        if socket in self.sockets:
-            self.sockets.discard(socket)
-            return True
-        return self._catch_up.remove(socket)
+        was_live = socket in self.sockets
+        self.sockets.discard(socket)
+        was_in = was_live or self._catch_up.remove(socket)
+        if was_in:
+            self.left(socket)
+        return was_in
 
     def make_live(self, socket: Socket) -> None:
         """The socket has everything that is written."""
@@ -230,7 +243,7 @@ class OpenRoom:
             self.position = change.seq
             self._add(change)
         if following:
-            self.write([change.frame if known else change.fresh for change in following])
+            self.write_changes(following, known=known)
 
     def catch_up(self) -> None:
         """The log has more than was delivered: read it to the end."""
@@ -249,7 +262,7 @@ class OpenRoom:
             while self._more:
                 self._more = False
                 before, log = self.position, self.log
-                stretch = await read_patiently(self._source, log, before)
+                stretch = await read_patiently(self.source, log, before)
                 counters.gaps_read += 1
                 if self.position == before and self.log is log:
                     self._deliver_read(stretch)
@@ -266,7 +279,7 @@ class OpenRoom:
             self._add(change)
         self.position = max(self.position, stretch.end)
         self._early.drop(self.position)
-        self.write([change.fresh for change in changes])
+        self.write_changes(changes, known=False)
 
     def _add(self, change: Change) -> None:
         self._recent.add(change)
@@ -344,7 +357,7 @@ class OpenRoom:
         # Counted from the end: in a big room the writes alone take longer than a tick, and what comes meanwhile
         # would otherwise leave frame by frame.
         ended = self._loop.time()
-        self._next_at = ended + min(max(TICK, ended - began), REST)
+        self._next_at = ended + max(TICK, self.every, min(ended - began, REST))
 
     def _count(self, frames: int, sockets: int) -> None:
         """Count once for all frames and sockets: a delivery costs less than timing it would."""

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 from django.db import Error
 
@@ -37,10 +38,19 @@ logger = logging.getLogger("chat.log")
 _writer = Writer()
 
 
+class BatchWriter(Protocol):
+    """Commits a batch of writes, on the thread that writes."""
+
+    def attempt(self, writes: Sequence[Write], *, wait: bool = False) -> list[Outcome | Held]:
+        """One outcome per write. Raises a database error if none is committed."""
+        ...
+
+
 class Log:
     """All rooms' logs, for one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, writer: BatchWriter | None = None) -> None:
+        self._writer = writer or _writer
         # Called after each commit and its answers, with a room's changes in their order.
         self.on_committed: Callable[[RoomLog, list[Change]], None] = _no_subscriber
         self._waiting = WriteQueue()
@@ -95,7 +105,7 @@ class Log:
     async def _commit(self, batch: list[Write], *, wait: bool) -> Sequence[Outcome | Held]:
         began = asyncio.get_running_loop().time()
         try:
-            return await run_write(partial(_writer.attempt, batch, wait=wait))
+            return await run_write(partial(self._writer.attempt, batch, wait=wait))
         except Error as error:
             logger.error("the database refuses %d changes: %s", len(batch), error)  # noqa: TRY400 no traceback: it is not ours
         except Exception:

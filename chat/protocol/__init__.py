@@ -12,7 +12,17 @@ or an event into text. Field names are camelCase on the wire. Times are integer 
 docs/protocol.md, its JSON Schema and the AsyncAPI document are generated from this package.
 """
 
-from chat.protocol.codec import COMMANDS, OUTGOING, decode, decode_outgoing, encode, frame, now, timestamp_of
+from chat.protocol.codec import (
+    COMMANDS,
+    OUTGOING,
+    decode,
+    decode_outgoing,
+    encode,
+    frame,
+    now,
+    quote,
+    timestamp_of,
+)
 from chat.protocol.commands import (
     Appoint,
     Ban,
@@ -240,6 +250,7 @@ __all__ = [
     "no_room",
     "no_topic",
     "now",
+    "quote",
     "quoted",
     "slug_of",
     "timestamp_of",

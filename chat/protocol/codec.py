@@ -67,6 +67,11 @@ def encode(outgoing: Outgoing) -> str:
     return _encoder.encode(outgoing).decode()
 
 
+def quote(text: str) -> str:
+    """The text as JSON has it, in quotation marks."""
+    return _encoder.encode(text).decode()
+
+
 def now() -> int:
     """The wall clock in milliseconds since 1970, as every ``timestamp`` on the wire."""
     return time.time_ns() // 1_000_000

@@ -1,0 +1,75 @@
+"""An entry of a topic as the wire has it, and as a change for the hub."""
+
+from dataclasses import dataclass
+
+from msgspec import UNSET, Raw
+
+from chat import models, protocol
+from chat.log import Change
+from chat.protocol import Publication
+from chat.topics.declare import Topic
+from chat.topics.events import merge_patch
+
+PATCH_FROM = 256
+"""Bytes from which a value is compared with the last one. A patch of a smaller value saves nothing."""
+
+
+@dataclass(slots=True)
+class Item:
+    """An entry in its present state."""
+
+    number: int
+    seq: int
+    event: str
+    key: str
+    data: str
+    gone: bool
+    author: str
+    username: str
+    # Milliseconds since 1970.
+    timestamp: int
+
+    def publication(self, topic: str, *, follows: int | None = None) -> Publication:
+        """The whole entry."""
+        return Publication(
+            topic=topic,
+            id=self.number,
+            seq=self.seq,
+            event=self.event or UNSET,
+            data=UNSET if self.gone else Raw(self.data.encode()),
+            key=self.key or UNSET,
+            gone=self.gone,
+            by=models.author_key(self.author) or UNSET,
+            username=self.username or UNSET,
+            timestamp=self.timestamp,
+            follows=UNSET if follows is None else follows,
+        )
+
+
+def change_of(topic: Topic, item: Item, *, before: str | None = None, follows: int | None = None) -> Change:
+    """The entry as a change. ``before``: the key's last value, for a patch; ``follows``: see the protocol."""
+    publication = item.publication(topic.name, follows=follows)
+    fresh = frame = protocol.encode(publication)
+    if topic.conflates:
+        frame = _member(item)
+    elif before is not None and len(item.data) >= PATCH_FROM and (patch := merge_patch(before, item.data)):
+        publication.data, publication.patch = UNSET, Raw(patch.encode())
+        frame = protocol.encode(publication)
+    return Change(item.seq, item.number, frame, fresh, gone=item.gone)
+
+
+def _member(item: Item) -> str:
+    """The entry as a member of `publications`."""
+    key = protocol.quote(item.key) if item.key else "null"
+    if item.gone:
+        return f"[null,{key}]"
+    more = "" if item.key else f",{item.number},{item.timestamp}"
+    return f'["{item.event}",{key},{item.data}{more}]'
+
+
+def publications(topic: str, members: list[str], *, seq: int, follows: int) -> str:
+    """The frame `publications` of these members."""
+    return (
+        f'{{"type":"publications","topic":"{topic}","seq":{seq},"follows":{follows},'
+        f'"entries":[{",".join(members)}]}}'
+    )

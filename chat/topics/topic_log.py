@@ -1,0 +1,120 @@
+"""The log of the topics that are kept in the database: Log and Latest."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from django.db import router
+from django.db.models import QuerySet
+
+from chat import models
+from chat.log import Change, Log, LogSlice, RoomCounters, RoomLog, read_or_busy, write_or_busy
+from chat.protocol import Publication
+from chat.topics import writer
+from chat.topics.declare import find
+from chat.topics.entries import change_of
+from chat.topics.writer import ROW, TopicWriter, item_of
+
+PAGE = 131_072
+"""Characters of the data of one read."""
+
+
+class TopicLog(Log):
+    """One per event loop."""
+
+    def __init__(self) -> None:
+        super().__init__(TopicWriter())
+
+    async def open(self, slug: str, *, make: bool = True, owner: int | str | None = None) -> RoomLog:  # noqa: ARG002 a topic has no owner
+        """The topic's row, made if it is missing. The caller has checked the right to subscribe."""
+        found = await read_or_busy(partial(_row, slug))
+        if found is None:
+            await write_or_busy(partial(_create, slug))
+            found = await read_or_busy(partial(_row, slug))
+        if found is None:
+            raise RuntimeError(f"the row of {slug!r} vanished")
+        return found
+
+    async def positions(self, rooms: list[RoomLog]) -> dict[int, RoomCounters]:
+        return await read_or_busy(partial(_positions, [room.pk for room in rooms]))
+
+    async def heal(self, rooms: list[RoomLog]) -> None:
+        await write_or_busy(partial(writer.heal, router.db_for_write(models.Topic), [room.pk for room in rooms]))
+
+    async def since(self, room: RoomLog, position: int, limit: int) -> LogSlice:
+        return await read_or_busy(partial(_since, room, position, limit))
+
+    async def entries(
+        self, room: RoomLog, *, before: int | None, after: int | None, limit: int
+    ) -> tuple[list[Publication], bool]:
+        """Entries, oldest first, and whether there are more in that direction."""
+        return await read_or_busy(partial(_entries, room, before, after, limit))
+
+    async def before_last(self, room: RoomLog, number: int) -> int | None:
+        """The position before the last ``number`` entries; None if there are none."""
+        return await read_or_busy(partial(_before_last, room, number))
+
+
+def _row(name: str) -> RoomLog | None:
+    row = models.Topic.objects.filter(name=name).values_list(*ROW).first()
+    return RoomLog(*row) if row else None
+
+
+def _create(name: str) -> None:
+    writer.create(router.db_for_write(models.Topic), [name])
+
+
+def _positions(pks: Sequence[int]) -> dict[int, RoomCounters]:
+    found: dict[int, RoomCounters] = {}
+    for start in range(0, len(pks), 10_000):
+        rows = models.Topic.objects.filter(pk__in=pks[start : start + 10_000])
+        for pk, epoch, seq, floor, rules in rows.values_list("pk", "epoch", "seq", "floor", "rules"):
+            found[pk] = RoomCounters(epoch, seq, floor, rules)
+    return found
+
+
+def _since(room: RoomLog, position: int, limit: int) -> LogSlice:
+    # Entries have no number above the topic's as of an earlier moment; one that came since is found next time.
+    last = models.Topic.objects.filter(pk=room.pk).values_list("seq", flat=True).first() or 0
+    rows = models.Entry.objects.filter(topic=room.pk, seq__gt=position, seq__lte=last).order_by("seq")
+    found, cut = _page(rows, limit)
+    return LogSlice(room.slug, position, _changes(room.slug, found, position), whole=not cut, last=last)
+
+
+def _changes(name: str, rows: Sequence[models.Entry], since: int) -> list[Change]:
+    topic, changes = find(name), []
+    if topic is None:
+        raise RuntimeError(f"no class is declared for the topic {name!r}")
+    for row in rows:
+        follows = None if row.seq == since + 1 else since
+        changes.append(change_of(topic, item_of(row), follows=follows))
+        since = row.seq
+    return changes
+
+
+def _page(rows: QuerySet[models.Entry], limit: int) -> tuple[list[models.Entry], bool]:
+    """The first rows, at most ``limit`` and about PAGE characters; and whether there were more."""
+    found, size = list(rows[: limit + 1]), 0
+    for index, row in enumerate(found[:limit]):
+        if index and size >= PAGE:
+            return found[:index], True
+        size += len(row.data)
+    return found[:limit], len(found) > limit
+
+
+def _entries(
+    room: RoomLog, before: int | None, after: int | None, limit: int
+) -> tuple[list[Publication], bool]:
+    rows = models.Entry.objects.filter(topic=room.pk, gone=False)
+    if after is not None:
+        found, more = _page(rows.filter(number__gt=after).order_by("number"), limit)
+    else:
+        rows = rows if before is None else rows.filter(number__lt=before)
+        found, more = _page(rows.order_by("-number"), limit)
+        found.reverse()
+    return [item_of(row).publication(room.slug) for row in found], more
+
+
+def _before_last(room: RoomLog, number: int) -> int | None:
+    rows = models.Entry.objects.filter(topic=room.pk).order_by("-seq").values_list("seq", flat=True)[:number]
+    found = list(rows)
+    return found[-1] - 1 if found else None
