@@ -1,0 +1,111 @@
+"""Asks the project who may subscribe and publish: all questions of one turn of the loop in one call of a thread."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+
+from chat.auth import Identity
+from chat.log import read_or_busy
+from chat.protocol import Invalid, Permission
+from chat.topics.declare import Topic
+from chat.topics.events import Event
+
+logger = logging.getLogger("chat.topics")
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """The rights of one user in one topic."""
+
+    subscribe: bool
+    may: tuple[Permission, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class Question:
+    identity: Identity
+    ask: Callable[[Any], Any]
+    answer: asyncio.Future[Any]
+
+
+class RightsReader:
+    """One per event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Question] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def rights(self, identity: Identity, topic: Topic) -> Rights:
+        """Raises Invalid: busy without the database."""
+        found: Rights | None = await self._answer(identity, partial(_rights, topic))
+        return found or Rights(subscribe=False)
+
+    async def may_publish(self, identity: Identity, topic: Topic, event: Event | None) -> bool:
+        """Raises Invalid: busy without the database."""
+        return bool(await self._answer(identity, lambda user: topic.may_publish(user, topic.key, event)))
+
+    async def _answer(self, identity: Identity, ask: Callable[[Any], Any]) -> Any:
+        question = Question(identity, ask, asyncio.get_running_loop().create_future())
+        self._waiting.append(question)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._ask_all())
+        return await question.answer
+
+    async def _ask_all(self) -> None:
+        try:
+            while self._waiting:
+                questions, self._waiting = self._waiting, []
+                await self._ask(questions)
+        finally:
+            self._task = None
+
+    async def _ask(self, questions: Sequence[Question]) -> None:
+        try:
+            answers = await read_or_busy(partial(_answers, [(one.identity, one.ask) for one in questions]))
+        except Invalid as busy:
+            answers = [busy] * len(questions)
+        for question, answer in zip(questions, answers, strict=True):
+            if question.answer.done():
+                continue
+            if isinstance(answer, Invalid):
+                question.answer.set_exception(answer)
+            else:
+                question.answer.set_result(answer)
+
+    async def close(self) -> None:
+        if self._task:
+            await self._task
+
+
+def _rights(topic: Topic, user: Any) -> Rights:
+    if not topic.may_subscribe(user, topic.key):
+        return Rights(subscribe=False)
+    may: list[Permission] = ["publish", "signal"] if topic.may_publish(user, topic.key, None) else []
+    return Rights(subscribe=True, may=(*may, "present") if topic.presence else tuple(may))
+
+
+def _answers(questions: Sequence[tuple[Identity, Callable[[Any], Any]]]) -> list[Any]:
+    users = _users({identity.account for identity, _ in questions} - {None})
+    return [_one(ask, users.get(str(identity.account)) or AnonymousUser()) for identity, ask in questions]
+
+
+def _one(ask: Callable[[Any], Any], user: Any) -> Any:
+    try:
+        return ask(user)
+    except Exception:
+        # A bug in the project's rule gives nobody a right.
+        logger.exception("a topic's rule failed")
+        return None
+
+
+def _users(pks: set[Any]) -> dict[str, Any]:
+    if not pks:
+        return {}
+    manager: Any = get_user_model()._default_manager  # noqa: SLF001 Django's documented name for it
+    return {str(user.pk): user for user in manager.filter(pk__in=pks, is_active=True)}

@@ -1,0 +1,325 @@
+"""The operations of a socket on topics: subscribe, unsubscribe, publish, signal, be present, read entries."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from msgspec import UNSET, UnsetType
+
+from chat import protocol
+from chat.auth import Identity
+from chat.conf import chat_settings
+from chat.hub import Hub, Socket
+from chat.log import Log, Outcome, RoomLog, Written, unavailable
+from chat.loops import end_tasks
+from chat.protocol import (
+    DATA_LIMIT,
+    Ack,
+    Entries,
+    ErrorCode,
+    GetEntries,
+    Invalid,
+    Outgoing,
+    Publish,
+    SendSignal,
+    SetPresence,
+    Signal,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    no_topic,
+)
+from chat.topics.declare import Latest, Memory, Topic, find
+from chat.topics.events import Event
+from chat.topics.memory import MemoryLog, packed_of
+from chat.topics.open_topic import OpenTopic, send_removed
+from chat.topics.rights import Rights, RightsReader
+from chat.topics.topic_log import TopicLog
+from chat.topics.writer import Publishing
+
+
+class Subscriptions:
+    """One per event loop."""
+
+    def __init__(self, log: TopicLog, memory: MemoryLog, rights: RightsReader) -> None:
+        self._log, self._memory, self._rights = log, memory, rights
+        self._checks: set[asyncio.Task[None]] = set()
+        # Set in chat.runtime, when the hub is there.
+        self.hub: Hub
+
+    def accepts(self, name: str) -> bool:
+        """Is this the name of a topic in the database?"""
+        return ":" in name and not self.is_memory(name)
+
+    def is_memory(self, name: str) -> bool:
+        topic = find(name) if ":" in name else None
+        return topic is not None and isinstance(topic.keep, Memory)
+
+    def make_room(self, source: Log, row: RoomLog) -> OpenTopic:
+        topic = find(row.slug)
+        if topic is None:
+            raise no_topic(row.slug)
+        return OpenTopic(source, row, topic, self._recheck_room)
+
+    # --- Subscribe ---
+
+    async def subscribe(self, socket: Socket, command: Subscribe) -> None:
+        """Send the socket `subscribed`, then what it lacks, then live changes.
+
+        Raises Invalid: no_topic, too_many_topics, busy.
+        """
+        topic = find(command.topic)
+        if topic is None:
+            raise no_topic(command.topic)
+        self._check_number(socket, topic.name)
+        identity = socket.identity
+        rights = await self._rights.rights(identity, topic)
+        if not rights.subscribe:
+            raise no_topic(topic.name)
+        room = cast(OpenTopic, await self.hub.open(topic.name))
+        try:
+            position, resumed = await self._position(room, command)
+            await self.hub.stalls.end()
+            # No await from here on.
+            self._check_number(socket, topic.name)
+            if socket.transport.closed_with is not None:
+                raise no_topic(topic.name)
+        except BaseException:
+            self.hub.release(room)
+            raise
+        socket.rooms[topic.name] = rights
+        self._send_subscribed(socket, room, position, resumed=resumed, ref=command.ref)
+        self.hub.enter(room, socket, position)
+        self._come(room, socket)
+        if socket.identity != identity:
+            # The rights are those of another user.
+            self.recheck([socket])
+
+    def _check_number(self, socket: Socket, name: str) -> None:
+        limit = chat_settings().TOPICS_PER_SOCKET
+        if name not in socket.rooms and sum(":" in room for room in socket.rooms) >= limit:
+            message = f"topic: one socket may subscribe to at most {limit} topics"
+            raise Invalid(ErrorCode.TOO_MANY_TOPICS, message, field="topic")
+
+    async def _position(self, room: OpenTopic, command: Subscribe) -> tuple[int | None, bool]:
+        """The position from which the socket goes on (None: from now), and whether that is its own."""
+        since = _given(command.since)
+        log = room.log
+        if await room.can_resume(since, _given(command.epoch), chat_settings().CATCH_UP) and room.log is log:
+            return since, True
+        if room.is_stream and command.rewind:
+            source: Any = room.source
+            return await source.before_last(room.log, command.rewind), False
+        return room.beginning, False
+
+    def _send_subscribed(
+        self, socket: Socket, room: OpenTopic, position: int | None, *, resumed: bool, ref: str | UnsetType
+    ) -> None:
+        rights = cast(Rights, socket.rooms[room.slug])
+        keep = room.topic.keep
+        subscribed = Subscribed(
+            topic=room.slug,
+            seq=room.written if position is None else position,
+            epoch=room.log.epoch,
+            resumed=resumed,
+            keep="memory" if isinstance(keep, Memory) else "latest" if isinstance(keep, Latest) else "log",
+            timestamp=protocol.now(),
+            may=list(rights.may),
+            you=socket.identity.public or UNSET,
+            ref=ref,
+        )
+        socket.transport.send(protocol.encode(subscribed))
+
+    def greet(self, room: OpenTopic, socket: Socket) -> None:
+        self._send_subscribed(socket, room, room.beginning, resumed=False, ref=UNSET)
+
+    def unsubscribe(self, socket: Socket, command: Unsubscribe) -> Outgoing:
+        self._room(socket, command.topic)
+        self.leave(socket, command.topic)
+        return Ack(topic=command.topic, timestamp=protocol.now(), ref=command.ref)
+
+    def leave(self, socket: Socket, name: str) -> None:
+        """Take the socket out of a topic."""
+        room = cast(OpenTopic | None, self.hub.room(name))
+        if room and room.topic.presence:
+            self.hub.publish(name, ("absent", self.hub.name, socket.id))
+        self.hub.exit(name, socket)
+
+    def leave_all(self, socket: Socket) -> None:
+        for name in [name for name in socket.rooms if ":" in name]:
+            self.leave(socket, name)
+
+    def _room(self, socket: Socket, name: str) -> OpenTopic:
+        room = self.hub.room(name)
+        if name not in socket.rooms or not isinstance(room, OpenTopic):
+            raise Invalid(ErrorCode.NOT_SUBSCRIBED, f"topic: subscribe to {name!r} first", field="topic")
+        return room
+
+    # --- Publish ---
+
+    async def publish(self, socket: Socket, command: Publish, done: Callable[[Outcome], None]) -> None:
+        """Publish an event; ``done`` gets the outcome, after its commit. Raises Invalid: not_subscribed, forbidden,
+        bad_field, busy.
+        """
+        room = self._room(socket, command.topic)
+        event, name, data = self._event(room.topic, command)
+        key = _given(command.key) or ""
+        await self._require(socket.identity, room.topic, event)
+        author, username = socket.identity.key, socket.identity.name or ""
+        if isinstance(room.topic.keep, Memory):
+            version = self._memory.version(self.hub.name)
+            packed = packed_of(
+                name, data, key=key, gone=command.gone, author=author, username=username, version=version
+            )
+            self._memory.publish_to_all((room.slug, packed))
+            done(Written(timestamp=protocol.now()))
+            return
+        self._log.append(
+            Publishing(
+                room=room.log,
+                author=author,
+                username=username,
+                done=done,
+                topic=room.topic,
+                event=name,
+                data=data,
+                key=key,
+                gone=command.gone,
+                ref=_given(command.ref) or "",
+            )
+        )
+
+    def _event(self, topic: Topic, command: Publish) -> tuple[Event | None, str, str]:
+        if not command.gone:
+            event, data = topic.codec.decode(_given(command.event), _bytes(command.data))
+            return event, str(command.event), data
+        if command.key is UNSET:
+            raise Invalid(ErrorCode.BAD_FIELD, "key: is required to remove one", field="key")
+        return None, "", "{}"
+
+    async def _require(self, identity: Identity, topic: Topic, event: Event | None) -> None:
+        if not await self._rights.may_publish(identity, topic, event):
+            raise Invalid(ErrorCode.FORBIDDEN, f"You may not publish this in {topic.name}.")
+
+    async def signal(self, socket: Socket, command: SendSignal) -> None:
+        """Send an event to the subscribers that are there now. Raises Invalid like ``publish``."""
+        room = self._room(socket, command.topic)
+        event, data = room.topic.codec.decode(command.event, _bytes(command.data))
+        await self._require(socket.identity, room.topic, event)
+        signal = Signal(
+            topic=room.slug,
+            event=command.event,
+            data=_raw(data),
+            key=command.key,
+            timestamp=protocol.now(),
+            by=socket.identity.public or UNSET,
+            username=socket.identity.name or UNSET,
+        )
+        self.hub.publish_soon(room.slug, protocol.encode(signal))
+
+    async def entries(self, socket: Socket, command: GetEntries) -> Outgoing:
+        """A page of entries. Raises Invalid: not_subscribed, busy."""
+        room = self._room(socket, command.topic)
+        source: Any = room.source
+        found, more = await source.entries(
+            room.log, before=_given(command.before), after=_given(command.after), limit=command.limit
+        )
+        return Entries(topic=room.slug, entries=found, more=more, timestamp=protocol.now(), ref=command.ref)
+
+    # --- Presence ---
+
+    def present(self, socket: Socket, command: SetPresence) -> None:
+        """Set the socket's state. Raises Invalid: not_subscribed, forbidden, bad_field."""
+        room = self._room(socket, command.topic)
+        if not room.topic.presence:
+            raise Invalid(ErrorCode.FORBIDDEN, f"{room.slug} shows nobody's presence.")
+        state = _bytes(command.state)
+        if len(state) > STATE_LIMIT or not state.lstrip().startswith(b"{"):
+            message = f"state: must be a JSON object of at most {STATE_LIMIT} bytes"
+            raise Invalid(ErrorCode.BAD_FIELD, message, field="state")
+        self._announce(room, socket, state.decode())
+
+    def _come(self, room: OpenTopic, socket: Socket) -> None:
+        if room.topic.presence:
+            socket.transport.send(room.people.whole())
+            self._announce(room, socket, "")
+
+    def _announce(self, room: OpenTopic, socket: Socket, state: str) -> None:
+        by = socket.identity.public or f"socket:{socket.id}"
+        name = socket.identity.name or ""
+        self.hub.publish(room.slug, ("present", self.hub.name, socket.id, by, name, state))
+
+    async def ask_for_people(self, room: OpenTopic) -> None:
+        """Learn who is in the topic in the other processes."""
+        for theirs in await self.hub.ask_all(PEOPLE, room.slug):
+            for event in theirs:
+                room.receive(("present", *event))
+
+    def people_here(self, name: str) -> list[tuple[str, ...]]:
+        """This process's answer to the question of another."""
+        room = self.hub.room(name)
+        if not isinstance(room, OpenTopic):
+            return []
+        hub = self.hub.name
+        return [(hub, socket, here.by, here.username, here.state) for socket, here in room.people.of_hub(hub)]
+
+    def sweep(self) -> None:
+        """Remove people of processes that are gone; each second."""
+        for room in self.hub.rooms().values():
+            if isinstance(room, OpenTopic) and room.topic.presence:
+                room.sweep(self.hub.is_alive)
+
+    # --- Rights that changed ---
+
+    def recheck(self, sockets: Sequence[Socket]) -> None:
+        """Ask again whether these sockets may be subscribed to their topics."""
+        for socket in sockets:
+            for name in [name for name in socket.rooms if ":" in name]:
+                self._check_soon(socket, name)
+
+    def _recheck_room(self, room: OpenTopic) -> None:
+        for socket in room.everybody:
+            self._check_soon(socket, room.slug)
+
+    def _check_soon(self, socket: Socket, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._check(socket, name))
+        self._checks.add(task)
+        task.add_done_callback(self._checks.discard)
+
+    async def _check(self, socket: Socket, name: str) -> None:
+        topic = find(name)
+        try:
+            rights = await self._rights.rights(socket.identity, topic) if topic else Rights(subscribe=False)
+        except Invalid:
+            # The database is away. The next round asks again.
+            return
+        if name not in socket.rooms:
+            return
+        if rights.subscribe:
+            socket.rooms[name] = rights
+            return
+        self.leave(socket, name)
+        send_removed(socket, name, no_topic(name))
+        socket.on_removed()
+
+    async def close(self) -> None:
+        await end_tasks(*self._checks)
+
+
+PEOPLE = "topics.people"
+STATE_LIMIT = 2_048
+"""Bytes of a socket's state."""
+
+
+def _given(value: Any) -> Any:
+    return None if value is UNSET else value
+
+
+def _bytes(data: Any) -> bytes:
+    return b"{}" if data is UNSET else bytes(data)
+
+
+def _raw(data: str) -> Any:
+    import msgspec  # noqa: PLC0415
+
+    return msgspec.Raw(data.encode())
