@@ -5,6 +5,7 @@ from django.contrib.auth import get_user_model
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.signals import post_migrate
+from django.utils.module_loading import autodiscover_modules
 
 
 class ChatAppConfig(AppConfig):
@@ -17,6 +18,7 @@ class ChatAppConfig(AppConfig):
         from chat import checks, loops, runtime, signals  # noqa: F401, PLC0415 as the comment says
         from chat.auth import password_attempts  # noqa: PLC0415 as above
 
+        autodiscover_modules("topics")
         loops.add_builder(runtime.build)
         signals.connect()
         password_attempts.connect()

@@ -5,23 +5,38 @@ first call builds everything here. The first connection calls ``start``, a serve
 starts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
+from chat import models
 from chat.actions import snapshot
 from chat.actions.chat_room import ChatRoom
 from chat.actions.enforcement import AccessEnforcer
 from chat.auth.usernames import NameLookup
-from chat.hub import Hub
+from chat.hub import Hub, Kind
 from chat.hub.cluster_query import Answer
 from chat.limits import Limits
 from chat.log import Log, RoomLog
 from chat.loops import Objects, current
 from chat.metrics.collector import Collector
 from chat.presence import Presence, registry
+from chat.topics import memory as topic_memory
+from chat.topics import people as topic_people
+from chat.topics import publishing
+from chat.topics.memory import MemoryLog
+from chat.topics.outbox import OutboxReader
+from chat.topics.rights import RightsReader
+from chat.topics.subscriptions import Subscriptions
+from chat.topics.topic_log import TopicLog
+from chat.topics.writer import Changes
 from chat.transport import PendingSends
 
 ANSWERS: Mapping[str, Answer] = {snapshot.CONNECTIONS: snapshot.connections, snapshot.GUESTS: snapshot.guests_from}
 """Answers of each process to the questions of others (chat.hub.cluster_query), by topic."""
+
+
+def no_rooms(rows: Sequence[models.Outbox]) -> Changes:  # noqa: ARG001 no room has a waiting message yet
+    return []
 
 
 def build(log: Log | None = None) -> Objects:
@@ -35,25 +50,64 @@ def build(log: Log | None = None) -> Objects:
         # A policy that changes reaches the sockets in the room.
         return ChatRoom(source, row, on_policy=enforcer.apply_policy)
 
-    hub = Hub(log, limits, make_room=make_room, answers=ANSWERS)
+    topics, memory, rights = TopicLog(), MemoryLog(), RightsReader()
+    subscriptions = Subscriptions(topics, memory, rights)
+    kinds = [
+        Kind(topics, subscriptions.make_room, subscriptions.accepts),
+        Kind(memory, subscriptions.make_room, subscriptions.is_memory),
+    ]
+    answers = {topic_memory.QUESTION: memory.answer, topic_people.QUESTION: subscriptions.people_here}
+    hub = Hub(log, limits, make_room=make_room, kinds=kinds, answers={**ANSWERS, **answers})
+    subscriptions.hub = hub
     presence = Presence(hub, registry.shared())
     enforcer = AccessEnforcer(hub, presence)
     collector = Collector(hub, limits)
     # Committed changes go to every process.
     log.on_committed = hub.publish_changes
+    topics.on_committed = hub.publish_changes
+    # Publications that views and commands committed get their numbers.
+    outbox = OutboxReader(
+        rooms=no_rooms,
+        on_numbered=hub.publish_changes,
+        on_passed=subscriptions.take,
+        each_second=subscriptions.sweep,
+    )
+
+    def wake() -> None:
+        # Another process wrote to the outbox, or numbered something itself.
+        outbox.soon()
+        hub.compare_soon()
+
+    # Topics in memory: every hub receives every publication.
+    memory.publish_to_all = partial(hub.publish_to_all, topic_memory.EVENT)
+    memory.ask_all = partial(hub.ask_all, topic_memory.QUESTION)
+    memory.on_change = hub.deliver_here
+    memory.is_open = lambda name: hub.room(name) is not None
+    hub.cluster.handlers = {
+        publishing.WAKE: wake,
+        publishing.SIGNAL: hub.write_here,
+        publishing.RULES: hub.reload_here,
+        topic_memory.EVENT: memory.receive,
+    }
     # Events about the people in rooms go to presence.
     hub.on_presence = presence.receive
     # Events were lost while the layer was away.
-    hub.on_layer_back = [presence.layer_returned, enforcer.recheck_everybody]
+    hub.on_layer_back = [presence.layer_returned, enforcer.recheck_everybody, subscriptions.layer_returned]
     # Lost access reaches open connections: when people or sessions change, and when another process has the name.
     hub.cluster.on_people = enforcer.receive
+    enforcer.on_checked = subscriptions.recheck
     presence.on_name_lost = enforcer.remove_name
     return {
         Limits: limits,
         NameLookup: names,
         PendingSends: pending,
         Log: log,
+        TopicLog: topics,
+        MemoryLog: memory,
+        RightsReader: rights,
         Hub: hub,
+        Subscriptions: subscriptions,
+        OutboxReader: outbox,
         Presence: presence,
         AccessEnforcer: enforcer,
         Collector: collector,
@@ -61,7 +115,8 @@ def build(log: Log | None = None) -> Objects:
 
 
 def start() -> None:
-    """Start the running loop's own tasks, unless they run: rechecks of sign-ins, and metrics."""
+    """Start the running loop's own tasks, unless they run: rechecks of sign-ins, metrics, the outbox."""
+    current(OutboxReader).start()
     current(AccessEnforcer).start()
     current(Collector).start()
 
@@ -69,4 +124,5 @@ def start() -> None:
 def join_cluster() -> None:
     """Follow the other processes from now on, also before the first connection and the first join."""
     current(Hub).follow()
+    current(OutboxReader).start()
     current(Presence).follow()

@@ -53,6 +53,9 @@ class ChatSettings:
         "Bandwidth of one room's `userList` events, over all members. A big room gets its list less often.",
     )
     ROOMS_PER_SOCKET: int = options.number(50, 1, 10_000, "rooms", "Most rooms that one socket may be in.")
+    TOPICS_PER_SOCKET: int = options.number(
+        100, 1, 10_000, "topics", "Most topics that one socket may subscribe to."
+    )
     OUTBOX: int = options.number(
         262_144,
         1_024,

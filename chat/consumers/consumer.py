@@ -36,6 +36,7 @@ from chat.protocol import (
     Edit,
     Error,
     ErrorCode,
+    GetEntries,
     GetHistory,
     GetMembers,
     GetSharing,
@@ -46,12 +47,18 @@ from chat.protocol import (
     Ping,
     Pong,
     Post,
+    Publish,
     React,
     Read,
     Search,
+    SendSignal,
+    SetPresence,
     ShowToken,
+    Subscribe,
     Typing,
+    Unsubscribe,
 )
+from chat.topics.subscriptions import Subscriptions
 from chat.transport import PendingSends, transport_for
 
 logger = logging.getLogger("chat.consumers")
@@ -203,7 +210,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
 
     async def _handle(self, command: AnyCommand) -> None:
         match command:
-            case Post() | Edit() | Delete() | React():
+            case Post() | Edit() | Delete() | React() | Publish():
                 await self._write(command)
             case Typing():
                 self._typing(command.room)
@@ -215,13 +222,34 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 finally:
                     # The token may be valid even if the room is refused.
                     self.timeouts.follow_token()
+            case Subscribe():
+                await self._subscribe(command)
+            case SendSignal():
+                await current(Subscriptions).signal(self.socket, command)
+            case SetPresence():
+                current(Subscriptions).present(self.socket, command)
             case _:
                 self.reply(await self._answer(command))
+
+    async def _subscribe(self, command: Subscribe) -> None:
+        try:
+            if command.token is not UNSET:
+                await actions.use_token(self.socket, command.token)
+            await current(Subscriptions).subscribe(self.socket, command)
+        finally:
+            # The token may be valid even if the topic is refused.
+            self.timeouts.follow_token()
 
     async def _answer(self, command: AnyCommand) -> Outgoing:
         if ask := QUESTIONS.get(type(command)):
             return await ask(self.hub, self.socket, command)
         match command:
+            case Unsubscribe():
+                answer = current(Subscriptions).unsubscribe(self.socket, command)
+                self.timeouts.restart_join_timer()
+                return answer
+            case GetEntries():
+                return await current(Subscriptions).entries(self.socket, command)
             case Ping():
                 return Pong(timestamp=protocol.now(), ref=command.ref)
             case Leave():
@@ -235,7 +263,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 return await actions.run_command(self.hub, self.socket, command)  # type: ignore[arg-type]  # all others
         return Ack(room=command.room, timestamp=protocol.now(), ref=command.ref)
 
-    async def _write(self, command: Post | Edit | Delete | React) -> None:
+    async def _write(self, command: Post | Edit | Delete | React | Publish) -> None:
         """Submit a change. The ack follows its commit. Meanwhile the socket may send PIPELINE more."""
         while self.unanswered >= chat_settings().PIPELINE and self.socket.transport.closed_with is None:
             self.slack = asyncio.get_running_loop().create_future()
@@ -250,9 +278,11 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 actions.delete(self.hub, self.socket, command, done)
             case React():
                 actions.react(self.hub, self.socket, command, done)
+            case Publish():
+                await current(Subscriptions).publish(self.socket, command, done)
         self.unanswered += 1
 
-    def _written(self, command: Post | Edit | Delete | React, outcome: Outcome) -> None:
+    def _written(self, command: Post | Edit | Delete | React | Publish, outcome: Outcome) -> None:
         self.unanswered -= 1
         if self.slack and not self.slack.done():
             self.slack.set_result(None)
@@ -260,7 +290,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             self._refuse(outcome, command.ref or None)
             return
         ack = Ack(
-            room=command.room,
+            room="" if isinstance(command, Publish) else command.room,
+            topic=command.topic if isinstance(command, Publish) else UNSET,
             id=outcome.id,
             seq=outcome.seq,
             timestamp=outcome.timestamp,
@@ -301,6 +332,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.close(CloseCode.TOO_MANY)
 
     def _leave_everything(self) -> None:
+        if self.socket.rooms:
+            current(Subscriptions).leave_all(self.socket)
         for slug in list(self.socket.rooms):
             actions.leave(self.hub, self.socket, slug, at_once=False)
         self.hub.remove(self.socket)

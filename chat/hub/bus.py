@@ -328,6 +328,6 @@ def _unpacked(packed: Sequence[Any]) -> Change:
 
 
 def group_name(name: str) -> str:
-    """A room's or a topic's channel group. Both have only characters that layers allow, and fit their limit of 99."""
+    """A room's or a topic's channel group. A layer allows all characters of names, and 99 of them."""
     kind, colon, key = name.partition(":")
     return f"chat.topic.{kind}.{key}" if colon else f"chat.room.{name}"

@@ -94,6 +94,11 @@ class Hub:
         """Is the hub with this name alive, as far as is known?"""
         return self._bus.is_alive(name)
 
+    @property
+    def comparisons(self) -> int:
+        """How often it was compared with the database so far."""
+        return self._reconciler.rounds
+
     def compare_soon(self) -> None:
         """Compare with the database now: something else wrote to it."""
         self._reconciler.soon()
@@ -270,6 +275,21 @@ class Hub:
     def publish_presence(self, slug: str, changes: Sequence[Any]) -> None:
         """Publish who joined and left to every process, this one too, in order with all else that is published."""
         self._bus.publish(slug, ("presence", *changes))
+
+    def publish_to_all(self, kind: str, *values: Any) -> None:
+        """Publish an event to every hub, this one too (``ClusterEvents.handlers``)."""
+        self._bus.publish_to_all((kind, *values))
+
+    def deliver_here(self, name: str, change: Change) -> None:
+        """Deliver a change that this process numbered for itself."""
+        if room := self._rooms.get(name):
+            room.deliver((change,))
+
+    def reload_here(self, name: str) -> None:
+        """Load the rules of a room of this process again; without a name those of all."""
+        for room in self._rooms.all():
+            if name in ("", room.slug):
+                room.reload()
 
     def write_here(self, slug: str, frame: str, *, latest: str | None = None) -> None:
         """Send a frame to the room's sockets of this process.

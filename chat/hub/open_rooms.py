@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from chat.hub.bus import Bus

@@ -28,6 +28,8 @@ class Reconciler:
         self._rooms = rooms
         # Set: compare now.
         self._now = asyncio.Event()
+        # How many comparisons have ended.
+        self.rounds = 0
         # Each room's position at the last comparison.
         self._before: dict[OpenRoom, int] = {}
 
@@ -47,6 +49,7 @@ class Reconciler:
                     for source, rooms in _by_source(self._rooms.all()).items():
                         await source.heal([room.log for room in rooms])
                 await self.compare()
+            self.rounds = rounds
 
     async def compare(self, *, patient: bool = True) -> None:
         """Compare once. Raises Invalid (busy).

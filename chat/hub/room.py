@@ -101,6 +101,10 @@ class OpenRoom:
     def greet(self, socket: Socket) -> None:
         """The room's log started over: send the socket its new position."""
 
+    def first_position(self) -> int | None:
+        """The position that sockets start over from; None: from what is written."""
+        return None
+
     def receive(self, event: Event) -> None:
         """An event that only this kind of room publishes."""
         raise ValueError(f"an unknown event of a room: {event[0]!r}")
@@ -313,7 +317,7 @@ class OpenRoom:
         self._catch_up.start_over(log.seq)
         for socket in self.everybody:
             self.greet(socket)
-            self.enter(socket, None)
+            self.enter(socket, self.first_position())
 
     # --- Writes ---
 

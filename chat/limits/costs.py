@@ -4,15 +4,21 @@ from chat.protocol import (
     Command,
     Delete,
     Edit,
+    GetEntries,
     GetHistory,
     Join,
     Leave,
     Ping,
     Post,
+    Publish,
     React,
     Read,
     Search,
+    SendSignal,
+    SetPresence,
+    Subscribe,
     Typing,
+    Unsubscribe,
 )
 
 COST = 2.0
@@ -31,6 +37,12 @@ COSTS: dict[type[Command], float] = {
     Ping: 0.1,
     GetHistory: 2,
     Search: 5,
+    Subscribe: 1,
+    Unsubscribe: 0.2,
+    Publish: 1,
+    SendSignal: 0.5,
+    SetPresence: 0.5,
+    GetEntries: 2,
 }
 FILE = 0.5
 """Cost of a request for a static file or a probe. For requests, one token is a millisecond of CPU."""

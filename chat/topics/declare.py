@@ -20,7 +20,7 @@ LONGEST = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Keep every entry: the latest ``depth`` of them (0: all), for ``days`` (0: always). `prune` removes the rest."""
+    """Keep the latest ``depth`` entries (0: all), for ``days`` (0: always)."""
 
     depth: int = 1_000
     days: float = 30.0

@@ -25,7 +25,7 @@ class EventCodec:
         self._decoders = {name: msgspec.json.Decoder(kind) for name, kind in self.kinds.items()}
 
     def encode(self, event: Event) -> tuple[str, str]:
-        """The event's name and its data. Raises TypeError for an event of another topic, ValueError for bad fields."""
+        """The event's name and data. Raises TypeError for an event of another topic, ValueError for bad fields."""
         kind = type(event)
         prefix = self._prefixes.get(kind)
         if prefix is None:
@@ -67,7 +67,7 @@ def field_names(kind: type[Event]) -> list[str]:
 
 
 def merge_patch(old: str, new: str) -> str | None:
-    """A JSON merge patch that turns one object into the other (RFC 7396). None: it can't be expressed, or is no gain.
+    """A JSON merge patch that turns one object into the other (RFC 7396). None: there is none, or it is longer.
 
     A patch can't set a value to null, so an object with one is sent whole.
     """

@@ -17,6 +17,8 @@ from chat.protocol import Publication, now
 from chat.topics.declare import Memory, Topic, find
 from chat.topics.entries import Item, change_of
 
+EVENT = "memory"
+"""The event between hubs: a publication of a topic in memory."""
 QUESTION = "topics.memory"
 """The question to other processes: what they have of a topic (chat.hub.cluster_query)."""
 TOPICS = 10_000
@@ -102,7 +104,7 @@ class MemoryLog(Log):
     def __init__(self) -> None:
         super().__init__()
         # Publishes to all hubs, with this one; and asks them. Connected in chat.runtime.
-        self.publish_to_all: Callable[[Packed], None] = _nothing
+        self.publish_to_all: Callable[[str, Packed], None] = _nothing
         self.ask_all: Callable[[str], Awaitable[Sequence[Sequence[Packed]]]] = _nobody
         # Called with a change, in this process.
         self.on_change: Callable[[str, Change], None] = _nothing
@@ -117,19 +119,18 @@ class MemoryLog(Log):
         self._last = max(self._last + 1, time.time_ns() // 1_000)
         return (self._last, name)
 
-    def receive(self, name: str, packed: Packed) -> Change | None:
+    def receive(self, name: str, packed: Packed) -> None:
         """A publication, from this process or another one."""
         state = self._state(name)
         if state is None:
-            return None
+            return
         self._last = max(self._last, packed[-2])
         change = state.apply(tuple(packed))
         if change:
             self.on_change(name, change)
-        return change
 
     def answer(self, name: str) -> list[Packed]:
-        """What this process has of the topic."""
+        """The topic's publications in this process."""
         state = self._states.get(name)
         return state.packed() if state else []
 

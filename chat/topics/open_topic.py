@@ -18,18 +18,25 @@ EVERYTHING = 1 << 53
 class OpenTopic(OpenRoom):
     """A topic that sockets of this process are subscribed to, or are subscribing to."""
 
-    def __init__(self, source: Log, log: RoomLog, topic: Topic, on_rules: Callable[["OpenTopic"], None]) -> None:
+    def __init__(
+        self,
+        source: Log,
+        log: RoomLog,
+        topic: Topic,
+        on_rules: Callable[["OpenTopic"], None],
+        on_greet: Callable[["OpenTopic", Socket], None],
+    ) -> None:
         super().__init__(source, log)
         self.topic = topic
         self.every = topic.every if topic.conflates else 0.0
         self.people = People(log.slug)
         # True: a stream, whose entries are all kept. Otherwise each key's latest.
         self.is_stream = isinstance(topic.keep, KeepLog)
-        self._on_rules = on_rules
+        self._on_rules, self._on_greet = on_rules, on_greet
         self._rules: int | None = None
         # Clients that have less than this number start over: later numbers were pruned.
         self._floor = 0
-        # What waits for the tick: each entry's latest member of `publications`, by the entry's id.
+        # Each entry's latest member of `publications`, by the entry's id. They wait for the tick.
         self._members: dict[int, str] = {}
 
     # --- Rules ---
@@ -58,6 +65,9 @@ class OpenTopic(OpenRoom):
         super().pruned(numbers)
 
     # --- Positions ---
+
+    def greet(self, socket: Socket) -> None:
+        self._on_greet(self, socket)
 
     @property
     def beginning(self) -> int | None:

@@ -31,18 +31,20 @@ class People:
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
+        # True: the other processes were asked for theirs.
+        self.asked = False
         # By the hub's name and the socket's id, oldest first.
         self._here: dict[tuple[str, str], Here] = {}
 
     def enter(self, hub: str, socket: str, here: Here) -> str | None:
-        """A socket came, or its state is another. Returns the frame for the others, if there is news."""
+        """A socket came, or its state is another. Returns the frame for the others, if something changed for them."""
         before = self._of(here.by)
         self._here.pop((hub, socket), None)
         self._here[hub, socket] = here
         return self._frame(came=[here.person]) if before != here else None
 
     def leave(self, hub: str, socket: str) -> str | None:
-        """A socket went. Returns the frame for the others, if there is news."""
+        """A socket went. Returns the frame for the others, if something changed for them."""
         gone = self._here.pop((hub, socket), None)
         if gone is None:
             return None

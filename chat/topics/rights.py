@@ -1,4 +1,4 @@
-"""Asks the project who may subscribe and publish: all questions of one turn of the loop in one call of a thread."""
+"""Asks the project who may subscribe and publish: all questions of one turn in one call of a thread."""
 
 import asyncio
 import logging

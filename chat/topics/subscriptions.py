@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from msgspec import UNSET, UnsetType
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from chat import protocol
 from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.hub import Hub, Socket
-from chat.log import Log, Outcome, RoomLog, Written, unavailable
+from chat.log import Log, Outcome, RoomLog, Written
 from chat.loops import end_tasks
 from chat.protocol import (
-    DATA_LIMIT,
     Ack,
     Entries,
     ErrorCode,
@@ -33,6 +33,7 @@ from chat.topics.declare import Latest, Memory, Topic, find
 from chat.topics.events import Event
 from chat.topics.memory import MemoryLog, packed_of
 from chat.topics.open_topic import OpenTopic, send_removed
+from chat.topics.people import QUESTION as PEOPLE_QUESTION
 from chat.topics.rights import Rights, RightsReader
 from chat.topics.topic_log import TopicLog
 from chat.topics.writer import Publishing
@@ -55,11 +56,29 @@ class Subscriptions:
         topic = find(name) if ":" in name else None
         return topic is not None and isinstance(topic.keep, Memory)
 
+    def take(self, write: Publishing) -> None:
+        """Publish to all hubs what the outbox has of a topic in memory."""
+        version = self._memory.version(self.hub.name)
+        packed = packed_of(
+            write.event,
+            write.data,
+            key=write.key,
+            gone=write.gone,
+            author=write.author,
+            username=write.username,
+            version=version,
+        )
+        self._memory.publish_to_all(write.topic.name, packed)
+
+    def take_all(self, writes: Sequence[Publishing]) -> None:
+        for write in writes:
+            self.take(write)
+
     def make_room(self, source: Log, row: RoomLog) -> OpenTopic:
         topic = find(row.slug)
         if topic is None:
             raise no_topic(row.slug)
-        return OpenTopic(source, row, topic, self._recheck_room)
+        return OpenTopic(source, row, topic, self._recheck_room, self.greet)
 
     # --- Subscribe ---
 
@@ -78,12 +97,14 @@ class Subscriptions:
             raise no_topic(topic.name)
         room = cast(OpenTopic, await self.hub.open(topic.name))
         try:
+            if room.topic.presence and not room.people.asked:
+                room.people.asked = True
+                await self.ask_for_people(room)
             position, resumed = await self._position(room, command)
             await self.hub.stalls.end()
             # No await from here on.
             self._check_number(socket, topic.name)
-            if socket.transport.closed_with is not None:
-                raise no_topic(topic.name)
+            _check_open(socket)
         except BaseException:
             self.hub.release(room)
             raise
@@ -158,36 +179,30 @@ class Subscriptions:
     # --- Publish ---
 
     async def publish(self, socket: Socket, command: Publish, done: Callable[[Outcome], None]) -> None:
-        """Publish an event; ``done`` gets the outcome, after its commit. Raises Invalid: not_subscribed, forbidden,
-        bad_field, busy.
+        """Publish an event; ``done`` gets the outcome, after its commit.
+
+        Raises Invalid: not_subscribed, forbidden, bad_field, busy.
         """
         room = self._room(socket, command.topic)
         event, name, data = self._event(room.topic, command)
-        key = _given(command.key) or ""
         await self._require(socket.identity, room.topic, event)
-        author, username = socket.identity.key, socket.identity.name or ""
-        if isinstance(room.topic.keep, Memory):
-            version = self._memory.version(self.hub.name)
-            packed = packed_of(
-                name, data, key=key, gone=command.gone, author=author, username=username, version=version
-            )
-            self._memory.publish_to_all((room.slug, packed))
-            done(Written(timestamp=protocol.now()))
-            return
-        self._log.append(
-            Publishing(
-                room=room.log,
-                author=author,
-                username=username,
-                done=done,
-                topic=room.topic,
-                event=name,
-                data=data,
-                key=key,
-                gone=command.gone,
-                ref=_given(command.ref) or "",
-            )
+        write = Publishing(
+            room=room.log,
+            author=socket.identity.key,
+            username=socket.identity.name or "",
+            done=done,
+            topic=room.topic,
+            event=name,
+            data=data,
+            key=_given(command.key) or "",
+            gone=command.gone,
+            ref=_given(command.ref) or "",
         )
+        if isinstance(room.topic.keep, Memory):
+            self.take(write)
+            done(Written(timestamp=protocol.now()))
+        else:
+            self._log.append(write)
 
     def _event(self, topic: Topic, command: Publish) -> tuple[Event | None, str, str]:
         if not command.gone:
@@ -209,7 +224,7 @@ class Subscriptions:
         signal = Signal(
             topic=room.slug,
             event=command.event,
-            data=_raw(data),
+            data=Raw(data.encode()),
             key=command.key,
             timestamp=protocol.now(),
             by=socket.identity.public or UNSET,
@@ -237,7 +252,7 @@ class Subscriptions:
         if len(state) > STATE_LIMIT or not state.lstrip().startswith(b"{"):
             message = f"state: must be a JSON object of at most {STATE_LIMIT} bytes"
             raise Invalid(ErrorCode.BAD_FIELD, message, field="state")
-        self._announce(room, socket, state.decode())
+        self._announce(room, socket, msgspec.json.format(state, indent=-1).decode())
 
     def _come(self, room: OpenTopic, socket: Socket) -> None:
         if room.topic.presence:
@@ -251,7 +266,7 @@ class Subscriptions:
 
     async def ask_for_people(self, room: OpenTopic) -> None:
         """Learn who is in the topic in the other processes."""
-        for theirs in await self.hub.ask_all(PEOPLE, room.slug):
+        for theirs in await self.hub.ask_all(PEOPLE_QUESTION, room.slug):
             for event in theirs:
                 room.receive(("present", *event))
 
@@ -262,6 +277,14 @@ class Subscriptions:
             return []
         hub = self.hub.name
         return [(hub, socket, here.by, here.username, here.state) for socket, here in room.people.of_hub(hub)]
+
+    def layer_returned(self) -> None:
+        """Events were lost: publish the people of this process again, and ask for those of the others."""
+        for room in self.hub.rooms().values():
+            if isinstance(room, OpenTopic) and room.topic.presence:
+                room.people.asked = False
+                for event in self.people_here(room.slug):
+                    self.hub.publish(room.slug, ("present", *event))
 
     def sweep(self) -> None:
         """Remove people of processes that are gone; each second."""
@@ -306,7 +329,6 @@ class Subscriptions:
         await end_tasks(*self._checks)
 
 
-PEOPLE = "topics.people"
 STATE_LIMIT = 2_048
 """Bytes of a socket's state."""
 
@@ -319,7 +341,7 @@ def _bytes(data: Any) -> bytes:
     return b"{}" if data is UNSET else bytes(data)
 
 
-def _raw(data: str) -> Any:
-    import msgspec  # noqa: PLC0415
-
-    return msgspec.Raw(data.encode())
+def _check_open(socket: Socket) -> None:
+    """Refuse a socket whose sign-in ended meanwhile. It is closed, so it does not get the answer."""
+    if socket.transport.closed_with is not None:
+        raise Invalid(ErrorCode.NOT_SUBSCRIBED, "This socket is being closed.")

@@ -101,9 +101,7 @@ def _page(rows: QuerySet[models.Entry], limit: int) -> tuple[list[models.Entry],
     return found[:limit], len(found) > limit
 
 
-def _entries(
-    room: RoomLog, before: int | None, after: int | None, limit: int
-) -> tuple[list[Publication], bool]:
+def _entries(room: RoomLog, before: int | None, after: int | None, limit: int) -> tuple[list[Publication], bool]:
     rows = models.Entry.objects.filter(topic=room.pk, gone=False)
     if after is not None:
         found, more = _page(rows.filter(number__gt=after).order_by("number"), limit)

@@ -18,7 +18,7 @@ from chat.database import retry_on_conflict
 from chat.log import Change, Outcome, RoomLog, Write, Written
 from chat.log.changes import as_database_time, milliseconds
 from chat.log.writes import HELD, Held, ref_reused
-from chat.protocol import ErrorCode, Invalid
+from chat.protocol import Invalid
 from chat.topics.declare import Memory, Topic, find
 from chat.topics.entries import Item, change_of
 
@@ -152,7 +152,8 @@ class TopicBatch:
     def _insert(self) -> None:
         created = as_database_time(self.now, self.connection.ops)
         rows = [(pk, item, 0) for pk, item in self._stream]
-        new, old = [], []
+        new: list[tuple[int, Item, int]] = []
+        old: list[tuple[int, Item, int]] = []
         for place, replaced in self._replaced.items():
             (old if place in self._existed else new).append((place[0], self._keyed[place], replaced))
         self._insert_entries([*rows, *new], created)
@@ -213,15 +214,30 @@ class TopicWriter:
 
     def attempt(self, writes: Sequence[Write], *, wait: bool = False) -> list[Outcome | Held]:
         """Commit a batch of publications; see chat.log.log.BatchWriter."""
-        return retry_on_conflict(lambda: self._attempt([w for w in writes if isinstance(w, Publishing)], wait=wait))
+        return retry_on_conflict(
+            lambda: self._attempt([w for w in writes if isinstance(w, Publishing)], wait=wait)
+        )
 
     def _attempt(self, writes: Sequence[Publishing], *, wait: bool) -> list[Outcome | Held]:
         using = router.db_for_write(models.Topic)
         with healing(using), transaction.atomic(using=using):
             topics = lock(using, {write.topic.name for write in writes}, wait=wait)
             free = [write for write in writes if write.topic.name in topics]
-            outcomes = dict(zip(free, TopicBatch(using, topics).run(free), strict=True))
+            outcomes = dict(zip(free, self._run(using, topics, free), strict=True))
         return [outcomes.get(write, HELD) for write in writes]
+
+    def _run(self, using: str, topics: dict[str, RoomLog], writes: Sequence[Publishing]) -> list[Outcome]:
+        """Number the publications, after those of the same topics that were committed before and still wait.
+
+        Hubs find the numbers of the latter missing, and read them from the log.
+        """
+        rows = list(models.Outbox.objects.using(using).for_topics(topics))
+        known = {write.topic.name: write.topic for write in writes}
+        waiting = [publishing(known[row.topic], topics[row.topic], row) for row in rows]
+        outcomes = TopicBatch(using, topics).run([*waiting, *writes])
+        if rows:
+            models.Outbox.objects.using(using).filter(pk__in=[row.pk for row in rows]).delete()
+        return outcomes[len(rows) :]
 
 
 def number_waiting(rooms: Callable[[Sequence[models.Outbox]], Changes], skip: Iterable[str] = ()) -> Numbered:
@@ -251,7 +267,11 @@ def _number_waiting(rooms: Callable[[Sequence[models.Outbox]], Changes], skip: f
 
 
 def _number(
-    using: str, topics: dict[str, RoomLog], known: dict[str, Topic], rows: Sequence[models.Outbox], result: Numbered
+    using: str,
+    topics: dict[str, RoomLog],
+    known: dict[str, Topic],
+    rows: Sequence[models.Outbox],
+    result: Numbered,
 ) -> None:
     writes = [publishing(known[row.topic], topics[row.topic], row) for row in rows if ":" in row.topic]
     result.passed = [write for write in writes if isinstance(write.topic.keep, Memory)]
@@ -365,7 +385,3 @@ def item_of(row: models.Entry) -> Item:
         row.username,
         milliseconds(row.created),
     )
-
-
-def refused(message: str) -> Invalid:
-    return Invalid(ErrorCode.FORBIDDEN, message)

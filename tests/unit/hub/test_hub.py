@@ -145,7 +145,7 @@ async def seconds(clock: Clock, *hubs: Hub, number: int = 2) -> None:
 
 
 def compared(hubs: Iterable[Hub]) -> list[int]:
-    return [hub.log.compared for hub in hubs if isinstance(hub.log, SlowLog)]
+    return [hub.comparisons for hub in hubs]
 
 
 # --- Order ---
