@@ -37,14 +37,14 @@ class People:
         self._here: dict[tuple[str, str], Here] = {}
 
     def enter(self, hub: str, socket: str, here: Here) -> str | None:
-        """A socket came, or its state is another. Returns the frame for the others, if something changed for them."""
+        """A socket came, or its state is another. Returns the frame for the others, if they see a change."""
         before = self._of(here.by)
         self._here.pop((hub, socket), None)
         self._here[hub, socket] = here
         return self._frame(came=[here.person]) if before != here else None
 
     def leave(self, hub: str, socket: str) -> str | None:
-        """A socket went. Returns the frame for the others, if something changed for them."""
+        """A socket went. Returns the frame for the others, if they see a change."""
         gone = self._here.pop((hub, socket), None)
         if gone is None:
             return None

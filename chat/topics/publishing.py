@@ -64,8 +64,8 @@ async def apublish(
 ) -> int:
     """Publish an event now, from async code. Returns its position.
 
-    Raises like ``publish``; chat.protocol.Invalid if the database refuses it (busy) or the ref was used for another
-    publication (ref_reused). A topic in memory has a position in each process, so the result is 0.
+    Raises like ``publish``; chat.protocol.Invalid if the database refuses it (busy), or if the ref was used for
+    another publication (ref_reused). A topic in memory has a position in each process, so the result is 0.
     """
     row = _row(topic, event, key=key, ref=ref, user=user)
     if isinstance(topic.keep, Memory):
@@ -114,7 +114,7 @@ def recheck(topic: Topic | None = None) -> None:
 
 
 def _count_rules(name: str) -> None:
-    """Processes that hear of nothing find the change by comparing."""
+    """Processes that get no event find the change by comparing."""
     with connections[_using()].cursor() as cursor:
         cursor.execute("UPDATE chat_topic SET rules = rules + 1 WHERE name = %s", [name])
 
