@@ -19,7 +19,6 @@ from chat import models
 from chat.protocol import Ack, Entries, ErrorCode, Invalid, Present, Publication, Removed, Signal, Subscribed
 from chat.topics import Topic, apublish, publish, publish_many, recheck, remove, signal
 
-pytestmark = pytest.mark.asyncio
 in_thread = sync_to_async(thread_sensitive=False)
 
 
