@@ -2,7 +2,7 @@
 
 from chat.topics.declare import Latest, Log, Memory, Topic, declared, find, topic
 from chat.topics.events import Event
-from chat.topics.publishing import apublish, asignal, publish, publish_many, recheck, remove, signal
+from chat.topics.publishing import apublish, aremove, asignal, publish, publish_many, recheck, remove, signal
 
 __all__ = [
     "Event",
@@ -11,6 +11,7 @@ __all__ = [
     "Memory",
     "Topic",
     "apublish",
+    "aremove",
     "asignal",
     "declared",
     "find",

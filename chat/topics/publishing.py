@@ -67,16 +67,13 @@ async def apublish(
     Raises like ``publish``; chat.protocol.Invalid if the database refuses it (busy), or if the ref was used for
     another publication (ref_reused). A topic in memory has a position in each process, so the result is 0.
     """
-    row = _row(topic, event, key=key, ref=ref, user=user)
-    if isinstance(topic.keep, Memory):
-        await sync_to_async(_insert)([row])
-        return 0
-    write = _write(topic, row)
-    log = dict(loops.all_loops(TopicLog)).get(asyncio.get_running_loop())
-    outcome = await _append(log, write) if log else await sync_to_async(_write_now)(write)
-    if isinstance(outcome, Invalid):
-        raise outcome
-    return outcome.seq
+    return await _publish_now(topic, _row(topic, event, key=key, ref=ref, user=user))
+
+
+async def aremove(topic: Topic, key: object, *, ref: str | None = None, user: Any = None) -> int:
+    """Remove a key now, from async code. Returns the position, as ``apublish``; 0 if there is no such key."""
+    row = models.Outbox(topic=topic.name, key=_key(key), data="{}", gone=True, ref=_ref(ref), **_author(user))
+    return await _publish_now(topic, row)
 
 
 def signal(topic: Topic, event: Event, *, key: object = None, user: Any = None) -> None:
@@ -175,6 +172,18 @@ def _hand_over(rows: list[Any]) -> None:
 
 
 # --- Now ---
+
+
+async def _publish_now(topic: Topic, row: Any) -> int:
+    if isinstance(topic.keep, Memory):
+        await sync_to_async(_insert)([row])
+        return 0
+    write = _write(topic, row)
+    log = dict(loops.all_loops(TopicLog)).get(asyncio.get_running_loop())
+    outcome = await _append(log, write) if log else await sync_to_async(_write_now)(write)
+    if isinstance(outcome, Invalid):
+        raise outcome
+    return outcome.seq
 
 
 def _write(topic: Topic, row: Any) -> Publishing:
