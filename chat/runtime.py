@@ -5,13 +5,14 @@ first call builds everything here. The first connection calls ``start``, a serve
 starts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
-from chat import models
 from chat.actions import snapshot
 from chat.actions.chat_room import ChatRoom
 from chat.actions.enforcement import AccessEnforcer
+from chat.api import posting
+from chat.api.signals import follow
 from chat.auth.usernames import NameLookup
 from chat.hub import Hub, Kind
 from chat.hub.cluster_query import Answer
@@ -28,15 +29,10 @@ from chat.topics.outbox import OutboxReader
 from chat.topics.rights import RightsReader
 from chat.topics.subscriptions import Subscriptions
 from chat.topics.topic_log import TopicLog
-from chat.topics.writer import Changes
 from chat.transport import PendingSends
 
 ANSWERS: Mapping[str, Answer] = {snapshot.CONNECTIONS: snapshot.connections, snapshot.GUESTS: snapshot.guests_from}
 """Answers of each process to the questions of others (chat.hub.cluster_query), by topic."""
-
-
-def no_rooms(rows: Sequence[models.Outbox]) -> Changes:  # noqa: ARG001 no room has a waiting message yet
-    return []
 
 
 def build(log: Log | None = None) -> Objects:
@@ -64,11 +60,13 @@ def build(log: Log | None = None) -> Objects:
     collector = Collector(hub, limits)
     # Committed changes go to every process.
     log.on_committed = hub.publish_changes
+    # Signals for the project's receivers, if there are any.
+    follow(log)
     topics.on_committed = hub.publish_changes
     # Publications that views and commands committed get their numbers.
     outbox = OutboxReader(
-        rooms=no_rooms,
-        on_numbered=hub.publish_changes,
+        rooms=posting.write_waiting,
+        on_numbered=lambda row, changes: log.on_committed(row, changes),
         on_passed=subscriptions.take,
         each_second=subscriptions.sweep,
     )

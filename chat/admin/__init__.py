@@ -3,6 +3,6 @@
 Messages are hidden and pruned only through chat.log. So its numbers stay complete, and open clients are updated.
 """
 
-from chat.admin import audit, connections, memberships, messages, reports, restrictions, rooms
+from chat.admin import audit, connections, memberships, messages, reports, restrictions, rooms, topics
 
-__all__ = ["audit", "connections", "memberships", "messages", "reports", "restrictions", "rooms"]
+__all__ = ["audit", "connections", "memberships", "messages", "reports", "restrictions", "rooms", "topics"]

@@ -11,7 +11,7 @@ from django.db import connections, router
 from msgspec import UNSET
 
 from chat import models, protocol
-from chat.log.changes import Change, as_database_time
+from chat.log.changes import Change, add_extra, as_database_time
 from chat.log.queries import RoomLog
 from chat.log.search_words import words_for
 from chat.log.writes import HELD, Held, NewMessage, Outcome, Write, Written
@@ -62,7 +62,7 @@ class WriteBatch:
     def message(self, write: NewMessage) -> Message:
         """The message on the wire, with the room's next number."""
         number = self.next_number(write.room)
-        return Message(
+        message = Message(
             room=write.room.slug,
             id=number,
             seq=number,
@@ -72,15 +72,21 @@ class WriteBatch:
             by=models.author_key(write.author) or UNSET,
             reply_to=UNSET if write.reply_to is None else write.reply_to,
         )
+        if write.extra:
+            add_extra(message, write.extra)
+        return message
 
     def insert(self, new: Sequence[tuple[NewMessage, Message]]) -> None:
         """Insert the rows of new messages with one statement."""
         created = as_database_time(self.now, self.connection.ops)
         columns = COLUMNS
-        digests: list[tuple[str, ...]] = [()] * len(new)
+        digests: list[tuple[str | None, ...]] = [()] * len(new)
         if any([w.ref and w.sent is not None for w, _ in new]):  # noqa: C419 a list is quicker, and this is for each message
             columns += ", said"
             digests = [("" if w.sent is None or not w.ref else models.digest(w.sent),) for w, _ in new]
+        if any([w.extra for w, _ in new]):  # noqa: C419 as above
+            columns += ", extra"
+            digests = [(*digest, w.extra) for (w, _), digest in zip(new, digests, strict=True)]
         rows: list[tuple[Any, ...]] = [
             (
                 w.room.pk,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from msgspec import UNSET
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import replace
 
 from chat import models, protocol
@@ -114,7 +115,26 @@ def message_of(row: models.Message, room: str, reactions: list[Reaction]) -> Mes
         edited=UNSET if row.edited is None else milliseconds(row.edited),
         reactions=reactions,
     )
-    return _without_text(message) if row.hidden or row.deleted is not None else message
+    if row.hidden or row.deleted is not None:
+        return _without_text(message)
+    if row.extra:
+        add_extra(message, row.extra)
+    return message
+
+
+def add_extra(message: Message, extra: str) -> None:
+    """Set the fields that only Python can give (models.Message.extra)."""
+    found = _extras.decode(extra)
+    message.bot, message.avatar, message.data = found.bot, found.avatar, found.data
+
+
+class _Extra(Struct):
+    bot: bool = False
+    avatar: str | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+
+
+_extras = msgspec.json.Decoder(_Extra)
 
 
 def _without_text(message: Message) -> Message:

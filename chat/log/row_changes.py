@@ -61,7 +61,7 @@ def _delete(row: models.Message, now: int) -> bool:
         row.withdrawn = row.withdrawn or as_datetime(now)
         return False
     row.remember_first_text()
-    row.content, row.edited, row.deleted = "", None, as_datetime(now)
+    row.content, row.extra, row.edited, row.deleted = "", None, None, as_datetime(now)
     row.reactions.all().delete()
     return True
 

@@ -70,6 +70,8 @@ class NewMessage(Write):
     reply_to: int | None = None
     # The text as the client sent it, if a filter changed it.
     sent: str | None = None
+    # JSON that only Python can give (models.Message.extra).
+    extra: str | None = None
 
     @property
     def sent_text(self) -> str:

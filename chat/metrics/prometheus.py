@@ -121,6 +121,7 @@ HISTOGRAMS = {
 SOCKETS = _gauge("sockets", "Open sockets.")
 LAGGING = _gauge("lagging_sockets", "Sockets that are behind in a room: they read too slowly or are catching up.")
 ROOMS = _gauge("rooms", "Rooms with a socket in this process.")
+TOPICS = _gauge("topics", "Topics with a subscriber in this process.")
 PEOPLE = _gauge("people", "Users with a socket in this process.")
 LOG_WAITING = _gauge("log_waiting", "Changes waiting for the database.")
 LAYER_AWAY = _gauge("layer_away", "1 while the channel layer is unreachable, else 0.")

@@ -86,6 +86,9 @@ class Message(models.Model):
     # Tokens of the text for the search index (chat.log.search). They are not dumped, but made again from the text.
     words = models.TextField(_("words"), null=True, editable=False, serialize=False)  # noqa: DJ001 None: not indexed yet
 
+    # JSON that only Python can give: `data`, and of a bot `bot` and `avatar` (chat.api).
+    extra = models.TextField(_("data"), null=True, blank=True, editable=False)  # noqa: DJ001 nearly all have none
+
     objects = MessageQuerySet.as_manager()
 
     class Meta:

@@ -158,6 +158,14 @@ class Room(models.Model):
         help_text=_("The keys of a direct room's two accounts."),
     )
 
+    subject = models.CharField(  # noqa: DJ001 only rooms of an object have one
+        _("object"),
+        max_length=120,
+        null=True,
+        unique=True,
+        editable=False,
+        help_text=_("The object of the project that the room belongs to."),
+    )
     active = models.DateTimeField(
         _("last active"),
         null=True,

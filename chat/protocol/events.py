@@ -9,8 +9,10 @@ from chat.protocol.errors import ErrorCode
 from chat.protocol.limits import REACTORS_LIMIT, VERSION
 from chat.protocol.types import (
     AuthorKey,
+    Data,
     EmojiText,
     Epoch,
+    EventName,
     Follows,
     Id,
     MessageText,
@@ -181,6 +183,11 @@ class Message(Outgoing, tag="message"):
     edited: Annotated[Timestamp, Meta(description="The time of the last edit of its text.")] | UnsetType = UNSET
     deleted: Annotated[bool, Meta(description="Its text is removed.")] = False
     reactions: Annotated[list[Reaction], Meta(description="The emoji on it, the oldest first.")] = []
+    data: Data | UnsetType = UNSET
+    bot: Annotated[bool, Meta(description="The author is a program of the site.")] = False
+    avatar: Annotated[str, Meta(max_length=500, description="The address of the author's image.")] | UnsetType = (
+        UNSET
+    )
     follows: Follows | UnsetType = UNSET
 
 
@@ -359,3 +366,12 @@ class Error(Outgoing, tag="error"):
 
 NumberedEvent: TypeAlias = Message | Edited | Deleted | Reacted
 """The events that have a number in the room's log."""
+
+
+class RoomEvent(Outgoing, tag="event"):
+    """An event of the site, for the users who are in a room now. It has no number, and comes at most once."""
+
+    room: Room
+    event: EventName
+    data: Data
+    timestamp: Timestamp

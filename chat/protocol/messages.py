@@ -45,6 +45,7 @@ from chat.protocol.events import (
     Reconnect,
     Removed,
     RoomChanged,
+    RoomEvent,
     Sharing,
     TypingNow,
     UserList,
@@ -96,6 +97,7 @@ AnyOutgoing: TypeAlias = (
     | Position
     | ReadUpTo
     | TypingNow
+    | RoomEvent
     | History
     | Found
     | Invited

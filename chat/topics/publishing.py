@@ -91,7 +91,7 @@ def signal(topic: Topic, event: Event, *, key: object = None, user: Any = None) 
             username=author["username"] or UNSET,
         )
     )
-    transaction.on_commit(lambda: _send_signal(topic.name, frame), using=_using())
+    transaction.on_commit(lambda: send_frame(topic.name, frame), using=_using())
 
 
 async def asignal(topic: Topic, event: Event, *, key: object = None, user: Any = None) -> None:
@@ -215,7 +215,7 @@ def _write_now(write: Publishing) -> Written | Invalid:
     if not isinstance(outcome, Written | Invalid):
         raise TypeError("a publication that waits for a lock was not written")
     if isinstance(outcome, Written):
-        _compare_soon()
+        compare_soon()
     return outcome
 
 
@@ -228,7 +228,7 @@ def wake() -> None:
         _tell_others((WAKE,))
 
 
-def _compare_soon() -> None:
+def compare_soon() -> None:
     """Something was numbered here: have the servers read it."""
     for loop, hub in loops.all_loops(Hub):
         loop.call_soon_threadsafe(hub.compare_soon)
@@ -240,7 +240,8 @@ def _tell_others(event: tuple[Any, ...]) -> None:
         publish_from_outside(event)
 
 
-def _send_signal(name: str, frame: str) -> None:
+def send_frame(name: str, frame: str) -> None:
+    """Send a frame to the subscribers of a topic, or the users in a room, in all processes."""
     _to_hub(Hub.publish_soon, name, frame, event=(SIGNAL, name, frame))
 
 

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 
 from chat import models
 from chat.log.integrity import Fault, faults
+from chat.topics import maintenance as topics
 
 
 class Command(BaseCommand):
@@ -29,14 +30,15 @@ class Command(BaseCommand):
             if room is not None and not number:
                 raise CommandError(f"There is no room {room!r}.")
             found = list(faults(rooms))
-            for fault in found:
+            in_topics = list(topics.faults()) if room is None else []
+            for fault in [*found, *in_topics]:
                 self.stdout.write(str(fault))
             if fix and found:
                 found = self._fix(rooms, found)
         except Error as error:
             raise CommandError(f"The database does not answer: {error}") from None
-        if found:
-            raise CommandError(f"{len(found)} things are wrong in {number} rooms.")
+        if found or in_topics:
+            raise CommandError(f"{len(found) + len(in_topics)} things are wrong in {number} rooms and all topics.")
         self.stdout.write(f"{number} rooms: nothing is wrong")
 
     def _fix(self, rooms: QuerySet[models.Room], found: list[Fault]) -> list[Fault]:

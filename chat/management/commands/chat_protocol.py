@@ -76,6 +76,7 @@ SAMPLES: dict[str, Any] = {
     "address": False, "others": 3, "restrictable": True, "known": True,
     "topic": UNSET, "event": "moved", "data": Raw(b'{"status":"paid","at":1795305600000}'), "key": UNSET,
     "gone": False,
+    "bot": False, "avatar": UNSET,
     "patch": UNSET, "rewind": 0, "keep": "log", "may": ["publish", "signal"], "state": Raw(b'{"cursor":12}'),
     "entries": [["reading", "cpu7", {"value": 42.1}], [None, "cpu8"]],
     "came": [Person("q7KxY2mVb0Ls", "Bob", Raw(b'{"cursor":12}'))], "went": ["Zt5cW9aRf3Ue"], "whole": False,
@@ -83,7 +84,6 @@ SAMPLES: dict[str, Any] = {
 """A value for each field that any type has, by the field's name in Python."""
 CHANGED = {"seq": 45}
 OTHERS: dict[str, dict[str, Any]] = {
-    "Message": {"reactions": []},
     "Edited": {**CHANGED, "content": "Hello, all", "edited": 1_795_305_660_000},
     "Deleted": CHANGED,
     "Reacted": CHANGED,
@@ -110,6 +110,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "Removed": {"code": ErrorCode.BANNED, "message": "You may not be in this room."},
     "Expiring": {"after": 60_000},
     "Late": {"late": True},
+    "Message": {"reactions": [], "data": UNSET},
+    "RoomEvent": {"event": "doorbell", "data": Raw(b"{}")},
     "Subscribe": TOPIC,
     "Unsubscribe": TOPIC,
     "Publish": TOPIC,
