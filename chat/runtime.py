@@ -17,7 +17,7 @@ from chat.auth.usernames import NameLookup
 from chat.hub import Hub, Kind
 from chat.hub.cluster_query import Answer
 from chat.limits import Limits
-from chat.log import Log, RoomLog
+from chat.log import Change, Log, RoomLog
 from chat.loops import Objects, current
 from chat.metrics.collector import Collector
 from chat.presence import Presence, registry
@@ -63,10 +63,14 @@ def build(log: Log | None = None) -> Objects:
     # Signals for the project's receivers, if there are any.
     follow(log)
     topics.on_committed = hub.publish_changes
+
+    def publish_numbered(row: RoomLog, changes: list[Change]) -> None:
+        log.on_committed(row, changes)
+
     # Publications that views and commands committed get their numbers.
     outbox = OutboxReader(
         rooms=posting.write_waiting,
-        on_numbered=lambda row, changes: log.on_committed(row, changes),
+        on_numbered=publish_numbered,
         on_passed=subscriptions.take,
         each_second=subscriptions.sweep,
     )

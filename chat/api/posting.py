@@ -63,8 +63,8 @@ def post(
     ``data``: a JSON object beside the text, for the page. ``ref``: a repetition by the same author with the same
     one (1-64 characters) posts nothing more. The room's rules and the limits do not apply.
 
-    Returns None within a transaction: the message is posted with the commit. Raises chat.protocol.Invalid: no_room,
-    not_found (``reply_to``), ref_reused, busy; ValueError for a bad field.
+    Returns None within a transaction: the message is posted with the commit. Raises ValueError for a bad field;
+    chat.protocol.Invalid: no_room, not_found (``reply_to``), ref_reused, busy.
     """
     return _carry_out(
         room,

@@ -154,6 +154,8 @@ class Sent:
     # Number of policy changes, and of queries, at that moment.
     rules: int
     step: int
+    # The position that a join gave.
+    since: int = 0
 
 
 class Client:
@@ -177,7 +179,7 @@ class Client:
 
     async def send(self, what: str, whom: str = "", **fields: Any) -> str:
         truth, ref = self.story.truth, str(next(self.story.refs))
-        self.sent[ref] = Sent(what, whom, len(truth.allowed), truth.step)
+        self.sent[ref] = Sent(what, whom, len(truth.allowed), truth.step, fields.get("since", 0))
         frame = {"type": what, "room": self.story.slug, "ref": ref, **fields}
         await self.communicator.send_json_to(frame | ({"username": whom} if whom else {}))
         return ref
@@ -213,8 +215,8 @@ class Client:
     def _come_in(self, welcome: Welcome) -> None:
         sent, barred = self.sent.pop(str(welcome.ref)), self._barred()
         assert barred is None or sent.step <= barred, f"{self.name} comes in"
-        if not welcome.resumed:
-            self.seq = welcome.seq
+        # A socket that joins again goes back to its `since`, also if more came meanwhile.
+        self.seq = sent.since if welcome.resumed else welcome.seq
         self.inside, self.epoch, self.since = True, welcome.epoch, sent.rules - 1
 
     def _acknowledged(self, sent: Sent) -> None:

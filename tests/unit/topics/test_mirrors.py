@@ -1,4 +1,4 @@
-"""Whatever happens in between, each client ends with the state that the log has: for each way to keep a topic."""
+"""Each client ends with the state that the log has, for each way to keep a topic and each way to lose one."""
 
 import asyncio
 from dataclasses import dataclass
