@@ -220,6 +220,18 @@ export class ChatClient extends EventTarget {
     this.#session.ephemeral.tellNow();
   }
 
+  // --- Topics ---
+
+  /**
+   * Subscribe to a topic (topic.js), now and after each reconnect.
+   * @param {string} name as `order:42`
+   * @param {{rewind?: number}} [options] rewind: how many of a stream's latest entries come first
+   * @returns {import("./topic.js").Topic}
+   */
+  topic(name, options) {
+    return this.#session.topics.get(name, options);
+  }
+
   // --- Queries ---
 
   /**

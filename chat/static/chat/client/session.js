@@ -7,6 +7,7 @@ import {ChatError, CLOSE, comesBack} from "./protocol.js";
 import {Publisher} from "./publisher.js";
 import {Queries} from "./queries.js";
 import {Subscriptions} from "./subscription.js";
+import {Topics} from "./topic.js";
 
 /** Events that the client makes itself: a frame of such a type is not passed on. */
 const OWN_EVENTS = new Set(["state", "person", "reset", "pending", "sent", "later", "refused"]);
@@ -18,6 +19,7 @@ export class Session {
   publisher;
   queries;
   ephemeral;
+  topics;
   connection;
   #credentials;
   #emit;
@@ -42,6 +44,7 @@ export class Session {
     this.publisher = new Publisher({store, person: this.person, limit: outboxLimit, emit, tools});
     this.queries = new Queries({emit, tools});
     this.ephemeral = new Ephemeral(tools);
+    this.topics = new Topics({...tools, ask: (command) => this.queries.ask(command)});
   }
 
   // --- The connection ---
@@ -58,15 +61,21 @@ export class Session {
       },
       {
         state: (detail) => this.#emit("state", detail),
-        open: () => this.#credentials.renew(() => this.rooms.enter()),
+        open: () => this.#credentials.renew(() => this.#entered()),
         frame: (frame) => this.#received(frame),
         loss: () => this.#lost(),
       },
     );
   }
 
+  #entered() {
+    this.rooms.enter();
+    this.topics.enter();
+  }
+
   #lost() {
     this.#credentials.lost();
+    this.topics.lost();
     this.rooms.lost();
     this.publisher.stop();
     this.ephemeral.lost();
@@ -76,6 +85,11 @@ export class Session {
   // --- Incoming frames ---
 
   #received(frame) {
+    // Replies to queries are theirs, whatever they are about.
+    if (frame.topic !== undefined && frame.room === undefined && frame.type !== "entries") {
+      this.topics.received(frame);
+      return;
+    }
     this.person.mark(frame, this.rooms.get(frame.room)?.name);
     const handler = this.#handlers.get(frame.type);
     if (handler) handler(frame);
@@ -91,6 +105,7 @@ export class Session {
     ["members", (frame) => this.queries.answer(frame)],
     ["sharing", (frame) => this.queries.answer(frame)],
     ["invite", (frame) => this.queries.answer(frame)],
+    ["entries", (frame) => this.queries.answer(frame)],
     ["removed", (frame) => this.#removed(frame)],
     ["expiring", (frame) => this.#expiring(frame)],
     ["read", (frame) => this.#readElsewhere(frame)],
@@ -155,7 +170,7 @@ export class Session {
   }
 
   #errored(frame) {
-    const answers = [this.rooms, this.queries, this.publisher];
+    const answers = [this.rooms, this.queries, this.publisher, this.topics];
     if (!answers.some((part) => part.errored(frame))) this.#emit("error", frame);
   }
 }
