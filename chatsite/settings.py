@@ -97,6 +97,10 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
 ]
+# Small apps on topics, to look at and to copy.
+EXAMPLES = environment.boolean("EXAMPLES", default=False)
+if EXAMPLES:
+    INSTALLED_APPS += ["examples.feed", "examples.dashboard"]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "chatsite.middleware.security_headers",

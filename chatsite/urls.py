@@ -19,6 +19,11 @@ urlpatterns = [
     ),
     path("admin/", admin.site.urls),
 ]
+if settings.EXAMPLES:
+    urlpatterns += [
+        path("examples/feed/", include("examples.feed.urls")),
+        path("examples/dashboard/", include("examples.dashboard.urls")),
+    ]
 if settings.SIGN_UP:
     # Without this URL, pages show no link to it.
     urlpatterns.append(path("sign-up/", accounts.SignUp.as_view(), name="sign_up"))

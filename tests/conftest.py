@@ -201,7 +201,7 @@ def database(tmp_path_factory: pytest.TempPathFactory, migrated: str) -> str:
     """The same, and the static files collected, as `make run` does it."""
     with _turn(_shared(tmp_path_factory), "static") as first:
         if first:
-            manage(migrated, "collectstatic", "--noinput", "--verbosity", "0")
+            manage(migrated, "collectstatic", "--noinput", "--verbosity", "0", EXAMPLES="1")
     return migrated
 
 

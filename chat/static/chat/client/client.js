@@ -225,7 +225,8 @@ export class ChatClient extends EventTarget {
   /**
    * Subscribe to a topic (topic.js), now and after each reconnect.
    * @param {string} name as `order:42`
-   * @param {{rewind?: number}} [options] rewind: how many of a stream's latest entries come first
+   * @param {{rewind?: number, since?: number, epoch?: string}} [options] rewind: how many of a stream's latest entries
+   *   come first; since and epoch: the position that the page has already, so only later entries come
    * @returns {import("./topic.js").Topic}
    */
   topic(name, options) {

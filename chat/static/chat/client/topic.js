@@ -57,12 +57,14 @@ export class Topic {
 
   /**
    * @param {string} name
-   * @param {{rewind?: number}} options
+   * @param {{rewind?: number, since?: number, epoch?: string}} options
    * @param {{transmit, clock, random, token, isOpen: () => boolean, ask: (command) => Promise<object>}} tools
    * @param {() => void} close called when nobody holds it any more
    */
-  constructor(name, {rewind = 0}, tools, close) {
+  constructor(name, {rewind = 0, since = null, epoch = null}, tools, close) {
     this.#name = name;
+    this.#position = since;
+    this.#epoch = epoch;
     this.#rewind = rewind;
     this.#tools = tools;
     this.#close = close;
