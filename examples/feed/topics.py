@@ -10,7 +10,7 @@ class Activity(Event, tag="activity"):
 
 @topic("feed")
 class FeedTopic(Topic):
-    """What happens on the site, newest last: `feed:all`."""
+    """The site's activity, newest last: `feed:all`."""
 
     events = Activity
     keep = Log(depth=200, days=30)

@@ -88,7 +88,7 @@ test("The cases of RFC 7396, appendix A.", () => {
   assert.equal({}.polluted, undefined);
 });
 
-test("What is published is sent again with its ref until it is acknowledged, in order.", async () => {
+test("A publication is sent again with its ref until it is acknowledged, in order.", async () => {
   const {here, topic} = subscribed({may: ["publish"]});
   const first = topic.publish("reading", {value: 1}, {key: "a"});
   const second = topic.publish(null, null, {key: "b", gone: true});

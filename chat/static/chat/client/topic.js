@@ -7,7 +7,7 @@
  *     await board.publish("reading", {value: 3}, {key: "core0"});
  *
  * A topic is subscribed to on each connection, from the position that it has. Changes come in order, once; a missing
- * one is asked for. What is published waits for its ack, and is sent again with the same ref after a lost connection.
+ * one is asked for. A publication waits for its ack, and is sent again with the same ref after a lost connection.
  */
 
 import {Backoff} from "./backoff.js";
@@ -28,7 +28,7 @@ export class Topic {
   entries = [];
   /** The people who are present, by their key: {by, username, state?}. */
   people = new Map();
-  /** What the user may do here, beside reading: "publish", "signal", "present". */
+  /** The user's permissions, beside reading: "publish", "signal", "present". */
   may = [];
   /** "log", "latest" or "memory"; null before the first `subscribed`. */
   keep = null;
