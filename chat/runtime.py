@@ -11,8 +11,10 @@ from functools import partial
 from chat.actions import snapshot
 from chat.actions.chat_room import ChatRoom
 from chat.actions.enforcement import AccessEnforcer
-from chat.api import posting
-from chat.api.signals import follow
+from chat.api import orders
+from chat.api import people as api_people
+from chat.api import rooms as api_rooms
+from chat.api.announcer import Announcer
 from chat.auth.usernames import NameLookup
 from chat.hub import Hub, Kind
 from chat.hub.cluster_query import Answer
@@ -58,19 +60,21 @@ def build(log: Log | None = None) -> Objects:
     presence = Presence(hub, registry.shared())
     enforcer = AccessEnforcer(hub, presence)
     collector = Collector(hub, limits)
-    # Committed changes go to every process.
-    log.on_committed = hub.publish_changes
-    # Signals for the project's receivers, if there are any.
-    follow(log)
-    topics.on_committed = hub.publish_changes
+    announcer = Announcer()
 
-    def publish_numbered(row: RoomLog, changes: list[Change]) -> None:
-        log.on_committed(row, changes)
+    def committed(row: RoomLog, changes: list[Change]) -> None:
+        # Committed changes go to every process. Then come the signals for the project's receivers.
+        hub.publish_changes(row, changes)
+        announcer.changes(row, changes)
+
+    log.on_committed = committed
+    topics.on_committed = hub.publish_changes
+    presence.on_joined, presence.on_left = announcer.joined, announcer.left
 
     # Publications that views and commands committed get their numbers.
     outbox = OutboxReader(
-        rooms=posting.write_waiting,
-        on_numbered=publish_numbered,
+        rooms=orders.write_waiting,
+        on_numbered=committed,
         on_passed=subscriptions.take,
         each_second=subscriptions.sweep,
     )
@@ -90,6 +94,8 @@ def build(log: Log | None = None) -> Objects:
         publishing.SIGNAL: hub.write_here,
         publishing.RULES: hub.reload_here,
         topic_memory.EVENT: memory.receive,
+        api_people.DISCONNECT: hub.disconnect_person,
+        api_rooms.EVENT: hub.write_to_person,
     }
     # Events about the people in rooms go to presence.
     hub.on_presence = presence.receive
@@ -113,6 +119,7 @@ def build(log: Log | None = None) -> Objects:
         Presence: presence,
         AccessEnforcer: enforcer,
         Collector: collector,
+        Announcer: announcer,
     }
 
 

@@ -14,7 +14,7 @@ from django.db.models.signals import post_delete, post_save, pre_delete, pre_sav
 
 from chat import loops, models
 from chat.actions.account_deletion import after_account_deletion, before_account_deletion
-from chat.api.signals import announce_room
+from chat.api.signals import room_created
 from chat.auth import session_digest, usernames
 from chat.hub import Hub, people_part, publish_from_outside
 
@@ -40,9 +40,13 @@ def connect() -> None:
 
 def _room_saved(instance: models.Room, created: bool, using: str, **_: Any) -> None:  # noqa: FBT001 Django's signature
     if created:
-        transaction.on_commit(partial(announce_room, instance), using=using)
+        transaction.on_commit(partial(_announce_room, instance), using=using)
     else:
         _count_change(instance.pk, instance.slug, using)
+
+
+def _announce_room(room: models.Room) -> None:
+    room_created.send_robust(sender=None, room=room)
 
 
 AccessRow = models.Membership | models.Restriction

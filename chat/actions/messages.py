@@ -104,7 +104,7 @@ def react(hub: Hub, socket: Socket, command: React, done: OnCommit) -> None:
             ref=command.ref or None,
             emoji=command.emoji,
             on=command.on,
-            allowed=_allow,
+            allowed=models.allow,
             done=done,
         )
     )
@@ -184,7 +184,3 @@ def _record_hiding(identity: Identity, message: models.Message) -> None:
             target_name=message.username,
             number=message.number,
         )
-
-
-def _allow(message: models.Message) -> None:
-    pass

@@ -3,6 +3,7 @@
 Each function has an async twin, with an ``a`` in front.
 """
 
+from chat.api.orders import Posted
 from chat.api.people import (
     adisconnect,
     ais_online,
@@ -13,7 +14,7 @@ from chat.api.people import (
     members,
     presence,
 )
-from chat.api.posting import Bot, Posted, adelete, aedit, apost, areact, delete, edit, post, react
+from chat.api.posting import Bot, adelete, aedit, apost, areact, delete, edit, post, react
 from chat.api.rooms import (
     aget_or_create_room,
     ahistory,
@@ -29,6 +30,8 @@ from chat.api.signals import (
     message_edited,
     message_posted,
     room_created,
+    user_joined,
+    user_left,
 )
 
 __all__ = [
@@ -62,4 +65,6 @@ __all__ = [
     "room_created",
     "send_event",
     "token_for",
+    "user_joined",
+    "user_left",
 ]

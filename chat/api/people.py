@@ -1,90 +1,89 @@
 """The people of a room: members, users who are present, and their connections."""
 
-import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import async_to_sync
+from django.db import router, transaction
 
 from chat import loops, models
-from chat.hub import Hub
+from chat.api.async_twins import in_thread
+from chat.api.delivery import to_hubs
+from chat.log import unavailable
 from chat.log.queries import open_room
 from chat.presence import Presence, registry
-from chat.protocol import CloseCode, Role
+from chat.presence.pipeline import RegistryUnavailable
+from chat.protocol import Role
 from chat.protocol.events import Member
 
 T = TypeVar("T")
 
+DISCONNECT = "disconnect_person"
+"""The event between hubs: close the sockets of an account."""
+
 
 def members(room: models.Room | str) -> list[Member]:
     """The members of a room and their roles, by name. Raises chat.protocol.Invalid: no_room."""
-    slug = room if isinstance(room, str) else room.slug
-    row = open_room(slug, make=False)
+    row = open_room(room if isinstance(room, str) else room.slug, make=False)
     found = models.Membership.objects.filter(room=row.pk).select_related("user")
-    return sorted(
-        (Member(one.user.get_username(), cast(Role, one.role)) for one in found), key=lambda one: one.username
-    )
+    named = [Member(one.user.get_username(), cast(Role, one.role)) for one in found]
+    return sorted(named, key=lambda member: member.username)
 
 
 def presence(room: models.Room | str) -> list[str]:
     """The names of the users who are in a room now, in all processes.
 
-    A process without a server of its own asks Redis. Without Redis it can't know, and raises RuntimeError.
+    Without Redis only the server's process knows, and any other one raises RuntimeError. Raises
+    chat.protocol.Invalid: busy, if Redis does not answer.
     """
     slug = room if isinstance(room, str) else room.slug
-    return sorted({name for _key, name in _present(slug)})
+    if store := registry.shared():
+        _life, _version, places = _ask(store, lambda: store.read(slug))
+        return sorted({entry.name for _node, _key, entry in places})
+    return sorted({occupant.name for there in _here() for occupant in there.people(slug)})
 
 
 def is_online(user: Any) -> bool:
-    """Has the account a connection to this process, or with Redis to any, in one of its rooms?"""
+    """Is the account in a room now, in any process? Knows and raises like ``presence``.
+
+    An account whose connection was lost stays for CHAT["GRACE"] seconds.
+    """
     key = models.account_key(user.pk)
-    if any(
-        socket.identity.key == key for _loop, hub in loops.all_loops(Hub) for socket in list(hub.sockets.values())
-    ):
-        return True
-    slugs = models.Room.objects.filter(memberships__user=user.pk).values_list("slug", flat=True)
-    return registry.shared() is not None and any(found == key for slug in slugs for found, _ in _present(slug))
+    if store := registry.shared():
+        return bool(_ask(store, lambda: store.is_anywhere(key)))
+    return any(there.is_anywhere(key) for there in _here())
 
 
 def disconnect(user: Any) -> None:
-    """Close all connections of an account, in all processes. It may connect again."""
+    """Close all connections of an account with 4403, in all processes, when the transaction commits.
+
+    Clients do not come back by themselves, but may. Without Redis only the server's process reaches them.
+    """
     key = models.account_key(user.pk)
-    for loop, hub in loops.all_loops(Hub):
-        loop.call_soon_threadsafe(_close, hub, key)
+    transaction.on_commit(lambda: to_hubs(DISCONNECT, key), using=router.db_for_write(models.Outbox))
 
 
-def _close(hub: Hub, key: str) -> None:
-    for socket in [socket for socket in hub.sockets.values() if socket.identity.key == key]:
-        hub.disconnect(socket.id, CloseCode.FORBIDDEN)
+def _here() -> list[Presence]:
+    found = [there for _loop, there in loops.all_loops(Presence)]
+    if not found:
+        raise RuntimeError("Only the server's process knows who is online: with Redis every process would.")
+    return found
 
 
-def _present(slug: str) -> list[tuple[str, str]]:
-    """The keys and names of those in a room."""
-    for loop, there in loops.all_loops(Presence):
-        return _on(loop, _people(there, slug))
-    store = registry.shared()
-    if store is None:
-        raise RuntimeError("presence: this process has no server, and there is no Redis to ask")
+def _ask(store: registry.Registry, question: Callable[[], Awaitable[T]]) -> T:
+    """The registry's answer, over a connection of its own."""
 
-    async def read() -> list[tuple[str, str]]:
+    async def ask() -> T:
         try:
-            _life, _version, places = await store.read(slug)
-            return [(entry.identity_key, entry.name) for _node, _key, entry in places]
+            return await question()
         finally:
             await store.close()
 
-    return async_to_sync(read)()
+    try:
+        return async_to_sync(ask)()
+    except RegistryUnavailable:
+        raise unavailable("Redis does not answer.") from None
 
 
-async def _people(there: Presence, slug: str) -> list[tuple[str, str]]:
-    return [(one.identity.key, one.name) for one in there.people(slug)]
-
-
-def _on(loop: asyncio.AbstractEventLoop, call: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run_coroutine_threadsafe(call, loop).result(timeout=5)
-
-
-amembers = sync_to_async(members, thread_sensitive=False)
-apresence = sync_to_async(presence, thread_sensitive=False)
-ais_online = sync_to_async(is_online, thread_sensitive=False)
-adisconnect = sync_to_async(disconnect, thread_sensitive=False)
+amembers, apresence = in_thread(members), in_thread(presence)
+ais_online, adisconnect = in_thread(is_online), in_thread(disconnect)

@@ -4,31 +4,21 @@ In a transaction of the caller each is one row in the outbox: it is carried out 
 rollback. Outside of one it is carried out at once.
 """
 
-import json
-import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asgiref.sync import sync_to_async
-from django.db import connections, router, transaction
+import msgspec
 
 from chat import models
-from chat.api.signals import announce
-from chat.log import RoomLog, Writer
+from chat.api.async_twins import in_thread
+from chat.api.orders import Posted, carry_out
+from chat.log import DeleteMessage, EditText, NewMessage, SetReaction
 from chat.log.queries import open_room
-from chat.log.writes import DeleteMessage, EditText, NewMessage, SetReaction, Write, Written
-from chat.protocol import CONTENT_LIMIT, ErrorCode, Invalid, name_key
-from chat.protocol.text import clean_text
-from chat.topics.publishing import compare_soon, wake
-from chat.topics.writer import Changes
+from chat.protocol import AVATAR_LIMIT, CONTENT_LIMIT, MESSAGE_DATA_LIMIT, ErrorCode, Invalid, name_key
+from chat.protocol.text import CONTROL, clean_name, clean_text, is_emoji
 
-logger = logging.getLogger("chat.api")
-
-MAX_NAME = 32
-"""Characters of a bot's name."""
-REF_LIMIT, DATA_LIMIT, AVATAR_LIMIT = 64, 8_192, 500
-"""Characters of a ref, bytes of ``data`` as JSON, and characters of an avatar's address."""
+REF_LIMIT = 64
+"""Characters of a ref."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +27,6 @@ class Bot:
 
     name: str
     avatar: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """A committed change: the message's id, the position of the change, and milliseconds since 1970."""
-
-    id: int
-    seq: int
-    timestamp: int
 
 
 def post(
@@ -66,27 +47,42 @@ def post(
     Returns None within a transaction: the message is posted with the commit. Raises ValueError for a bad field;
     chat.protocol.Invalid: no_room, not_found (``reply_to``), ref_reused, busy.
     """
-    return _carry_out(
-        room,
-        {
-            "verb": "post",
-            **_author(user, bot),
-            "content": _content(content),
-            "ref": _ref(ref),
-            "reply_to": reply_to,
-            "extra": _extra(bot, data),
-        },
+    author, username = _author(user, bot)
+    return carry_out(
+        NewMessage(
+            author=author,
+            username=username,
+            content=_content(content),
+            ref=_ref(ref),
+            reply_to=reply_to,
+            extra=_extra(bot, data),
+            # The room is read last, after all fields are checked.
+            room=open_room(_slug(room), make=False),
+        )
     )
 
 
 def edit(room: models.Room | str, id: int, content: str, *, ref: str | None = None) -> Posted | None:  # noqa: A002 the wire's word
-    """Change the text of a message. Returns and raises like ``post``; not_found without such a message."""
-    return _carry_out(room, {"verb": "edit", "id": id, "content": _content(content), "ref": _ref(ref)})
+    """Change the text of any message; its ``data`` stays. Returns and raises like ``post``.
+
+    Raises not_found if the room has no such message yet, or if it is deleted.
+    """
+    text, ref = _content(content), _ref(ref)
+    log = open_room(_slug(room), make=False)
+    author, username = _author_of(log.pk, id)
+    return carry_out(
+        EditText(room=log, author=author, username=username, id=id, ref=ref, content=text, allowed=models.allow)
+    )
 
 
 def delete(room: models.Room | str, id: int, *, ref: str | None = None) -> Posted | None:  # noqa: A002 as above
-    """Delete a message: its text and reactions are removed, its id stays. Returns and raises like ``edit``."""
-    return _carry_out(room, {"verb": "delete", "id": id, "ref": _ref(ref)})
+    """Delete any message: its text, data and reactions are removed, its id stays. Raises like ``edit``."""
+    ref = _ref(ref)
+    log = open_room(_slug(room), make=False)
+    author, username = _author_of(log.pk, id)
+    return carry_out(
+        DeleteMessage(room=log, author=author, username=username, id=id, ref=ref, allowed=models.allow)
+    )
 
 
 def react(
@@ -99,143 +95,90 @@ def react(
     on: bool = True,
 ) -> Posted | None:
     """Add an emoji to a message, or remove it. Returns and raises like ``edit``; too_many_emoji."""
-    return _carry_out(room, {"verb": "react", "id": id, "emoji": emoji, "on": on, **_author(user, bot)})
+    if on and not is_emoji(emoji):
+        raise ValueError("emoji: must be one emoji")
+    author, username = _author(user, bot)
+    log = open_room(_slug(room), make=False)
+    _author_of(log.pk, id)
+    return carry_out(
+        SetReaction(room=log, author=author, username=username, id=id, emoji=emoji, on=on, allowed=models.allow)
+    )
 
 
-apost = sync_to_async(post)
-aedit = sync_to_async(edit)
-adelete = sync_to_async(delete)
-areact = sync_to_async(react)
+apost, aedit, adelete, areact = in_thread(post), in_thread(edit), in_thread(delete), in_thread(react)
 
 
 # --- Fields ---
 
 
-def _author(user: Any, bot: Bot | None) -> dict[str, str]:
+def _slug(room: models.Room | str) -> str:
+    return room if isinstance(room, str) else room.slug
+
+
+def _author(user: Any, bot: Bot | None) -> tuple[str, str]:
+    """The key and the name of the author."""
     if (user is None) == (bot is None):
         raise ValueError("user, bot: give one of both")
-    if bot is not None:
-        if not 1 <= len(bot.name) <= MAX_NAME:
-            raise ValueError(f"bot.name: must have 1 to {MAX_NAME} characters, not {len(bot.name)}")
-        return {"author": f"name:{name_key(bot.name)}", "username": bot.name}
-    return {"author": models.account_key(user.pk), "username": user.get_username()}
+    if bot is None:
+        if user.pk is None:
+            raise ValueError("user: must be a saved account")
+        return models.account_key(user.pk), user.get_username()
+    try:
+        name = clean_name(bot.name)
+    except ValueError as error:
+        raise ValueError(f"bot.name: {error}") from None
+    # Guests have other keys, so none of them can use up a bot's refs.
+    return f"{models.BOT}{name_key(name)}", name
 
 
-def _content(content: str) -> str:
-    if not 1 <= len(content) <= CONTENT_LIMIT:
-        raise ValueError(f"content: must have 1 to {CONTENT_LIMIT} characters, not {len(content)}")
-    return clean_text(content)
-
-
-def _ref(ref: str | None) -> str | None:
-    if ref is not None and not 1 <= len(ref) <= REF_LIMIT:
-        raise ValueError(f"ref: must have 1 to {REF_LIMIT} characters, not {len(ref)}")
-    return ref
-
-
-def _extra(bot: Bot | None, data: dict[str, Any] | None) -> str | None:
-    """The message's column for what only Python can give it, as JSON."""
-    if data is not None and len(json.dumps(data)) > DATA_LIMIT:
-        raise ValueError(f"data: must be a dict of at most {DATA_LIMIT} bytes as JSON")
-    if bot and bot.avatar and not _is_address(bot.avatar):
-        raise ValueError(
-            f"bot.avatar: must be an https:// address or a path of this site, of at most {AVATAR_LIMIT} characters"
-        )
-    extra: dict[str, Any] = {}
-    if bot:
-        extra |= {"bot": True, **({"avatar": bot.avatar} if bot.avatar else {})}
-    if data is not None:
-        extra["data"] = data
-    return json.dumps(extra, ensure_ascii=False, separators=(",", ":")) if extra else None
-
-
-def _is_address(avatar: str) -> bool:
-    known = avatar.startswith("https://") or (avatar.startswith("/") and not avatar.startswith("//"))
-    return known and len(avatar) <= AVATAR_LIMIT and not any(character.isspace() for character in avatar)
-
-
-# --- Carrying out ---
-
-
-def _carry_out(room: models.Room | str, order: dict[str, Any]) -> Posted | None:
-    slug = room if isinstance(room, str) else room.slug
-    using = router.db_for_write(models.Outbox)
-    if connections[using].in_atomic_block:
-        models.Outbox.objects.using(using).create(topic=slug, event=order["verb"], data=json.dumps(order))
-        transaction.on_commit(wake, using=using)
-        return None
-    row = open_room(slug, make=False)
-    write = _write(row, order)
-    (outcome,) = Writer().write([write])
-    if isinstance(outcome, Invalid):
-        raise outcome
-    if outcome.change:
-        announce(row, [outcome.change])
-    compare_soon()
-    return Posted(outcome.id, outcome.seq, outcome.timestamp)
-
-
-def write_waiting(rows: Sequence[models.Outbox]) -> Changes:
-    """Carry out the orders for rooms that wait in the outbox, in the numbering's transaction (chat.topics)."""
-    changes: Changes = []
-    for row in rows:
-        try:
-            room = open_room(row.topic, make=False)
-            write = _write(room, json.loads(row.data))
-            (outcome,) = Writer().attempt([write])
-        except Invalid as refusal:
-            outcome = refusal
-        if isinstance(outcome, Written) and outcome.change:
-            changes.append((room, [outcome.change]))
-        elif isinstance(outcome, Invalid):
-            logger.error("room %s: %s is refused: %s", row.topic, row.event, outcome.message)
-    return changes
-
-
-def _write(room: RoomLog, order: dict[str, Any]) -> Write:
-    ref = order.get("ref")
-    if order["verb"] == "post":
-        return NewMessage(
-            room=room,
-            author=order["author"],
-            username=order["username"],
-            content=order["content"],
-            ref=ref,
-            reply_to=order["reply_to"],
-            extra=order["extra"],
-        )
-    if order["verb"] == "react":
-        return SetReaction(
-            room=room,
-            author=order["author"],
-            username=order["username"],
-            id=order["id"],
-            ref=ref,
-            emoji=order["emoji"],
-            on=order["on"],
-            allowed=_allow,
-        )
-    author, username = _author_of(room, order["id"])
-    if order["verb"] == "edit":
-        return EditText(
-            room=room,
-            author=author,
-            username=username,
-            id=order["id"],
-            ref=ref,
-            content=order["content"],
-            allowed=_allow,
-        )
-    return DeleteMessage(room=room, author=author, username=username, id=order["id"], ref=ref, allowed=_allow)
-
-
-def _author_of(room: RoomLog, number: int) -> tuple[str, str]:
-    """The message's author, in whose name Python changes it."""
-    found = models.Message.objects.filter(room=room.pk, number=number).values_list("author", "username").first()
+def _author_of(room: int, number: int) -> tuple[str, str]:
+    """The message's author, in whose name Python changes it. Raises Invalid: not_found."""
+    found = models.Message.objects.filter(room=room, number=number).values_list("author", "username").first()
     if found is None:
         raise Invalid(ErrorCode.NOT_FOUND, "id: there is no such message in this room", field="id")
     return found
 
 
-def _allow(message: models.Message) -> None:
-    """Python may change every message."""
+def _content(content: str) -> str:
+    if not 1 <= len(content) <= CONTENT_LIMIT:
+        raise ValueError(f"content: must have 1 to {CONTENT_LIMIT} characters, not {len(content)}")
+    try:
+        return clean_text(content)
+    except ValueError as error:
+        raise ValueError(f"content: {error}") from None
+
+
+def _ref(ref: str | None) -> str | None:
+    if ref is not None and not 1 <= len(ref) <= REF_LIMIT:
+        raise ValueError(f"ref: must have 1 to {REF_LIMIT} characters, not {len(ref)}")
+    if ref is not None and CONTROL.search(ref):
+        raise ValueError("ref: must not have control characters")
+    return ref
+
+
+def _extra(bot: Bot | None, data: dict[str, Any] | None) -> str | None:
+    """The message's column for what only Python can give it, as JSON."""
+    extra: dict[str, Any] = {}
+    if bot is not None:
+        extra = {"bot": True, "avatar": _avatar(bot.avatar)} if bot.avatar else {"bot": True}
+    if data is not None:
+        extra["data"] = msgspec.Raw(_encoded(data))
+    return msgspec.json.encode(extra).decode() if extra else None
+
+
+def _encoded(data: dict[str, Any]) -> bytes:
+    """The object as JSON. Its fields are sorted: repetitions with a ref are compared."""
+    encoded = msgspec.json.encode(data, order="sorted")
+    if not encoded.startswith(b"{") or len(encoded) > MESSAGE_DATA_LIMIT:
+        raise ValueError(f"data: must be a dict of at most {MESSAGE_DATA_LIMIT} bytes as JSON")
+    return encoded
+
+
+def _avatar(avatar: str) -> str:
+    # A browser reads "\" as "/", so "/\host" would be another site.
+    known = avatar.startswith("https://") or (avatar.startswith("/") and not avatar.startswith(("//", "/\\")))
+    if not known or len(avatar) > AVATAR_LIMIT or not avatar.isprintable() or " " in avatar:
+        raise ValueError(
+            f"bot.avatar: must be an https:// address or a path of this site, of at most {AVATAR_LIMIT} characters"
+        )
+    return avatar

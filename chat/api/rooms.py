@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from asgiref.sync import sync_to_async
-from django.contrib.contenttypes.models import ContentType
 from django.db import router, transaction
 from msgspec import Raw
 
 from chat import models, protocol
+from chat.api.async_twins import in_thread
+from chat.api.delivery import to_hubs
 from chat.auth import tokens
 from chat.log import queries
 from chat.log.queries import open_room
@@ -18,17 +18,21 @@ from chat.topics.publishing import send_frame
 
 Role = models.Membership.Role
 
+EVENT = "event_for_person"
+"""The event between hubs: write a frame to the sockets of an account."""
+
 
 def get_or_create_room(*, for_: Any, members: Iterable[Any] | None = None, title: str = "") -> models.Room:
     """The private room of a model's instance, made if it is missing.
 
     ``members``: the accounts that are members from now on. Others are removed, and the first one of a new room
     owns it. None leaves them as they are. ``title``: of a new room; otherwise the instance's text. It is a part of
-    the caller's transaction.
+    the caller's transaction. Raises ValueError for an instance without a primary key.
     """
     using = router.db_for_write(models.Room)
-    kind = ContentType.objects.db_manager(using).get_for_model(for_)
-    subject = f"{kind.app_label}.{kind.model}:{for_.pk}"
+    if for_.pk is None:
+        raise ValueError("for_: must be saved first")
+    subject = f"{for_._meta.label_lower}:{for_.pk}"  # noqa: SLF001 Django's documented API
     with transaction.atomic(using=using):
         room, _new = models.Room.objects.using(using).get_or_create(
             subject=subject,
@@ -71,18 +75,28 @@ def history(
     return found
 
 
-def send_event(room: models.Room | str, event: Event) -> None:
-    """Send an event to the users who are in a room when the transaction commits. It is not stored.
+def send_event(to: Any, event: Event) -> None:
+    """Send an event to the users in a room, or to the connections of an account, with the transaction's commit.
 
-    ``event``: an instance of a subclass of chat.topics.Event. Clients get `event` with its name and data. Raises
-    chat.protocol.Invalid: no_room; ValueError for bad fields.
+    ``to``: a room, its slug, or an account. ``event``: an instance of a subclass of chat.topics.Event. It is not
+    stored, and comes at most once. Clients get `event` with its name and data. Raises chat.protocol.Invalid:
+    no_room; ValueError for bad fields. Without Redis only the server's process reaches anybody.
     """
-    slug = room if isinstance(room, str) else room.slug
+    using = router.db_for_write(models.Outbox)
+    if not isinstance(to, models.Room | str):
+        key, frame = models.account_key(to.pk), _event_frame("", event)
+        transaction.on_commit(lambda: to_hubs(EVENT, key, frame), using=using)
+        return
+    slug = to if isinstance(to, str) else to.slug
     if not models.Room.objects.filter(slug=slug).exists():
         raise no_room(slug)
+    frame = _event_frame(slug, event)
+    transaction.on_commit(lambda: send_frame(slug, frame), using=using)
+
+
+def _event_frame(slug: str, event: Event) -> str:
     name, data = EventCodec(slug, type(event)).encode(event)
-    frame = protocol.encode(RoomEvent(room=slug, event=name, data=Raw(data.encode()), timestamp=protocol.now()))
-    transaction.on_commit(lambda: send_frame(slug, frame), using=router.db_for_write(models.Outbox))
+    return protocol.encode(RoomEvent(room=slug, event=name, data=Raw(data.encode()), timestamp=protocol.now()))
 
 
 def token_for(user: Any, *, hours: float = 1.0) -> str:
@@ -90,7 +104,5 @@ def token_for(user: Any, *, hours: float = 1.0) -> str:
     return tokens.mint(user, hours)
 
 
-ahistory = sync_to_async(history)
-aget_or_create_room = sync_to_async(get_or_create_room)
-asend_event = sync_to_async(send_event)
-atoken_for = sync_to_async(token_for)
+ahistory, aget_or_create_room = in_thread(history), in_thread(get_or_create_room)
+asend_event, atoken_for = in_thread(send_event), in_thread(token_for)

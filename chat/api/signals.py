@@ -1,88 +1,65 @@
-"""Django signals after the commit: for code that follows the chat.
+"""Django signals after the commit, for code that follows the chat.
 
-Each is sent once in the cluster, in the process that made the change, on a thread outside of the event loop. A
-receiver that fails is logged, and harms nobody.
+Each is sent once in the cluster, in the process that made the change. For a message that waited for a commit this
+is the server that numbered it. A server sends them off the event loop's thread, one after another. Async receivers
+run on the loop. Django logs the errors of receivers, and they harm nobody.
 """
 
-import asyncio
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
-from weakref import WeakSet
 
 from django.dispatch import Signal
 
-from chat import protocol
-from chat.database import run_read
-from chat.log import Change, Log, RoomLog
-from chat.protocol import Deleted, Edited, Message, Reacted
+from chat import models, protocol
+from chat.log import Change, RoomLog
+from chat.protocol import Deleted, Message
 
-logger = logging.getLogger("chat.api")
-
-Publish: TypeAlias = Callable[[RoomLog, list[Change]], None]
-
-_logs: WeakSet[Log] = WeakSet()
-_tasks: set[asyncio.Task[Any]] = set()
-
-
-class MessageSignal(Signal):
-    """A signal about messages. The first receiver of any of them makes the logs announce their changes."""
-
-    def connect(self, *arguments: Any, **options: Any) -> None:
-        super().connect(*arguments, **options)
-        for log in _logs:
-            follow(log)
-
-
-message_posted = MessageSignal()
-"""Arguments: ``room`` (its slug), ``message`` (chat.protocol.Message)."""
-message_edited = MessageSignal()
-"""Arguments: ``room``, ``message`` (the message as it is now)."""
-message_deleted = MessageSignal()
-"""Arguments: ``room``, ``id``."""
+message_posted = Signal()
+"""Arguments: ``room`` (its slug), ``message`` (chat.protocol.Message), ``author`` (its key, as "account:<pk>")."""
+message_edited = Signal()
+"""Arguments: as of message_posted. The message is as it is now. A change of its emoji sends it too."""
+message_deleted = Signal()
+"""Arguments: ``room``, ``id``, ``author``. A message that the staff hides counts as deleted."""
+user_joined = Signal()
+"""Arguments: ``room``, ``username``, ``user`` ("account:<pk>", "guest:...", or "socket:..." for a name alone)."""
+user_left = Signal()
+"""Arguments: as of user_joined. Not sent for the users of a process that was killed."""
 room_created = Signal()
 """Arguments: ``room`` (chat.models.Room)."""
 
-
-def follow(log: Log) -> None:
-    """Announce what this log commits, from the first receiver on. Before, a message costs nothing more."""
-    _logs.add(log)
-    receivers = (message_posted.receivers, message_edited.receivers, message_deleted.receivers)
-    if any(receivers) and not isinstance(log.on_committed, _Announcing):
-        log.on_committed = _Announcing(log.on_committed)
+Announcement: TypeAlias = tuple[Signal, dict[str, Any]]
+"""A signal and its arguments."""
 
 
-class _Announcing:
-    """Publishes committed changes, and then announces those of rooms."""
+def anybody_listens(*signals: Signal) -> bool:
+    """True if a signal has a receiver. A list's length: without receivers a change costs no more than this."""
+    return any([signal.receivers for signal in signals])  # noqa: C419 a list is quicker, and this is for each batch
 
-    def __init__(self, publish: Publish) -> None:
-        self._publish = publish
 
-    def __call__(self, room: RoomLog, changes: list[Change]) -> None:
-        self._publish(room, changes)
-        if ":" not in room.slug:
-            task = asyncio.get_running_loop().create_task(run_read(lambda: announce(room, changes)))
-            _tasks.add(task)
-            task.add_done_callback(_tasks.discard)
+def about_messages() -> bool:
+    return anybody_listens(message_posted, message_edited, message_deleted)
+
+
+def announcements(room: RoomLog, changes: Sequence[Change]) -> Iterator[Announcement]:
+    """The signals of committed changes. For a thread that may use the ORM: it reads the messages' authors."""
+    rows = models.Message.objects.filter(room=room.pk, number__in={change.id for change in changes})
+    authors = dict(rows.values_list("number", "author"))
+    for change in changes:
+        about = {"room": room.slug, "author": authors.get(change.id, "")}
+        match protocol.decode_outgoing(change.fresh):
+            case Message(deleted=True, id=number) | Deleted(id=number):
+                yield message_deleted, {**about, "id": number}
+            case Message() as message:
+                yield message_posted if change.is_new else message_edited, {**about, "message": message}
 
 
 def announce(room: RoomLog, changes: Sequence[Change]) -> None:
     """Send the signals of committed changes, on this thread."""
-    for change in changes:
-        match protocol.decode_outgoing(change.frame):
-            case Message() as message:
-                _send(message_posted, room=room.slug, message=message)
-            case Deleted(id=number):
-                _send(message_deleted, room=room.slug, id=number)
-            case Edited() | Reacted():
-                _send(message_edited, room=room.slug, message=protocol.decode_outgoing(change.fresh))
+    if about_messages():
+        send(announcements(room, changes))
 
 
-def announce_room(room: Any) -> None:
-    _send(room_created, room=room)
-
-
-def _send(signal: Signal, **arguments: Any) -> None:
-    for receiver, error in signal.send_robust(sender=None, **arguments):
-        if isinstance(error, Exception):
-            logger.error("the receiver %r failed", receiver, exc_info=error)
+def send(found: Iterable[Announcement]) -> None:
+    """Send signals on this thread. Django logs the errors of receivers."""
+    for signal, arguments in found:
+        signal.send_robust(sender=None, **arguments)

@@ -110,7 +110,7 @@ class Bus:
         self._put(slug, event)
 
     def publish_changes(self, slug: str, epoch: str, changes: Sequence[Change]) -> None:
-        self._put(slug, ("changes", epoch, tuple(map(_packed, changes))))
+        self._put(slug, changes_event(epoch, changes))
 
     def publish_to_all(self, event: Event) -> None:
         """Publish an event that belongs to no room to every hub."""
@@ -297,23 +297,30 @@ class Outside:
     def __init__(self) -> None:
         self._quiet_until = 0.0
 
-    def publish(self, event: Event) -> None:
+    def publish(self, event: Event, slug: str | None = None) -> None:
+        """``slug``: the event is of this room, and goes to the hubs in which it is open."""
         layer = get_channel_layer()
         if layer is None or time.monotonic() < self._quiet_until:
             return
         try:
-            async_to_sync(_send_to_all_hubs)(layer, event)
+            async_to_sync(_send_to_hubs)(layer, event, slug)
         except Exception as error:  # noqa: BLE001 as in ``Bus._guarded``
             logger.warning("the channel layer is away: %r", error)
             self._quiet_until = time.monotonic() + QUIET
 
 
-async def _send_to_all_hubs(layer: Any, event: Event) -> None:
+async def _send_to_hubs(layer: Any, event: Event, slug: str | None) -> None:
+    group = ALL_HUBS if slug is None else group_name(slug)
     async with asyncio.timeout(PATIENCE):
-        await layer.group_send(ALL_HUBS, {"type": "hub.hear", "room": None, "from": "", "parts": (event,)})
+        await layer.group_send(group, {"type": "hub.hear", "room": slug, "from": "", "parts": (event,)})
 
 
 publish_from_outside = Outside().publish
+
+
+def changes_event(epoch: str, changes: Sequence[Change]) -> Event:
+    """The event of a room that its log, of this epoch, has these changes."""
+    return ("changes", epoch, tuple(map(_packed, changes)))
 
 
 def _packed(change: Change) -> tuple[Any, ...]:

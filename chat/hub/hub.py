@@ -302,6 +302,19 @@ class Hub:
                 room.keep_latest(latest, frame)
             room.write((frame,))
 
+    def disconnect_person(self, person: str) -> None:
+        """Close this process's sockets of a person (an identity's key) with 4403."""
+        for socket in self._sockets_of(person):
+            socket.transport.close(CloseCode.FORBIDDEN)
+
+    def write_to_person(self, person: str, frame: str) -> None:
+        """Send a frame to this process's sockets of a person, whatever rooms they are in."""
+        for socket in self._sockets_of(person):
+            socket.transport.send(frame)
+
+    def _sockets_of(self, person: str) -> list[Socket]:
+        return [socket for socket in self.sockets.values() if socket.identity.key == person]
+
     async def ask_all(self, topic: str, question: Any) -> list[Any]:
         """The answers of all processes to a question, ours first (chat.hub.cluster_query)."""
         await self._start()

@@ -1,6 +1,7 @@
 """The batch for writes of every kind: it locks the rooms, reads them, and then writes."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from chat import models
 from chat.log.batches import WriteBatch, written_message
@@ -20,6 +21,9 @@ from chat.log.writes import (
     ref_reused,
 )
 from chat.protocol import ErrorCode, Invalid, Message
+
+IsRepeat: TypeAlias = Callable[[str, int | None, str | None], bool]
+"""Does a message with this text, in reply to that one, with that extra JSON, repeat the first?"""
 
 
 class LockingBatch(WriteBatch):
@@ -47,10 +51,10 @@ class LockingBatch(WriteBatch):
         self.last = dict(self.first)
         self.find_locked()
 
-    def _known_refs(self) -> dict[tuple[str, str, int], tuple[Written, Callable[[str, int | None], bool]]]:
+    def _known_refs(self) -> dict[tuple[str, str, int], tuple[Written, IsRepeat]]:
         """The answers to refs that were used before, by (ref, author, room).
 
-        Each has a test: does a message with this text, in reply to that one, repeat the first?
+        Each has a test whether a message repeats the first one.
         """
         refs = [write.ref for write in self.writes if isinstance(write, NewMessage) and write.ref]
         rows = models.Message.objects.using(self.using).filter(ref__in=refs, room__in=self.first)
@@ -79,7 +83,7 @@ class LockingBatch(WriteBatch):
         name = (write.ref or "", write.author, write.room.pk)
         if write.ref and name in self.known:
             answer, is_repeat = self.known[name]
-            return answer if is_repeat(write.sent_text, write.reply_to) else ref_reused()
+            return answer if is_repeat(write.sent_text, write.reply_to, write.extra) else ref_reused()
         if write.reply_to is not None and not 1 <= write.reply_to <= self.last[write.room.pk]:
             raise Invalid(ErrorCode.NOT_FOUND, "replyTo: there is no such message in this room", field="replyTo")
         message = self.message(write)

@@ -171,5 +171,5 @@ def _within_page(rows: Sequence[models.Message], limit: int) -> tuple[Sequence[m
     for index, row in enumerate(rows[:limit]):
         if index and size >= PAGE:
             return rows[:index], True
-        size += len(row.content)
+        size += len(row.content) + len(row.extra or "")
     return rows[:limit], len(rows) > limit

@@ -77,9 +77,9 @@ class NewMessage(Write):
     def sent_text(self) -> str:
         return self.content if self.sent is None else self.sent
 
-    def is_repeat(self, text: str, reply_to: int | None) -> bool:
+    def is_repeat(self, text: str, reply_to: int | None, extra: str | None = None) -> bool:
         """Like models.Message.is_repeat, for a message that has no row yet."""
-        return self.sent_text == text and reply_to in (None, self.reply_to)
+        return self.sent_text == text and reply_to in (None, self.reply_to) and self.extra == extra
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

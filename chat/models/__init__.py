@@ -14,8 +14,8 @@ Open connections live in the processes that hold them, not in rows that a crash 
 """
 
 from chat.models.direct_rooms import Closed, Pair, pair_key, pairs_of
-from chat.models.fields import AUTHOR_LENGTH, account_key, author_key
-from chat.models.messages import Message, Reaction, ReadPosition, digest
+from chat.models.fields import AUTHOR_LENGTH, BOT, account_key, author_key
+from chat.models.messages import Message, Reaction, ReadPosition, allow, digest
 from chat.models.moderation import AccountName, AuditEntry, Connection, Report
 from chat.models.rooms import (
     ACTIVE_FROM_CHANGES,
@@ -33,6 +33,7 @@ __all__ = [
     "ACTIVE_FROM_CHANGES",
     "ACTIVE_PRECISION",
     "AUTHOR_LENGTH",
+    "BOT",
     "AccountName",
     "AuditEntry",
     "Closed",
@@ -51,6 +52,7 @@ __all__ = [
     "Room",
     "Topic",
     "account_key",
+    "allow",
     "author_key",
     "digest",
     "new_epoch",

@@ -10,6 +10,10 @@ AUTHOR_LENGTH = 128
 """Characters of an author's key: the longest is "name:" and a name's key, which may be three times the name."""
 
 
+BOT = "bot:"
+"""Beginning of the key of a bot: a name under which a program of the site posts."""
+
+
 class Actor(Protocol):
     """The parts of a chat.auth.Identity that the models need: they can't import it."""
 
@@ -35,7 +39,7 @@ def author_key(author: str) -> str:
     Everybody in a room sees it, so it is no secret: the account's number and the session can't be
     found from it without SECRET_KEY. A name alone (``name:…``) has no key, because anybody can claim it.
     """
-    if not author.startswith(("account:", "guest:")):
+    if not author.startswith(("account:", "guest:", BOT)):
         return ""
     digest = salted_hmac("chat.author", author, algorithm="sha256").digest()
     # 72 bits.

@@ -121,12 +121,13 @@ class Message(models.Model):
         """Save the row, for chat.log: it has given the change its number."""
         super().save(using=using, update_fields=update_fields)
 
-    def is_repeat(self, text: str, reply_to: int | None) -> bool:
-        """True if it was first sent with this text, in reply to that message; also if that is no longer known.
+    def is_repeat(self, text: str, reply_to: int | None, extra: str | None = None) -> bool:
+        """True if it was first sent with this text and ``extra``, in reply to that message.
 
-        After the room got a new epoch, a client repeats its message without ``reply_to``.
+        Also true if that is no longer known. After the room got a new epoch, a client repeats its message without
+        ``reply_to``.
         """
-        if reply_to not in (None, self.reply_to):
+        if reply_to not in (None, self.reply_to) or (self.deleted is None and extra != self.extra):
             return False
         if self.said:
             return is_digest(self.said, text)
@@ -157,6 +158,10 @@ class Message(models.Model):
         asked = [*self.asked.split(), _ref_digest(author, ref), f"={digest(description)}"]
         names = [place for place, word in enumerate(asked) if word[0] != "="]
         self.asked = " ".join(asked[names[-REMEMBERED_REFS:][0] :])
+
+
+def allow(message: Message) -> None:
+    """The check of a change that is allowed, whatever the message."""
 
 
 def _ref_digest(author: str, ref: str) -> str:

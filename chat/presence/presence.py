@@ -44,6 +44,9 @@ class Presence:
         self._loop = asyncio.get_running_loop()
         # Called with a room and the sockets there whose name another user has now.
         self.on_name_lost: Callable[[str, list[str]], None] = _nothing
+        # Called when a user joins or leaves a room in this process: slug, name, the identity's key.
+        self.on_joined: Callable[[str, str, str], None] = _nothing
+        self.on_left: Callable[[str, str, str], None] = _nothing
         # The users of other processes; None if this process is the only one.
         self.replica = self._make_replica(store) if store else None
 
@@ -132,6 +135,8 @@ class Presence:
             self._publish(
                 slug, claim.version, "came", claim.key, tuple(entry), tuple(claim.taken_from), claim.first
             )
+            if claim.first:
+                self.on_joined(slug, entry.name, entry.identity_key)
 
     def exit(self, slug: str, socket_id: str, *, at_once: bool = False) -> None:
         """Remove a socket from a room. After the last one the user leaves: now, or when the grace ends."""
@@ -165,8 +170,11 @@ class Presence:
             # The user is joining again, and Redis may have registered them: an exit now would undo that.
             room.people[key].grace_timer = self._loop.call_later(JOIN_EXTENSION, self._end_local, slug, key)
             return
-        name = room.people[key].name
+        occupant = room.people[key]
+        name = occupant.name
         announce = room.end_local(key) is not None
+        if announce:
+            self.on_left(slug, name, occupant.identity.key)
         if self.replica:
             self.replica.leave(slug, key, name, announce=announce)
         else:
@@ -197,6 +205,10 @@ class Presence:
     def people(self, slug: str) -> Iterator[Occupant]:
         room = self._rooms.get(slug)
         yield from list(room.people.values()) if room else ()
+
+    def is_anywhere(self, key: str) -> bool:
+        """True if this account is in any room of this process. Safe to call from any thread."""
+        return any(key in room.people for room in list(self._rooms.values()))
 
     def person(self, slug: str, name: str) -> Occupant | None:
         """The user in the room with this name, else one whose name looks the same."""

@@ -44,6 +44,7 @@ def _script(name: str) -> str:
 
 ENTER, EXIT, READ, RESYNC = _script("enter"), _script("exit"), _script("read"), _script("resync")
 BEAT, EVICT, STOP = _script("beat"), _script("evict"), _script("stop")
+ANYWHERE = _script("anywhere")
 
 
 class Pulse(NamedTuple):
@@ -103,6 +104,10 @@ class Registry:
         """The life, the room's version, and everybody in the room. Raises RegistryUnavailable."""
         life, version, found = await self.pipeline.call(READ, slug)
         return _text(life), int(version), list(self._places(_pairs(found)))
+
+    async def is_anywhere(self, key: str) -> bool:
+        """True if this account is in any room. Raises RegistryUnavailable."""
+        return bool(await self.pipeline.call(ANYWHERE, key))
 
     def _places(self, found: Iterable[tuple[Any, Any]]) -> Iterator[Place]:
         """Skips what no process of this site wrote, and logs it once."""

@@ -85,6 +85,7 @@ from chat.protocol.events import (
     Welcome,
 )
 from chat.protocol.limits import (
+    AVATAR_LIMIT,
     CONTENT_LIMIT,
     DATA_LIMIT,
     EMOJI_LIMIT,
@@ -95,6 +96,7 @@ from chat.protocol.limits import (
     KEY_LIMIT,
     LOBBY,
     MAX_INTEGER,
+    MESSAGE_DATA_LIMIT,
     NAME_LIMIT,
     PUBLIC_PATTERN,
     QUERY_LIMIT,
@@ -132,6 +134,7 @@ from chat.protocol.topic_events import (
 from chat.protocol.types import Epoch, Number, Ref, Role, Room, RoomKind, Timestamp, TopicName
 
 __all__ = [
+    "AVATAR_LIMIT",
     "COMMANDS",
     "CONTENT_LIMIT",
     "DATA_LIMIT",
@@ -143,6 +146,7 @@ __all__ = [
     "KEY_LIMIT",
     "LOBBY",
     "MAX_INTEGER",
+    "MESSAGE_DATA_LIMIT",
     "NAME_LIMIT",
     "OUTGOING",
     "PUBLIC_PATTERN",

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chat.protocol.errors import ErrorCode
-from chat.protocol.limits import REACTORS_LIMIT, VERSION
+from chat.protocol.limits import AVATAR_LIMIT, REACTORS_LIMIT, VERSION
 from chat.protocol.types import (
     AuthorKey,
     Data,
@@ -164,7 +164,7 @@ class Reaction(Struct, rename="camel", frozen=True, omit_defaults=True):
     by: Annotated[list[str], Meta(description="The keys of `usernames`, in the same order.")] = []
 
 
-class Message(Outgoing, tag="message"):
+class Message(Outgoing, tag="message", kw_only=True):
     """A message in its current state. `id` identifies it in its room, `seq` is the position of its last change.
 
     If you already have a message with this `id`, this is its new state.
@@ -175,6 +175,8 @@ class Message(Outgoing, tag="message"):
     seq: Number
     username: Name
     content: MessageText
+    # Before the timestamp, which is looked up from the frame's end (codec.timestamp_of).
+    data: Data | UnsetType = UNSET
     timestamp: Timestamp
     by: AuthorKey | UnsetType = UNSET
     reply_to: Annotated[Id, Meta(description="The `id` of the message that this one replies to.")] | UnsetType = (
@@ -183,11 +185,10 @@ class Message(Outgoing, tag="message"):
     edited: Annotated[Timestamp, Meta(description="The time of the last edit of its text.")] | UnsetType = UNSET
     deleted: Annotated[bool, Meta(description="Its text is removed.")] = False
     reactions: Annotated[list[Reaction], Meta(description="The emoji on it, the oldest first.")] = []
-    data: Data | UnsetType = UNSET
     bot: Annotated[bool, Meta(description="The author is a program of the site.")] = False
-    avatar: Annotated[str, Meta(max_length=500, description="The address of the author's image.")] | UnsetType = (
-        UNSET
-    )
+    avatar: (
+        Annotated[str, Meta(max_length=AVATAR_LIMIT, description="The address of the author's image.")] | UnsetType
+    ) = UNSET
     follows: Follows | UnsetType = UNSET
 
 
@@ -368,10 +369,13 @@ NumberedEvent: TypeAlias = Message | Edited | Deleted | Reacted
 """The events that have a number in the room's log."""
 
 
-class RoomEvent(Outgoing, tag="event"):
-    """An event of the site, for the users who are in a room now. It has no number, and comes at most once."""
+class RoomEvent(Outgoing, tag="event", kw_only=True):
+    """An event of the site, for the users who are in a room now. It has no number, and comes at most once.
 
-    room: Room
+    Without `room` it is for you alone.
+    """
+
+    room: Room = ""
     event: EventName
     data: Data
     timestamp: Timestamp

@@ -44,3 +44,7 @@ KEY_LIMIT = 100
 """Characters of the key of an entry."""
 DATA_LIMIT = 32_768
 """Bytes of an entry's data, as JSON."""
+MESSAGE_DATA_LIMIT = 8_192
+"""Bytes of a message's data, as JSON."""
+AVATAR_LIMIT = 500
+"""Characters of the address of a bot's image."""

@@ -1,0 +1,34 @@
+"""Bring what was committed here to the hubs: of this process, or through the channel layer to the others."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from chat import loops
+from chat.api.signals import announce
+from chat.hub import Hub, publish_from_outside
+from chat.hub.bus import changes_event
+from chat.log import Change, Log, RoomLog
+
+
+def deliver(room: RoomLog, changes: Sequence[Change]) -> None:
+    """Publish committed changes of a room to every process, and send their signals in this one.
+
+    Other processes without the layer find them by comparing, within a second.
+    """
+    logs = loops.all_loops(Log)
+    for loop, log in logs[:1]:
+        loop.call_soon_threadsafe(log.on_committed, room, list(changes))
+    for loop, hub in loops.all_loops(Hub)[1:]:
+        loop.call_soon_threadsafe(hub.compare_soon)
+    if not logs:
+        publish_from_outside(changes_event(room.epoch, changes), room.slug)
+        announce(room, changes)
+
+
+def to_hubs(kind: str, *values: Any) -> None:
+    """Publish an event to every hub (``ClusterEvents.handlers``), from any thread of any process."""
+    hubs = loops.all_loops(Hub)
+    for loop, hub in hubs[:1]:
+        loop.call_soon_threadsafe(hub.publish_to_all, kind, *values)
+    if not hubs:
+        publish_from_outside((kind, *values))
