@@ -15,6 +15,7 @@ from chat.api import orders
 from chat.api import people as api_people
 from chat.api import rooms as api_rooms
 from chat.api.announcer import Announcer
+from chat.api.signals import Follower
 from chat.auth.usernames import NameLookup
 from chat.hub import Hub, Kind
 from chat.hub.cluster_query import Answer
@@ -60,21 +61,19 @@ def build(log: Log | None = None) -> Objects:
     presence = Presence(hub, registry.shared())
     enforcer = AccessEnforcer(hub, presence)
     collector = Collector(hub, limits)
-    announcer = Announcer()
+    # Committed changes go to every process.
+    log.on_committed = topics.on_committed = hub.publish_changes
+    # Signals for the project's receivers, if there are any.
+    announcer = Announcer(log, presence)
+    announcer.listen()
 
-    def committed(row: RoomLog, changes: list[Change]) -> None:
-        # Committed changes go to every process. Then come the signals for the project's receivers.
-        hub.publish_changes(row, changes)
-        announcer.changes(row, changes)
-
-    log.on_committed = committed
-    topics.on_committed = hub.publish_changes
-    presence.on_joined, presence.on_left = announcer.joined, announcer.left
+    def numbered(row: RoomLog, changes: list[Change]) -> None:
+        log.on_committed(row, changes)
 
     # Publications that views and commands committed get their numbers.
     outbox = OutboxReader(
         rooms=orders.write_waiting,
-        on_numbered=committed,
+        on_numbered=numbered,
         on_passed=subscriptions.take,
         each_second=subscriptions.sweep,
     )
@@ -119,7 +118,7 @@ def build(log: Log | None = None) -> Objects:
         Presence: presence,
         AccessEnforcer: enforcer,
         Collector: collector,
-        Announcer: announcer,
+        Follower: announcer,
     }
 
 

@@ -4,15 +4,18 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeAlias
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import Error, close_old_connections, connections
+from django.dispatch import Signal
 
 from chat.api import signals
-from chat.api.signals import Announcement
-from chat.log import Change, RoomLog
+from chat.api.signals import Announcement, Follower
+from chat.log import Change, Log, RoomLog
 from chat.loops import end_tasks
+from chat.presence import Presence
 
 logger = logging.getLogger("chat.api")
 
@@ -22,30 +25,33 @@ WAITING = 10_000
 Source: TypeAlias = Callable[[], Iterable[Announcement]]
 
 
-class Announcer:
-    """One per event loop. Without receivers each call costs a look at some lists."""
+class Announcer(Follower):
+    """One per event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: Log, presence: Presence) -> None:
+        self._log, self._presence = log, presence
+        self._publish = log.on_committed
         self._waiting: deque[Source] = deque()
         self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         # True: some were dropped since the queue was last empty.
         self._dropped = False
 
-    def changes(self, room: RoomLog, changes: list[Change]) -> None:
-        """Changes were committed. Those of topics have no signals."""
-        if signals.about_messages() and ":" not in room.slug:
+    def listen(self) -> None:
+        if signals.about_messages():
+            self._log.on_committed = self._committed
+        if signals.anybody_listens(signals.user_joined, signals.user_left):
+            self._presence.on_joined = partial(self._moved, signals.user_joined)
+            self._presence.on_left = partial(self._moved, signals.user_left)
+
+    def _committed(self, room: RoomLog, changes: list[Change]) -> None:
+        """Publish committed changes, and then announce those of rooms. Topics have no signals."""
+        self._publish(room, changes)
+        if ":" not in room.slug:
             self._put(lambda: list(signals.announcements(room, changes)))
 
-    def joined(self, slug: str, username: str, user: str) -> None:
-        if signals.anybody_listens(signals.user_joined):
-            arguments = {"room": slug, "username": username, "user": user}
-            self._put(lambda: [(signals.user_joined, arguments)])
-
-    def left(self, slug: str, username: str, user: str) -> None:
-        if signals.anybody_listens(signals.user_left):
-            arguments = {"room": slug, "username": username, "user": user}
-            self._put(lambda: [(signals.user_left, arguments)])
+    def _moved(self, signal: Signal, slug: str, username: str, user: str) -> None:
+        self._put(lambda: [(signal, {"room": slug, "username": username, "user": user})])
 
     def _put(self, source: Source) -> None:
         if len(self._waiting) >= WAITING:

@@ -14,6 +14,9 @@ from members import member
 
 from chat import api, models
 from chat.api import announcer
+from chat.api.signals import Follower
+from chat.hub import Hub
+from chat.log import Log
 from chat.loops import current
 from chat.protocol import Ack, Message
 
@@ -42,7 +45,7 @@ def connected(signal: Signal, receiver: Callable[..., Any]) -> Iterator[None]:
 
 
 class Heard:
-    """What the receivers got, and on which thread."""
+    """The signals that the receivers got, and their threads."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -153,7 +156,7 @@ async def test_an_async_receiver_runs_on_the_loop(alice: CommunicatorPersona) ->
 async def test_a_slow_receiver_holds_up_no_message(
     alice: CommunicatorPersona, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its signals wait, up to a limit. What does not fit is dropped, and one line is logged."""
+    """Its signals wait, up to a limit. Further ones are dropped, and one line is logged."""
     monkeypatch.setattr(announcer, "WAITING", 2)
     go_on, got = threading.Event(), []
 
@@ -180,7 +183,10 @@ async def test_without_receivers_nothing_is_asked(alice: CommunicatorPersona, st
     statements.clear()
     await alice.say("two")
     assert not [sql for sql in statements if "SELECT" in sql and "author" in sql]
-    assert current(announcer.Announcer)._task is None
+    follower = current(Follower)
+    assert isinstance(follower, announcer.Announcer)
+    assert follower._task is None
+    assert current(Log).on_committed == current(Hub).publish_changes
 
 
 async def test_a_second_tab_does_not_join_twice(heard: Heard, person: Enter) -> None:

@@ -15,7 +15,7 @@ def test_each_script_is_loaded_after_the_common_part() -> None:
     common = (SCRIPTS / "common.lua").read_text(encoding="utf-8")
     loaded = {value for name, value in vars(registry).items() if name.isupper() and isinstance(value, str)}
     files = {path.read_text(encoding="utf-8") for path in SCRIPTS.iterdir()} - {common}
-    assert len(files) == 7
+    assert len(files) == 8
     assert loaded == {common + script for script in files}
 
 
