@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {merged} from "../../../chat/static/chat/client/topic.js";
-import {comeBack, world} from "../support/helpers.js";
+import {merged} from "../../../chat/static/chat/client/topic-state.js";
+import {comeBack, settle, world} from "../support/helpers.js";
 
 const NAME = "board:cpu";
 
@@ -136,9 +136,84 @@ test("People come, change and go; the own state is shown again after a reconnect
   assert.deepEqual(here.socket.last("present").state, {cursor: 1});
 });
 
+test("A publication is not sent over another user's connection.", async () => {
+  const {here, topic} = subscribed({you: "key of Ann"});
+  const waiting = topic.publish("reading", {value: 1});
+  here.socket.cut();
+  comeBack(here);
+  answer(here, {resumed: true, you: "key of Bob"});
+  await assert.rejects(waiting, {code: "other_person"});
+  assert.equal(here.socket.of("publish").length, 0);
+});
+
+test("A publication waits for the end of a gap, and a server that knows no subscription is asked for one.", async () => {
+  const {here, topic} = subscribed();
+  put(here, 9, "a", {value: 1});
+  const promise = topic.publish("reading", {value: 1});
+  assert.equal(here.socket.of("publish").length, 0);
+  answer(here);
+  const {ref} = here.socket.last("publish");
+  here.socket.refuse({ref}, "not_subscribed");
+  const asked = here.socket.of("subscribe").length;
+  here.clock.pass(2_000);
+  assert.equal(here.socket.of("subscribe").length, asked + 1);
+  answer(here, {resumed: true});
+  assert.equal(here.socket.last("publish").ref, ref);
+  here.socket.say({type: "ack", topic: NAME, id: 3, seq: 3, timestamp: 1, ref});
+  assert.deepEqual(await promise, {id: 3, seq: 3});
+});
+
+test("Waiting publications are bounded, and rejected when the topic or the client is closed.", async () => {
+  for (const [end, code] of [[({topic}) => topic.close(), "left"], [({here}) => here.client.close(), "closed"]]) {
+    const place = subscribed();
+    const waiting = Array.from({length: 100}, () => place.topic.publish("reading", {value: 1}));
+    await assert.rejects(place.topic.publish("reading", {value: 1}), {code: "outbox_full"});
+    end(place);
+    const results = await Promise.allSettled(waiting);
+    assert.deepEqual(new Set(results.map(({reason}) => reason.code)), new Set([code]));
+    await assert.rejects(place.topic.publish("reading", {value: 1}), {code});
+    await assert.rejects(place.topic.history(), {code});
+  }
+});
+
+test("A topic that was refused can be had again, and its former holder ends nothing.", () => {
+  const {here, topic} = subscribed();
+  here.socket.say({type: "removed", topic: NAME, code: "no_topic", message: "gone", timestamp: 1});
+  const again = here.client.topic(NAME);
+  assert.notEqual(again, topic);
+  answer(here);
+  topic.close();
+  topic.close();
+  assert.equal(here.socket.of("unsubscribe").length, 0);
+  assert.equal(here.client.topic(NAME), again);
+});
+
+test("A page's position is asked for first; a stream is rewound where that is void.", () => {
+  const here = world();
+  const topic = here.client.topic(NAME, {since: 7, epoch: "e1", rewind: 5});
+  let resets = 0;
+  topic.on("reset", () => (resets += 1));
+  here.client.connect();
+  here.socket.accept();
+  const {since, epoch, rewind} = here.socket.last("subscribe");
+  assert.deepEqual([since, epoch, rewind], [7, "e1", 5]);
+  answer(here, {seq: 2, epoch: "e2", keep: "log"});
+  assert.equal(resets, 1);
+  here.socket.say({type: "publication", topic: NAME, id: 3, seq: 3, event: "note", data: {}, timestamp: 1});
+  assert.equal(topic.entries.length, 1);
+});
+
+test("A stream keeps the latest 1,000 entries.", () => {
+  const {here, topic} = subscribed({keep: "log"});
+  for (let seq = 1; seq <= 1_001; seq += 1) {
+    here.socket.say({type: "publication", topic: NAME, id: seq, seq, event: "note", data: {}, timestamp: 1});
+  }
+  assert.deepEqual([topic.entries.length, topic.entries[0].id], [1_000, 2]);
+});
+
 test("Two callers share a subscription; the last one ends it.", () => {
   const {here, topic} = subscribed();
-  const other = here.client.topic(NAME);
+  const other = here.client.topic(NAME, {rewind: 3});
   assert.equal(other, topic);
   assert.equal(here.socket.of("subscribe").length, 1);
   other.close();
@@ -152,15 +227,65 @@ test("A snapshot is the same object until something changes, and never changes i
   const {here, topic} = subscribed();
   const seen = [];
   const end = topic.subscribe(() => seen.push(topic.getSnapshot()));
+  here.clock.pass(100);
   const before = topic.getSnapshot();
   assert.equal(topic.getSnapshot(), before);
+  assert.ok(Object.isFrozen(before) && before.live);
   put(here, 1, "a", {value: 1});
   assert.equal(seen.length, 1);
   assert.notEqual(seen[0], before);
   assert.equal(before.state.size, 0);
   end();
+  here.clock.pass(100);
   put(here, 2, "a", {value: 2});
   assert.equal(seen.length, 1);
+});
+
+test("A burst of changes is one notification, and a snapshot between is up to date.", () => {
+  const {here, topic} = subscribed();
+  let calls = 0;
+  topic.subscribe(() => (calls += 1));
+  here.clock.pass(100);
+  for (let seq = 1; seq <= 1_000; seq += 1) put(here, seq, `key${seq}`, {value: seq});
+  assert.equal(calls, 1);
+  assert.equal(topic.getSnapshot().state.size, 1_000);
+  here.clock.pass(100);
+  assert.equal(calls, 2);
+  here.clock.pass(100);
+  assert.equal(calls, 2);
+});
+
+test("A snapshot says whether the topic is live, and why it ended.", () => {
+  const {here, topic} = subscribed();
+  assert.equal(topic.getSnapshot().live, true);
+  put(here, 9, "a", {value: 1});
+  assert.equal(topic.getSnapshot().live, false);
+  answer(here);
+  assert.equal(topic.getSnapshot().live, true);
+  here.socket.cut();
+  assert.deepEqual([topic.getSnapshot().live, topic.getSnapshot().error], [false, null]);
+  comeBack(here);
+  here.socket.refuse(here.socket.last("subscribe"), "no_topic");
+  assert.equal(topic.getSnapshot().error.code, "no_topic");
+});
+
+test("A listener that throws keeps no change from the others, and none from the copy.", async (t) => {
+  const {here, topic} = subscribed();
+  const thrown = [];
+  const listener = (error) => thrown.push(error.message);
+  const others = process.listeners("uncaughtException");
+  process.removeAllListeners("uncaughtException");
+  process.on("uncaughtException", listener);
+  t.after(() => {
+    process.off("uncaughtException", listener);
+    for (const other of others) process.on("uncaughtException", other);
+  });
+  topic.on("reading", ({key}) => {
+    throw new Error(key);
+  });
+  here.socket.say({type: "publications", topic: NAME, seq: 2, follows: 0, entries: [["reading", "a", {}], ["reading", "b", {}]]});
+  await settle();
+  assert.deepEqual([[...topic.state.keys()], thrown], [["a", "b"], ["a", "b"]]);
 });
 
 test("History is asked for and answered.", async () => {

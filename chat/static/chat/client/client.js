@@ -53,7 +53,7 @@ import {contentError, emojiError, mended, queryError} from "./text.js";
 
 export class ChatClient extends EventTarget {
   /** Commands of moderators and owners (moderation.js). */
-  moderation = new Moderation((command) => this.#ask(command));
+  moderation = new Moderation((command) => this.#session.ask(command));
   #session;
 
   /**
@@ -106,11 +106,12 @@ export class ChatClient extends EventTarget {
     this.#session.publisher.forget();
   }
 
-  /** Leave all rooms and disconnect. Messages without an ack stay pending until the next join; changes don't. */
+  /** Leave all rooms, close all topics and disconnect. Messages without an ack stay pending until the next join; changes don't. */
   close() {
     this.#session.connection.close();
     const error = new ChatError("closed", "The chat was closed.");
     this.#session.rooms.close(error);
+    this.#session.topics.close(error);
     this.#session.ephemeral.clear();
     this.#session.publisher.close(error);
   }
@@ -143,12 +144,12 @@ export class ChatClient extends EventTarget {
    * @returns {Promise<{room: string}>} where to `join`
    */
   create(title, {kind = "private", room} = {}) {
-    return this.#ask({type: "create", title, kind, room});
+    return this.#session.ask({type: "create", title, kind, room});
   }
 
   /** Open the direct room with one other account. @returns {Promise<{room: string}>} where to `join` */
   direct(username) {
-    return this.#ask({type: "direct", username});
+    return this.#session.ask({type: "direct", username});
   }
 
   // --- Messages ---
@@ -241,7 +242,7 @@ export class ChatClient extends EventTarget {
    *   in that direction. Rejected with a ChatError: "disconnected" without a connection, or if it is lost or `reset` comes first
    */
   history(room, {before, after, limit = 50} = {}) {
-    return this.#ask({type: "history", room, before, after, limit: Math.min(limit, LIMIT.HISTORY)});
+    return this.#session.ask({type: "history", room, before, after, limit: Math.min(limit, LIMIT.HISTORY)});
   }
 
   /**
@@ -251,19 +252,12 @@ export class ChatClient extends EventTarget {
   search(room, query, {before, limit = 20} = {}) {
     const words = mended(query, LIMIT.QUERY);
     const command = {type: "search", room, query: words, before, limit: Math.min(limit, LIMIT.HISTORY)};
-    return this.#ask(command, queryError(words));
+    return this.#session.ask(command, queryError(words));
   }
 
   #change(room, change, objection) {
     const entry = {ref: newRef(), room, change, epoch: this.#session.rooms.epochOf(room)};
     return this.#session.publisher.put(entry, objection ?? this.#absence(room));
-  }
-
-  #ask(command, objection) {
-    if (!objection && this.state === "open") return this.#session.queries.ask(command);
-    const refused = Promise.reject(objection ?? new ChatError("disconnected", "There is no connection."));
-    refused.catch(() => {});
-    return refused;
   }
 
   /** The error for a room that was not joined, or null. */

@@ -1,5 +1,6 @@
+import {Backoff} from "./backoff.js";
 import {Outbox} from "./outbox.js";
-import {ChatError, ERROR, isForLater} from "./protocol.js";
+import {ChatError, ERROR, isForLater, newRef} from "./protocol.js";
 import {Sender} from "./sender.js";
 
 /**
@@ -188,5 +189,111 @@ export class Publisher {
     const delivery = this.#deliveries.get(ref);
     this.#deliveries.delete(ref);
     return delivery;
+  }
+}
+
+/** Milliseconds until an unanswered publication is sent again over a live connection. */
+const ANSWER_TIMEOUT = 10_000;
+/** Publications of one topic that may wait for an ack. */
+const WAITING = 100;
+
+/**
+ * Publishes the user's events in one topic. They wait in memory. One is in flight at a time, so a deferred one is not
+ * overtaken; each attempt has the same ref, so the server publishes it once.
+ */
+export class EventPublisher {
+  #topic;
+  #transmit;
+  #clock;
+  #busy;
+  #running = false;
+  #waiting = []; // publications without an ack: {command, resolve, reject}
+  #timer = null; // timer of the next attempt of the first one
+
+  /**
+   * @param {string} topic
+   * @param {{transmit: (command) => void, clock, random}} tools
+   */
+  constructor(topic, {transmit, clock, random}) {
+    this.#topic = topic;
+    this.#transmit = transmit;
+    this.#clock = clock;
+    this.#busy = new Backoff({random});
+  }
+
+  /**
+   * @param {object} what {event, data, key?} or {gone, key}
+   * @param {ChatError | null} objection why it can't be published at all
+   * @returns {Promise<{id?: number, seq?: number}>} the ack's fields
+   */
+  put(what, objection) {
+    const command = {type: "publish", topic: this.#topic, ref: newRef(), ...what};
+    const full = this.#waiting.length >= WAITING && new ChatError("outbox_full", "Too many events wait.");
+    const promise = new Promise((resolve, reject) => {
+      if (objection || full) reject(objection || full);
+      else this.#waiting.push({command, resolve, reject});
+    });
+    promise.catch(() => {});
+    if (this.#waiting.length === 1 && this.#timer === null) this.#send();
+    return promise;
+  }
+
+  /** The server accepts publications now. */
+  start() {
+    this.#running = true;
+    this.#send();
+  }
+
+  /** The subscription is lost: the publication in flight will be sent again. */
+  stop() {
+    this.#running = false;
+    this.#stopWaiting();
+  }
+
+  acked({ref, id, seq}) {
+    this.#answered(ref, ({resolve}) => resolve({id, seq}));
+  }
+
+  /** Whether a publication with this ref waits. */
+  has(ref) {
+    return this.#waiting.some(({command}) => command.ref === ref);
+  }
+
+  /** Whether the error answered a publication. */
+  errored(frame) {
+    if (!this.has(frame.ref)) return false;
+    if (isForLater(frame.code)) this.#sendIn(this.#busy.next(frame.retryAfter));
+    else this.#answered(frame.ref, ({reject}) => reject(ChatError.of(frame)));
+    return true;
+  }
+
+  rejectAll(error) {
+    this.#stopWaiting();
+    for (const {reject} of this.#waiting.splice(0)) reject(error);
+  }
+
+  #send() {
+    this.#stopWaiting();
+    if (!this.#running || !this.#waiting.length) return;
+    this.#sendIn(ANSWER_TIMEOUT);
+    this.#transmit(this.#waiting[0].command);
+  }
+
+  #sendIn(delay) {
+    this.#stopWaiting();
+    this.#timer = this.#clock.setTimeout(() => this.#send(), delay);
+  }
+
+  #stopWaiting() {
+    this.#clock.clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  #answered(ref, settle) {
+    const index = this.#waiting.findIndex(({command}) => command.ref === ref);
+    if (index < 0) return;
+    this.#busy.reset();
+    settle(...this.#waiting.splice(index, 1));
+    this.#send();
   }
 }

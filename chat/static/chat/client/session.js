@@ -44,7 +44,19 @@ export class Session {
     this.publisher = new Publisher({store, person: this.person, limit: outboxLimit, emit, tools});
     this.queries = new Queries({emit, tools});
     this.ephemeral = new Ephemeral(tools);
-    this.topics = new Topics({...tools, ask: (command) => this.queries.ask(command)});
+    this.topics = new Topics({...tools, ask: (command, objection) => this.ask(command, objection)});
+  }
+
+  /**
+   * Ask a query, if there is a connection.
+   * @param {ChatError | null} [objection] why it can't be asked at all
+   * @returns {Promise<object>} the answering frame; rejected with a ChatError
+   */
+  ask(command, objection = null) {
+    if (!objection && this.connection.state === "open") return this.queries.ask(command);
+    const refused = Promise.reject(objection ?? new ChatError("disconnected", "There is no connection."));
+    refused.catch(() => {});
+    return refused;
   }
 
   // --- The connection ---

@@ -6,28 +6,23 @@
  *     board.state;                                   // a Map: each key's data
  *     await board.publish("reading", {value: 3}, {key: "core0"});
  *
- * A topic is subscribed to on each connection, from the position that it has. Changes come in order, once; a missing
- * one is asked for. A publication waits for its ack, and is sent again with the same ref after a lost connection.
+ * The client subscribes on each connection, from the position that it has. Changes come in order, once; a missing one is
+ * requested. A publication waits for its ack, and is sent again with the same ref after a lost connection.
  */
 
 import {Backoff} from "./backoff.js";
-import {ChatError, ERROR, isForLater, newRef} from "./protocol.js";
+import {Snapshots} from "./headless.js";
+import {ChatError, ERROR, isForLater, LIMIT, newRef} from "./protocol.js";
+import {EventPublisher} from "./publisher.js";
+import {TopicState} from "./topic-state.js";
 
-/** Entries of a stream that are kept. */
-const ENTRIES = 1_000;
-/** Milliseconds until an unanswered command is sent again over a live connection. */
+/** Milliseconds until an unanswered `subscribe` is sent again over a live connection. */
 const ANSWER_TIMEOUT = 10_000;
-/** Publications that may wait for an ack. */
-const WAITING = 100;
+/** Milliseconds before a retry, if a busy server gives no `retryAfter`. */
+const BUSY = {base: 2_000, cap: 30_000};
 
-/** One topic. Two callers of `client.topic` with the same name share it; each calls `close`. */
+/** One topic. Two callers of `client.topic` with the same name share it; each calls `close` once. */
 export class Topic {
-  /** Each key's data, for topics with keys. */
-  state = new Map();
-  /** The entries without a key, oldest first: {id, event, data, by?, username?, timestamp}. */
-  entries = [];
-  /** The people who are present, by their key: {by, username, state?}. */
-  people = new Map();
   /** The user's permissions, beside reading: "publish", "signal", "present". */
   may = [];
   /** "log", "latest" or "memory"; null before the first `subscribed`. */
@@ -38,83 +33,102 @@ export class Topic {
   #name;
   #rewind;
   #tools;
-  #close;
-  #ref = newRef();
-  #position = null;
-  #epoch = null;
+  #onClose;
+  #ref = newRef(); // ref of its subscribe commands
+  #position;
+  #epoch;
   #live = false; // subscribed on the present connection, and nothing is missing
-  #refused = null;
-  #startOver = false;
-  #gapAt = null;
-  #again = null;
+  #ended = null; // a ChatError: refused, removed or closed
+  #gapAt = null; // the position at the latest gap
+  #startOver = false; // asking from the position brought nothing on
+  #again = null; // timer of the next subscribe, until `subscribed`
   #busy;
-  #listeners = new Map(); // event → Set of functions
-  #subscribers = new Set();
-  #snapshot = null;
-  #waiting = []; // publications without an ack: {command, resolve, reject}
-  #timer = null;
-  #presence = null;
+  #events = new EventTarget();
+  #copy = new TopicState((event, detail) => this.#tell(event, detail));
+  #snapshots;
+  #publisher;
+  #presence = null; // the state to show to the others
 
   /**
    * @param {string} name
    * @param {{rewind?: number, since?: number, epoch?: string}} options
-   * @param {{transmit, clock, random, token, isOpen: () => boolean, ask: (command) => Promise<object>}} tools
-   * @param {() => void} close called when nobody holds it any more
+   * @param {{transmit, clock, random, token, isOpen: () => boolean, ask: (command, objection) => Promise<object>}} tools
+   * @param {() => void} onClose called when its last holder has closed it
    */
-  constructor(name, {rewind = 0, since = null, epoch = null}, tools, close) {
+  constructor(name, {rewind = 0, since = null, epoch = null}, tools, onClose) {
     this.#name = name;
     this.#position = since;
     this.#epoch = epoch;
     this.#rewind = rewind;
     this.#tools = tools;
-    this.#close = close;
-    this.#busy = new Backoff({random: tools.random, base: 2_000, cap: 30_000});
+    this.#onClose = onClose;
+    this.#busy = new Backoff({random: tools.random, ...BUSY});
+    this.#publisher = new EventPublisher(name, tools);
+    this.#snapshots = new Snapshots(() => this.#taken(), tools.clock);
   }
 
   get name() {
     return this.#name;
   }
 
-  /** Has it everything that the server has, as far as is known? */
+  /** Each key's data, for topics with keys: a Map. */
+  get state() {
+    return this.#copy.state;
+  }
+
+  /** The entries without a key, oldest first, the latest 1,000: {id, event, data, by?, username?, timestamp}. */
+  get entries() {
+    return this.#copy.entries;
+  }
+
+  /** The people who are present: a Map from their key to {by, username, state?}. */
+  get people() {
+    return this.#copy.people;
+  }
+
+  /** False without a connection, before the first `subscribed`, and while something is missing. */
   get isLive() {
     return this.#live;
   }
 
-  /** A ChatError if the server refused the subscription, or ended it. */
+  /** The ChatError with which the subscription was refused or ended, or null. */
   get error() {
-    return this.#refused;
+    return this.#ended;
   }
 
   /**
-   * Call `listener` for each event with this name: {event, data, key?, id?, by?, username?, timestamp?}. The names
-   * "change" (anything is another now), "signal:<event>", "gone" ({key}), "reset" and "removed" ({error}) are the topic's own.
+   * Call `listener` for each event with this name: {event, data, key?, id?, by?, username?, timestamp?}. The topic's own
+   * names are "change", "gone" ({key}), "signal:<event>" ({event, data, key?, by?, username?, timestamp}), "reset" (what
+   * was here is void) and "removed" ({error}). A project's event with such a name comes too, with its `event`.
    * @returns {() => void} ends it
    */
   on(event, listener) {
-    if (!this.#listeners.has(event)) this.#listeners.set(event, new Set());
-    this.#listeners.get(event).add(listener);
-    return () => this.#listeners.get(event).delete(listener);
+    const handler = ({detail}) => listener(detail);
+    this.#events.addEventListener(event, handler);
+    return () => this.#events.removeEventListener(event, handler);
   }
 
-  // --- A headless store: React's useSyncExternalStore, Vue and Svelte take these two as they are ---
+  // --- A headless store (headless.js) ---
 
-  subscribe = (listener) => {
-    this.#subscribers.add(listener);
-    return () => this.#subscribers.delete(listener);
-  };
+  /** Call `listener` after changes, at most 60 times a second. @returns {() => void} ends it */
+  subscribe = (listener) => this.#snapshots.subscribe(listener);
 
-  /** {state, entries, people, may, live, error}: the same object until something changes. */
-  getSnapshot = () =>
-    (this.#snapshot ??= Object.freeze({
-      state: new Map(this.state),
-      entries: [...this.entries],
-      people: new Map(this.people),
+  /** {state, entries, people, may, live, error}, immutable: the same object until something changes. */
+  getSnapshot = () => this.#snapshots.get();
+
+  #taken() {
+    const {state, entries, people} = this.#copy;
+    return {
+      state: new Map(state),
+      entries: [...entries],
+      people: new Map(people),
       may: this.may,
       live: this.#live,
-      error: this.#refused,
-    }));
+      error: this.#ended,
+    };
+  }
 
-  // --- What the user does ---
+  // --- The user's commands ---
 
   /**
    * Publish an event. It waits, through reconnects, until the server has answered.
@@ -122,24 +136,12 @@ export class Topic {
    * @returns {Promise<{id?: number, seq?: number}>} rejected with a ChatError if it will not be published
    */
   publish(event, data = {}, {key, gone = false} = {}) {
-    const command = {type: "publish", topic: this.#name, ref: newRef()};
-    if (gone) Object.assign(command, {gone});
-    else Object.assign(command, {event, data});
-    if (key !== undefined) command.key = key;
-    const promise = new Promise((resolve, reject) => {
-      const full = this.#waiting.length >= WAITING;
-      const objection = this.#refused ?? (full ? new ChatError("outbox_full", "Too many events wait.") : null);
-      if (objection) reject(objection);
-      else this.#waiting.push({command, resolve, reject});
-    });
-    promise.catch(() => {});
-    if (this.#waiting.length === 1) this.#send();
-    return promise;
+    return this.#publisher.put(gone ? {gone, key} : {event, data, key}, this.#ended);
   }
 
-  /** Send an event to those who are there now. It is lost without a connection. */
-  signal(event, data = {}, key) {
-    if (this.#live) this.#tools.transmit({type: "signal", topic: this.#name, event, data, ...(key && {key})});
+  /** Send an event to the subscribers that are there now. It is lost without a connection. */
+  signal(event, data = {}, key = undefined) {
+    if (this.#live) this.#tools.transmit({type: "signal", topic: this.#name, event, data, key});
   }
 
   /** Set this socket's state among the people, now and after each reconnect. */
@@ -148,111 +150,121 @@ export class Topic {
     if (this.#live) this.#tools.transmit({type: "present", topic: this.#name, state});
   }
 
-  /** Fetch older or newer entries. @returns {Promise<{entries: object[], more: boolean}>} oldest first */
+  /**
+   * Fetch the entries before or after an id, or the latest.
+   * @returns {Promise<{entries: object[], more: boolean}>} oldest first; rejected with a ChatError
+   */
   history({before, after, limit = 50} = {}) {
-    return this.#tools.ask({type: "entries", topic: this.#name, before, after, limit});
+    const page = {before, after, limit: Math.min(limit, LIMIT.HISTORY)};
+    return this.#tools.ask({type: "entries", topic: this.#name, ...page}, this.#ended);
   }
 
   /** End this caller's use. The subscription ends with the last one. */
   close() {
     this.holders -= 1;
-    if (this.holders > 0) return;
-    this.#stop();
-    const error = new ChatError("left", "The topic was closed.");
-    for (const {reject} of this.#waiting.splice(0)) reject(error);
-    if (this.#tools.isOpen()) this.#tools.transmit({type: "unsubscribe", topic: this.#name, ref: newRef()});
-    this.#close();
+    if (this.holders !== 0) return;
+    if (!this.#ended && this.#tools.isOpen()) {
+      this.#tools.transmit({type: "unsubscribe", topic: this.#name, ref: newRef()});
+    }
+    this.end(new ChatError("left", "The topic was closed."));
+    this.#onClose();
   }
 
   // --- The connection ---
 
   /** The connection is open, or something is missing: subscribe from the present position. */
   ask() {
-    if (this.#refused) return;
-    this.#live = false;
-    const command = {type: "subscribe", topic: this.#name, ref: this.#ref};
-    if (this.#rewind) command.rewind = this.#rewind;
-    const token = this.#tools.token();
-    if (token !== undefined) command.token = token;
-    if (this.#position !== null && !this.#startOver) Object.assign(command, {since: this.#position, epoch: this.#epoch});
-    this.#askAgainIn(ANSWER_TIMEOUT);
-    this.#tools.transmit(command);
+    if (this.#ended) return;
+    if (this.#live) this.#become(false);
+    this.#askIn(ANSWER_TIMEOUT);
+    this.#tools.transmit(this.#command);
   }
 
+  get #command() {
+    const command = {type: "subscribe", topic: this.#name, ref: this.#ref, token: this.#tools.token()};
+    if (this.#rewind) command.rewind = this.#rewind;
+    const known = this.#position !== null && !this.#startOver;
+    return known ? {...command, since: this.#position, epoch: this.#epoch ?? undefined} : command;
+  }
+
+  /** The connection is lost. */
   lost() {
-    this.#stop();
+    this.#tools.clock.clearTimeout(this.#again);
     this.people.clear();
+    this.#become(false);
+  }
+
+  /** Nothing comes any more. Waiting publications are rejected, and the copy stays. */
+  end(error) {
+    if (this.#ended) return;
+    this.#ended = error;
+    this.#tools.clock.clearTimeout(this.#again);
+    this.#publisher.rejectAll(error);
+    this.#become(false);
+    this.#snapshots.close();
+  }
+
+  #become(live) {
+    this.#live = live;
+    if (!live) this.#publisher.stop();
     this.#changed();
   }
 
-  #stop() {
-    this.#live = false;
-    this.#tools.clock.clearTimeout(this.#again);
-    this.#tools.clock.clearTimeout(this.#timer);
-  }
-
-  #askAgainIn(delay) {
+  #askIn(delay) {
     this.#tools.clock.clearTimeout(this.#again);
     this.#again = this.#tools.clock.setTimeout(() => this.ask(), delay);
   }
 
   // --- Incoming frames ---
 
+  #handlers = new Map([
+    ["subscribed", (frame) => this.#subscribed(frame)],
+    ["publication", (frame) => this.#takes(frame) && this.#apply("publication", frame)],
+    ["publications", (frame) => this.#takes(frame) && this.#apply("publications", frame)],
+    ["position", (frame) => this.#takes(frame)],
+    ["signal", ({topic, type, ...signal}) => this.#tell(`signal:${signal.event}`, signal)],
+    ["present", (frame) => this.#apply("present", frame)],
+    ["removed", (frame) => this.#removed(ChatError.of(frame))],
+    ["ack", (frame) => this.#publisher.acked(frame)],
+  ]);
+
   received(frame) {
-    switch (frame.type) {
-      case "subscribed":
-        return this.#subscribed(frame);
-      case "publication":
-        return this.#takes(frame) && this.#publication(frame);
-      case "publications":
-        return this.#takes(frame) && this.#publications(frame);
-      case "position":
-        return this.#takes(frame);
-      case "signal":
-        return this.#tell(`signal:${frame.event}`, frame);
-      case "present":
-        return this.#present(frame);
-      case "removed":
-        return this.#removed(ChatError.of(frame));
-      case "ack":
-        return this.#answered(frame.ref, ({resolve}) => resolve({id: frame.id, seq: frame.seq}));
-    }
+    if (!this.#ended) this.#handlers.get(frame.type)?.(frame);
   }
 
   /** Whether the error answered a command of this topic. */
   errored(frame) {
     if (frame.ref === this.#ref) {
-      if (isForLater(frame.code)) this.#askAgainIn(this.#busy.next(frame.retryAfter));
+      if (isForLater(frame.code)) this.#askIn(this.#busy.next(frame.retryAfter));
       else this.#removed(ChatError.of(frame));
       return true;
     }
-    if (!this.#waiting.some(({command}) => command.ref === frame.ref)) return false;
-    if (isForLater(frame.code)) this.#sendIn(this.#busy.next(frame.retryAfter));
-    else if (frame.code === ERROR.NOT_SUBSCRIBED) this.#tools.clock.clearTimeout(this.#timer);
-    else this.#answered(frame.ref, ({reject}) => reject(ChatError.of(frame)));
-    return true;
+    const unknown = frame.code === ERROR.NOT_SUBSCRIBED && this.#publisher.has(frame.ref);
+    if (unknown) this.#askIn(this.#busy.next());
+    return unknown || this.#publisher.errored(frame);
   }
 
-  #subscribed(frame) {
+  #subscribed({resumed, seq, epoch, keep, may = [], you = ""}) {
     this.#tools.clock.clearTimeout(this.#again);
     this.#busy.reset();
-    const again = this.#position !== null;
-    if (!frame.resumed) {
-      this.state.clear();
-      this.entries.length = 0;
-      this.#position = frame.seq;
+    const reset = this.#position !== null && !resumed;
+    if (!resumed) {
+      this.#copy.clear();
+      this.#position = seq;
     }
-    Object.assign(this, {may: frame.may ?? [], keep: frame.keep, you: frame.you ?? ""});
-    this.#epoch = frame.epoch;
-    this.#live = true;
+    const another = this.you && this.you !== you;
+    if (another) this.#publisher.rejectAll(new ChatError("other_person", "Somebody else is signed in now."));
+    Object.assign(this, {may, keep, you});
+    this.#epoch = epoch;
     this.#startOver = false;
-    if (again && !frame.resumed) this.#tell("reset", {});
-    if (this.#presence !== null) this.present(this.#presence);
-    this.#send();
+    this.#live = true; // a listener may close it
+    if (reset) this.#tell("reset", {});
     this.#changed();
+    if (this.#presence !== null) this.present(this.#presence);
+    if (this.#live) this.#publisher.start();
   }
 
-  /** Whether a numbered frame is the next. A gap is asked for once from the position, and then from the beginning. */
+  /** Whether a numbered frame is the next. A gap is requested once from the position, and then from the beginning. */
   #takes({seq, follows}) {
     if (!this.#live || seq <= this.#position) return false;
     if ((follows ?? seq - 1) > this.#position) {
@@ -265,110 +277,45 @@ export class Topic {
     return true;
   }
 
-  #publication({topic, type, seq, follows, patch, ...entry}) {
-    if (entry.gone) {
-      this.#remove(entry.key);
-    } else if (entry.key !== undefined) {
-      const data = patch === undefined ? entry.data : merged(this.state.get(entry.key), patch);
-      this.#put({...entry, data});
-    } else {
-      this.#add(entry);
-    }
+  #apply(kind, frame) {
+    this.#copy[kind](frame);
     this.#changed();
   }
 
-  #publications({entries}) {
-    for (const [event, key, data, id, timestamp] of entries) {
-      if (event === null) this.#remove(key);
-      else if (key === null) this.#add({id, event, data, timestamp});
-      else this.#put({event, key, data});
-    }
-    this.#changed();
-  }
-
-  #put(entry) {
-    this.state.set(entry.key, entry.data);
-    this.#tell(entry.event, entry);
-  }
-
-  #remove(key) {
-    this.state.delete(key);
-    this.#tell("gone", {key});
-  }
-
-  #add(entry) {
-    this.entries.push(entry);
-    if (this.entries.length > ENTRIES) this.entries.splice(0, this.entries.length - ENTRIES);
-    this.#tell(entry.event, entry);
-  }
-
-  #present({came = [], went = [], whole}) {
-    if (whole) this.people.clear();
-    for (const person of came) this.people.set(person.by, person);
-    for (const key of went) this.people.delete(key);
-    this.#changed();
-  }
-
+  /** The server refused the subscription, or ended it. */
   #removed(error) {
-    this.#refused = error;
-    this.#stop();
-    this.state.clear();
-    this.entries.length = 0;
+    this.#copy.clear();
     this.people.clear();
-    for (const {reject} of this.#waiting.splice(0)) reject(error);
+    this.end(error);
     this.#tell("removed", {error});
-    this.#changed();
   }
 
   #changed() {
-    this.#snapshot = null;
     this.#tell("change", this);
-    for (const listener of [...this.#subscribers]) listener();
+    this.#snapshots.changed();
   }
 
   #tell(event, detail) {
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) listener(detail);
-  }
-
-  // --- Publications: one is in flight at a time, so a deferred one is not overtaken ---
-
-  #send() {
-    if (!this.#live || !this.#waiting.length) return;
-    this.#sendIn(ANSWER_TIMEOUT);
-    this.#tools.transmit(this.#waiting[0].command);
-  }
-
-  #sendIn(delay) {
-    this.#tools.clock.clearTimeout(this.#timer);
-    this.#timer = this.#tools.clock.setTimeout(() => this.#send(), delay);
-  }
-
-  #answered(ref, settle) {
-    const index = this.#waiting.findIndex(({command}) => command.ref === ref);
-    if (index < 0) return;
-    this.#tools.clock.clearTimeout(this.#timer);
-    settle(...this.#waiting.splice(index, 1));
-    this.#send();
+    this.#events.dispatchEvent(new CustomEvent(event, {detail}));
   }
 }
 
-/** The topics of a client: subscribed to again on each connection. */
+/** The topics of a client. */
 export class Topics {
-  #topics = new Map();
+  #topics = new Map(); // name → Topic
   #tools;
   #open = false;
 
-  /** @param {{transmit, clock, random, token, ask: (command) => Promise<object>}} tools */
+  /** @param {{transmit, clock, random, token, ask: (command, objection) => Promise<object>}} tools */
   constructor(tools) {
     this.#tools = {...tools, isOpen: () => this.#open};
   }
 
-  /** @returns {Topic} */
+  /** @returns {Topic} a new one, if there is none or it has ended */
   get(name, options = {}) {
     let topic = this.#topics.get(name);
     if (!topic || topic.error) {
-      const ended = () => this.#topics.get(name) === topic && this.#topics.delete(name);
-      topic = new Topic(name, options, this.#tools, ended);
+      topic = new Topic(name, options, this.#tools, () => this.#forget(topic));
       this.#topics.set(name, topic);
       if (this.#open) topic.ask();
     }
@@ -376,37 +323,33 @@ export class Topics {
     return topic;
   }
 
+  /** The connection is open. */
   enter() {
     this.#open = true;
     for (const topic of this.#topics.values()) topic.ask();
   }
 
+  /** The connection is lost. */
   lost() {
     this.#open = false;
     for (const topic of this.#topics.values()) topic.lost();
+  }
+
+  close(error) {
+    for (const topic of this.#topics.values()) topic.end(error);
+    this.#topics.clear();
   }
 
   received(frame) {
     this.#topics.get(frame.topic)?.received(frame);
   }
 
+  /** Whether the error answered a command of a topic. */
   errored(frame) {
     return [...this.#topics.values()].some((topic) => topic.errored(frame));
   }
-}
 
-/** RFC 7396, section 2. */
-export function merged(value, patch) {
-  if (patch === null || typeof patch !== "object" || Array.isArray(patch)) return patch;
-  const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
-  const result = isObject ? {...value} : {};
-  for (const [name, inner] of Object.entries(patch)) {
-    if (inner === null) delete result[name];
-    else Object.defineProperty(result, name, {value: merged(own(result, name), inner), enumerable: true, writable: true, configurable: true});
+  #forget(topic) {
+    if (this.#topics.get(topic.name) === topic) this.#topics.delete(topic.name);
   }
-  return result;
-}
-
-function own(object, name) {
-  return Object.hasOwn(object, name) ? object[name] : undefined;
 }
