@@ -188,7 +188,7 @@ class Subscriptions:
         await self._require(socket.identity, room.topic, event)
         write = Publishing(
             room=room.log,
-            author=socket.identity.key,
+            author=socket.identity.key if socket.identity.lasting else ANONYMOUS,
             username=socket.identity.name or "",
             done=done,
             topic=room.topic,
@@ -329,6 +329,9 @@ class Subscriptions:
         await end_tasks(*self._checks)
 
 
+ANONYMOUS = "anonymous"
+"""The author of publications by clients without an account or a session. Their refs are known again after a
+reconnect, which has another identity. Refs from Python have another namespace."""
 STATE_LIMIT = 2_048
 """Bytes of a socket's state."""
 

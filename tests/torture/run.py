@@ -18,6 +18,7 @@ from torture.faults import ALL, Does, Scene, suffer
 from torture.life import Habits
 from torture.on_presence import RECOVERY
 from torture.on_states import token
+from torture.on_topics import topics
 from torture.records import History, Log, Sent
 from torture.report import Report, counted
 from torture.site import Site
@@ -61,9 +62,10 @@ async def torture(
     with ExitStack() as stack:
         sites = [_site(stack, plan, folder, database, engines) for _ in range(plan.servers)]
         await asyncio.gather(*(site.start() for site in sites))
-        log, problems = await _live_through(plan, sites, history, engines)
+        of_topics: dict[str, int | float] = {}
+        log, problems = await _live_through(plan, sites, history, engines, of_topics)
     problems += [problem for site in sites for problem in _of_site(site)]
-    counts = counted(history, log, sum(site.away for site in sites))
+    counts = counted(history, log, sum(site.away for site in sites)) | of_topics
     report = Report(seed=plan.seed, seconds=time.monotonic() - began, counts=counts, problems=problems)
     return report, history, log
 
@@ -77,22 +79,28 @@ def _site(stack: ExitStack, plan: Plan, folder: Path, database: Database, engine
 
 
 async def _live_through(
-    plan: Plan, sites: Sequence[Site], history: History, engines: Engines | None
+    plan: Plan,
+    sites: Sequence[Site],
+    history: History,
+    engines: Engines | None,
+    counts: dict[str, int | float],
 ) -> tuple[Log, list[Problem]]:
     """All come, live, suffer and calm down; then they are asked what they hold."""
     database, urls = sites[0].database, [site.url for site in sites]
     crowd = Crowd(urls, f"torture-{plan.seed}", history, plan.seed, habits=plan.habits)
-    async with gathered(crowd):
+    async with gathered(crowd), topics(urls, database, plan.seed) as followers:
         people = _People(crowd, database)
         for _ in range(plan.clients):
             people.come()
         lasting = (plan.least, plan.most, plan.longest)
         await _suffer_all(plan, Scene(sites, crowd, random.Random(plan.seed), engines, *lasting), people)
         log = await _come_to_rest(plan, crowd, database)
+        of_topics = await followers.judge(plan.patience)
+        counts.update(followers.counts())
         # Without Redis processes look for each other's changes once a second, and twice to be sure.
         lag = 3.0 if plan.servers > 1 else 0.1
         together = plan.servers == 1 or engines is not None
-        return log, judge(history.events, log, crowd.holdings(), lag=lag, together=together)
+        return log, of_topics + judge(history.events, log, crowd.holdings(), lag=lag, together=together)
 
 
 async def _suffer_all(plan: Plan, scene: Scene, people: "_People") -> None:

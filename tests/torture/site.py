@@ -12,6 +12,7 @@ from servers import Server, free_port, running
 
 from torture.database import SQLITE, Database
 from torture.engines import Cable
+from torture.on_topics import PROJECT
 
 CATCH_UP = 600
 SETTINGS = {
@@ -56,7 +57,7 @@ class Site:
 
     def _start(self) -> Server:
         _, _, port = self.address.rpartition(":")
-        variables = {**SETTINGS, **self.settings, "DATABASE_URL": self.database.url, "PORT": port}
+        variables = {**PROJECT, **SETTINGS, **self.settings, "DATABASE_URL": self.database.url, "PORT": port}
         if self.cable:
             variables["REDIS_URL"] = f"redis://{self.cable.address}/0"
         server = self._life.enter_context(running("daphne", self.folder, self.database.url, **variables))

@@ -229,6 +229,18 @@ async def test_a_client_publishes_once_per_ref(alice: CommunicatorPersona, bob: 
     assert mirror.entries == [(1, {"status": "x", "at": 0}), (2, {})]
 
 
+async def test_a_client_without_a_session_retries_on_another_connection(person: Enter) -> None:
+    """Its publication is known by the ref, although the connection has another identity."""
+    for _ in range(2):
+        alice = await person("Alice")
+        await subscribed(alice, OrderTopic(1))
+        await alice.send("publish", topic="shelf-order:1", event="moved", data={"status": "x"}, ref="r1")
+        assert (await alice.expect(Ack, ref="r1")).seq == 1
+        await alice.vanish()
+    # A stranger can't take a ref of Python's.
+    assert await apublish(OrderTopic(1), Moved("paid"), ref="r1") == 2
+
+
 @pytest.mark.parametrize(
     ("fields", "code", "field"),
     [
