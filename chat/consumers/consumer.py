@@ -225,7 +225,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             case Subscribe():
                 await self._subscribe(command)
             case SendSignal():
-                await current(Subscriptions).signal(self.socket, command)
+                current(Subscriptions).signal(self.socket, command, partial(self._refuse, ref=command.ref or None))
             case SetPresence():
                 current(Subscriptions).present(self.socket, command)
             case _:
@@ -279,7 +279,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             case React():
                 actions.react(self.hub, self.socket, command, done)
             case Publish():
-                await current(Subscriptions).publish(self.socket, command, done)
+                current(Subscriptions).publish(self.socket, command, done)
         self.unanswered += 1
 
     def _written(self, command: Post | Edit | Delete | React | Publish, outcome: Outcome) -> None:

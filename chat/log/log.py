@@ -82,6 +82,7 @@ class Log:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
+                await self.gather()
                 began = loop.time()
                 batch, wait = self._waiting.take(began)
                 if batch:
@@ -90,6 +91,9 @@ class Log:
                     await self._rest(self._waiting.next_due())
         finally:
             self._task = None
+
+    async def gather(self) -> None:
+        """Wait for more writes, if they are in no hurry. A kind of log overrides it."""
 
     async def _rest(self, until: float) -> None:
         """Wait until this loop time or the next write: all queued writes are held up."""

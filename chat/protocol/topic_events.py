@@ -72,13 +72,13 @@ class Publication(Outgoing, tag="publication", kw_only=True):
 class Publications(Outgoing, tag="publications", kw_only=True):
     """The changes of one tick in a topic that sends at intervals: of each key only the latest. Short, on purpose.
 
-    Each entry is an array: event, key, data. A removed key: only `null` and the key. An entry without a key:
-    event, `null`, data, `id`, timestamp.
+    Each array begins with an event, then key, data, key, data and so on. Removed keys: `null`, then the keys. An
+    entry without a key: event, `null`, data, `id`, timestamp.
     """
 
     topic: TopicName
     seq: Number
-    entries: Annotated[list[list[Any]], Meta(description="Arrays: event, key, data.")]
+    entries: Annotated[list[list[Any]], Meta(description="Arrays: event, key, data, key, data …")]
     follows: Follows | UnsetType = UNSET
 
 

@@ -7,7 +7,7 @@ from msgspec import UNSET, Raw
 from chat import models, protocol
 from chat.log import Change
 from chat.protocol import Publication
-from chat.topics.declare import Topic
+from chat.topics.declare import Log, Topic
 from chat.topics.events import merge_patch
 
 PATCH_FROM = 256
@@ -46,8 +46,17 @@ class Item:
         )
 
 
-def change_of(topic: Topic, item: Item, *, before: str | None = None, follows: int | None = None) -> Change:
-    """The entry as a change. ``before``: the key's last value, for a patch; ``follows``: see the protocol."""
+def change_of(
+    topic: Topic, item: Item, *, live: bool = False, before: str | None = None, follows: int | None = None
+) -> Change:
+    """The entry as a change. ``live``: it was made now, and is not read from the log.
+
+    ``before``: the key's last value, for a patch; ``follows``: see the protocol.
+    """
+    if live and topic.conflates and not isinstance(topic.keep, Log):
+        # A client that catches up gets what the log or the memory has, and never this one.
+        member = _member(item)
+        return Change(item.seq, item.number, member, member, gone=item.gone)
     publication = item.publication(topic.name, follows=follows)
     fresh = frame = protocol.encode(publication)
     if topic.conflates:
@@ -68,8 +77,17 @@ def _member(item: Item) -> str:
 
 
 def publications(topic: str, members: list[str], *, seq: int, follows: int) -> str:
-    """The frame `publications` of these members."""
-    return (
-        f'{{"type":"publications","topic":"{topic}","seq":{seq},"follows":{follows},'
-        f'"entries":[{",".join(members)}]}}'
-    )
+    """The frame `publications` of these members. Neighbours of one event share an array."""
+    arrays: list[list[str]] = []
+    shared = ""
+    for member in members:
+        # An event's name has no comma. A member without a key stands alone.
+        event, _, rest = member[1:-1].partition(",")
+        alone = rest.startswith("null,")
+        if event == shared and not alone:
+            arrays[-1].append(rest)
+        else:
+            arrays.append([event, rest])
+        shared = "" if alone else event
+    entries = ",".join([f"[{','.join(array)}]" for array in arrays])
+    return f'{{"type":"publications","topic":"{topic}","seq":{seq},"follows":{follows},"entries":[{entries}]}}'

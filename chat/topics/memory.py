@@ -69,7 +69,7 @@ class State:
             if len(self.stream) > self.keep.depth:
                 self.floor = self.stream.popleft()[0].seq
         known = before[0].data if before and not before[0].gone and before[0].event == event else None
-        return change_of(self.topic, item, before=known)
+        return change_of(self.topic, item, live=True, before=known)
 
     def _has_room(self) -> bool:
         """Is there room for one more key? Removed keys make room."""

@@ -12,7 +12,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from chat.auth import Identity
 from chat.log import read_or_busy
-from chat.protocol import Invalid, Permission
+from chat.protocol import ErrorCode, Invalid, Permission
 from chat.topics.declare import Topic
 from chat.topics.events import Event
 
@@ -25,6 +25,18 @@ class Rights:
 
     subscribe: bool
     may: tuple[Permission, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A user's wish to publish an event in a topic; None: to remove a key."""
+
+    identity: Identity
+    topic: Topic
+    event: Event | None
+
+    def ask(self, user: Any) -> bool:
+        return self.topic.may_publish(user, self.topic.key, self.event)
 
 
 @dataclass(eq=False, slots=True)
@@ -46,9 +58,9 @@ class RightsReader:
         found: Rights | None = await self._answer(identity, partial(_rights, topic))
         return found or Rights(subscribe=False)
 
-    async def may_publish(self, identity: Identity, topic: Topic, event: Event | None) -> bool:
-        """Raises Invalid: busy without the database."""
-        return bool(await self._answer(identity, lambda user: topic.may_publish(user, topic.key, event)))
+    async def allowed(self, wishes: Sequence["Wish"]) -> list[bool]:
+        """The answers to several users' wishes to publish. Raises Invalid: busy without the database."""
+        return await read_or_busy(partial(allowed, wishes))
 
     async def _answer(self, identity: Identity, ask: Callable[[Any], Any]) -> Any:
         question = Question(identity, ask, asyncio.get_running_loop().create_future())
@@ -81,6 +93,16 @@ class RightsReader:
     async def close(self) -> None:
         if self._task:
             await self._task
+
+
+def allowed(wishes: Sequence[Wish]) -> list[bool]:
+    """May these users publish? On a thread that may use the ORM; one query for all users."""
+    return [bool(answer) for answer in _answers([(wish.identity, wish.ask) for wish in wishes])]
+
+
+def forbidden(topic: Topic) -> Invalid:
+    """The refusal of an event that the user may not publish."""
+    return Invalid(ErrorCode.FORBIDDEN, f"You may not publish this in {topic.name}.")
 
 
 def _rights(topic: Topic, user: Any) -> Rights:

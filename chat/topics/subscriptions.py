@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from chat import protocol
-from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.hub import Hub, Socket
-from chat.log import Log, Outcome, RoomLog, Written
+from chat.log import Log, Outcome, RoomLog, Written, unavailable
 from chat.loops import end_tasks
 from chat.protocol import (
     Ack,
@@ -34,9 +35,18 @@ from chat.topics.events import Event
 from chat.topics.memory import MemoryLog, packed_of
 from chat.topics.open_topic import OpenTopic, send_removed
 from chat.topics.people import QUESTION as PEOPLE_QUESTION
-from chat.topics.rights import Rights, RightsReader
-from chat.topics.topic_log import TopicLog
+from chat.topics.rights import Rights, RightsReader, Wish, forbidden
+from chat.topics.topic_log import GATHER, TopicLog
 from chat.topics.writer import Publishing
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An operation that waits for the project's permission."""
+
+    wish: Wish
+    carry_out: Callable[[], None]
+    refuse: Callable[[Invalid], None]
 
 
 class Subscriptions:
@@ -45,6 +55,9 @@ class Subscriptions:
     def __init__(self, log: TopicLog, memory: MemoryLog, rights: RightsReader) -> None:
         self._log, self._memory, self._rights = log, memory, rights
         self._checks: set[asyncio.Task[None]] = set()
+        # Operations that wait for the project's permission, in order, and the task that asks for it.
+        self._wanted: list[Wanted] = []
+        self._asking: asyncio.Task[None] | None = None
         # Set in chat.runtime, when the hub is there.
         self.hub: Hub
 
@@ -178,14 +191,13 @@ class Subscriptions:
 
     # --- Publish ---
 
-    async def publish(self, socket: Socket, command: Publish, done: Callable[[Outcome], None]) -> None:
-        """Publish an event; ``done`` gets the outcome, after its commit.
+    def publish(self, socket: Socket, command: Publish, done: Callable[[Outcome], None]) -> None:
+        """Publish an event; ``done`` gets the outcome, after its commit: also forbidden, ref_reused, busy.
 
-        Raises Invalid: not_subscribed, forbidden, bad_field, busy.
+        Raises Invalid: not_subscribed, bad_field, busy.
         """
         room = self._room(socket, command.topic)
         event, name, data = self._event(room.topic, command)
-        await self._require(socket.identity, room.topic, event)
         write = Publishing(
             room=room.log,
             author=socket.identity.key if socket.identity.lasting else ANONYMOUS,
@@ -197,12 +209,47 @@ class Subscriptions:
             key=_given(command.key) or "",
             gone=command.gone,
             ref=_given(command.ref) or "",
+            wish=Wish(socket.identity, room.topic, event),
         )
         if isinstance(room.topic.keep, Memory):
-            self.take(write)
-            done(Written(timestamp=protocol.now()))
+            self._when_allowed(Wanted(Wish(socket.identity, room.topic, event), partial(self._take, write), done))
         else:
             self._log.append(write)
+
+    def _take(self, write: Publishing) -> None:
+        self.take(write)
+        write.done(Written(timestamp=protocol.now()))
+
+    def _when_allowed(self, wanted: "Wanted") -> None:
+        """Carry it out when the project has allowed it, in the order of the calls."""
+        if len(self._wanted) >= chat_settings().LOG_QUEUE:
+            raise unavailable("The server has more to publish than it can; try again.")
+        self._wanted.append(wanted)
+        if self._asking is None:
+            self._asking = asyncio.get_running_loop().create_task(self._ask_for_all())
+
+    async def _ask_for_all(self) -> None:
+        try:
+            while self._wanted:
+                if all(wanted.wish.topic.conflates for wanted in self._wanted):
+                    await asyncio.sleep(GATHER)
+                some, self._wanted = self._wanted, []
+                await self._ask_for(some)
+        finally:
+            self._asking = None
+
+    async def _ask_for(self, some: Sequence["Wanted"]) -> None:
+        try:
+            answers = await self._rights.allowed([wanted.wish for wanted in some])
+        except Invalid as busy:
+            for wanted in some:
+                wanted.refuse(busy)
+            return
+        for wanted, answer in zip(some, answers, strict=True):
+            if answer:
+                wanted.carry_out()
+            else:
+                wanted.refuse(forbidden(wanted.wish.topic))
 
     def _event(self, topic: Topic, command: Publish) -> tuple[Event | None, str, str]:
         if not command.gone:
@@ -212,15 +259,13 @@ class Subscriptions:
             raise Invalid(ErrorCode.BAD_FIELD, "key: is required to remove one", field="key")
         return None, "", "{}"
 
-    async def _require(self, identity: Identity, topic: Topic, event: Event | None) -> None:
-        if not await self._rights.may_publish(identity, topic, event):
-            raise Invalid(ErrorCode.FORBIDDEN, f"You may not publish this in {topic.name}.")
+    def signal(self, socket: Socket, command: SendSignal, refuse: Callable[[Invalid], None]) -> None:
+        """Send an event to the subscribers that are there now. ``refuse`` gets forbidden, busy.
 
-    async def signal(self, socket: Socket, command: SendSignal) -> None:
-        """Send an event to the subscribers that are there now. Raises Invalid like ``publish``."""
+        Raises Invalid: not_subscribed, bad_field.
+        """
         room = self._room(socket, command.topic)
         event, data = room.topic.codec.decode(command.event, _bytes(command.data))
-        await self._require(socket.identity, room.topic, event)
         signal = Signal(
             topic=room.slug,
             event=command.event,
@@ -230,7 +275,8 @@ class Subscriptions:
             by=socket.identity.public or UNSET,
             username=socket.identity.name or UNSET,
         )
-        self.hub.publish_soon(room.slug, protocol.encode(signal))
+        send = partial(self.hub.publish_soon, room.slug, protocol.encode(signal))
+        self._when_allowed(Wanted(Wish(socket.identity, room.topic, event), send, refuse))
 
     async def entries(self, socket: Socket, command: GetEntries) -> Outgoing:
         """A page of entries. Raises Invalid: not_subscribed, busy."""
@@ -326,7 +372,7 @@ class Subscriptions:
         socket.on_removed()
 
     async def close(self) -> None:
-        await end_tasks(*self._checks)
+        await end_tasks(*self._checks, *([self._asking] if self._asking else []))
 
 
 ANONYMOUS = "anonymous"

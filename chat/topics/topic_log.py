@@ -1,5 +1,6 @@
 """The log of the topics that are kept in the database: Log and Latest."""
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -7,13 +8,15 @@ from django.db import router
 from django.db.models import QuerySet
 
 from chat import models
-from chat.log import Change, Log, LogSlice, RoomCounters, RoomLog, read_or_busy, write_or_busy
+from chat.log import Change, Log, LogSlice, RoomCounters, RoomLog, Write, read_or_busy, write_or_busy
 from chat.protocol import Publication
 from chat.topics import writer
 from chat.topics.declare import find
 from chat.topics.entries import change_of
-from chat.topics.writer import ROW, TopicWriter, item_of
+from chat.topics.writer import ROW, Publishing, TopicWriter, item_of
 
+GATHER = 0.01
+"""Seconds for which publications wait for others if nobody gets them at once: their topics send at intervals."""
 PAGE = 131_072
 """Characters of the data of one read."""
 
@@ -23,6 +26,18 @@ class TopicLog(Log):
 
     def __init__(self) -> None:
         super().__init__(TopicWriter())
+        # True: among what waits is a publication that is sent at once.
+        self._hurry = False
+
+    def append(self, write: Write) -> None:
+        super().append(write)
+        if not (isinstance(write, Publishing) and write.topic.conflates):
+            self._hurry = True
+
+    async def gather(self) -> None:
+        if not self._hurry:
+            await asyncio.sleep(GATHER)
+        self._hurry = False
 
     async def open(self, slug: str, *, make: bool = True, owner: int | str | None = None) -> RoomLog:  # noqa: ARG002 a topic has no owner
         """The topic's row, made if it is missing. The caller has checked the right to subscribe."""

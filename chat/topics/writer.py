@@ -21,6 +21,7 @@ from chat.log.writes import HELD, Held, ref_reused
 from chat.protocol import Invalid
 from chat.topics.declare import Memory, Topic, find
 from chat.topics.entries import Item, change_of
+from chat.topics.rights import Wish, allowed, forbidden
 
 logger = logging.getLogger("chat.topics")
 
@@ -42,6 +43,8 @@ class Publishing(Write):
     key: str = ""
     gone: bool = False
     ref: str = ""
+    # The user's wish, which the project must allow. None: Python publishes.
+    wish: Wish | None = None
 
     @property
     def digest(self) -> str:
@@ -145,7 +148,7 @@ class TopicBatch:
         else:
             self._stream.append((row.pk, item))
         known = before.data if before and not before.gone and before.event == item.event else None
-        return Written(item.number, seq, self.now, change_of(write.topic, item, before=known))
+        return Written(item.number, seq, self.now, change_of(write.topic, item, live=True, before=known))
 
     # --- Writing ---
 
@@ -157,8 +160,7 @@ class TopicBatch:
         for place, replaced in self._replaced.items():
             (old if place in self._existed else new).append((place[0], self._keyed[place], replaced))
         self._insert_entries([*rows, *new], created)
-        for pk, item, replaced in old:
-            self._update(pk, item, replaced + 1, created)
+        self._update(old, created)
         refs = [(*ref, created) for ref in self._new_refs]
         self._insert_rows("chat_publishedref", "topic_id, author, ref, digest, number, seq, created", refs)
 
@@ -170,22 +172,16 @@ class TopicBatch:
         ]
         self._insert_rows("chat_entry", columns, values)
 
-    def _update(self, pk: int, item: Item, changes: int, created: Any) -> None:
+    def _update(self, rows: Sequence[tuple[int, Item, int]], created: Any) -> None:
+        if not rows:
+            return
         with self.connection.cursor() as cursor:
-            cursor.execute(
+            cursor.executemany(
                 "UPDATE chat_entry SET seq = %s, changes = changes + %s, event = %s, data = %s, gone = %s, "
                 "author = %s, username = %s, created = %s WHERE topic_id = %s AND key = %s",
                 [
-                    item.seq,
-                    changes,
-                    item.event,
-                    item.data,
-                    item.gone,
-                    item.author,
-                    item.username,
-                    created,
-                    pk,
-                    item.key,
+                    (i.seq, replaced + 1, i.event, i.data, i.gone, i.author, i.username, created, pk, i.key)
+                    for pk, i, replaced in rows
                 ],
             )
 
@@ -220,10 +216,12 @@ class TopicWriter:
 
     def _attempt(self, writes: Sequence[Publishing], *, wait: bool) -> list[Outcome | Held]:
         using = router.db_for_write(models.Topic)
+        outcomes: dict[Write, Outcome | Held] = {write: forbidden(write.topic) for write in _denied(writes)}
+        writes_left = [write for write in writes if write not in outcomes]
         with healing(using), transaction.atomic(using=using):
-            topics = lock(using, {write.topic.name for write in writes}, wait=wait)
-            free = [write for write in writes if write.topic.name in topics]
-            outcomes = dict(zip(free, self._run(using, topics, free), strict=True))
+            topics = lock(using, {write.topic.name for write in writes_left}, wait=wait)
+            free = [write for write in writes_left if write.topic.name in topics]
+            outcomes |= zip(free, self._run(using, topics, free), strict=True)
         return [outcomes.get(write, HELD) for write in writes]
 
     def _run(self, using: str, topics: dict[str, RoomLog], writes: Sequence[Publishing]) -> list[Outcome]:
@@ -238,6 +236,13 @@ class TopicWriter:
         if rows:
             models.Outbox.objects.using(using).filter(pk__in=[row.pk for row in rows]).delete()
         return outcomes[len(rows) :]
+
+
+def _denied(writes: Sequence[Publishing]) -> list[Publishing]:
+    """The publications that the project does not allow to their users."""
+    asked = [write for write in writes if write.wish]
+    answers = allowed([write.wish for write in asked if write.wish]) if asked else []
+    return [write for write, answer in zip(asked, answers, strict=True) if not answer]
 
 
 def number_waiting(rooms: Callable[[Sequence[models.Outbox]], Changes], skip: Iterable[str] = ()) -> Numbered:

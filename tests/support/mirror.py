@@ -69,13 +69,14 @@ class Mirror:
             self.state[frame.key] = _json(frame.data)
 
     def _member(self, member: list[Any]) -> None:
-        event, key, *more = member
-        if key is None:
-            self.entries.append((more[1], more[0]))
-        elif event is None:
-            self.state.pop(key, None)
+        event, *rest = member
+        if event is None:
+            for key in rest:
+                self.state.pop(key, None)
+        elif rest[0] is None:
+            self.entries.append((rest[2], rest[1]))
         else:
-            self.state[key] = more[0]
+            self.state |= zip(rest[::2], rest[1::2], strict=True)
 
 
 def merged(value: Any, patch: Any) -> Any:

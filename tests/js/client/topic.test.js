@@ -33,10 +33,10 @@ test("A topic needs no room, and its changes are merged by key.", () => {
   put(here, 1, "a", {value: 1});
   put(here, 2, "b", {value: 2});
   put(here, 2, "b", {value: 9});
-  here.socket.say({type: "publications", topic: NAME, seq: 5, follows: 2, entries: [["reading", "a", {value: 3}], [null, "b"], ["note", null, {x: 1}, 4, 9]]});
+  here.socket.say({type: "publications", topic: NAME, seq: 5, follows: 2, entries: [["reading", "a", {value: 2}, "a", {value: 3}], [null, "b"], ["note", null, {x: 1}, 4, 9]]});
   assert.deepEqual([...topic.state], [["a", {value: 3}]]);
   assert.deepEqual(topic.entries, [{id: 4, event: "note", data: {x: 1}, timestamp: 9}]);
-  assert.deepEqual(told, [["a", 1], ["b", 2], ["a", 3]]);
+  assert.deepEqual(told, [["a", 1], ["b", 2], ["a", 2], ["a", 3]]);
 });
 
 test("After a loss it goes on from its position; a gap is asked for.", () => {

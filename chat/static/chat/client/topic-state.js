@@ -31,12 +31,12 @@ export class TopicState {
     else this.#put({...entry, data: merged(this.state.get(entry.key), patch)});
   }
 
-  /** Apply the arrays of a `publications`: [event, key, data], [null, key] or [event, null, data, id, timestamp]. */
+  /** Apply the arrays of a `publications`: [event, key, data, …], [null, key, …] or [event, null, data, id, timestamp]. */
   publications({entries}) {
-    for (const [event, key, data, id, timestamp] of entries) {
-      if (event === null) this.#remove(key);
-      else if (key === null) this.#add({id, event, data, timestamp});
-      else this.#put({event, key, data});
+    for (const [event, ...rest] of entries) {
+      if (event === null) for (const key of rest) this.#remove(key);
+      else if (rest[0] === null) this.#add({id: rest[2], event, data: rest[1], timestamp: rest[3]});
+      else for (let i = 0; i < rest.length; i += 2) this.#put({event, key: rest[i], data: rest[i + 1]});
     }
   }
 
