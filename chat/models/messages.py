@@ -21,7 +21,7 @@ REMEMBERED_REFS = 32
 NUMBERED = frozenset({"room", "room_id", "number", "seq", "changes"})
 ONLY_BY_THE_LOG = (
     "chat.log writes messages, so that each gets its room's next number and is published. To post "
-    "a message call chat.log.maintenance.post(), to hide or prune chat.log.maintenance.hide() or prune()."
+    "a message call chat.api.post(), to hide or prune chat.log.maintenance.hide() or prune()."
 )
 """The error for code that writes a row by itself: its number would collide with those of later messages."""
 

@@ -27,7 +27,7 @@ ACTIVE_PRECISION = 60
 
 NUMBERS = ("seq", "pruned")
 SET_BY_THE_LOG = (
-    "can't be set: chat.log counts every change. To post a message call chat.log.maintenance.post(); to repair "
+    "can't be set: chat.log counts every change. To post a message call chat.api.post(); to repair "
     "a room that counts wrongly, run manage.py chat_check --fix."
 )
 """The error for code that sets a counter."""

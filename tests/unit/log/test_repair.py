@@ -93,7 +93,7 @@ def set_and_save(rooms: QuerySet[models.Room] | None = None, /, **fields: Any) -
 def test_only_the_log_writes_messages(tea: RoomLog, write: Callable[[RoomLog], object]) -> None:
     """Other code gets an error that names the function to call instead, and nothing is written."""
     before = everything(tea)
-    with pytest.raises(ValueError, match=r"call chat\.log\.maintenance\.post\(\)"), transaction.atomic():
+    with pytest.raises(ValueError, match=r"call chat\.api\.post\(\)"), transaction.atomic():
         write(tea)
     assert everything(tea) == before
     assert not rooms_with_rows_ahead([tea.pk])

@@ -52,7 +52,7 @@ export function drawMessage({key, message, quote, own, continued, marked}, {last
       tabIndex: -1,
       ariaLive: own ? "off" : null, // its author knows it
     },
-    author(username),
+    author(username, message),
     make(
       "div",
       {className: "said"},
@@ -86,8 +86,16 @@ export function drawPending({key, entry, quote, continued}, {me, unfolded}) {
 /** The reason why a message waits, by the server's error code. */
 const HELD = {slow_mode: words.slow, too_many: words.held};
 
-function author(name) {
-  return make("span", {className: "author", title: name}, make("bdi", {}, name));
+/** The author's name. A bot, which may have any name, has a mark, and its image if it has one. */
+function author(name, {bot = false, avatar} = {}) {
+  const mark = bot ? [" ", make("small", {className: "bot"}, words.bot)] : [];
+  return make("span", {className: "author", title: name}, bot && avatar ? image(avatar) : null, make("bdi", {}, name), ...mark);
+}
+
+/** The server takes only https and paths of the site. The Content-Security-Policy may refuse another site's image. */
+function image(src) {
+  const onerror = ({target}) => target.remove();
+  return make("img", {src, alt: "", loading: "lazy", decoding: "async", referrerPolicy: "no-referrer", onerror});
 }
 
 /** The text, and, if it is long, the button that unfolds it. */

@@ -30,6 +30,7 @@ export const words = {
   here: (count) => `${count} here`,
   more: (count) => `and ${count} more`,
   you: "you",
+  bot: "bot",
   olderFailed: "Older messages could not be loaded.",
   newerFailed: "Newer messages could not be loaded.",
 
