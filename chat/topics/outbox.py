@@ -18,6 +18,8 @@ from chat.topics.writer import Changes, Publishing, number_waiting
 
 logger = logging.getLogger("chat.topics")
 
+MERGE = 0.1
+"""Seconds for which numbered publications may wait while more are numbered: a topic's are then sent together."""
 PAUSE = 0.05
 """Seconds until locked topics are tried again."""
 
@@ -76,16 +78,31 @@ class OutboxReader:
         if not await run_read(models.Outbox.objects.exists):
             return False
         locked: set[str] = set()
-        while True:
-            batch = await run_write(partial(number_waiting, self._rooms, locked))
-            for row, changes in batch.changes:
-                counters.changes += len(changes)
-                self._on_numbered(row, changes)
-            for write in batch.passed:
-                self._on_passed(write)
-            locked |= batch.locked
-            if not batch.taken and not batch.locked:
-                return bool(locked)
+        numbered: dict[str, tuple[RoomLog, list[Change]]] = {}
+        loop = asyncio.get_running_loop()
+        publish_at = loop.time() + MERGE
+        try:
+            while True:
+                batch = await run_write(partial(number_waiting, self._rooms, locked))
+                for row, changes in batch.changes:
+                    numbered.setdefault(row.slug, (row, []))[1].extend(changes)
+                for write in batch.passed:
+                    self._on_passed(write)
+                locked |= batch.locked
+                if not batch.taken and not batch.locked:
+                    return bool(locked)
+                if loop.time() >= publish_at:
+                    self._publish(numbered)
+                    publish_at = loop.time() + MERGE
+        finally:
+            self._publish(numbered)
+
+    def _publish(self, numbered: dict[str, tuple[RoomLog, list[Change]]]) -> None:
+        """Publish what was numbered: each topic's changes together."""
+        for row, changes in numbered.values():
+            counters.changes += len(changes)
+            self._on_numbered(row, changes)
+        numbered.clear()
 
     async def close(self) -> None:
         if self._task:

