@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register  # n
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from chat.access.authorize import project_function
 from chat.auth import trusted
 from chat.auth.hashers import Bounded
 from chat.auth.password_attempts import CountedTries
@@ -37,6 +38,7 @@ def check_chat_settings(**_: Any) -> list[CheckMessage]:
     """chat.E001: CHAT has an unknown key or an invalid value."""
     try:
         chat_settings()
+        project_function()
     except ImproperlyConfigured as error:
         return [Error(str(error), hint="chat/conf/ describes each setting.", id="chat.E001")]
     return []

@@ -53,6 +53,8 @@ def role_of(policy: Policy, identity: Identity) -> Role | None:
 
     Staff who may moderate everywhere are owners, except of private and direct rooms.
     """
+    if policy.verdicts is not None and not policy.verdict(identity).see:
+        return None
     given = policy.roles.get(identity.key)
     if policy.kind in {"private", "direct"}:
         return given  # type: ignore[return-value]  # the model's choices are the protocol's
@@ -62,9 +64,11 @@ def role_of(policy: Policy, identity: Identity) -> Role | None:
 
 
 def check_entering(policy: Policy, identity: Identity, address: str, slug: str) -> None:
-    """Raises Invalid: no_room, sign_in, banned."""
+    """Raises Invalid: no_room, sign_in, forbidden, banned."""
     if role_of(policy, identity) is None:
         raise no_room(slug)
+    if not policy.verdict(identity).enter:
+        raise Invalid(ErrorCode.FORBIDDEN, "You may not enter this room.")
     if identity.account is None and not chat_settings().GUESTS:
         raise Invalid(ErrorCode.SIGN_IN, "Only people with an account may enter this room: sign in.")
     if ban := _active(policy, policy.bans, identity, address):
@@ -79,6 +83,8 @@ def check_posting(policy: Policy, identity: Identity, address: str) -> None:
         raise Invalid(ErrorCode.READ_ONLY, "This room is archived: it can only be read.")
     if policy.read_only and _rank(policy, identity) < RANKS["moderator"]:
         raise Invalid(ErrorCode.READ_ONLY, "Only this room's owners and moderators may post in it.")
+    if not policy.verdict(identity).post:
+        raise Invalid(ErrorCode.READ_ONLY, "You may not post in this room.")
     if mute := _active(policy, policy.mutes, identity, address):
         raise _refusal(ErrorCode.MUTED, "You may not post in this room", mute)
 
@@ -120,7 +126,7 @@ def about_room(policy: Policy, identity: Identity, address: str) -> AboutRoom:
         role=role_of(policy, identity) or "guest",
         title=title_for(policy, identity),
         kind=policy.kind,  # type: ignore[arg-type]  # the model's choices are the protocol's
-        read_only=policy.read_only,
+        read_only=policy.read_only or not policy.verdict(identity).post,
         slow=policy.slow,
         # An older client that doesn't know `closed` knows `archived`.
         archived=policy.archived or bool(policy.closed),

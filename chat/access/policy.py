@@ -4,7 +4,7 @@ It is loaded when a room is opened, and again when the room's counter ``rules`` 
 from it stand in chat.access.permissions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,6 +12,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from chat import models
+from chat.access.authorize import DENIED, Verdict, verdicts
+from chat.auth import Identity
 from chat.limits import limit_key
 
 
@@ -50,20 +52,32 @@ class Policy:
     # By person, and for guests by address too (an IPv6 address counts as its network: chat.limits).
     mutes: Mapping[str, ActiveRestriction] = field(default_factory=dict)
     bans: Mapping[str, ActiveRestriction] = field(default_factory=dict)
+    # The project's verdicts by the identities' keys (chat.access.authorize); None: it has no rules of its own.
+    verdicts: dict[str, Verdict] | None = field(default=None, compare=False)
 
     def is_of(self, row: models.Room) -> bool:
         """Is this the policy of the row as it is? Every change of a policy counts one in ``rules``."""
         return self.rules == row.rules and self.epoch == row.epoch
 
+    def verdict(self, identity: Identity) -> Verdict:
+        """The project's verdict on this identity: everything, if it has no rules of its own."""
+        return ALLOWED if self.verdicts is None else self.verdicts.get(identity.key, DENIED)
 
-def load(room: int) -> Policy | None:
+
+ALLOWED = Verdict(see=True, enter=True, post=True)
+
+
+def load(room: int, identities: Iterable[Identity] = ()) -> Policy | None:
     """Read the policy of the room with this primary key. None if it is gone. For a thread that may use the ORM."""
     row = models.Room.objects.filter(pk=room).first()
-    return None if row is None else build_policy(row)
+    return None if row is None else build_policy(row, identities)
 
 
-def build_policy(row: models.Room) -> Policy:
-    """Read the roles and restrictions of the room. For a thread that may use the ORM."""
+def build_policy(row: models.Room, identities: Iterable[Identity] = ()) -> Policy:
+    """Read the roles and restrictions of the room. For a thread that may use the ORM.
+
+    ``identities``: those that the policy will be asked about, for the project's own rules.
+    """
     memberships = list(row.memberships.values_list("user", "role"))
     restrictions = list(active_restrictions(row))
     pair = models.pairs_of([row])[row.pk] if row.kind == models.Room.Kind.DIRECT else None
@@ -80,6 +94,7 @@ def build_policy(row: models.Room) -> Policy:
         closed=pair.closed if pair else "",
         mutes=_by_key(restrictions, models.Restriction.Kind.MUTE),
         bans=_by_key(restrictions, models.Restriction.Kind.BAN),
+        verdicts=verdicts(row, identities),
     )
 
 

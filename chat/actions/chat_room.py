@@ -1,7 +1,8 @@
 """The chat's kind of open room: its policy, its slow mode, its welcome and its history."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import cast
@@ -11,7 +12,9 @@ from msgspec.structs import asdict
 
 from chat import protocol
 from chat.access import policy
+from chat.access.authorize import DENIED, verdicts_by_room
 from chat.access.policy import Policy
+from chat.auth import Identity
 from chat.hub import Event, Hub, OpenRoom, Socket
 from chat.log import Log, RoomLog, read_or_busy
 from chat.protocol import AboutRoom, Invalid, Message, Ref, Welcome, no_room
@@ -31,6 +34,8 @@ class ChatRoom(OpenRoom):
         self.policy = Policy()
         # Called with the room when its policy is another.
         self._on_policy = on_policy
+        # Identities that are joining, each with the number of its joins.
+        self._joining: dict[Identity, int] = {}
         # When each person last posted (loop time), for slow mode.
         self._posted: dict[str, float] = {}
         # The latest page of messages, and its key: the log, its position, the limit.
@@ -43,6 +48,12 @@ class ChatRoom(OpenRoom):
         found = await read_or_busy(partial(policy.load, log.pk))
         if found is None:
             raise no_room(log.slug)
+        known = self.policy
+        if found.verdicts is not None and (found.rules, found.epoch) == (known.rules, known.epoch):
+            # The same rules: a refused join has them loaded again, and must not have everybody asked about.
+            found.verdicts.update(known.verdicts or {})
+        # Others may begin to join meanwhile.
+        await self._ask(found, self._identities)
         if log is self.log:
             self._set_policy(found)
 
@@ -58,6 +69,45 @@ class ChatRoom(OpenRoom):
     def _set_policy(self, found: Policy) -> None:
         self.policy = found
         self._on_policy(self)
+
+    # --- The project's own rules (chat.access.authorize) ---
+
+    @contextmanager
+    def considering(self, identity: Identity) -> Iterator[None]:
+        """While the identity is joining, policies that are loaded have the project's verdict on it."""
+        self._joining[identity] = self._joining.get(identity, 0) + 1
+        try:
+            yield
+        finally:
+            self._joining[identity] -= 1
+            if not self._joining[identity]:
+                del self._joining[identity]
+            self._forget_verdict(identity)
+
+    async def ask_project(self, identity: Identity) -> None:
+        """Have the project's verdict on an identity in the policy. Raises Invalid (busy)."""
+        while (known := self.policy).verdicts is not None and identity.key not in known.verdicts:
+            await self._ask(known, lambda: [identity])
+
+    async def _ask(self, known: Policy, identities: Callable[[], list[Identity]]) -> None:
+        while known.verdicts is not None and (
+            missing := [identity for identity in identities() if identity.key not in known.verdicts]
+        ):
+            found = await read_or_busy(partial(verdicts_by_room, {self.log.pk: missing}))
+            # Of a room that is gone nothing is allowed.
+            known.verdicts.update(found.get(self.log.pk) or dict.fromkeys([one.key for one in missing], DENIED))
+
+    def _identities(self) -> list[Identity]:
+        """The identities that the policy is asked about: those in the room, and those that are joining."""
+        return [*{socket.identity for socket in self.everybody} | self._joining.keys()]
+
+    def left(self, socket: Socket) -> None:
+        self._forget_verdict(socket.identity)
+
+    def _forget_verdict(self, identity: Identity) -> None:
+        """An identity that returns is asked about again."""
+        if self.policy.verdicts and identity not in self._identities():
+            self.policy.verdicts.pop(identity.key, None)
 
     # --- Slow mode ---
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from chat import models
+from chat.access.authorize import visible
 from chat.auth import Identity
 from chat.log import queries as log
 from chat.log.queries import AT_ONCE
@@ -62,7 +63,8 @@ def own_rooms(identity: Identity, counts: Mapping[str, int], *, name: str, page:
     roles = _roles(identity)
     read = set(models.ReadPosition.objects.filter(reader=identity.key).values_list("room", flat=True))
     kinds = _open_kinds(identity)
-    rows = [room for room in _not_archived(roles.keys() | read) if room.pk in roles or room.kind in kinds]
+    found = [room for room in _not_archived(roles.keys() | read) if room.pk in roles or room.kind in kinds]
+    rows = visible(identity, found)
     pairs = models.pairs_of(rows)
     titles = {pk: pair.title_for(identity.key) for pk, pair in pairs.items()}
     entries = [_entry_of(room, counts, titles.get(room.pk)) for room in rows]
@@ -112,11 +114,12 @@ def joinable_rooms(
     rooms = joinable_query(identity, name)
     fullest = _with_people(rooms, counts)
     wanted = page * size + 1
-    first = [_entry_of(room, counts) for room in fullest[(page - 1) * size : wanted]]
+    first = fullest[(page - 1) * size : wanted]
     rest = rooms.exclude(pk__in=[room.pk for room in fullest])
     skipped = max(0, (page - 1) * size - len(fullest))
-    entries = first + [_entry_of(room, counts) for room in _by_activity(rest, skipped, size + 1 - len(first))]
-    listing = Listing(entries[:size], page, len(entries) > size)
+    found = first + _by_activity(rest, skipped, size + 1 - len(first))
+    entries = [_entry_of(room, counts) for room in visible(identity, found[:size])]
+    listing = Listing(entries, page, len(found) > size)
     if identity is not None:
         _count_unread(identity, listing.entries)
     return listing

@@ -14,6 +14,7 @@ from msgspec import UNSET
 from msgspec.structs import asdict
 
 from chat import protocol
+from chat.access.authorize import verdicts_by_room
 from chat.access.permissions import about_room, check_entering
 from chat.actions.chat_room import ChatRoom, open_room, slugs_of
 from chat.auth import Identity, revalidate
@@ -156,7 +157,27 @@ class AccessEnforcer:
             for socket, old, new in zip(some, before, found, strict=True):
                 if socket.identity is old:
                     self._renew(socket, new)
+            if chat_settings().AUTHORIZE:
+                await self._ask_project([socket for socket in some if socket.id in self._hub.sockets])
             self.on_checked(some)
+
+    async def _ask_project(self, sockets: Sequence[Socket]) -> None:
+        """Ask the project's own rules again about the rooms of these sockets (chat.access.authorize)."""
+        rooms = {slug: room for one in sockets for slug in slugs_of(one) if (room := open_room(self._hub, slug))}
+        there = {room: [one for one in sockets if slug in one.rooms] for slug, room in rooms.items()}
+        policies = {room: room.policy for room in there}
+        asked = {room.log.pk: [one.identity for one in inside] for room, inside in there.items()}
+        try:
+            found = await read_or_busy(partial(verdicts_by_room, asked))
+        except Invalid:
+            # The database is away. The next round tries again.
+            return
+        for room, inside in there.items():
+            # A policy that was loaded meanwhile has newer verdicts.
+            if room.policy is policies[room] and room.policy.verdicts is not None:
+                room.policy.verdicts.update(found.get(room.log.pk) or {})
+                for socket in [one for one in inside if room.has(one)]:
+                    self.update_socket(room, socket)
 
     def _renew(self, socket: Socket, identity: Identity | None) -> None:
         if identity is None:

@@ -80,7 +80,7 @@ def changing_policy(
         row = models.Room.objects.filter(slug=slug).locked().first()
         if row is None:
             raise no_room(slug)
-        policy = known if known and known.is_of(row) else build_policy(row)
+        policy = known if known and known.is_of(row) else build_policy(row, [identity])
         if role_of(policy, identity) is None:
             raise no_room(slug)
         yield row, policy

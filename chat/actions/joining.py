@@ -1,6 +1,7 @@
 """Join a room, and leave it."""
 
 import math
+from contextlib import ExitStack
 from functools import partial
 
 from django.db import Error
@@ -38,7 +39,9 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
         raise Invalid(ErrorCode.TOO_MANY_ROOMS, f"room: one socket may be in at most {limit} rooms", field="room")
     presence = current(Presence)
     room = await _open(hub, socket, slug)
+    considered = ExitStack()
     try:
+        considered.enter_context(room.considering(identity))
         await _check_entering(hub, room, socket)
         read = await _read_position(hub, room, identity, command)
         since, log = given(command.since), room.log
@@ -52,6 +55,7 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
             _check_open(socket)
             presence.enter(claim)
     except BaseException:
+        considered.close()
         hub.release(room)
         raise
     socket.username, socket.author = name, _author(identity, name)
@@ -63,6 +67,7 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
         socket.transport.send(hub.degraded.frame())
     socket.transport.send(protocol.encode(presence.user_list(slug)))
     hub.enter(room, socket, since if resumed else None)
+    considered.close()
     presence.announce(claim)
 
 
@@ -71,6 +76,7 @@ async def _check_entering(hub: Hub, room: ChatRoom, socket: Socket) -> None:
 
     An invitation or the end of a ban, made a moment ago in another process, may not have arrived here yet.
     """
+    await room.ask_project(socket.identity)
     try:
         check_entering(room.policy, socket.identity, socket.address, room.slug)
     except Invalid:

@@ -268,6 +268,11 @@ class ChatSettings:
         (),
         "Dotted names of functions that get each text before it is stored, and may change or refuse it.",
     )
+    AUTHORIZE: str = options.text(
+        "",
+        "The dotted name of a function with the project's own rules on rooms: `authorize(user, room, action)` "
+        "returns whether the user may `see`, `enter` or `post` in the room.",
+    )
     MEMBERS: int = options.number(1_000, 2, 100_000, "members", "Most members of a room.")
     INVITE_LIFE: float = options.number(7.0, 0.01, 365, "days", "How long the link of an invitation works.")
     KICK: float = options.number(60.0, 0, 86_400, "seconds", "How long a kicked user can't join again.")

@@ -37,10 +37,12 @@ def room(request: HttpRequest, room: str) -> HttpResponse:
     if found is None:
         # A public room is created when somebody enters it.
         return no_room(request) if protocol.is_hidden(room) else _page(request, room, identity, {})
-    rules, address = policy.build_policy(found), request_address(request.META)
+    rules, address = policy.build_policy(found, [identity]), request_address(request.META)
     try:
         check_entering(rules, identity, address, room)
     except Invalid as refusal:
+        if refusal.code is protocol.ErrorCode.NO_ROOM:
+            return no_room(request)
         return render(request, "chat/closed.html", {"reason": refusal.message}, status=403)
     return _page(request, room, identity, _page_status(about_room(rules, identity, address)))
 

@@ -447,9 +447,9 @@ async def test_a_change_loads_the_policy_once(
     loads: list[int] = []
     build = policy.build_policy
 
-    def counted(row: models.Room) -> policy.Policy:
+    def counted(row: models.Room, *identities: Any) -> policy.Policy:
         loads.append(row.rules)
-        return build(row)
+        return build(row, *identities)
 
     for module in (policy, guards):
         monkeypatch.setattr(module, "build_policy", counted)

@@ -22,7 +22,8 @@ def test_the_examples_run(rooms: None, capsys: pytest.CaptureFixture[str]) -> No
         exec(compile(block, "docs/api.md", "exec"), names)  # noqa: S102 our own document
     api.post("lobby", "Hello", user=names["user"])
     assert capsys.readouterr().out == "Ann posted in lobby\n"
-    assert len(blocks) == 5
+    assert len(blocks) == 6
+    assert names["authorize"](names["user"], names["room"], "post")
     api.message_posted.disconnect(names["count"])
 
 
