@@ -33,6 +33,8 @@ class Verdict(NamedTuple):
     post: bool = False
 
 
+ALLOWED = Verdict(see=True, enter=True, post=True)
+"""The verdict of a project without rules of its own."""
 DENIED = Verdict()
 """The verdict for an identity that the project was not asked about."""
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import UNSET
 
+from chat.access.authorize import ALLOWED, DENIED, Verdict
 from chat.access.policy import ActiveRestriction, Policy
 from chat.auth import Identity
 from chat.conf import chat_settings
@@ -53,7 +54,7 @@ def role_of(policy: Policy, identity: Identity) -> Role | None:
 
     Staff who may moderate everywhere are owners, except of private and direct rooms.
     """
-    if policy.verdicts is not None and not policy.verdict(identity).see:
+    if policy.verdicts is not None and not _verdict(policy, identity).see:
         return None
     given = policy.roles.get(identity.key)
     if policy.kind in {"private", "direct"}:
@@ -67,7 +68,7 @@ def check_entering(policy: Policy, identity: Identity, address: str, slug: str) 
     """Raises Invalid: no_room, sign_in, forbidden, banned."""
     if role_of(policy, identity) is None:
         raise no_room(slug)
-    if not policy.verdict(identity).enter:
+    if not _verdict(policy, identity).enter:
         raise Invalid(ErrorCode.FORBIDDEN, "You may not enter this room.")
     if identity.account is None and not chat_settings().GUESTS:
         raise Invalid(ErrorCode.SIGN_IN, "Only people with an account may enter this room: sign in.")
@@ -83,7 +84,7 @@ def check_posting(policy: Policy, identity: Identity, address: str) -> None:
         raise Invalid(ErrorCode.READ_ONLY, "This room is archived: it can only be read.")
     if policy.read_only and _rank(policy, identity) < RANKS["moderator"]:
         raise Invalid(ErrorCode.READ_ONLY, "Only this room's owners and moderators may post in it.")
-    if not policy.verdict(identity).post:
+    if not _verdict(policy, identity).post:
         raise Invalid(ErrorCode.READ_ONLY, "You may not post in this room.")
     if mute := _active(policy, policy.mutes, identity, address):
         raise _refusal(ErrorCode.MUTED, "You may not post in this room", mute)
@@ -126,7 +127,7 @@ def about_room(policy: Policy, identity: Identity, address: str) -> AboutRoom:
         role=role_of(policy, identity) or "guest",
         title=title_for(policy, identity),
         kind=policy.kind,  # type: ignore[arg-type]  # the model's choices are the protocol's
-        read_only=policy.read_only or not policy.verdict(identity).post,
+        read_only=policy.read_only or not _verdict(policy, identity).post,
         slow=policy.slow,
         # An older client that doesn't know `closed` knows `archived`.
         archived=policy.archived or bool(policy.closed),
@@ -138,6 +139,11 @@ def about_room(policy: Policy, identity: Identity, address: str) -> AboutRoom:
 def title_for(policy: Policy, identity: Identity) -> str:
     """The room's title. A direct room is called by the other person's name."""
     return policy.pair.title_for(identity.key) if policy.pair else policy.title
+
+
+def _verdict(policy: Policy, identity: Identity) -> Verdict:
+    """The project's verdict on this identity: everything, if it has no rules of its own."""
+    return ALLOWED if policy.verdicts is None else policy.verdicts.get(identity.key, DENIED)
 
 
 def _rank(policy: Policy, identity: Identity) -> int:

@@ -12,8 +12,9 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from chat import models
-from chat.access.authorize import DENIED, Verdict, verdicts
+from chat.access.authorize import Verdict, verdicts
 from chat.auth import Identity
+from chat.conf import chat_settings
 from chat.limits import limit_key
 
 
@@ -59,13 +60,6 @@ class Policy:
         """Is this the policy of the row as it is? Every change of a policy counts one in ``rules``."""
         return self.rules == row.rules and self.epoch == row.epoch
 
-    def verdict(self, identity: Identity) -> Verdict:
-        """The project's verdict on this identity: everything, if it has no rules of its own."""
-        return ALLOWED if self.verdicts is None else self.verdicts.get(identity.key, DENIED)
-
-
-ALLOWED = Verdict(see=True, enter=True, post=True)
-
 
 def load(room: int, identities: Iterable[Identity] = ()) -> Policy | None:
     """Read the policy of the room with this primary key. None if it is gone. For a thread that may use the ORM."""
@@ -94,7 +88,7 @@ def build_policy(row: models.Room, identities: Iterable[Identity] = ()) -> Polic
         closed=pair.closed if pair else "",
         mutes=_by_key(restrictions, models.Restriction.Kind.MUTE),
         bans=_by_key(restrictions, models.Restriction.Kind.BAN),
-        verdicts=verdicts(row, identities),
+        verdicts=verdicts(row, identities) if chat_settings().AUTHORIZE else None,
     )
 
 

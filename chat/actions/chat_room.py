@@ -94,7 +94,7 @@ class ChatRoom(OpenRoom):
             missing := [identity for identity in identities() if identity.key not in known.verdicts]
         ):
             found = await read_or_busy(partial(verdicts_by_room, {self.log.pk: missing}))
-            # Of a room that is gone nothing is allowed.
+            # A room that is gone allows nothing.
             known.verdicts.update(found.get(self.log.pk) or dict.fromkeys([one.key for one in missing], DENIED))
 
     def _identities(self) -> list[Identity]:
