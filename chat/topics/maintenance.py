@@ -17,6 +17,8 @@ from chat.topics.writer import lock
 
 REFS_KEPT = timedelta(days=30)
 """Time for which the ref of a publication is remembered: a repetition within it publishes nothing more."""
+EMPTY_KEPT = timedelta(days=1)
+"""Time for which a topic is kept that had subscribers, and never a publication."""
 LATE = timedelta(seconds=60)
 """Age from which a publication that waits for its number is a fault: a server looks each second."""
 
@@ -57,6 +59,7 @@ def prune(*, dry_run: bool = False) -> Iterator[PrunedTopic]:
             yield found
     if not dry_run:
         models.PublishedRef.objects.filter(created__lt=timezone.now() - REFS_KEPT).delete()
+        models.Topic.objects.filter(seq=0, created__lt=timezone.now() - EMPTY_KEPT).delete()
 
 
 def _prune(row: models.Topic, topic: Topic, *, dry_run: bool) -> PrunedTopic | None:

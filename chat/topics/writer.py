@@ -307,10 +307,11 @@ def publishing(topic: Topic, row: RoomLog, waiting: models.Outbox) -> Publishing
 
 def remove_rows(using: str, rows: Sequence[models.Outbox]) -> None:
     """Delete these rows of the outbox: their publications have numbers. The ORM would load them first."""
-    if rows:
-        places = ", ".join(["%s"] * len(rows))
-        with connections[using].cursor() as cursor:
-            cursor.execute(f"DELETE FROM chat_outbox WHERE id IN ({places})", [row.pk for row in rows])  # noqa: S608 places
+    with connections[using].cursor() as cursor:
+        for start in range(0, len(rows), BATCH):
+            keys = [row.pk for row in rows[start : start + BATCH]]
+            places = ", ".join(["%s"] * len(keys))
+            cursor.execute(f"DELETE FROM chat_outbox WHERE id IN ({places})", keys)  # noqa: S608 places
 
 
 def lock(using: str, names: Iterable[str], *, wait: bool = False) -> dict[str, RoomLog]:

@@ -16,7 +16,7 @@ from shelf import GaugeTopic, Moved, OrderTopic, Reading
 from chat import models
 from chat.topics import Event, Latest, Log, Memory, Topic, publish, publish_many, remove, topic
 from chat.topics.describe import typescript
-from chat.topics.writer import number_waiting
+from chat.topics.writer import create, number_waiting
 
 
 def number() -> None:
@@ -59,11 +59,17 @@ def test_prune_keeps_the_declared_depth(filled: None) -> None:
 
 
 def test_prune_forgets_what_is_too_old(filled: None) -> None:
-    """Entries of a Log by age; of Latest only removed keys; and refs."""
+    """Entries of a Log by age; of Latest only removed keys; refs; and topics without any publication."""
     age(31)
+    create("default", ["shelf-order:empty", "shelf-order:young"])
+    with connection.cursor() as cursor:
+        moment = connection.ops.adapt_datetimefield_value(timezone.now() - timedelta(days=2))
+        cursor.execute("UPDATE chat_topic SET created = %s WHERE name <> 'shelf-order:young'", [moment])
     run("prune_topics")
     assert list(models.Entry.objects.values_list("key", flat=True).order_by("key")) == ["k1", "k2"]
     assert models.PublishedRef.objects.count() == 0
+    names = set(models.Topic.objects.values_list("name", flat=True))
+    assert names == {"shelf-order:1", "shelf-gauge:a", "shelf-order:young"}
     assert "nothing is wrong" in run("chat_check")
 
 
