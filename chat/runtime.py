@@ -91,7 +91,7 @@ def build(log: Log | None = None) -> Objects:
     hub.cluster.handlers = {
         publishing.WAKE: wake,
         publishing.SIGNAL: hub.write_here,
-        publishing.RULES: hub.reload_here,
+        publishing.RULES: subscriptions.rules_changed,
         topic_memory.EVENT: memory.receive,
         api_people.DISCONNECT: hub.disconnect_person,
         api_rooms.EVENT: hub.write_to_person,

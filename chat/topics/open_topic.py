@@ -49,6 +49,11 @@ class OpenTopic(OpenRoom):
         if again:
             self._on_rules(self)
 
+    @property
+    def rules(self) -> int:
+        """The topic's counter of rules, as loaded last."""
+        return self._rules or 0
+
     def is_up_to_date(self, rules: int) -> bool:
         return self._rules == rules
 

@@ -124,7 +124,7 @@ def recheck(topic: Topic | None = None) -> None:
     name = topic.name if topic else ""
     if topic and not isinstance(topic.keep, Memory):
         _count_rules(topic.name)
-    transaction.on_commit(lambda: _to_hub(Hub.policy_changed, name, event=(RULES, name)), using=_using())
+    transaction.on_commit(lambda: _to_hub(Hub.publish_to_all, RULES, name, event=(RULES, name)), using=_using())
 
 
 def _count_rules(name: str) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 
+from chat import models
 from chat.auth import Identity
 from chat.log import read_or_busy
 from chat.protocol import ErrorCode, Invalid, Permission
@@ -25,6 +26,8 @@ class Rights:
 
     subscribe: bool
     may: tuple[Permission, ...] = ()
+    # The topic's counter of rules, read before the question (models.Topic.rules).
+    rules: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +109,11 @@ def forbidden(topic: Topic) -> Invalid:
 
 
 def _rights(topic: Topic, user: Any) -> Rights:
+    rules = models.Topic.objects.filter(name=topic.name).values_list("rules", flat=True).first() or 0
     if not topic.may_subscribe(user, topic.key):
         return Rights(subscribe=False)
     may: list[Permission] = ["publish", "signal"] if topic.may_publish(user, topic.key, None) else []
-    return Rights(subscribe=True, may=(*may, "present") if topic.presence else tuple(may))
+    return Rights(subscribe=True, may=(*may, "present") if topic.presence else tuple(may), rules=rules)
 
 
 def _answers(questions: Sequence[tuple[Identity, Callable[[Any], Any]]]) -> list[Any]:

@@ -55,6 +55,8 @@ class Subscriptions:
     def __init__(self, log: TopicLog, memory: MemoryLog, rights: RightsReader) -> None:
         self._log, self._memory, self._rights = log, memory, rights
         self._checks: set[asyncio.Task[None]] = set()
+        # How often rights were asked for again. A subscription that is under way meanwhile is checked once more.
+        self._rounds = 0
         # Operations that wait for the project's permission, in order, and the task that asks for it.
         self._wanted: list[Wanted] = []
         self._asking: asyncio.Task[None] | None = None
@@ -104,7 +106,7 @@ class Subscriptions:
         if topic is None:
             raise no_topic(command.topic)
         self._check_number(socket, topic.name)
-        identity = socket.identity
+        identity, rounds = socket.identity, self._rounds
         rights = await self._rights.rights(identity, topic)
         if not rights.subscribe:
             raise no_topic(topic.name)
@@ -125,9 +127,9 @@ class Subscriptions:
         self._send_subscribed(socket, room, position, resumed=resumed, ref=command.ref)
         self.hub.enter(room, socket, position)
         self._come(room, socket)
-        if socket.identity != identity:
-            # The rights are those of another user.
-            self.recheck([socket])
+        if socket.identity != identity or self._rounds != rounds or rights.rules != room.rules:
+            # The rights are those of another user, or of rules that have changed during the awaits above.
+            self._check_soon(socket, topic.name)
 
     def _check_number(self, socket: Socket, name: str) -> None:
         limit = chat_settings().TOPICS_PER_SOCKET
@@ -345,6 +347,11 @@ class Subscriptions:
         for socket in sockets:
             for name in [name for name in socket.rooms if ":" in name]:
                 self._check_soon(socket, name)
+
+    def rules_changed(self, name: str) -> None:
+        """The project says that the rules of a topic have changed; without a name, of all."""
+        self._rounds += 1
+        self.hub.reload_here(name)
 
     def _recheck_room(self, room: OpenTopic) -> None:
         for socket in room.everybody:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from threading import Thread
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from doubles import Clock
+from doubles import until as until_true
 from helpers import CommunicatorPersona, Enter
 from members import member
 from mirror import Mirror
@@ -18,6 +20,7 @@ from shelf import BoardTopic, Cancelled, ClosedTopic, GaugeTopic, Moved, OrderTo
 from chat import models
 from chat.protocol import Ack, Entries, ErrorCode, Invalid, Present, Publication, Removed, Signal, Subscribed
 from chat.topics import Topic, apublish, publish, publish_many, recheck, remove, signal
+from chat.topics.subscriptions import Subscriptions
 
 in_thread = sync_to_async(thread_sensitive=False)
 
@@ -288,6 +291,26 @@ async def test_a_lost_right_ends_the_subscription(person: Enter) -> None:
     assert (removed.topic, removed.code) == ("shelf-order:1", ErrorCode.NO_TOPIC)
     await apublish(OrderTopic(1), Moved("secret"))
     assert await anna.silence() == []
+
+
+async def test_a_right_that_is_lost_during_the_subscription_ends_it(
+    person: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule changes after the question and before the subscription."""
+    for topic in (OrderTopic(1), WorldTopic("w")):
+        anna, plain = await member(person, "Anna"), Subscriptions._position
+        shelf.ALLOWED.clear()
+
+        async def late(self: Subscriptions, *arguments: Any, plain: Any = plain, topic: Topic = topic) -> Any:
+            shelf.ALLOWED["Anna"], rounds = False, self._rounds
+            await out(lambda: recheck(topic))
+            await until_true(lambda: self._rounds > rounds)
+            return await plain(self, *arguments)
+
+        monkeypatch.setattr(Subscriptions, "_position", late)
+        await anna.send("subscribe", topic=topic.name)
+        await anna.expect(Removed, topic=topic.name)
+        monkeypatch.setattr(Subscriptions, "_position", plain)
 
 
 async def test_a_changed_account_is_asked_about_again(person: Enter) -> None:
