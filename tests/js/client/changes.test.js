@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {changed} from "../../../chat/static/chat/client/changes.js";
+import {changed} from "../../../chat/static/chat/client/messages.js";
 import {bare, comeBack, FakeStore, joined, settle, world} from "../support/helpers.js";
 
 const COMMANDS = ["message", "edit", "delete", "react"];

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {changed} from "../../../chat/static/chat/client/changes.js";
+import {changed} from "../../../chat/static/chat/client/messages.js";
 import {openStore} from "../../../chat/static/chat/client/store.js";
 import {FakeBrowser} from "../support/fake-browser.js";
 import {bare, keyOf, settle, world} from "../support/helpers.js";

@@ -11,6 +11,8 @@
  *     await client.react("lobby", id, "👍", true);
  *     const {messages, more} = await client.history("lobby", {before: id, limit: 20});
  *     await client.moderation.mute("lobby", "Bob", {seconds: 600}); // moderation.js
+ *     const {subscribe, getSnapshot} = client.room("lobby"); // a store for React, Vue or Svelte (headless.js)
+ *     const board = client.topic("board:cpu");           // what else the site publishes (topic.js)
  *
  * The client reconnects by itself, with full-jitter backoff, and resumes each room where it was left. Commands without
  * an ack are sent again, in order and with the same ref, so the server applies each once. With a store, pending messages
@@ -46,6 +48,7 @@
  */
 
 import {systemClock} from "./backoff.js";
+import {Room} from "./headless.js";
 import {Moderation} from "./moderation.js";
 import {ChatError, ERROR, LIMIT, newRef} from "./protocol.js";
 import {Session} from "./session.js";
@@ -55,6 +58,8 @@ export class ChatClient extends EventTarget {
   /** Commands of moderators and owners (moderation.js). */
   moderation = new Moderation((command) => this.#session.ask(command));
   #session;
+  #clock;
+  #rooms = new Map(); // name → Room
 
   /**
    * @param {string} url ws: or wss:
@@ -71,8 +76,8 @@ export class ChatClient extends EventTarget {
    */
   constructor(url, {clock = systemClock, random = Math.random, ...options} = {}) {
     super();
-    const emit = (type, detail) => this.dispatchEvent(new CustomEvent(type, {detail}));
-    this.#session = new Session(url, {clock, random, ...options}, emit);
+    this.#clock = clock;
+    this.#session = new Session(url, {clock, random, ...options}, (type, detail) => this.#emit(type, detail));
   }
 
   /** "idle" before the first `connect`, then as in the `state` event. */
@@ -112,6 +117,8 @@ export class ChatClient extends EventTarget {
     const error = new ChatError("closed", "The chat was closed.");
     this.#session.rooms.close(error);
     this.#session.topics.close(error);
+    for (const room of this.#rooms.values()) room.end(error);
+    this.#rooms.clear();
     this.#session.ephemeral.clear();
     this.#session.publisher.close(error);
   }
@@ -221,7 +228,24 @@ export class ChatClient extends EventTarget {
     this.#session.ephemeral.tellNow();
   }
 
-  // --- Topics ---
+  // --- Headless stores and topics ---
+
+  /**
+   * A room as a store for React, Vue or Svelte: `subscribe` and `getSnapshot`. It joins the room.
+   * @param {object} [place] as for `join`, and the page's messages (headless.js)
+   * @returns {import("./headless.js").Room}
+   */
+  room(name, place = {}) {
+    let room = this.#rooms.get(name);
+    if (!room || room.getSnapshot().error) {
+      const {joined, lastSeq} = this.#session.rooms.get(name) ?? {};
+      const onClose = () => this.#rooms.get(name) === room && this.#rooms.delete(name);
+      room = new Room(this, name, place, {clock: this.#clock, position: joined ? lastSeq : null, onClose});
+      this.#rooms.set(name, room);
+    }
+    room.holders += 1;
+    return room;
+  }
 
   /**
    * Subscribe to a topic (topic.js), now and after each reconnect.
@@ -258,6 +282,13 @@ export class ChatClient extends EventTarget {
   #change(room, change, objection) {
     const entry = {ref: newRef(), room, change, epoch: this.#session.rooms.epochOf(room)};
     return this.#session.publisher.put(entry, objection ?? this.#absence(room));
+  }
+
+  /** The headless stores are up to date before a listener is called. */
+  #emit(type, detail) {
+    const rooms = detail.room === undefined ? [...this.#rooms.values()] : [this.#rooms.get(detail.room)];
+    for (const room of rooms) room?.received(type, detail);
+    this.dispatchEvent(new CustomEvent(type, {detail}));
   }
 
   /** The error for a room that was not joined, or null. */

@@ -1,5 +1,5 @@
 import {Backoff} from "./backoff.js";
-import {changed} from "./changes.js";
+import {changed} from "./messages.js";
 import {ChatError, isForLater, newRef} from "./protocol.js";
 
 /** Milliseconds that a query may stay open. */

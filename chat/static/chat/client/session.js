@@ -1,7 +1,7 @@
-import {isNumbered} from "./changes.js";
 import {Connection} from "./connection.js";
 import {Credentials} from "./credentials.js";
 import {Ephemeral} from "./ephemeral.js";
+import {isNumbered} from "./messages.js";
 import {Person} from "./person.js";
 import {ChatError, CLOSE, comesBack} from "./protocol.js";
 import {Publisher} from "./publisher.js";

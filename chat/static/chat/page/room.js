@@ -1,6 +1,7 @@
 /** The room's page: a ChatClient and a Timeline, the views that show them, and what connects them. */
 
 import {ChatClient} from "../client/client.js";
+import {Messages} from "../client/messages.js";
 import {openStore} from "../client/store.js";
 import {ComposerMode} from "./composer/composer-mode.js";
 import {Composer} from "./composer/composer.js";
@@ -11,7 +12,6 @@ import {SessionEnd} from "./entrance/session-end.js";
 import {HistoryPages, Quotes} from "./log/history.js";
 import {LogView} from "./log/log-view.js";
 import {MessageSender} from "./log/message-sender.js";
-import {Messages} from "./log/messages.js";
 import {LogEdges, Navigation} from "./log/navigation.js";
 import {Notifications} from "./log/notifications.js";
 import {MessageActions} from "./log/optimistic-changes.js";

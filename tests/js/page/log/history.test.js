@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import {test} from "node:test";
 
 import {ChatError} from "../../../../chat/static/chat/client/client.js";
+import {Messages} from "../../../../chat/static/chat/client/messages.js";
 import {characters, CLOSE, comesBack, ERROR, LIMIT, VERSION} from "../../../../chat/static/chat/client/protocol.js";
 import {cleaned} from "../../../../chat/static/chat/page/composer/composer.js";
 import {HistoryPages} from "../../../../chat/static/chat/page/log/history.js";
-import {Messages} from "../../../../chat/static/chat/page/log/messages.js";
 import {Timeline} from "../../../../chat/static/chat/page/log/timeline.js";
 import {settle} from "../../support/helpers.js";
 

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
+import {Messages} from "../../../../chat/static/chat/client/messages.js";
 import {HistoryPages, Quotes} from "../../../../chat/static/chat/page/log/history.js";
-import {Messages} from "../../../../chat/static/chat/page/log/messages.js";
 import {KEEP, Timeline} from "../../../../chat/static/chat/page/log/timeline.js";
 import {Search} from "../../../../chat/static/chat/page/search/search.js";
 import {settle} from "../../support/helpers.js";

@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import {beforeEach, test} from "node:test";
 
+import {Messages} from "../../../../chat/static/chat/client/messages.js";
 import {ChatError} from "../../../../chat/static/chat/client/protocol.js";
 import {HistoryPages} from "../../../../chat/static/chat/page/log/history.js";
 import {Navigation} from "../../../../chat/static/chat/page/log/navigation.js";
 import {ReadPosition} from "../../../../chat/static/chat/page/log/read-position.js";
-import {Messages} from "../../../../chat/static/chat/page/log/messages.js";
 import {Timeline} from "../../../../chat/static/chat/page/log/timeline.js";
 
 const page = (from, to, more) => ({

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
+import {Messages} from "../../../../chat/static/chat/client/messages.js";
 import {ChatError} from "../../../../chat/static/chat/client/protocol.js";
 import {Quotes} from "../../../../chat/static/chat/page/log/history.js";
-import {Messages} from "../../../../chat/static/chat/page/log/messages.js";
 import {Timeline} from "../../../../chat/static/chat/page/log/timeline.js";
 import {settle} from "../../support/helpers.js";
 

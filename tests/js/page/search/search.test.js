@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import {readFileSync} from "node:fs";
 import {test} from "node:test";
 
+import {Messages} from "../../../../chat/static/chat/client/messages.js";
 import {ChatError} from "../../../../chat/static/chat/client/protocol.js";
 import {asked, excerpt, marked} from "../../../../chat/static/chat/page/search/highlight.js";
-import {Messages} from "../../../../chat/static/chat/page/log/messages.js";
 import {Search} from "../../../../chat/static/chat/page/search/search.js";
 import {settle} from "../../support/helpers.js";
 import {growthOf} from "../../support/work.js";

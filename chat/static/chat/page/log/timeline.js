@@ -6,8 +6,8 @@
  * room; when reading on reaches the live end, the two become one again.
  */
 
+import {Messages, MessageWindow} from "../../client/messages.js";
 import {PendingMessages} from "./message-sender.js";
-import {Messages, MessageWindow} from "./messages.js";
 import {OptimisticChanges} from "./optimistic-changes.js";
 
 /** Most notices kept. */
@@ -137,15 +137,10 @@ export class Timeline {
   received(frame) {
     const last = this.newest;
     this.#all.change(frame);
-    if (frame.type !== "message" || this.live.has(frame.id) || !this.#belongs(frame.id)) return false;
+    if (frame.type !== "message" || this.live.has(frame.id) || !this.live.covers(frame.id)) return false;
     this.live.put(frame);
     if (frame.own && frame.id > last) this.pendingMessages.claim(frame);
     return true;
-  }
-
-  /** Whether a message belongs to the live end; an older one would leave a gap. */
-  #belongs(id) {
-    return !this.live.before || id > (this.live.oldest ?? 0);
   }
 
   // --- Pages of history: {messages: oldest first, more} ---
@@ -214,7 +209,7 @@ export class Timeline {
   /** The server has acknowledged it: it becomes a message, unless that arrived before. */
   confirm(ref, {id, seq, timestamp}) {
     const entry = this.pendingMessages.take(ref);
-    if (!entry || !this.#belongs(id)) return;
+    if (!entry || !this.live.covers(id)) return;
     // `ref` stays as the row's key, so that the row on the screen is not replaced.
     const {content, replyTo} = entry;
     this.live.put({type: "message", id, seq, timestamp, ...this.author, own: true, content, replyTo, ref});

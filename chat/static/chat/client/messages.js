@@ -1,12 +1,45 @@
 /**
- * The messages that the page has, each kept once. Pure.
+ * A message after a change, and the messages that a page has, each kept once. Pure.
  *
- * `Messages` owns their state: a change is made there and nowhere else. The timeline's windows, the quotes and the
- * search results keep ids. Each of them holds the messages that it shows, and releases those that it does not show
- * any more. A message that nobody holds is forgotten.
+ * `Messages` owns their state: a change is made there and nowhere else. The windows, the quotes and the search results
+ * keep ids. Each of them holds the messages that it shows, and releases those that it does not show any more. A message
+ * that nobody holds is forgotten.
  */
 
-import {changed} from "../../client/changes.js";
+/** Frames whose seq is a number of the room's log. `read` names a position in it, and is no change of the room. */
+export function isNumbered({type, seq}) {
+  return Number.isSafeInteger(seq) && type !== "read";
+}
+
+/**
+ * The message after a change. The frame is a `message`, `edit`, `delete` or `react`. A frame of another message, or one
+ * that is older than the message's state, changes nothing.
+ */
+export function changed(message, frame) {
+  if (frame.id !== message.id || !(frame.seq > message.seq)) return message;
+  const {content, edited, deleted, reactions, ...rest} = message;
+  const now = {...rest, seq: frame.seq};
+  switch (frame.type) {
+    case "message":
+      return stated(frame);
+    case "edit": // also an edit of a deleted message: the staff may restore it
+      return given({...now, content: frame.content, edited: frame.edited, reactions: frame.reactions});
+    case "delete":
+      return {...now, content: "", deleted: true};
+    case "react":
+      return given({...now, content, edited, deleted, reactions: frame.reactions});
+    default:
+      return message;
+  }
+}
+
+function stated({follows, ...message}) {
+  return message;
+}
+
+function given(fields) {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
 
 export class Messages {
   #records = new Map(); // id → {message, holders: number}
@@ -54,14 +87,17 @@ export class MessageWindow {
   before; // whether the room has older messages than these
   after; // whether the room has newer messages than these, beyond those that arrive live
   #all;
+  #floor;
   #ids = []; // ascending
 
   /**
    * @param {Messages} all
-   * @param {{messages?: object[], before?: boolean, after?: boolean}} [content] messages oldest first
+   * @param {{messages?: object[], before?: boolean, after?: boolean, floor?: number}} [content] messages oldest first;
+   *   floor: every later message arrives live, also while the window is empty
    */
-  constructor(all, {messages = [], before = false, after = false} = {}) {
+  constructor(all, {messages = [], before = false, after = false, floor = Infinity} = {}) {
     this.#all = all;
+    this.#floor = floor;
     this.before = before;
     this.after = after;
     for (const message of messages) this.put(message);
@@ -89,6 +125,11 @@ export class MessageWindow {
     return this.#ids[this.#placeOf(id)] === id;
   }
 
+  /** Whether a message of this id belongs here; an older one would leave a gap. */
+  covers(id) {
+    return !this.before || id > this.#floor || id >= (this.oldest ?? Infinity);
+  }
+
   /** Add a message; if it is here already, apply its later state. */
   put(message) {
     const place = this.#placeOf(message.id);
@@ -106,6 +147,7 @@ export class MessageWindow {
     if (excess <= 0) return;
     this.#release(this.#ids.splice(0, excess));
     this.before = true;
+    this.#floor = Infinity;
   }
 
   /** Drop messages from the new end, down to `keep`. */
