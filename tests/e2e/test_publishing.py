@@ -10,13 +10,11 @@ import pytest
 import zygote
 from helpers import SocketPersona, over_socket
 from mirror import Mirror
-from servers import PATIENCE, ROOT, Server, Start, get
+from servers import PATIENCE, ROOT, SHOP, Server, Start, get
 
 from chat.protocol import Subscribed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.on_services]
-
-PROJECT = {"DJANGO_SETTINGS_MODULE": "shop.settings", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests/e2e'}"}
 
 
 @asynccontextmanager
@@ -44,7 +42,7 @@ def command(server: Server, *statuses: str) -> None:
 async def test_a_project_publishes_from_everywhere(start: Start) -> None:
     """Each publication that is committed comes once and in order; of what is rolled back comes nothing."""
     mirror = Mirror("order:1")
-    server = start("daphne", **PROJECT)
+    server = start("daphne", **SHOP)
     async with subscriber(server, mirror) as ann:
         for path, number in (("view/a", 1), ("view/undone-1", 1), ("task/b", 2), ("async/c", 3)):
             await asyncio.to_thread(get, server, f"/{path}")
@@ -57,21 +55,21 @@ async def test_a_project_publishes_from_everywhere(start: Start) -> None:
 async def test_a_commit_whose_process_was_killed_is_delivered(start: Start) -> None:
     """The process ends between the commit and the hint. The next one delivers, from the client's position."""
     mirror = Mirror("order:1")
-    server = start("daphne", **PROJECT)
+    server = start("daphne", **SHOP)
     async with subscriber(server, mirror) as ann:
         await asyncio.to_thread(get, server, "/view/first")
         await until(ann, mirror, 1)
         with pytest.raises((HTTPException, OSError)):
             await asyncio.to_thread(get, server, "/killed/last")
         server.process.wait(PATIENCE)
-    async with subscriber(start("daphne", **PROJECT), mirror) as ann:
+    async with subscriber(start("daphne", **SHOP), mirror) as ann:
         assert await until(ann, mirror, 2) == ["first", "last"]
 
 
 async def test_two_processes_share_the_topics(start: Start) -> None:
     """Subscribers of both get everything, in one order, whichever numbers it."""
     here, there = Mirror("order:1"), Mirror("order:1")
-    first, second = start("daphne", **PROJECT), start("daphne", **PROJECT)
+    first, second = start("daphne", **SHOP), start("daphne", **SHOP)
     async with subscriber(first, here) as ann, subscriber(second, there) as ben:
         for number in range(10):
             await asyncio.to_thread(get, (first, second)[number % 2], f"/view/{number}")

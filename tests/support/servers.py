@@ -71,6 +71,9 @@ class Server:
 
 Start = Callable[..., Server]
 
+SHOP = {"DJANGO_SETTINGS_MODULE": "shop.settings", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests/e2e'}"}
+"""Variables of a server of tests/e2e/shop, a project that declares topics."""
+
 
 def needs(there: object, what: str) -> None:
     """Skip, saying what to install; in CI, where all must be there, fail."""

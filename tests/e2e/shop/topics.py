@@ -37,3 +37,8 @@ class BoardTopic(Open):
 class WorldTopic(Open):
     keep = Memory()
     every = 0.1
+
+
+@topic("note")
+class NoteTopic(Open):
+    presence = True

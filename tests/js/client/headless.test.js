@@ -260,7 +260,7 @@ test("Two callers share a store; the last one leaves the room.", async () => {
   assert.equal(here.clock.timers, 0);
 });
 
-test("Whatever is sent and changed, the store ends with the server's messages.", async () => {
+test("Through losses and changes the store ends with the server's messages.", async () => {
   const {server, here, room, seen} = await opened({count: 0});
   for (let round = 0; round < 20; round += 1) {
     room.send(`mine ${round}`);

@@ -89,7 +89,7 @@ export class Room {
   #acked = new Map(); // id → a message with an ack, until it arrives
 
   /**
-   * @param {import("./client.js").ChatClient} client
+   * @param {ChatClient} client
    * @param {string} name
    * @param {object} place as for `client.join`; also
    * @param {object[]} [place.messages] the page's messages at `since`, oldest first
