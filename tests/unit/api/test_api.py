@@ -79,9 +79,10 @@ async def test_a_bot_has_a_name_an_image_and_data(alice: CommunicatorPersona) ->
     assert (await models.Message.objects.aget()).extra is None
 
 
-async def test_a_ref_is_for_one_message(alice: CommunicatorPersona) -> None:
+async def test_a_ref_is_for_one_message(person: Enter) -> None:
     """A repetition gets the first answer. Other words or other data are refused, in and out of a transaction."""
-    await alice.join()
+    namesake = await person("Deploy")
+    await namesake.join()
     posted = await api.apost(ROOM, "hello", bot=BOT, ref="1", data={"a": 1, "b": 2})
     assert (await api.apost(ROOM, "hello", bot=BOT, ref="1", data={"b": 2, "a": 1})) == posted
 
@@ -98,8 +99,8 @@ async def test_a_ref_is_for_one_message(alice: CommunicatorPersona) -> None:
             with pytest.raises(Invalid) as refused:
                 await out(call, **other)
             assert refused.value.code == ErrorCode.REF_REUSED
-    # Guests have refs of their own.
-    await alice.say("mine", ref="1")
+    # A guest with the bot's name has refs of its own.
+    await namesake.say("mine", ref="1")
     assert await sync_to_async(texts)() == ["hello", "mine"]
 
 
