@@ -293,3 +293,16 @@ def test_without_a_server_or_redis_presence_is_unknown(settings: Any) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "chat.layers.ProcessChannelLayer"}}
     with pytest.raises(RuntimeError, match="with Redis"):
         api.presence(ROOM)
+
+
+def test_a_change_in_a_transaction_locks_no_room(rooms: None, statements: list[str]) -> None:
+    """It is one more row in the outbox, however long the transaction takes."""
+    models.Room.objects.create(slug="tea")
+    api.post("tea", "hi", bot=BOT)
+    statements.clear()
+    with transaction.atomic():
+        api.post("tea", "hello", bot=BOT, ref="1")
+        api.edit("tea", 1, "hi!")
+        made = list(statements)
+    assert not [sql for sql in made if "UPDATE" in sql]
+    assert [sql.split()[2] for sql in made if sql.startswith("INSERT")] == ['"chat_outbox"'] * 2
