@@ -20,6 +20,7 @@ from shelf import BoardTopic, Cancelled, ClosedTopic, GaugeTopic, Moved, OrderTo
 from chat import models
 from chat.protocol import Ack, Entries, ErrorCode, Invalid, Present, Publication, Removed, Signal, Subscribed
 from chat.topics import Topic, apublish, publish, publish_many, recheck, remove, signal
+from chat.topics.open_topic import OpenTopic
 from chat.topics.subscriptions import Subscriptions
 
 in_thread = sync_to_async(thread_sensitive=False)
@@ -294,21 +295,26 @@ async def test_a_lost_right_ends_the_subscription(person: Enter) -> None:
 
 
 async def test_a_right_that_is_lost_during_the_subscription_ends_it(
-    person: Enter, monkeypatch: pytest.MonkeyPatch
+    clock: Clock, person: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rule changes after the question and before the subscription."""
+    """The rule changes after the question and before the subscription. The rounds of each second stand still."""
     for topic in (OrderTopic(1), WorldTopic("w")):
         anna, plain = await member(person, "Anna"), Subscriptions._position
         shelf.ALLOWED.clear()
 
-        async def late(self: Subscriptions, *arguments: Any, plain: Any = plain, topic: Topic = topic) -> Any:
+        async def late(
+            self: Subscriptions, room: OpenTopic, *arguments: Any, plain: Any = plain, topic: Topic = topic
+        ) -> Any:
             shelf.ALLOWED["Anna"], rounds = False, self._rounds
             await out(lambda: recheck(topic))
-            await until_true(lambda: self._rounds > rounds)
-            return await plain(self, *arguments)
+            await until_true(lambda: self._rounds > rounds and not room.loading_tasks())
+            return await plain(self, room, *arguments)
 
         monkeypatch.setattr(Subscriptions, "_position", late)
+        clock.stop()
         await anna.send("subscribe", topic=topic.name)
+        await until_true(lambda anna=anna: anna.communicator.output_queue.qsize() > 1)  # type: ignore[misc]
+        clock.start()
         await anna.expect(Removed, topic=topic.name)
         monkeypatch.setattr(Subscriptions, "_position", plain)
 
