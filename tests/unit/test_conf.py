@@ -6,6 +6,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from pytest_django import Settings
+from tables import table
 
 from chat.conf import FIELDS, ChatSettings, chat_settings, from_environment, option_of
 from chat.conf.options import Number
@@ -42,7 +43,7 @@ def test_override_settings_works_both_ways() -> None:
     assert chat_settings() == before
 
 
-@pytest.mark.parametrize("name", sorted(FIELDS))
+@table("name", sorted(FIELDS))
 def test_a_default_is_in_its_own_range(name: str, settings: Settings) -> None:
     """Each default would be accepted as a value, and each setting has a sentence."""
     settings.CHAT = {name: FIELDS[name].default}
@@ -50,7 +51,7 @@ def test_a_default_is_in_its_own_range(name: str, settings: Settings) -> None:
     assert FIELDS[name].metadata["meaning"].endswith(".")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@table("name", NAMES)
 def test_both_ends_of_a_range_are_accepted(name: str, settings: Settings) -> None:
     """The range includes its ends."""
     for value in bounds(name):
@@ -58,8 +59,8 @@ def test_both_ends_of_a_range_are_accepted(name: str, settings: Settings) -> Non
         assert getattr(chat_settings(), name) == value
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("beyond", [-1, 1])
+@table("name", NAMES)
+@table("beyond", [-1, 1])
 def test_past_a_range_the_key_is_named(name: str, beyond: int, settings: Settings) -> None:
     """A value past either end is refused with the key, the unit and both ends."""
     least, most = bounds(name)
@@ -73,8 +74,8 @@ def test_past_a_range_the_key_is_named(name: str, beyond: int, settings: Setting
 WRONG: list[Any] = ["5", "", None, True, False, [5], {}, float("nan"), float("inf"), 5j]
 
 
-@pytest.mark.parametrize("value", WRONG, ids=repr)
-@pytest.mark.parametrize("name", NAMES)
+@table("value", WRONG)
+@table("name", NAMES)
 def test_a_value_of_another_type_is_refused(name: str, value: object, settings: Settings) -> None:
     """A text, a bool or any other type is not a number."""
     settings.CHAT = {name: value}
@@ -82,7 +83,7 @@ def test_a_value_of_another_type_is_refused(name: str, value: object, settings: 
         chat_settings()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if whole(name)])
+@table("name", [name for name in NAMES if whole(name)])
 def test_a_count_is_a_whole_number(name: str, settings: Settings) -> None:
     """A count is not a float, not even 5.0."""
     settings.CHAT = {name: 1.0 * getattr(ChatSettings(), name)}

@@ -12,6 +12,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.test import AsyncClient
 from pytest_django import Settings
+from tables import table
 
 from chat.auth import GUEST_NAME, Identity, OriginCheck, identify, refuse
 from chat.auth import identity as auth
@@ -61,7 +62,7 @@ def site(settings: Settings) -> Settings:
     return settings
 
 
-@pytest.mark.parametrize(
+@table(
     ("host", "origin"),
     [
         ("chat.example.com", "http://chat.example.com"),
@@ -77,7 +78,7 @@ def site(settings: Settings) -> Settings:
         ("chat.example.com:8000", "https://front.example.com:8443"),
     ],
 )
-@pytest.mark.parametrize("cookie", ["", "sessionid=abc"])
+@table("cookie", ["", "sessionid=abc"])
 async def test_our_own_pages_may_open_a_socket(site: Settings, host: str, origin: str, cookie: str) -> None:
     """The very host and port that was asked for, or a trusted origin: with or without a session."""
     assert await is_let_in(("host", host), ("origin", origin), *([("cookie", cookie)] if cookie else []))
@@ -133,8 +134,8 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize("origin", FOREIGN)
-@pytest.mark.parametrize("cookie", ["", "sessionid=abc"])
+@table("origin", FOREIGN)
+@table("cookie", ["", "sessionid=abc"])
 async def test_no_other_page_may(site: Settings, origin: str, cookie: str) -> None:
     """Another host, port, scheme or spelling is another site, also for a visitor without a session."""
     headers = [("host", "chat.example.com"), ("origin", origin)]

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 from pytest_django import Settings
 from signers import Signer, ec_signer, ed_signer, issuer, jwk_set, payload, rsa_signer, segment
+from tables import table
 
 from chat.auth import jwks, keys, tokens, trusted
 from chat.protocol import ErrorCode, Invalid
@@ -276,7 +277,7 @@ BAD: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
+@table("name", BAD)
 def test_a_bad_token_is_refused_with_one_sentence(
     alice: User, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -284,6 +285,7 @@ def test_a_bad_token_is_refused_with_one_sentence(
     the token.
     """
     caplog.set_level(logging.INFO, "chat.auth")
+    caplog.clear()
     token = BAD[name](str(alice.pk))
     refused = refusal(token)
     assert (refused.code, refused.message, refused.field) == (ErrorCode.BAD_TOKEN, SENTENCE, "token")

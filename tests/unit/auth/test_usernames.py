@@ -14,6 +14,7 @@ from django.test.utils import isolate_apps
 from doubles import Outage, until
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tables import table
 
 from chat import database, loops
 from chat.auth import usernames as account_names
@@ -39,7 +40,7 @@ names = st.text(
 # --- What may be a name ---
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "clean"),
     [
         ("Alice", "Alice"),
@@ -78,8 +79,8 @@ HIDDEN_CHARACTERS = [
 ]
 
 
-@pytest.mark.parametrize("hidden", HIDDEN_CHARACTERS, ids=lambda c: f"U+{ord(c):04X}")
-@pytest.mark.parametrize("around", ["Al{}ice", "{}Alice", "Alice{}", "{}"])
+@table("hidden", HIDDEN_CHARACTERS)
+@table("around", ["Al{}ice", "{}Alice", "Alice{}", "{}"])
 def test_a_name_with_what_cannot_be_seen_is_refused(hidden: str, around: str) -> None:
     """A character that draws nothing would make two names look equal; the error names it."""
     with pytest.raises(ValueError, match=r"U\+[0-9A-F]{4}"):
@@ -108,7 +109,7 @@ JOINED = [
 ]
 
 
-@pytest.mark.parametrize("name", JOINED, ids=ascii)
+@table("name", JOINED)
 def test_what_shapes_a_name_stays_in_it_and_makes_no_other(name: str) -> None:
     """Joiners and selectors where a script or an emoji needs them; without them it is the same name."""
     assert clean_name(name) == name
@@ -137,7 +138,7 @@ def test_a_joiner_that_does_nothing_is_left_out_of_joined_writing(name: str, cle
     assert clean_name(name) == clean
 
 
-@pytest.mark.parametrize(
+@table(
     "name",
     [
         "Al\u200cice",
@@ -157,7 +158,6 @@ def test_a_joiner_that_does_nothing_is_left_out_of_joined_writing(name: str, cle
         "\u0dc1\u0dca\u200d\u200d\u0dbb",
         "A\u0301\u180e",
     ],
-    ids=ascii,
 )
 def test_elsewhere_what_shapes_a_name_is_refused(name: str) -> None:
     """Without a meaning it makes one more name that looks like another; the error names it."""
@@ -181,7 +181,7 @@ def test_a_chinese_character_that_python_does_not_know_is_chinese() -> None:
         clean_name("\u0430\U000323b0")
 
 
-@pytest.mark.parametrize("space", [*"\t\n\r\x0b\x0c\x1c\x1f \x85\u1680\u2000\u2028\u2029\u202f\u205f\u3000"])
+@table("space", [*"\t\n\r\x0b\x0c\x1c\x1f \x85\u1680\u2000\u2028\u2029\u202f\u205f\u3000"])
 def test_a_name_has_no_space_but_the_common_one(space: str) -> None:
     """Any separator of words becomes one space, and a name of separators only is refused."""
     assert clean_name(f"{space}Al{space}{space}ice{space}") == "Al ice"
@@ -334,7 +334,7 @@ IMPERSONATIONS = [
 ]
 
 
-@pytest.mark.parametrize("name", IMPERSONATIONS, ids=ascii)
+@table("name", IMPERSONATIONS)
 def test_nobody_looks_like_the_admin(name: str) -> None:
     """A name that people would take for "admin" is refused, or has its key."""
     try:
@@ -344,7 +344,7 @@ def test_nobody_looks_like_the_admin(name: str) -> None:
     assert name_key(clean) == name_key("admin")
 
 
-@pytest.mark.parametrize(
+@table(
     ("one", "other"),
     [
         ("Bob Smith", "Bob_Smith"),
@@ -363,7 +363,6 @@ def test_nobody_looks_like_the_admin(name: str) -> None:
         ("\u03c4\u1fb3", "\u03c4\u03b1"),
         ("...", "_"),
     ],
-    ids=ascii,
 )
 def test_what_looks_alike_has_one_key(one: str, other: str) -> None:
     """Look-alikes of other scripts, of the same script, and of separators."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from tables import table
 
 from chatsite import environment
 from chatsite.environment import boolean, choice, database, listed, origins, prefix, redis, secret_key, text
@@ -107,7 +108,7 @@ def test_origins_are_read(variable: Set, value: str) -> None:
     assert origins("X") == value.split(",")
 
 
-@pytest.mark.parametrize(
+@table(
     "value",
     [
         "chat.example.com",
@@ -199,7 +200,7 @@ BAD_URLS = [
 ]
 
 
-@pytest.mark.parametrize("value", [*BAD_URLS, f"postgres://alice:{SECRET}@db.example.com"])
+@table("value", [*BAD_URLS, f"postgres://alice:{SECRET}@db.example.com"])
 def test_a_bad_database_is_named_and_its_password_not_shown(variable: Set, value: str) -> None:
     """For any fault of the URL, the error names the variable and does not contain the password."""
     variable(value)
@@ -255,7 +256,7 @@ def test_a_redis_that_sentinels_know_is_read(variable: Set) -> None:
     }
 
 
-@pytest.mark.parametrize("value", [*BAD_URLS, *BAD_REDIS])
+@table("value", [*BAD_URLS, *BAD_REDIS])
 def test_a_bad_redis_is_named_and_its_password_not_shown(variable: Set, value: str) -> None:
     """As for the database."""
     variable(value)

@@ -13,6 +13,7 @@ from doubles import Clock, returns_at_once
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
+from tables import table
 
 from chat import limits, protocol
 from chat.conf import chat_settings
@@ -553,7 +554,7 @@ def test_tries_can_be_forgotten() -> None:
 PROXIES = ("127.0.0.1", "10.0.0.0/8", "fd00::/8")
 
 
-@pytest.mark.parametrize(
+@table(
     ("peer", "lines", "address"),
     [
         # The peer is no proxy: what it says of itself is nothing.

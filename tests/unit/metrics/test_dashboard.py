@@ -4,8 +4,8 @@ import json
 import re
 from typing import Any
 
-import pytest
 from servers import ROOT
+from tables import table
 
 from chat.metrics import prometheus
 
@@ -48,7 +48,7 @@ def parsed(expression: str) -> tuple[set[str], set[str]]:
     return set(re.findall(r"[a-zA-Z_]\w*", bare)) - WORDS, labels
 
 
-@pytest.mark.parametrize("expression", [*(panel[1] for panel in PANELS), *ALERTS])
+@table("expression", [*(panel[1] for panel in PANELS), *ALERTS])
 def test_every_expression_uses_existing_metrics(expression: str) -> None:
     """The chat exports its metrics, with the labels that it uses."""
     wanted, labels = parsed(expression)
@@ -58,7 +58,7 @@ def test_every_expression_uses_existing_metrics(expression: str) -> None:
     assert labels <= has, labels - has
 
 
-@pytest.mark.parametrize(("title", "expression", "legend"), PANELS)
+@table(("title", "expression", "legend"), PANELS)
 def test_every_legend_uses_remaining_labels(title: str, expression: str, legend: str) -> None:
     """A sum over a label has lost it, so the legend can't show it."""
     used = set(re.findall(r"\{\{(\w+)\}\}", legend))

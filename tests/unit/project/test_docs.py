@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from django.core.management import CommandError, call_command, get_commands
 from servers import ROOT
+from tables import table
 
 from chat import conf, protocol
 from chat.log import search_words
@@ -199,7 +200,7 @@ def test_every_type_has_an_example() -> None:
     assert {name for name, _ in EXAMPLES} == kinds
 
 
-@pytest.mark.parametrize(("name", "example"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+@table(("name", "example"), EXAMPLES)
 def test_an_example_is_valid(name: str, example: Schema) -> None:
     """It fits its own schema and the whole one, and the code reads it."""
     assert not list(faults(example, SCHEMA["$defs"][name]))
@@ -210,7 +211,7 @@ def test_an_example_is_valid(name: str, example: Schema) -> None:
     assert type(read).__name__ == name
 
 
-@pytest.mark.parametrize(
+@table(
     "frame",
     [
         {"type": "message"},
@@ -236,7 +237,6 @@ def test_an_example_is_valid(name: str, example: Schema) -> None:
         {"type": "shout", "content": "hi"},
         {},
     ],
-    ids=lambda frame: str(frame)[:50],
 )
 def test_the_schema_refuses_what_the_code_refuses(frame: Schema) -> None:
     """A frame that `decode` calls invalid does not fit the schema of a command."""

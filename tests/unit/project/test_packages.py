@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from servers import ROOT
+from tables import table
 
 PACKAGES = [path for app in ("chat", "chatsite") for path in sorted((ROOT / app).rglob("__init__.py"))]
 
@@ -24,13 +25,13 @@ def _defines(statement: ast.stmt) -> bool:
             return True
 
 
-@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+@table("path", PACKAGES)
 def test_a_package_only_re_exports(path: Path) -> None:
     """A reader finds a definition by its module's name, so no package holds one."""
     assert definitions(path.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+@table("path", PACKAGES)
 def test_no_module_has_the_name_of_an_export(path: Path) -> None:
     """A module and an export of one name would be one attribute of the package, whichever was imported last."""
     exported = {

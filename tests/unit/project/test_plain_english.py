@@ -6,11 +6,12 @@ import pytest
 from passages import passages
 from plain_english import GLOSSARY, ROOT, all_findings, as_pattern, findings, replaced_words, without_subject
 from servers import needs
+from tables import table
 
 WORDS = {"gossip": "cluster event", "put out": "remove", "lane": "transport"}
 
 
-@pytest.mark.parametrize(
+@table(
     "sentence",
     [
         "Who does not read what was said is not listened to either.",
@@ -41,7 +42,7 @@ def test_a_sentence_without_a_subject_is_found(sentence: str) -> None:
     assert len(list(without_subject(sentence))) == 1
 
 
-@pytest.mark.parametrize(
+@table(
     "sentence",
     [
         "The client that does not read gets no answers.",
@@ -66,7 +67,7 @@ def test_a_plain_sentence_passes(sentence: str) -> None:
     assert list(without_subject(sentence)) == []
 
 
-@pytest.mark.parametrize(
+@table(
     ("path", "text", "lines"),
     [
         ("a.py", '"""What is here."""\n', [1]),

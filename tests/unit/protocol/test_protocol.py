@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw
+from tables import table
 
 from chat import protocol
 from chat.protocol import (
@@ -106,7 +107,7 @@ def frame(**fields: object) -> str:
 # --- Valid commands ---
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "command"),
     [
         ('{"type":"join","username":"Alice"}', Join(username="Alice")),
@@ -151,7 +152,7 @@ def test_the_article_s_frames_are_decoded(text: str, command: AnyCommand) -> Non
     assert decode(text) == command
 
 
-@pytest.mark.parametrize(
+@table(
     ("field", "value"),
     [
         ("content", "x" * CONTENT_LIMIT),
@@ -170,7 +171,7 @@ def test_the_article_s_frames_are_decoded(text: str, command: AnyCommand) -> Non
         ("ref", "\N{PILE OF POO}"),
     ],
 )
-@pytest.mark.parametrize("ascii_only", [True, False])
+@table("ascii_only", [True, False])
 def test_a_value_at_its_limit_is_accepted(field: str, value: str, ascii_only: bool) -> None:
     """Limits count characters, also escaped ones, and a text may look like a field's name."""
     fields = {"type": "message", "content": "hi", field: value}
@@ -235,7 +236,7 @@ NO_JSON_OBJECT = [
 ]
 
 
-@pytest.mark.parametrize("text", NO_JSON_OBJECT, ids=lambda text: ascii(text[:24]))
+@table("text", NO_JSON_OBJECT)
 def test_a_text_that_is_not_one_json_object_is_refused(text: str) -> None:
     """Every text but one JSON object in valid Unicode is bad_json, also with a byte order mark or deep nesting."""
     refused = refusal(text)
@@ -243,7 +244,7 @@ def test_a_text_that_is_not_one_json_object_is_refused(text: str) -> None:
     assert len(refused.message) < 200
 
 
-@pytest.mark.parametrize(
+@table(
     "text",
     [
         "{}",
@@ -337,7 +338,7 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "fields", "limit"), WRONG_FIELDS)
+@table(("field", "fields", "limit"), WRONG_FIELDS)
 def test_an_invalid_field_is_named_with_its_limit(field: str, fields: dict[str, Any], limit: str) -> None:
     """The error has the field and the command's ref; its message names the limit."""
     refused = refusal(json.dumps({**fields, "ref": "r1"}))
@@ -353,8 +354,8 @@ def test_an_invalid_ref_is_named_and_not_repeated(ref: object) -> None:
     assert (refused.code, refused.field, refused.ref) == (ErrorCode.BAD_FIELD, "ref", None)
 
 
-@pytest.mark.parametrize("ref", ["r" * 65, 5, None, ["r"], "a\x00b", "\ud83d"])
-@pytest.mark.parametrize("fields", [{"type": "shout"}, {}, {"type": "message", "content": "cut \ud83d"}])
+@table("ref", ["r" * 65, 5, None, ["r"], "a\x00b", "\ud83d"])
+@table("fields", [{"type": "shout"}, {}, {"type": "message", "content": "cut \ud83d"}])
 def test_the_error_of_an_invalid_ref_has_no_ref(fields: dict[str, Any], ref: object) -> None:
     """An error's ref is valid or None, also if other fields are invalid."""
     assert refusal(frame(**fields, ref=ref)).ref is None
@@ -423,10 +424,8 @@ def broken(text: str, at: int, length: int, instead: str) -> str:
     return text[:at] + instead + text[at + length :]
 
 
-@pytest.mark.parametrize(
-    "rest", ["", ",", ',"ref":', ',"a":}', ',"ref":"r"]', ',"\\ud800', ',"a":"\\ud800"}', ",1"]
-)
-@pytest.mark.parametrize("room", ["My Room", "Lobby", "\N{CYRILLIC SMALL LETTER KA}\N{CYRILLIC SMALL LETTER U}"])
+@table("rest", ["", ",", ',"ref":', ',"a":}', ',"ref":"r"]', ',"\\ud800', ',"a":"\\ud800"}', ",1"])
+@table("room", ["My Room", "Lobby", "\N{CYRILLIC SMALL LETTER KA}\N{CYRILLIC SMALL LETTER U}"])
 def test_an_invalid_room_in_a_broken_frame_is_refused(room: str, rest: str) -> None:
     """The search for its slug in a broken frame raises nothing else."""
     with pytest.raises(Invalid) as refused:
@@ -799,7 +798,7 @@ def test_a_close_code_decides_whether_a_client_reconnects(code: CloseCode) -> No
     assert code in {1000, 1011, 1012} or 3000 <= code <= 4999
 
 
-@pytest.mark.parametrize("code", ErrorCode)
+@table("code", ErrorCode)
 def test_an_error_code_has_a_meaning(code: ErrorCode) -> None:
     """Each code has a sentence, and only temporary errors may be retried."""
     assert code.meaning.endswith(".")

@@ -6,11 +6,12 @@ import re
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tables import table
 
 from chat.protocol import PUBLIC_PATTERN, ErrorCode, Invalid, decode, slug_of
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "slug"),
     [
         ("tea", "tea"),

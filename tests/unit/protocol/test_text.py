@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from servers import ROOT
+from tables import table
 
 from chat.protocol import (
     CONTENT_LIMIT,
@@ -50,8 +51,8 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize(("text", "wrong"), HOSTILE, ids=lambda text: ascii(text)[:40])
-@pytest.mark.parametrize(("command", "field"), [("message", "content"), ("edit", "content"), ("search", "query")])
+@table(("text", "wrong"), HOSTILE)
+@table(("command", "field"), [("message", "content"), ("edit", "content"), ("search", "query")])
 def test_a_text_that_harms_others_is_refused(command: str, field: str, text: str, wrong: str) -> None:
     """Texts that draw over other lines, or have nothing visible, get an error that names the field."""
     with pytest.raises(Invalid) as caught:
@@ -67,8 +68,8 @@ def frame(command: str, field: str, text: str) -> str:
     return json.dumps(fields | ({"id": 1} if command == "edit" else {}))
 
 
-@pytest.mark.parametrize(("text", "right"), MENDED, ids=lambda text: ascii(text)[:40])
-@pytest.mark.parametrize(("command", "field"), [("message", "content"), ("edit", "content"), ("search", "query")])
+@table(("text", "right"), MENDED)
+@table(("command", "field"), [("message", "content"), ("edit", "content"), ("search", "query")])
 def test_invisible_characters_are_sanitized(command: str, field: str, text: str, right: str) -> None:
     """They are removed, converted or closed, and a second pass changes nothing."""
     assert getattr(decode(frame(command, field, text)), field) == right
@@ -135,7 +136,7 @@ PEACEFUL = [
 ]
 
 
-@pytest.mark.parametrize("text", PEACEFUL, ids=ascii)
+@table("text", PEACEFUL)
 def test_real_texts_are_accepted_unchanged(text: str) -> None:
     """Texts in any language and with any emoji are neither refused nor changed."""
     assert decode(json.dumps({"type": "message", "content": text})) == Post(content=text)
@@ -218,14 +219,14 @@ def test_a_clean_title_stays(title: str) -> None:
 # --- Emoji ---
 
 
-@pytest.mark.parametrize("emoji", CASES["emoji"], ids=ascii)
+@table("emoji", CASES["emoji"])
 def test_an_emoji_is_one_picture(emoji: str) -> None:
     """It may have several code points, or be newer than Python's data."""
     assert is_emoji(emoji)
     assert decode(json.dumps({"type": "react", "id": 1, "emoji": emoji})) == React(id=1, emoji=emoji)
 
 
-@pytest.mark.parametrize("text", CASES["notEmoji"], ids=ascii)
+@table("text", CASES["notEmoji"])
 def test_other_texts_are_no_emoji(text: str) -> None:
     """Words, two pictures and invisible characters are refused."""
     assert not is_emoji(text)
