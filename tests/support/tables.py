@@ -17,7 +17,7 @@ Test = Callable[..., Any]
 def table(names: str | tuple[str, ...], rows: Iterable[Any]) -> Callable[[Test], Test]:
     """Run a test with each row, in order, and report all rows that fail.
 
-    The arguments are those of ``pytest.mark.parametrize``: one name and its values, or a tuple of names and a tuple
+    Its arguments are as for ``pytest.mark.parametrize``: one name and its values, or a tuple of names and a tuple
     of values for each row. Two tables above one test give each combination. A table without rows is refused.
     """
     cases = [dict([(names, row)] if isinstance(names, str) else zip(names, row, strict=True)) for row in rows]
