@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from databases import copy_of, manage
 from playwright.async_api import Browser, BrowserContext, Page, expect
-from servers import Server, Start, needs
+from servers import Server, needs, running
 from visits import AXE, PHONE, breach, connected, log, say, violations
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.asyncio(loop_sco
 SignedIn = Callable[..., Awaitable[Page]]
 
 PASSWORD = "a long passphrase"
+ROOMS = count(100)
 ACCOUNTS = f"""
 from django.contrib.auth.models import User
 for name in ("Alice", "Bob", "Charlie"):
@@ -26,22 +27,24 @@ for name in ("Alice", "Bob", "Charlie"):
 
 @pytest.fixture(scope="session")
 def with_accounts(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database with three accounts, which nobody has open."""
+    """A database with three accounts."""
     with copy_of(database, tmp_path_factory.mktemp("accounts")) as url:
         manage(url, "shell", "-v0", "-c", ACCOUNTS)
         yield url
 
 
-@pytest.fixture
-def mine(with_accounts: str, tmp_path: Path) -> Iterator[str]:
-    with copy_of(with_accounts, tmp_path) as url:
-        yield url
+@pytest.fixture(scope="session")
+def server(with_accounts: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for the tests here, with the same accounts. Each test has its own sessions and rooms."""
+    folder = tmp_path_factory.mktemp("moderation")
+    with running("daphne", folder, with_accounts, CHAT_KICK="3") as server:
+        yield server
 
 
 @pytest.fixture
-def server(mine: str, start: Start) -> Server:
-    """A server of a few people."""
-    return start("daphne", CHAT_KICK="3", DATABASE_URL=mine)
+def tea() -> str:
+    """A room of this test alone."""
+    return f"tea-{next(ROOMS)}"
 
 
 async def sign_in(context: BrowserContext, server: Server, name: str) -> None:
@@ -126,9 +129,9 @@ def field(page: Page) -> Any:
 # --- Signing out ---
 
 
-async def test_signing_out_in_one_tab_ends_the_other(server: Server, signed_in: SignedIn) -> None:
+async def test_signing_out_in_one_tab_ends_the_other(server: Server, signed_in: SignedIn, tea: str) -> None:
     """Within two seconds the other tab says so, has no field any more, and leads to the sign-in and back."""
-    alice = await signed_in("Alice", "/room/tea/")
+    alice = await signed_in("Alice", f"/room/{tea}/")
     await connected(alice)
     await say(alice, "before")
     other = await alice.context.new_page()
@@ -140,7 +143,7 @@ async def test_signing_out_in_one_tab_ends_the_other(server: Server, signed_in: 
     await expect(field(alice)).to_be_hidden()
     await expect(alice.locator("#connection-said")).to_have_text("Signed out")
     await out(alice).get_by_role("link", name="Sign in").click()
-    await alice.wait_for_url("**/login/?next=%2Froom%2Ftea%2F")
+    await alice.wait_for_url(f"**/login/?next=%2Froom%2F{tea}%2F")
 
 
 async def test_signing_out_takes_what_is_private_out_of_sight(server: Server, signed_in: SignedIn) -> None:
@@ -157,9 +160,9 @@ async def test_signing_out_takes_what_is_private_out_of_sight(server: Server, si
     await expect(alice.get_by_text("a secret")).to_have_count(0)
 
 
-async def test_a_new_cookie_for_the_same_person_goes_on(server: Server, signed_in: SignedIn) -> None:
+async def test_a_new_cookie_for_the_same_person_goes_on(server: Server, signed_in: SignedIn, tea: str) -> None:
     """A user who signs in again, in another tab, is in the room again automatically."""
-    alice = await signed_in("Alice", "/room/tea/")
+    alice = await signed_in("Alice", f"/room/{tea}/")
     await connected(alice)
     other = await alice.context.new_page()
     await other.goto(f"{server.http}/")
@@ -183,10 +186,10 @@ async def test_a_new_cookie_for_the_same_person_goes_on(server: Server, signed_i
 # --- Removed ---
 
 
-async def test_a_ban_puts_somebody_out_in_all_their_tabs(server: Server, signed_in: SignedIn) -> None:
+async def test_a_ban_puts_somebody_out_in_all_their_tabs(server: Server, signed_in: SignedIn, tea: str) -> None:
     """Both tabs say why and have no field; a reload does not help; lifted, they come in again."""
-    alice = await signed_in("Alice", "/room/tea/")
-    bob = await signed_in("Bob", "/room/tea/")
+    alice = await signed_in("Alice", f"/room/{tea}/")
+    bob = await signed_in("Bob", f"/room/{tea}/")
     second = await bob.context.new_page()
     await second.goto(bob.url)
     for page in (alice, bob, second):
@@ -210,10 +213,10 @@ async def test_a_ban_puts_somebody_out_in_all_their_tabs(server: Server, signed_
     await connected(bob)
 
 
-async def test_who_was_taken_out_comes_back_by_a_button(server: Server, signed_in: SignedIn) -> None:
+async def test_who_was_taken_out_comes_back_by_a_button(server: Server, signed_in: SignedIn, tea: str) -> None:
     """Not before its time, and not by itself; what was said meanwhile is there."""
-    alice = await signed_in("Alice", "/room/tea/")
-    bob = await signed_in("Bob", "/room/tea/")
+    alice = await signed_in("Alice", f"/room/{tea}/")
+    bob = await signed_in("Bob", f"/room/{tea}/")
     await connected(alice)
     await connected(bob)
     await do_to(alice, "Bob", "Take out…")
@@ -228,27 +231,27 @@ async def test_who_was_taken_out_comes_back_by_a_button(server: Server, signed_i
     await expect(log(bob)).to_contain_text("meanwhile")
 
 
-async def come_in(browser: Browser, server: Server, name: str) -> Page:
+async def come_in(browser: Browser, server: Server, name: str, room: str) -> Page:
     """A guest, in a browser of their own."""
     page = await (await browser.new_context()).new_page()
-    await page.goto(f"{server.http}/?room=tea")
-    await choose(page, name)
+    await page.goto(f"{server.http}/?room={room}")
+    await choose(page, name, room)
     return page
 
 
-async def choose(page: Page, name: str) -> None:
+async def choose(page: Page, name: str, room: str) -> None:
     await page.get_by_label("Your name").fill(name)
     await page.get_by_role("button", name="Enter the room").click()
-    await page.wait_for_url("**/room/tea/")
+    await page.wait_for_url(f"**/room/{room}/")
 
 
 async def test_a_guest_is_put_out_and_not_those_beside_them(
-    server: Server, signed_in: SignedIn, browser: Browser
+    server: Server, signed_in: SignedIn, browser: Browser, tea: str
 ) -> None:
     """Unless the box is ticked, which says how many they are. And another name in that browser does not help."""
-    alice = await signed_in("Alice", "/room/tea/")
+    alice = await signed_in("Alice", f"/room/{tea}/")
     await connected(alice)
-    pages = {name: await come_in(browser, server, name) for name in ("Gina", "Gero", "Greta")}
+    pages = {name: await come_in(browser, server, name, tea) for name in ("Gina", "Gero", "Greta")}
     for page in pages.values():
         await connected(page)
     await do_to(alice, "Gina", "Ban…")
@@ -260,8 +263,8 @@ async def test_a_guest_is_put_out_and_not_those_beside_them(
     await decide(alice, "Ban")
     await expect(out(pages["Gina"])).to_contain_text("You may not be in this room")
     await say(pages["Gero"], "still here")
-    await pages["Gina"].goto(f"{server.http}/?room=tea")
-    await choose(pages["Gina"], "Ginevra")
+    await pages["Gina"].goto(f"{server.http}/?room={tea}")
+    await choose(pages["Gina"], "Ginevra", tea)
     await expect(pages["Gina"].get_by_text("You may not be in this room")).to_be_visible()
     await do_to(alice, "Gero", "Take out…")
     await alice.get_by_role("checkbox", name="1 other guest here comes from it.").check()
@@ -292,10 +295,10 @@ async def test_a_private_room_is_gone_from_the_screen_of_who_was_taken_out(
 # --- Rules ---
 
 
-async def test_slow_mode_counts_down_and_sends(server: Server, signed_in: SignedIn) -> None:
+async def test_slow_mode_counts_down_and_sends(server: Server, signed_in: SignedIn, tea: str) -> None:
     """The second message waits, says so, and is sent by itself, before the third."""
-    alice = await signed_in("Alice", "/room/tea/")
-    bob = await signed_in("Bob", "/room/tea/")
+    alice = await signed_in("Alice", f"/room/{tea}/")
+    bob = await signed_in("Bob", f"/room/{tea}/")
     await connected(alice)
     await connected(bob)
     await alice.get_by_role("button", name="About").click()
@@ -315,10 +318,12 @@ async def test_slow_mode_counts_down_and_sends(server: Server, signed_in: Signed
     await expect(log(bob)).not_to_contain_text("waiting")
 
 
-async def test_a_mute_and_a_read_only_room_are_told_at_the_field(server: Server, signed_in: SignedIn) -> None:
+async def test_a_mute_and_a_read_only_room_are_told_at_the_field(
+    server: Server, signed_in: SignedIn, tea: str
+) -> None:
     """The field can't be written in and says why, what stood there stays; lifted, it can."""
-    alice = await signed_in("Alice", "/room/tea/")
-    bob = await signed_in("Bob", "/room/tea/")
+    alice = await signed_in("Alice", f"/room/{tea}/")
+    bob = await signed_in("Bob", f"/room/{tea}/")
     await connected(alice)
     await connected(bob)
     await field(bob).fill("half a sentence")
@@ -338,11 +343,13 @@ async def test_a_mute_and_a_read_only_room_are_told_at_the_field(server: Server,
     await expect(field(alice)).to_be_enabled()
 
 
-async def test_a_message_is_reported_and_a_moderator_deletes_it(server: Server, signed_in: SignedIn) -> None:
+async def test_a_message_is_reported_and_a_moderator_deletes_it(
+    server: Server, signed_in: SignedIn, tea: str
+) -> None:
     """Bob tells of it and is thanked; Alice deletes what is not hers; Bob could not."""
-    alice = await signed_in("Alice", "/room/tea/")
-    bob = await signed_in("Bob", "/room/tea/")
-    charlie = await signed_in("Charlie", "/room/tea/")
+    alice = await signed_in("Alice", f"/room/{tea}/")
+    bob = await signed_in("Bob", f"/room/{tea}/")
+    charlie = await signed_in("Charlie", f"/room/{tea}/")
     for page in (alice, bob, charlie):
         await connected(page)
     await say(charlie, "buy my watches")
@@ -361,11 +368,13 @@ async def test_a_message_is_reported_and_a_moderator_deletes_it(server: Server, 
     await expect(log(bob)).not_to_contain_text("watches")
 
 
-async def test_a_new_moderator_sees_what_they_may_do_at_once(server: Server, signed_in: SignedIn) -> None:
+async def test_a_new_moderator_sees_what_they_may_do_at_once(
+    server: Server, signed_in: SignedIn, tea: str
+) -> None:
     """Without a reload; and it is gone when the role is."""
-    alice = await signed_in("Alice", "/room/tea/")
-    bob = await signed_in("Bob", "/room/tea/")
-    charlie = await signed_in("Charlie", "/room/tea/")
+    alice = await signed_in("Alice", f"/room/{tea}/")
+    bob = await signed_in("Bob", f"/room/{tea}/")
+    charlie = await signed_in("Charlie", f"/room/{tea}/")
     for page in (alice, bob, charlie):
         await connected(page)
     await do_to(alice, "Bob", "Make a moderator")
@@ -384,24 +393,28 @@ async def test_a_new_moderator_sees_what_they_may_do_at_once(server: Server, sig
 # --- Rooms that are not for everybody ---
 
 
-async def test_an_invited_person_comes_in_and_an_outsider_does_not(server: Server, signed_in: SignedIn) -> None:
+async def test_an_invited_person_comes_in_and_an_outsider_does_not(
+    server: Server, signed_in: SignedIn, tea: str
+) -> None:
     """The link makes Bob a member; Charlie, with the address, is told that there is no such room."""
+    title = f"The den {tea}"
     alice, bob = await signed_in("Alice"), await signed_in("Bob", **PHONE)
     charlie = await signed_in("Charlie")
-    path = await private_room(alice)
+    path = await private_room(alice, title)
     await join_by(bob, await link_into(alice))
     await say(bob, "thank you")
     await expect(log(alice)).to_contain_text("thank you")
     await charlie.goto(f"{server.http}{path}")
     await expect(charlie.get_by_role("heading", name="No such room")).to_be_visible()
     await bob.goto(f"{server.http}/")
-    await expect(bob.locator(".rooms").filter(has_text="Your rooms")).to_contain_text("The den")
+    await expect(bob.locator(".rooms").filter(has_text="Your rooms")).to_contain_text(title)
 
 
-async def test_a_member_leaves_for_good(server: Server, signed_in: SignedIn) -> None:
+async def test_a_member_leaves_for_good(server: Server, signed_in: SignedIn, tea: str) -> None:
     """After a question; then the room is no room of theirs any more."""
+    title = f"The den {tea}"
     alice, bob = await signed_in("Alice"), await signed_in("Bob")
-    await private_room(alice)
+    await private_room(alice, title)
     await join_by(bob, await link_into(alice))
     await bob.get_by_role("button", name="About").click()
     await bob.get_by_role("button", name="Leave this room for good").click()
@@ -416,13 +429,15 @@ async def test_a_member_leaves_for_good(server: Server, signed_in: SignedIn) -> 
         bob.get_by_text("You are not in this room any more.").or_(bob.get_by_role("heading", name="Your rooms"))
     ).to_be_visible()
     await bob.goto(f"{server.http}/")
-    await expect(bob.locator(".rooms").filter(has_text="Your rooms")).not_to_contain_text("The den")
+    await expect(bob.locator(".rooms").filter(has_text="Your rooms")).not_to_contain_text(title)
 
 
-async def test_a_guest_whose_browser_signs_in_is_told_who_they_are_now(server: Server, browser: Browser) -> None:
+async def test_a_guest_whose_browser_signs_in_is_told_who_they_are_now(
+    server: Server, browser: Browser, tea: str
+) -> None:
     """The guest's tab goes on under the account's name, once its reader wants it."""
     page = await (await browser.new_context()).new_page()
-    await page.goto(f"{server.http}/?room=tea")
+    await page.goto(f"{server.http}/?room={tea}")
     await page.get_by_label("Your name").fill("Ann")
     await page.get_by_role("button", name="Enter the room").click()
     await connected(page)
@@ -437,10 +452,10 @@ async def test_a_guest_whose_browser_signs_in_is_told_who_they_are_now(server: S
     await expect(page.locator("#people-list > li")).to_have_text("Bob you")
 
 
-async def test_two_talk_in_private(server: Server, signed_in: SignedIn) -> None:
+async def test_two_talk_in_private(server: Server, signed_in: SignedIn, tea: str) -> None:
     """From a user's menu; the room has the other's name, and no user can be removed from it."""
-    alice = await signed_in("Alice", "/room/tea/")
-    bob = await signed_in("Bob", "/room/tea/")
+    alice = await signed_in("Alice", f"/room/{tea}/")
+    bob = await signed_in("Bob", f"/room/{tea}/")
     await connected(alice)
     await connected(bob)
     await do_to(alice, "Bob", "Write in private")
@@ -458,10 +473,10 @@ async def test_two_talk_in_private(server: Server, signed_in: SignedIn) -> None:
 # --- For everybody ---
 
 
-async def test_it_is_all_done_with_the_keyboard(server: Server, signed_in: SignedIn) -> None:
+async def test_it_is_all_done_with_the_keyboard(server: Server, signed_in: SignedIn, tea: str) -> None:
     """The menu opens, is walked through and closes; a dialog gives the focus back."""
-    alice = await signed_in("Alice", "/room/tea/")
-    bob = await signed_in("Bob", "/room/tea/")
+    alice = await signed_in("Alice", f"/room/{tea}/")
+    bob = await signed_in("Bob", f"/room/{tea}/")
     await connected(alice)
     await connected(bob)
     more = alice.get_by_role("button", name=f"Actions for {alone('Bob')}")
