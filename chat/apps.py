@@ -35,7 +35,7 @@ def _fill_names(using: str, **_: Any) -> None:
 
 
 def _prepare_search(using: str, **_: Any) -> None:
-    from chat.log.search import prepare  # noqa: PLC0415 as above
+    from chat.message_log.search import prepare  # noqa: PLC0415 as above
 
     connection = connections[using]
     # This also runs after a migration backwards, when the table or the column may be missing.

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from datetime import UTC, datetime
 from threading import Barrier, local
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -192,3 +193,18 @@ def _once(call: Callable[[], object], all_here: Barrier) -> None:
     call()
     # Without this one thread could run the call twice, and another one never.
     all_here.wait()
+
+
+def milliseconds(moment: datetime | None) -> int:
+    """Milliseconds since 1970; 0 for None, as which Django reads a malformed time in SQLite."""
+    return round(moment.timestamp() * 1000) if moment else 0
+
+
+def as_datetime(timestamp: int) -> datetime:
+    """The time that is ``timestamp`` milliseconds after 1970."""
+    return datetime.fromtimestamp(timestamp / 1000, UTC)
+
+
+def as_database_time(timestamp: int, operations: Any) -> Any:
+    """The same time as a parameter of SQL; ``operations`` is the connection's ``ops``."""
+    return operations.adapt_datetimefield_value(as_datetime(timestamp))

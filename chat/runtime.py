@@ -7,6 +7,7 @@ starts.
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from chat.actions import snapshot
 from chat.actions.chat_room import ChatRoom
@@ -20,8 +21,9 @@ from chat.auth.usernames import NameLookup
 from chat.hub import Hub, Kind
 from chat.hub.cluster_query import Answer
 from chat.limits import Limits
-from chat.log import Change, Log, RoomLog
+from chat.log import Change, RoomLog
 from chat.loops import Objects, current
+from chat.message_log import MessageLog
 from chat.metrics.collector import Collector
 from chat.presence import Presence, registry
 from chat.topics import memory as topic_memory
@@ -38,29 +40,31 @@ ANSWERS: Mapping[str, Answer] = {snapshot.CONNECTIONS: snapshot.connections, sna
 """Answers of each process to the questions of others (chat.hub.cluster_query), by topic."""
 
 
-def build(log: Log | None = None) -> Objects:
+def build(log: MessageLog | None = None) -> Objects:
     """The objects of the running loop, oldest first. A test may bring a log of its own."""
     limits = Limits()
     names = NameLookup()
     pending = PendingSends()
-    log = log or Log()
+    log = log or MessageLog()
 
-    def make_room(source: Log, row: RoomLog) -> ChatRoom:
+    def make_room(source: MessageLog, row: RoomLog) -> ChatRoom:
         # A policy that changes reaches the sockets in the room.
         return ChatRoom(source, row, on_policy=enforcer.apply_policy)
 
     topics, memory, rights = TopicLog(), MemoryLog(), RightsReader()
     subscriptions = Subscriptions(topics, memory, rights)
-    kinds = [
+    kinds: list[Kind[Any]] = [
         Kind(topics, subscriptions.make_room, subscriptions.accepts),
         Kind(memory, subscriptions.make_room, subscriptions.is_memory),
+        # Every other name is a room's.
+        Kind(log, make_room),
     ]
     answers = {topic_memory.QUESTION: memory.answer, topic_people.QUESTION: subscriptions.people_here}
-    hub = Hub(log, limits, make_room=make_room, kinds=kinds, answers={**ANSWERS, **answers})
+    hub = Hub(kinds, limits, answers={**ANSWERS, **answers})
     subscriptions.hub = hub
     presence = Presence(hub, registry.shared())
     enforcer = AccessEnforcer(hub, presence)
-    collector = Collector(hub, limits)
+    collector = Collector(hub, limits, [log, topics])
     # Committed changes go to every process.
     log.on_committed = topics.on_committed = hub.publish_changes
     # Signals for the project's receivers, if there are any.
@@ -108,7 +112,7 @@ def build(log: Log | None = None) -> Objects:
         Limits: limits,
         NameLookup: names,
         PendingSends: pending,
-        Log: log,
+        MessageLog: log,
         TopicLog: topics,
         MemoryLog: memory,
         RightsReader: rights,

@@ -16,7 +16,8 @@ from chat.access.authorize import DENIED, verdicts_by_room
 from chat.access.policy import Policy
 from chat.auth import Identity
 from chat.hub import Event, Hub, OpenRoom, Socket
-from chat.log import Log, RoomLog, read_or_busy
+from chat.log import RoomLog, read_or_busy
+from chat.message_log import MessageLog
 from chat.protocol import AboutRoom, Invalid, Message, Ref, Welcome, no_room
 
 DENY_ALL = Policy(kind="private")
@@ -28,7 +29,9 @@ PLAIN = AboutRoom()
 class ChatRoom(OpenRoom):
     """An open room in which people chat."""
 
-    def __init__(self, source: Log, log: RoomLog, on_policy: Callable[["ChatRoom"], None]) -> None:
+    source: MessageLog
+
+    def __init__(self, source: MessageLog, log: RoomLog, on_policy: Callable[["ChatRoom"], None]) -> None:
         super().__init__(source, log)
         # The rules, as the database had them when they were last loaded.
         self.policy = Policy()
@@ -59,6 +62,10 @@ class ChatRoom(OpenRoom):
 
     def is_up_to_date(self, rules: int) -> bool:
         return self.policy.rules == rules
+
+    async def open_again(self) -> RoomLog:
+        # A room that is not public is not made again: nobody may enter it by its name.
+        return await self.source.open(self.slug, make=not protocol.is_hidden(self.slug))
 
     def invalidate(self) -> None:
         self.policy = replace(self.policy, rules=-1)

@@ -13,8 +13,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from chat import models
 from chat.access.authorize import visible
 from chat.auth import Identity
-from chat.log import queries as log
-from chat.log.queries import AT_ONCE
+from chat.message_log import queries as log
+from chat.message_log.queries import AT_ONCE
 from chat.protocol import is_hidden
 
 RoomKind = models.Room.Kind

@@ -43,7 +43,7 @@ async def join(hub: Hub, socket: Socket, command: Join) -> None:
     try:
         considered.enter_context(room.considering(identity))
         await _check_entering(hub, room, socket)
-        read = await _read_position(hub, room, identity, command)
+        read = await _read_position(room, identity, command)
         since, log = given(command.since), room.log
         resumed = await room.can_resume(since, given(command.epoch), chat_settings().CATCH_UP)
         async with presence.joining(JoinRequest(slug, identity, name, socket.id, socket.address)) as claim:
@@ -142,14 +142,14 @@ def may_create(identity: Identity, slug: str) -> bool:
     return slug == protocol.LOBBY or allowed[chat_settings().CREATE_ROOMS]
 
 
-async def _read_position(hub: Hub, room: ChatRoom, identity: Identity, command: Join) -> int | None:
+async def _read_position(room: ChatRoom, identity: Identity, command: Join) -> int | None:
     """The seq up to which the person has read. None: unknown, or the client has it.
 
     A client that comes back with `since` has it, so a crowd of reconnects needs no query each.
     """
     if not identity.lasting or command.since is not UNSET:
         return None
-    return await hub.log.read_position(room.log, identity.key)
+    return await room.source.read_position(room.log, identity.key)
 
 
 async def _name_for(socket: Socket, command: Join) -> str:

@@ -15,7 +15,8 @@ from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.filters import Draft, filtered
 from chat.hub import Hub, Socket
-from chat.log import DeleteMessage, EditText, MarkRead, NewMessage, Outcome, SetReaction
+from chat.log import Log, Outcome
+from chat.message_log import DeleteMessage, EditText, MarkRead, NewMessage, SetReaction
 from chat.protocol import Delete, Edit, ErrorCode, Invalid, Post, React, Read, ReadUpTo, TypingNow
 
 OnCommit = Callable[[Outcome], None]
@@ -31,7 +32,7 @@ def post(hub: Hub, socket: Socket, command: Post, done: OnCommit) -> None:
     check_posting(room.policy, socket.identity, socket.address)
     content = _filtered(room, socket, name, command.content)
     slowed = _check_slow_mode(room, socket)
-    hub.log.append(
+    room.source.append(
         NewMessage(
             room=room.log,
             author=socket.author,
@@ -52,7 +53,7 @@ def edit(hub: Hub, socket: Socket, command: Edit, done: OnCommit) -> None:
     room, name = require_lasting_identity(hub, socket, command.room)
     check_posting(room.policy, socket.identity, socket.address)
     content = _filtered(room, socket, name, command.content)
-    hub.log.append(
+    room.source.append(
         EditText(
             room=room.log,
             author=socket.identity.key,
@@ -75,7 +76,7 @@ def delete(hub: Hub, socket: Socket, command: Delete, done: OnCommit) -> None:
     room, name = require_lasting_identity(hub, socket, command.room)
     identity = socket.identity
     by_moderator = may(room.policy, identity, RoomPermission.HIDE)
-    hub.log.append(
+    room.source.append(
         DeleteMessage(
             room=room.log,
             author=identity.key,
@@ -95,7 +96,7 @@ def react(hub: Hub, socket: Socket, command: React, done: OnCommit) -> None:
     """
     room, name = require_lasting_identity(hub, socket, command.room)
     check_posting(room.policy, socket.identity, socket.address)
-    hub.log.append(
+    room.source.append(
         SetReaction(
             room=room.log,
             author=socket.identity.key,
@@ -118,16 +119,16 @@ def read(hub: Hub, socket: Socket, command: Read) -> None:
         return
     # The log bounds it by the room's last number. That change may not have been delivered here yet.
     position = MarkRead(room=room.log, author=identity.key, username=name, seq=command.seq)
-    hub.log.append(replace(position, done=partial(_retry, hub, position)))
+    room.source.append(replace(position, done=partial(_retry, room.source, position)))
     event = protocol.encode(ReadUpTo(room=command.room, username=name, seq=min(command.seq, room.position)))
     hub.publish_to(command.room, identity.key, event, but=socket.id)
 
 
-def _retry(hub: Hub, position: MarkRead, outcome: Outcome) -> None:
+def _retry(log: Log, position: MarkRead, outcome: Outcome) -> None:
     """Write the position once more if the database was busy: a client sends it once, and gets no answer."""
     if isinstance(outcome, Invalid) and outcome.code is ErrorCode.BUSY:
         with suppress(Invalid):
-            hub.log.append(position)
+            log.append(position)
 
 
 def typing(hub: Hub, socket: Socket, slug: str) -> None:

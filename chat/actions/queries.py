@@ -14,8 +14,8 @@ from chat.auth import Identity
 from chat.hub import Hub, Socket
 from chat.limits import limit_key
 from chat.log import read_or_busy
-from chat.log.search_words import parse_query
 from chat.loops import current
+from chat.message_log.search_words import parse_query
 from chat.presence import Presence
 from chat.protocol import (
     ErrorCode,
@@ -54,7 +54,7 @@ async def search(hub: Hub, socket: Socket, command: Search) -> Found:
     if not parse_query(command.query):
         message = "query: has no word, number or picture in it that could be searched for"
         raise Invalid(ErrorCode.BAD_FIELD, message, field="query")
-    found = await hub.log.search(room.log, command.query, before=given(command.before), limit=command.limit)
+    found = await room.source.search(room.log, command.query, before=given(command.before), limit=command.limit)
     require_joined(hub, socket, command.room)
     return Found(
         room=command.room,

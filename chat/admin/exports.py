@@ -18,8 +18,8 @@ from chat import models
 from chat.admin.history import HistoryEntry, audit, log_changes
 from chat.admin.inspection import PRIVATE_KINDS
 from chat.database import run_read
-from chat.log.changes import reactions_on
-from chat.log.maintenance import in_pieces
+from chat.message_log.changes import reactions_on
+from chat.message_log.maintenance import in_pieces
 
 Row = dict[str, Any]
 

@@ -17,10 +17,10 @@ from chat.admin import exports
 from chat.admin.filters import DateHierarchyQuerySet, RoomFilter, SearchableChangeList, StateFilter
 from chat.admin.history import HistoryEntry, log_changes, staff
 from chat.admin.inspection import InspectedAdmin, InspectedList
-from chat.log import maintenance
-from chat.log.changes import reactions_on
-from chat.log.search import with_words
-from chat.log.search_words import parse_query
+from chat.message_log import maintenance
+from chat.message_log.changes import reactions_on
+from chat.message_log.search import with_words
+from chat.message_log.search_words import parse_query
 
 SHOWN = 120
 """Characters of a message in the list."""

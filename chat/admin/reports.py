@@ -22,7 +22,7 @@ from chat.admin.filters import CappedPaginator, ReportRoomFilter
 from chat.admin.history import HistoryEntry, audit, log_changes, staff
 from chat.admin.inspection import InspectedAdmin
 from chat.admin.messages import SHOWN
-from chat.log import maintenance
+from chat.message_log import maintenance
 
 MESSAGE_FIELDS = ("pk", "author", "username", "content", "deleted", "hidden", "withdrawn")
 """Fields of the current message, which the queryset adds as ``message_…``."""

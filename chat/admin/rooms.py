@@ -23,7 +23,7 @@ from chat.admin.forms import RoomForm
 from chat.admin.history import audit
 from chat.admin.inspection import is_private
 from chat.admin.memberships import MembershipInline, audit_members
-from chat.log import maintenance
+from chat.message_log import maintenance
 
 RoomKind = models.Room.Kind
 

@@ -13,8 +13,9 @@ from django.dispatch import Signal
 
 from chat.api import signals
 from chat.api.signals import Announcement, Follower
-from chat.log import Change, Log, RoomLog
+from chat.log import Change, RoomLog
 from chat.loops import end_tasks
+from chat.message_log import MessageLog
 from chat.presence import Presence
 
 logger = logging.getLogger("chat.api")
@@ -28,7 +29,7 @@ Source: TypeAlias = Callable[[], Iterable[Announcement]]
 class Announcer(Follower):
     """One per event loop."""
 
-    def __init__(self, log: Log, presence: Presence) -> None:
+    def __init__(self, log: MessageLog, presence: Presence) -> None:
         self._log, self._presence = log, presence
         self._publish = log.on_committed
         self._waiting: deque[Source] = deque()

@@ -7,7 +7,8 @@ from chat import loops
 from chat.api.signals import announce
 from chat.hub import Hub, publish_from_outside
 from chat.hub.bus import changes_event
-from chat.log import Change, Log, RoomLog
+from chat.log import Change, RoomLog
+from chat.message_log import MessageLog
 
 
 def deliver(room: RoomLog, changes: Sequence[Change]) -> None:
@@ -15,7 +16,7 @@ def deliver(room: RoomLog, changes: Sequence[Change]) -> None:
 
     Other processes without the layer find them by comparing, within a second.
     """
-    logs = loops.all_loops(Log)
+    logs = loops.all_loops(MessageLog)
     for loop, log in logs[:1]:
         loop.call_soon_threadsafe(log.on_committed, room, list(changes))
     for loop, hub in loops.all_loops(Hub)[1:]:

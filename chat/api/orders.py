@@ -14,22 +14,12 @@ from django.db import DataError, IntegrityError, connections, router, transactio
 
 from chat import models
 from chat.api.delivery import deliver
-from chat.log import (
-    Change,
-    DeleteMessage,
-    EditText,
-    MessageChange,
-    NewMessage,
-    Outcome,
-    RoomLog,
-    SetReaction,
-    Writer,
-    Written,
-)
-from chat.log.changes import milliseconds
-from chat.log.locking_batch import LockingBatch
-from chat.log.repair import heal
+from chat.database import milliseconds
+from chat.log import Change, Outcome, RoomLog, Written
 from chat.log.writes import Held, ref_reused
+from chat.message_log import DeleteMessage, EditText, MessageChange, NewMessage, SetReaction, Writer
+from chat.message_log.locking_batch import LockingBatch
+from chat.message_log.repair import heal
 from chat.protocol import ErrorCode, Invalid
 from chat.topics.publishing import wake
 from chat.topics.writer import Changes

@@ -12,8 +12,8 @@ import msgspec
 from chat import models
 from chat.api.async_twins import in_thread
 from chat.api.orders import Posted, carry_out
-from chat.log import DeleteMessage, EditText, NewMessage, SetReaction
-from chat.log.queries import open_room
+from chat.message_log import DeleteMessage, EditText, NewMessage, SetReaction
+from chat.message_log.queries import open_room
 from chat.protocol import AVATAR_LIMIT, CONTENT_LIMIT, MESSAGE_DATA_LIMIT, ErrorCode, Invalid, name_key
 from chat.protocol.text import CONTROL, clean_name, clean_text, is_emoji
 

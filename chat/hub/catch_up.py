@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from chat.hub.recent_changes import RecentChanges
 from chat.hub.sockets import Socket
-from chat.log import Change, Log, LogSlice, RoomLog
+from chat.log import Change, LogSlice, RoomLog, Source
 from chat.metrics.counters import counters
 from chat.protocol import Invalid
 from chat.transport import Batch
@@ -29,7 +29,7 @@ Piece: TypeAlias = tuple[int, Batch]
 """Frames for one write, and the number of the last."""
 
 
-async def read_patiently(source: Log, room: RoomLog, position: int) -> LogSlice:
+async def read_patiently(source: Source, room: RoomLog, position: int) -> LogSlice:
     """The changes after ``position``. Waits for the database for as long as that is away."""
     while True:
         try:
@@ -41,7 +41,7 @@ async def read_patiently(source: Log, room: RoomLog, position: int) -> LogSlice:
 class CatchUp:
     """One per open room."""
 
-    def __init__(self, room: "OpenRoom", source: Log, recent: RecentChanges) -> None:
+    def __init__(self, room: "OpenRoom", source: Source, recent: RecentChanges) -> None:
         self._room, self._source, self._recent = room, source, recent
         # Sockets that are behind, each with the number of the last change that it was sent.
         self.behind: dict[Socket, int] = {}

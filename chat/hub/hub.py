@@ -28,13 +28,13 @@ from chat.hub.bus import Bus, Event, LayerState
 from chat.hub.cluster import ClusterEvents, people_part
 from chat.hub.cluster_query import Answer
 from chat.hub.degraded_notice import DegradedNotice
-from chat.hub.open_rooms import Kind, OpenRooms, RoomFactory
+from chat.hub.open_rooms import Kind, OpenRooms
 from chat.hub.reconcile import RECONCILE, Reconciler
 from chat.hub.room import OpenRoom
 from chat.hub.sockets import Socket
 from chat.hub.stall_detector import StallDetector
 from chat.limits import Limits
-from chat.log import Change, Log, RoomLog
+from chat.log import Change, RoomLog
 from chat.loops import end_tasks
 from chat.metrics.counters import counters
 from chat.protocol import CloseCode
@@ -45,22 +45,12 @@ at once when a message waited for 60 s in a process that hung."""
 
 
 class Hub:
-    """One per event loop. ``make_room`` makes an open room of the kind whose log is ``log``.
-
-    ``kinds``: further kinds of rooms. A name is of the first that accepts it, else a room of ``log``.
-    """
+    """One per event loop. A room is of the first of ``kinds`` that accepts its name."""
 
     def __init__(
-        self,
-        log: Log,
-        limits: Limits,
-        *,
-        make_room: RoomFactory = OpenRoom,
-        kinds: Sequence[Kind] = (),
-        answers: Mapping[str, Answer] | None = None,
+        self, kinds: Sequence[Kind[Any]], limits: Limits, *, answers: Mapping[str, Answer] | None = None
     ) -> None:
         self.sockets: dict[str, Socket] = {}
-        self.log = log
         # Called with what a process publishes about the people in a room (chat.presence).
         self.on_presence: Callable[[str, Any], None] = _nothing
         # Called when the channel layer is there again.
@@ -70,7 +60,7 @@ class Hub:
         self._bus = Bus(self._deliver, self._receive, self._is_subscribed, self._layer_back)
         self.cluster = ClusterEvents(self._bus, limits, answers or {}, self._disconnect_all)
         self.degraded = DegradedNotice()
-        self._rooms = OpenRooms([*kinds, Kind(log, make_room)], self._bus, self._start)
+        self._rooms = OpenRooms(kinds, self._bus, self._start)
         self._reconciler = Reconciler(self._rooms)
         self.stalls = StallDetector(self._learn)
         self._tasks: list[asyncio.Task[None]] = []

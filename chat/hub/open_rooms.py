@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Any, Generic, TypeVar
 
 from chat.hub.bus import Bus
 from chat.hub.room import OpenRoom
-from chat.log import Log, RoomLog
+from chat.log import RoomLog, Source
 from chat.loops import end_tasks
 from chat.protocol import ErrorCode, Invalid
 
@@ -16,15 +16,15 @@ HELD = 1.0
 """Seconds that a room stays open after it was opened, even if all who asked for it gave up. Also the most seconds
 that the layer is waited for at the end."""
 
-RoomFactory: TypeAlias = Callable[[Log, RoomLog], OpenRoom]
+S = TypeVar("S", bound=Source)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of room: its log, and a function that makes an open room of it."""
+class Kind(Generic[S]):
+    """A kind of rooms: the source of their changes, and a function that makes an open room of it."""
 
-    log: Log
-    make_room: RoomFactory
+    source: S
+    make_room: Callable[[S, RoomLog], OpenRoom]
     # True for the names of this kind.
     accepts: Callable[[str], bool] = bool
 
@@ -32,7 +32,7 @@ class Kind:
 class OpenRooms:
     """One per hub. ``start`` has the bus receive; it is awaited before a room's group is joined."""
 
-    def __init__(self, kinds: Sequence[Kind], bus: Bus, start: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, kinds: Sequence[Kind[Any]], bus: Bus, start: Callable[[], Awaitable[None]]) -> None:
         self._kinds, self._bus, self._start = kinds, bus, start
         self._loop = asyncio.get_running_loop()
         self._rooms: dict[str, OpenRoom] = {}
@@ -87,7 +87,7 @@ class OpenRooms:
 
     async def _open(self, slug: str, *, make: bool, owner: int | str | None) -> OpenRoom:
         kind = next(kind for kind in self._kinds if kind.accepts(slug))
-        room = kind.make_room(kind.log, await kind.log.open(slug, make=make, owner=owner))
+        room = kind.make_room(kind.source, await kind.source.open(slug, make=make, owner=owner))
         await room.load()
         self._rooms[slug] = room
         # Held until the caller has it.

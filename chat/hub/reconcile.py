@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
 
-from chat import protocol
 from chat.hub.open_rooms import OpenRooms
 from chat.hub.room import OpenRoom
-from chat.log import Log, RoomCounters
+from chat.log import RoomCounters, Source
 from chat.protocol import ErrorCode, Invalid
 
 RECONCILE = 1.0
@@ -75,8 +74,7 @@ class Reconciler:
     async def start_over(self, room: OpenRoom) -> None:
         """The room's row is gone or is another: the database was restored, or the staff deleted the room."""
         try:
-            # A room that is not public is not made again: nobody may enter it by its name.
-            log = await room.source.open(room.slug, make=not protocol.is_hidden(room.slug))
+            log = await room.open_again()
         except Invalid as refusal:
             if refusal.code == ErrorCode.NO_ROOM:
                 room.remove_everybody()
@@ -88,9 +86,9 @@ class Reconciler:
             room.reload()
 
 
-def _by_source(rooms: Iterable[OpenRoom]) -> dict[Log, list[OpenRoom]]:
+def _by_source(rooms: Iterable[OpenRoom]) -> dict[Source, list[OpenRoom]]:
     """The rooms of each log."""
-    found: dict[Log, list[OpenRoom]] = {}
+    found: dict[Source, list[OpenRoom]] = {}
     for room in rooms:
         found.setdefault(room.source, []).append(room)
     return found

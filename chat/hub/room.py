@@ -12,7 +12,7 @@ from chat.hub.recent_changes import RecentChanges
 from chat.hub.reorder_buffer import ReorderBuffer
 from chat.hub.sockets import Socket
 from chat.hub.subscription import Subscription
-from chat.log import Change, Log, LogSlice, RoomLog
+from chat.log import Change, LogSlice, RoomLog, Source
 from chat.metrics.counters import counters
 from chat.protocol import Invalid
 from chat.transport import Batch
@@ -36,7 +36,7 @@ class OpenRoom:
     # Least seconds between two writes to the sockets, if that is more than TICK.
     every = 0.0
 
-    def __init__(self, source: Log, log: RoomLog) -> None:
+    def __init__(self, source: Source, log: RoomLog) -> None:
         self.slug = log.slug
         self.log = log
         # The log that its changes are read from.
@@ -91,6 +91,10 @@ class OpenRoom:
     def is_up_to_date(self, rules: int) -> bool:  # noqa: ARG002 a kind with rules compares it
         """``rules``: the database's counter of their changes."""
         return True
+
+    async def open_again(self) -> RoomLog:
+        """The room's row, made again if it is gone. Raises Invalid: no_room if it may not be made again, busy."""
+        return await self.source.open(self.slug)
 
     def invalidate(self) -> None:
         """The room's row is another one: nothing that was loaded holds."""

@@ -1,4 +1,4 @@
-"""The room log: every change of a room gets the room's next number, durably, and can be read from a position.
+"""A log: every change of a room gets the room's next number, durably, and can be read from a position.
 
 Writes that wait are committed together, and each is answered after its commit. So an acknowledged change is in the
 database. A commit that fails refuses all its writes as busy, and publishes none of them.
@@ -14,28 +14,14 @@ from django.db import Error
 
 from chat.conf import chat_settings
 from chat.database import run_write
-from chat.log import queries, repair
-from chat.log.changes import Change, LogSlice
-from chat.log.database_calls import read_or_busy, write_or_busy
-from chat.log.queries import RoomCounters, RoomLog
-from chat.log.search import SearchResults, search_results
-from chat.log.search_indexing import SearchIndexer
+from chat.log.changes import Change
+from chat.log.room_log import RoomLog
+from chat.log.source import Source
 from chat.log.write_queue import WriteQueue
-from chat.log.writer import Writer
-from chat.log.writes import (
-    HELD,
-    Held,
-    Outcome,
-    Write,
-    Written,
-    unavailable,
-)
+from chat.log.writes import HELD, Held, Outcome, Write, Written, unavailable
 from chat.metrics.counters import counters
-from chat.protocol import Message
 
 logger = logging.getLogger("chat.log")
-
-_writer = Writer()
 
 
 class BatchWriter(Protocol):
@@ -46,18 +32,22 @@ class BatchWriter(Protocol):
         ...
 
 
-class Log:
-    """All rooms' logs, for one event loop."""
+class Log(Source):
+    """A source whose changes this process writes. A kind of log brings its writer, and the reads of a source.
 
-    def __init__(self, writer: BatchWriter | None = None) -> None:
-        self._writer = writer or _writer
+    chat.message_log has the chat's, chat.topics that of topics.
+    """
+
+    # True if a new entry counts as a message (chat.metrics).
+    counts_messages = False
+
+    def __init__(self, writer: BatchWriter) -> None:
+        self._writer = writer
         # Called after each commit and its answers, with a room's changes in their order.
         self.on_committed: Callable[[RoomLog, list[Change]], None] = _no_subscriber
         self._waiting = WriteQueue()
         # Writes the queue; None while it is empty.
         self._task: asyncio.Task[None] | None = None
-        # Runs from the first opened room on.
-        self._indexing: SearchIndexer | None = None
         # Set by a new write while all queued ones are held up; otherwise None.
         self._more: asyncio.Event | None = None
 
@@ -65,8 +55,6 @@ class Log:
     def waiting(self) -> int:
         """The count of changes that wait to be written."""
         return len(self._waiting)
-
-    # --- Writing ---
 
     def append(self, write: Write) -> None:
         """Queue a write; ``write.done`` is called with its outcome. Raises Invalid (busy) if the queue is full."""
@@ -122,19 +110,20 @@ class Log:
 
     def _settle(self, batch: list[Write], outcomes: Sequence[Outcome | Held], began: float) -> None:
         changes: dict[RoomLog, list[Change]] = {}
-        messages = 0
+        new = 0
         held: list[Write] = []
         for write, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Written) and outcome.change:
                 changes.setdefault(write.room, []).append(outcome.change)
-                messages += outcome.change.is_new
+                new += outcome.change.is_new
             elif outcome is HELD:
                 held.append(write)
                 continue
             _answer(write, outcome)
         if held or self._waiting.has_held:
             self._hold(batch, held, began)
-        counters.messages += messages
+        if self.counts_messages:
+            counters.messages += new
         counters.changes += sum(map(len, changes.values()))
         for room, of_room in changes.items():
             self.on_committed(room, of_room)
@@ -148,50 +137,8 @@ class Log:
         for write in given_up:
             _answer(write, unavailable())
 
-    # --- Reading ---
-
-    async def open(self, slug: str, *, make: bool = True, owner: int | str | None = None) -> RoomLog:
-        """Open the room. If it does not exist, create it for its owner; without ``make`` raise Invalid (no_room).
-
-        This and all methods below raise Invalid (busy) if the database does not answer.
-        """
-        if self._indexing is None:
-            self._indexing = SearchIndexer()
-        return await read_or_busy(partial(queries.open_room, slug, make=make, owner=owner))
-
-    async def positions(self, rooms: list[RoomLog]) -> dict[int, RoomCounters]:
-        """The current counters of each room, by its key. Deleted rooms are left out."""
-        return await read_or_busy(partial(queries.positions, [room.pk for room in rooms]))
-
-    async def heal(self, rooms: list[RoomLog]) -> None:
-        """Move the counters of rooms behind messages that something else wrote (chat.log.repair)."""
-        found = await read_or_busy(partial(repair.rooms_with_rows_ahead, [room.pk for room in rooms]))
-        if found:
-            await write_or_busy(partial(repair.heal, found, skip=True))
-
-    async def since(self, room: RoomLog, position: int, limit: int) -> LogSlice:
-        """The changes after ``position``, in order, at most ``limit``."""
-        return await read_or_busy(partial(queries.changes_since, room, position, limit))
-
-    async def history(
-        self, room: RoomLog, *, before: int | None, after: int | None, limit: int
-    ) -> tuple[list[Message], bool]:
-        """Messages, oldest first, and whether there are more in that direction (chat.log.queries)."""
-        return await read_or_busy(
-            partial(queries.history, room.pk, room.slug, before=before, after=after, limit=limit)
-        )
-
-    async def search(self, room: RoomLog, query: str, *, before: int | None, limit: int) -> SearchResults:
-        """The newest messages with all words of the query."""
-        return await read_or_busy(partial(search_results, room.pk, room.slug, query, before=before, limit=limit))
-
-    async def read_position(self, room: RoomLog, reader: str) -> int:
-        return await read_or_busy(partial(queries.read_position, room.pk, reader))
-
     async def close(self) -> None:
         """Write the queued changes, then no more."""
-        if self._indexing:
-            await self._indexing.close()
         if self._task:
             await self._task
 

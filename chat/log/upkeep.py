@@ -1,5 +1,5 @@
-"""The former name of chat.log.maintenance, for projects that call it."""
+"""The first name of chat.message_log.maintenance, for projects that call it."""
 
-from chat.log.maintenance import hide, post, prune
+from chat.message_log.maintenance import hide, post, prune
 
 __all__ = ["hide", "post", "prune"]

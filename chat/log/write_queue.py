@@ -9,9 +9,10 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from chat.database import LOCK_RETRY_SECONDS
-from chat.log.writer import BATCH
 from chat.log.writes import Write
 
+BATCH = 500
+"""Writes of one transaction: some 20 ms of work. Readers of a busy database may have to wait that long."""
 PAUSE = 0.002
 """Seconds before a held sequence is retried for the first time: another process locks a room for about so long."""
 PAUSE_LIMIT = 0.05

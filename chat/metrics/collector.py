@@ -3,10 +3,12 @@
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from chat.hub import Hub
 from chat.limits import Limits
+from chat.log import Log
 from chat.loops import end_tasks
 from chat.metrics import prometheus
 from chat.metrics.counters import RefusalReason, counters
@@ -21,9 +23,10 @@ STATM = Path("/proc/self/statm")
 class Collector:
     """One per event loop."""
 
-    def __init__(self, hub: Hub, limits: Limits) -> None:
+    def __init__(self, hub: Hub, limits: Limits, logs: Sequence[Log]) -> None:
         self._hub = hub
         self._limits = limits
+        self._logs = logs
         self._loop = asyncio.get_running_loop()
         # Collects once a second, or None before ``start``.
         self._rounds: asyncio.Task[None] | None = None
@@ -50,7 +53,7 @@ class Collector:
         prometheus.ROOMS.set(len(rooms) - topics)
         prometheus.TOPICS.set(topics)
         prometheus.PEOPLE.set(self._limits.people.connected_count)
-        prometheus.LOG_WAITING.set(self._hub.log.waiting)
+        prometheus.LOG_WAITING.set(sum(log.waiting for log in self._logs))
         prometheus.LAYER_AWAY.set(self._hub.is_alone)
         prometheus.DRAINING.set(self._hub.draining)
         prometheus.RESIDENT.set(_resident())

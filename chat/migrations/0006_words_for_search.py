@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 def _forget(apps: Any, schema_editor: Any) -> None:
-    from chat.log.search import forget  # noqa: PLC0415 only on the way back
+    from chat.message_log.search import forget  # noqa: PLC0415 only on the way back
 
     forget(schema_editor.connection)
 

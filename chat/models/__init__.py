@@ -1,9 +1,9 @@
 """The tables of a chat: rooms, roles and restrictions; messages and reactions; reports and the audit log.
 
 Each room counts its changes. A new message, an edit, a deletion, an emoji added or removed takes the room's next
-number, in the transaction that makes it (chat.log). A message's ``number`` is the one that made it, and its id in
-the room; ``seq`` is the number of its last change. So "the changes since n" is one read of an index, and yields
-each message once, as it is now. The changes of a room's settings, roles and restrictions are counted too
+number, in the transaction that makes it (chat.message_log). A message's ``number`` is the one that made it, and
+its id in the room; ``seq`` is the number of its last change. So "the changes since n" is one read of an index, and
+yields each message once, as it is now. The changes of a room's settings, roles and restrictions are counted too
 (``rules``).
 
 Topics are the same for everything else that is live: an Entry is to a Topic what a Message is to a Room. A

@@ -20,14 +20,14 @@ REMEMBERED_REFS = 32
 
 NUMBERED = frozenset({"room", "room_id", "number", "seq", "changes"})
 ONLY_BY_THE_LOG = (
-    "chat.log writes messages, so that each gets its room's next number and is published. To post "
-    "a message call chat.api.post(), to hide or prune chat.log.maintenance.hide() or prune()."
+    "chat.message_log writes messages, so that each gets its room's next number and is published. To post "
+    "a message call chat.api.post(), to hide or prune chat.message_log.maintenance.hide() or prune()."
 )
 """The error for code that writes a row by itself: its number would collide with those of later messages."""
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
-    """Raises ValueError for changes that only chat.log may make."""
+    """Raises ValueError for changes that only chat.message_log may make."""
 
     def update(self, **fields: Any) -> int:
         if fields.keys() & NUMBERED:
@@ -45,7 +45,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
 
 class Message(models.Model):
-    """A message in a room, as it is now. Only chat.log writes rows."""
+    """A message in a room, as it is now. Only chat.message_log writes rows."""
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages", db_index=False)
     number = models.BigIntegerField(_("number"))
@@ -83,7 +83,8 @@ class Message(models.Model):
     # The latest changes with a ref, oldest first. Each is a digest of (author, ref), then "=" and a digest of the
     # requested change.
     asked = models.TextField(_("changes that were asked for"), db_default="", blank=True, editable=False)
-    # Tokens of the text for the search index (chat.log.search). They are not dumped, but made again from the text.
+    # Tokens of the text for the search index (chat.message_log.search). They are not dumped, but made again from
+    # the text.
     words = models.TextField(_("words"), null=True, editable=False, serialize=False)  # noqa: DJ001 None: not indexed yet
 
     # JSON that only Python can give: `data`, and of a bot `bot` and `avatar` (chat.api).
@@ -118,7 +119,7 @@ class Message(models.Model):
         raise ValueError(ONLY_BY_THE_LOG)
 
     def save_numbered(self, *, using: str, update_fields: Iterable[str] | None = None) -> None:
-        """Save the row, for chat.log: it has given the change its number."""
+        """Save the row, for chat.message_log: it has given the change its number."""
         super().save(using=using, update_fields=update_fields)
 
     def is_repeat(self, text: str, reply_to: int | None, extra: str | None = None) -> bool:
@@ -142,7 +143,7 @@ class Message(models.Model):
     def was_requested(self, author: str, ref: str, description: str) -> bool | None:
         """True if the author made this change with this ref; None if the ref was used for another change.
 
-        ``description`` is the change as text (chat.log.writes).
+        ``description`` is the change as text (chat.message_log.writes).
         """
         asked = self.asked.split()
         name = _ref_digest(author, ref)

@@ -27,7 +27,7 @@ ACTIVE_PRECISION = 60
 
 NUMBERS = ("seq", "pruned")
 SET_BY_THE_LOG = (
-    "can't be set: chat.log counts every change. To post a message call chat.api.post(); to repair "
+    "can't be set: chat.message_log counts every change. To post a message call chat.api.post(); to repair "
     "a room that counts wrongly, run manage.py chat_check --fix."
 )
 """The error for code that sets a counter."""
@@ -45,7 +45,7 @@ def new_hidden_slug() -> str:
 
 class RoomQuerySet(models.QuerySet["Room"]):
     def update(self, **fields: Any) -> int:
-        """Update rows; raises ValueError for the numbers that chat.log gives."""
+        """Update rows; raises ValueError for the numbers that chat.message_log gives."""
         if changed := fields.keys() & set(NUMBERS):
             raise ValueError(f"A room's {', '.join(sorted(changed))} {SET_BY_THE_LOG}")
         return super().update(**fields)

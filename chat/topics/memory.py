@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeAlias
 
-from chat.log import Change, Log, LogSlice, RoomCounters, RoomLog
+from chat.log import Change, LogSlice, RoomCounters, RoomLog, Source
 from chat.models import new_epoch
 from chat.protocol import Publication, now
 from chat.topics.declare import Memory, Topic, find
@@ -98,11 +98,10 @@ def pack(item: Item, version: Version) -> Packed:
     return (item.event, item.key, item.data, item.gone, item.author, item.username, item.timestamp, *version)
 
 
-class MemoryLog(Log):
+class MemoryLog(Source):
     """One per event loop."""
 
     def __init__(self) -> None:
-        super().__init__()
         # Publishes to all hubs, with this one; and asks them. Connected in chat.runtime.
         self.publish_to_all: Callable[[str, Packed], None] = _nothing
         self.ask_all: Callable[[str], Awaitable[Sequence[Sequence[Packed]]]] = _nobody
@@ -154,16 +153,16 @@ class MemoryLog(Log):
 
     # --- As a log ---
 
-    async def open(self, slug: str, *, make: bool = True, owner: int | str | None = None) -> RoomLog:  # noqa: ARG002 as in TopicLog
-        state = self._state(slug)
+    async def open(self, name: str, *, make: bool = True, owner: int | str | None = None) -> RoomLog:  # noqa: ARG002 as in TopicLog
+        state = self._state(name)
         if state is None:
-            raise RuntimeError(f"{slug!r} is not kept in memory")
+            raise RuntimeError(f"{name!r} is not kept in memory")
         if not state.asked:
             state.asked = True
-            for theirs in await self.ask_all(slug):
+            for theirs in await self.ask_all(name):
                 for packed in theirs:
-                    self.receive(slug, packed)
-        state.row = RoomLog(state.row.pk, slug, state.row.epoch, state.seq)
+                    self.receive(name, packed)
+        state.row = RoomLog(state.row.pk, name, state.row.epoch, state.seq)
         return state.row
 
     async def positions(self, rooms: list[RoomLog]) -> dict[int, RoomCounters]:
@@ -182,6 +181,9 @@ class MemoryLog(Log):
             changes.append(change_of(state.topic, item, follows=follows))
             last = item.seq
         return LogSlice(room.slug, position, changes, whole=len(items) <= limit, last=state.seq)
+
+    async def close(self) -> None:
+        """Nothing runs for it."""
 
     async def entries(
         self, room: RoomLog, *, before: int | None, after: int | None, limit: int

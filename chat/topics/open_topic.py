@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from chat import protocol
 from chat.hub import Event, OpenRoom, Socket
-from chat.log import Change, Log, RoomLog
+from chat.log import Change, RoomLog, Source
 from chat.protocol import Removed, no_topic
 from chat.topics.declare import Log as KeepLog
 from chat.topics.declare import Topic
@@ -20,7 +20,7 @@ class OpenTopic(OpenRoom):
 
     def __init__(
         self,
-        source: Log,
+        source: Source,
         log: RoomLog,
         topic: Topic,
         on_rules: Callable[["OpenTopic"], None],

@@ -17,9 +17,9 @@ from django.db import connections, router, transaction
 from msgspec import UNSET, Raw
 
 from chat import loops, models, protocol
+from chat.database import as_database_time
 from chat.hub import Hub, publish_from_outside
 from chat.log import Outcome, RoomLog, Written
-from chat.log.changes import as_database_time
 from chat.protocol import KEY_LIMIT, Invalid, Signal
 from chat.topics.declare import Memory, Topic, find
 from chat.topics.events import Event

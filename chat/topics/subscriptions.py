@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, UnsetType
 from chat import protocol
 from chat.conf import chat_settings
 from chat.hub import Hub, Socket
-from chat.log import Log, Outcome, RoomLog, Written, unavailable
+from chat.log import Outcome, RoomLog, Source, Written, unavailable
 from chat.loops import end_tasks
 from chat.protocol import (
     Ack,
@@ -89,7 +89,7 @@ class Subscriptions:
         for write in writes:
             self.take(write)
 
-    def make_room(self, source: Log, row: RoomLog) -> OpenTopic:
+    def make_room(self, source: Source, row: RoomLog) -> OpenTopic:
         topic = find(row.slug)
         if topic is None:
             raise no_topic(row.slug)

@@ -39,14 +39,14 @@ class TopicLog(Log):
             await asyncio.sleep(GATHER)
         self._hurry = False
 
-    async def open(self, slug: str, *, make: bool = True, owner: int | str | None = None) -> RoomLog:  # noqa: ARG002 a topic has no owner
+    async def open(self, name: str, *, make: bool = True, owner: int | str | None = None) -> RoomLog:  # noqa: ARG002 a topic has no owner
         """The topic's row, made if it is missing. The caller has checked the right to subscribe."""
-        found = await read_or_busy(partial(_row, slug))
+        found = await read_or_busy(partial(_row, name))
         if found is None:
-            await write_or_busy(partial(_create, slug))
-            found = await read_or_busy(partial(_row, slug))
+            await write_or_busy(partial(_create, name))
+            found = await read_or_busy(partial(_row, name))
         if found is None:
-            raise RuntimeError(f"the row of {slug!r} vanished")
+            raise RuntimeError(f"the row of {name!r} vanished")
         return found
 
     async def positions(self, rooms: list[RoomLog]) -> dict[int, RoomCounters]:

@@ -14,9 +14,8 @@ from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Max
 
 from chat import models, protocol
-from chat.database import retry_on_conflict
+from chat.database import as_database_time, milliseconds, retry_on_conflict
 from chat.log import Change, Outcome, RoomLog, Write, Written
-from chat.log.changes import as_database_time, milliseconds
 from chat.log.writes import HELD, Held, ref_reused
 from chat.protocol import Invalid
 from chat.topics.declare import Memory, Topic, find

@@ -15,7 +15,7 @@ from chat.auth import Identity
 from chat.auth.password_attempts import remember_account, remember_guest
 from chat.conf import chat_settings
 from chat.limits import request_address
-from chat.log import queries as log
+from chat.message_log import queries as log
 from chat.protocol import Invalid
 from chat.views.forms import EntranceForm
 from chat.views.methods import allow_methods

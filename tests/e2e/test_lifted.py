@@ -96,6 +96,7 @@ from chat.auth import OriginCheck
 from chat.filters import no_links_from_guests
 from chat.limits.requests import RequestLimit
 from chat.log.upkeep import hide, post, prune
+from chat.log.maintenance import count_prunable, in_pieces
 from chat.metrics import exposition, forget, registry
 from chat.routing import websocket_urlpatterns
 application = ProtocolTypeRouter(

@@ -15,8 +15,9 @@ from helpers import PATIENCE
 from chat import loops, runtime
 from chat.hub import Hub, Socket
 from chat.hub.bus import ALL_HUBS
-from chat.log import Log, LogSlice, RoomCounters, RoomLog
+from chat.log import LogSlice, RoomCounters, RoomLog
 from chat.log.writes import unavailable
+from chat.message_log import MessageLog
 from chat.protocol import AnyOutgoing, decode_outgoing
 from chat.transport import AsgiTransport
 
@@ -158,7 +159,7 @@ def ear_and_socket() -> tuple[Ear, Socket]:
     return ear, Socket(AsgiTransport(ear.send), address="192.0.2.1")
 
 
-class SlowLog(Log):
+class SlowLog(MessageLog):
     """A log whose stretches are counted, held up, or refused as told. For ``run_with(SlowLog())``."""
 
     def __init__(self) -> None:
@@ -193,7 +194,7 @@ class SlowLog(Log):
             self.compared += 1
 
 
-def run_with(log: Log) -> None:
+def run_with(log: MessageLog) -> None:
     """Build the running loop's objects on this log."""
     loops.install(runtime.build(log))
 
@@ -278,7 +279,13 @@ class FakeLayer:
         return self.random.random() < part
 
 
-def another_process(kind: type[Log] = Log) -> Hub:
+def message_log(hub: Hub) -> MessageLog:
+    """The log of a hub's chat rooms."""
+    (log,) = [kind.source for kind in hub._rooms._kinds if isinstance(kind.source, MessageLog)]
+    return log
+
+
+def another_process(kind: type[MessageLog] = MessageLog) -> Hub:
     """The hub of another process on the same layer and the same database, with a log of its own."""
     other: Hub = runtime.build(kind())[Hub]
     return other

@@ -12,20 +12,16 @@ from msgspec.structs import replace
 
 from chat import models
 from chat.database import run_read, run_write
-from chat.log import (
-    Change,
+from chat.log import Change, Outcome, RoomLog, Write, Written
+from chat.message_log import (
     DeleteMessage,
     EditText,
-    Log,
     MarkRead,
+    MessageLog,
     NewMessage,
-    Outcome,
-    RoomLog,
     SetHidden,
     SetReaction,
-    Write,
     Writer,
-    Written,
     queries,
 )
 from chat.protocol import (
@@ -158,7 +154,7 @@ def refusals(outcomes: Iterable[Outcome]) -> list[ErrorCode | None]:
     return [outcome.code if isinstance(outcome, Invalid) else None for outcome in outcomes]
 
 
-async def commit(log: Log, *writes: Write) -> list[Outcome]:
+async def commit(log: MessageLog, *writes: Write) -> list[Outcome]:
     """Append the writes, and wait for their answers."""
     loop = asyncio.get_running_loop()
     answers: list[asyncio.Future[Outcome]] = []

@@ -10,8 +10,8 @@ from chat import loops, runtime
 from chat.actions import AccessEnforcer
 from chat.hub import Hub
 from chat.limits import Limits
-from chat.log import Log
 from chat.loops import Objects
+from chat.message_log import MessageLog
 from chat.presence import Presence
 
 closed: list[object] = []
@@ -162,14 +162,16 @@ def composed(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(loops, "_builders", [runtime.build])
 
 
-@pytest.mark.parametrize("kind", [Presence, Hub, Log, AccessEnforcer])
+@pytest.mark.parametrize("kind", [Presence, Hub, MessageLog, AccessEnforcer])
 async def test_the_chat_is_built_in_the_order_of_use(composed: None, kind: type) -> None:
     """The first request does not matter. So an object is closed before those that it uses."""
     loops.current(kind)
     order = [
-        kind for kind in loops._objects[asyncio.get_running_loop()] if kind in {Log, Hub, Presence, AccessEnforcer}
+        kind
+        for kind in loops._objects[asyncio.get_running_loop()]
+        if kind in {MessageLog, Hub, Presence, AccessEnforcer}
     ]
-    assert order == [Log, Hub, Presence, AccessEnforcer]
+    assert order == [MessageLog, Hub, Presence, AccessEnforcer]
     await loops.close_current()
 
 

@@ -7,7 +7,7 @@ from django.db import Error
 from django.db.models import QuerySet
 
 from chat import models
-from chat.log.integrity import Fault, faults
+from chat.message_log.integrity import Fault, faults
 from chat.topics import maintenance as topics
 
 

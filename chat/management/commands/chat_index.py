@@ -6,8 +6,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connections, router
 
 from chat import models
-from chat.log.search import prepare
-from chat.log.search_indexing import index_anew, index_some
+from chat.message_log.search import prepare
+from chat.message_log.search_indexing import index_anew, index_some
 
 PROGRESS = 10_000
 """Messages between two lines of progress."""

@@ -11,8 +11,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from chat import models
-from chat.log.maintenance import Pruned, count_prunable, prune
-from chat.log.writer import BATCH
+from chat.log.write_queue import BATCH
+from chat.message_log.maintenance import Pruned, count_prunable, prune
 
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 BATCH_LIMIT = 10_000

@@ -14,7 +14,8 @@ from msgspec import UNSET
 
 from chat import models
 from chat.database import run_read
-from chat.log import Change, Writer, Written, queries
+from chat.log import Change, Written
+from chat.message_log import Writer, queries
 from chat.models import author_key
 from chat.protocol import (
     Ack,

@@ -16,7 +16,8 @@ from logs import post, posts, read
 from chat import actions, models
 from chat.actions import directory
 from chat.auth import account, guest
-from chat.log import RoomLog, Writer, queries
+from chat.log import RoomLog
+from chat.message_log import Writer, queries
 from chat.models import ACTIVE_FROM_CHANGES
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,8 +13,8 @@ from msgspec import UNSET
 from chat import models
 from chat.database import run_read, run_write
 from chat.layers import FrozenMessage
-from chat.log import Writer, queries
-from chat.log.search_indexing import index_some
+from chat.message_log import Writer, queries
+from chat.message_log.search_indexing import index_some
 from chat.protocol import (
     EMOJIS_LIMIT,
     LOBBY,

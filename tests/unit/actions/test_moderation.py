@@ -16,9 +16,9 @@ from chat import models
 from chat.access import policy
 from chat.actions import AccessEnforcer, accept, guards
 from chat.database import run_write
-from chat.hub import Hub
 from chat.hub.stall_detector import LONGEST
 from chat.loops import current
+from chat.message_log import MessageLog
 from chat.protocol import (
     Ack,
     Deleted,
@@ -435,7 +435,7 @@ async def test_a_person_banned_during_their_join_is_not_let_in(
         clock.work(LONGEST + 0.1)
         return 0
 
-    monkeypatch.setattr(current(Hub).log, "read_position", stand_still)
+    monkeypatch.setattr(current(MessageLog), "read_position", stand_still)
     assert await refusal(bob, "join") == ErrorCode.BANNED
 
 

@@ -17,8 +17,9 @@ from members import olga
 from chat import actions, models
 from chat.actions import moderation
 from chat.auth import Identity, account
-from chat.log import RoomLog, Writer, Written, queries
-from chat.log.maintenance import prune
+from chat.log import RoomLog, Written
+from chat.message_log import Writer, queries
+from chat.message_log.maintenance import prune
 from chat.protocol import ErrorCode, Invalid, Report
 
 pytestmark = pytest.mark.django_db(transaction=True)

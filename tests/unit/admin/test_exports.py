@@ -14,8 +14,9 @@ from members import olga, staff
 
 from chat import models
 from chat.admin.exports import COLUMNS
-from chat.log import RoomLog, Writer, queries
-from chat.log.writer import BATCH
+from chat.log import RoomLog
+from chat.log.write_queue import BATCH
+from chat.message_log import Writer, queries
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

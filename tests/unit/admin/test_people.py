@@ -20,8 +20,9 @@ from chat import models
 from chat.actions.ban_form import ban_url
 from chat.admin.filters import CappedPaginator
 from chat.admin.inspection import RECORD_AGAIN_AFTER
-from chat.log import RoomLog, Writer, queries
+from chat.log import RoomLog
 from chat.loops import current
+from chat.message_log import Writer, queries
 from chat.protocol import ErrorCode, Removed
 
 pytestmark = pytest.mark.django_db(transaction=True)

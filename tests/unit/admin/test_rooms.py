@@ -12,8 +12,9 @@ from logs import posts, react, read
 from members import olga, staff
 
 from chat import models
-from chat.log import RoomLog, Writer, queries
-from chat.log.writer import BATCH
+from chat.log import RoomLog
+from chat.log.write_queue import BATCH
+from chat.message_log import Writer, queries
 from chat.protocol import Message, Welcome
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -16,8 +16,8 @@ from chat import api, models
 from chat.api import announcer
 from chat.api.signals import Follower
 from chat.hub import Hub
-from chat.log import Log
 from chat.loops import current
+from chat.message_log import MessageLog
 from chat.protocol import Ack, Message
 
 ROOM = "lobby"
@@ -186,7 +186,7 @@ async def test_without_receivers_nothing_is_asked(alice: CommunicatorPersona, st
     follower = current(Follower)
     assert isinstance(follower, announcer.Announcer)
     assert follower._task is None
-    assert current(Log).on_committed == current(Hub).publish_changes
+    assert current(MessageLog).on_committed == current(Hub).publish_changes
 
 
 async def test_a_second_tab_does_not_join_twice(heard: Heard, person: Enter) -> None:

@@ -17,7 +17,7 @@ from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import transaction
 from django.test import Client
-from doubles import Clock, another_process, until
+from doubles import Clock, another_process, message_log, until
 from helpers import CommunicatorPersona, Enter
 from members import browser, guest
 from pytest_django import Settings
@@ -327,7 +327,7 @@ async def test_another_process_receives_it(people: People) -> None:
     await until(lambda: ([f"account:{pk}"], []) in told and ([], [digest]) in told)
     assert session not in str(told)
     await other.close()
-    await other.log.close()
+    await message_log(other).close()
 
 
 # --- While it is being read ---

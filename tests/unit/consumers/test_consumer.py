@@ -25,8 +25,8 @@ from chat.auth import GUEST_NAME, Identity
 from chat.consumers import ChatConsumer, consumer
 from chat.database import run_read
 from chat.hub import Hub, Socket
-from chat.log import Log, queries
 from chat.loops import current
+from chat.message_log import MessageLog, queries
 from chat.metrics.collector import Collector
 from chat.presence import Presence
 from chat.protocol import (
@@ -911,7 +911,7 @@ async def test_the_staff_closes_a_socket(alice: Persona, bob: Persona) -> None:
 async def test_nothing_is_left_of_sockets_that_came_and_went(person: Enter, settings: Settings) -> None:
     """After 100 sockets that joined, talked and left in all ways, everything is where it was."""
     settings.CHAT = {"GRACE": 0, "USER_LIST_INTERVAL": 0}
-    hub, presence, log = current(Hub), current(Presence), current(Log)
+    hub, presence, log = current(Hub), current(Presence), current(MessageLog)
     current(AccessEnforcer)
     current(Collector)
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import pytest
 from django.db import OperationalError
 from django.test import override_settings
-from doubles import Clock, FakeLayer, another_process
+from doubles import Clock, FakeLayer, another_process, message_log
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -29,7 +29,8 @@ from chat.hub import RECONCILE, TICK, Hub, OpenRoom, catch_up
 from chat.hub.bus import Bus
 from chat.hub.catch_up import RETRY
 from chat.hub.stall_detector import LONGEST
-from chat.log import RoomLog, Write, Writer, Written, maintenance, queries
+from chat.log import RoomLog, Write, Written
+from chat.message_log import Writer, maintenance, queries
 from chat.protocol import AnyOutgoing, Invalid, Welcome
 
 T = TypeVar("T")
@@ -188,7 +189,7 @@ class Story:
         hub = self.chance.choice(self.hubs)
         room = hub.room(self.slug)
         for write in self.writes(room.log, room.position, much) if room else ():
-            hub.log.append(write)
+            message_log(hub).append(write)
 
     async def write_elsewhere(self, who: int, much: int) -> None:
         """The third process writes; the layer may bring its hints."""
@@ -314,7 +315,7 @@ class Story:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.bus.close()
         await self.hubs[1].close()
-        await self.hubs[1].log.close()
+        await message_log(self.hubs[1]).close()
         for client in self.clients:
             client.socket.transport.detach()
         await loops.close_current()

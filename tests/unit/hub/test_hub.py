@@ -11,7 +11,7 @@ from operator import gt
 
 import pytest
 from channels.layers import InMemoryChannelLayer
-from doubles import Clock, FakeLayer, Outage, SlowLog, another_process, run_with, until
+from doubles import Clock, FakeLayer, Outage, SlowLog, another_process, message_log, run_with, until
 from logs import (
     Visitor,
     assert_counted,
@@ -37,7 +37,8 @@ from chat.hub.hub import RENEW
 from chat.hub.reorder_buffer import CROSSING
 from chat.hub.stall_detector import LONGEST
 from chat.limits import Limits
-from chat.log import Change, RoomLog, Write, Written, queries
+from chat.log import Change, RoomLog, Write, Written
+from chat.message_log import queries
 from chat.protocol import (
     CloseCode,
     ErrorCode,
@@ -84,7 +85,7 @@ async def another(hub: Hub) -> AsyncIterator[Hub]:
     other = another_process(SlowLog)
     yield other
     await other.close()
-    await other.log.close()
+    await message_log(other).close()
 
 
 async def enter(hub: Hub, slug: str = ROOM, since: int | None = None) -> Visitor:
@@ -103,7 +104,7 @@ def log_of(hub: Hub, slug: str = ROOM) -> RoomLog:
 
 async def say(hub: Hub, content: str = "hi", slug: str = ROOM) -> Written:
     """A message is committed; the room receives it soon."""
-    return written(await commit(hub.log, post(log_of(hub, slug), content)))[0]
+    return written(await commit(message_log(hub), post(log_of(hub, slug), content)))[0]
 
 
 async def keep(hub: Hub, *writes: Write) -> list[Change]:
@@ -192,7 +193,9 @@ async def test_one_commit_is_one_message_to_the_layer(hub: Hub, layer: FakeLayer
     """Changes of one commit travel together, for each room separately."""
     visitor = await enter(hub)
     await enter(hub, "tea")
-    await commit(hub.log, *posts(log_of(hub), 50), *posts(log_of(hub, "tea"), 50), edit(log_of(hub), 1, "x"))
+    await commit(
+        message_log(hub), *posts(log_of(hub), 50), *posts(log_of(hub, "tea"), 50), edit(log_of(hub), 1, "x")
+    )
     await visitor.reaches(51)
     assert [
         (group, [len(changes) for _, _, changes in message["parts"]])
@@ -258,7 +261,7 @@ async def test_two_processes_hear_each_other(hub: Hub, another: Hub, layer: Fake
     visitors = [await enter(hub), await enter(another)]
     for _ in range(10):
         here, _ = await asyncio.gather(say(hub, "here"), say(another, "there"))
-        await commit(another.log, react(log_of(another), here.id))
+        await commit(message_log(another), react(log_of(another), here.id))
     for visitor in visitors:
         await visitor.reaches(30)
     truth = await there(log_of(hub))
@@ -271,7 +274,7 @@ async def test_what_another_process_wrote_is_found(hub: Hub, another: Hub, layer
     visitors = [await enter(hub), await enter(another)]
     layer.lost = 1.0
     await say(another)
-    await commit(another.log, post(log_of(another)), edit(log_of(another), 1, "x"))
+    await commit(message_log(another), post(log_of(another)), edit(log_of(another), 1, "x"))
     await seconds(clock, hub, another)
     for visitor in visitors:
         await visitor.reaches(3)
@@ -308,12 +311,12 @@ async def test_a_layer_that_loses_a_third_converges(hub: Hub, layer: FakeLayer, 
         await say(hub)
         if number % 3 == 0:
             # Some of these are messages, the others are changes and cannot be changed.
-            await commit(hub.log, edit(log_of(hub), number - 1, "x"), react(log_of(hub), number // 3))
+            await commit(message_log(hub), edit(log_of(hub), number - 1, "x"), react(log_of(hub), number // 3))
     visitors.append(await enter(hub, since=0))
     await asyncio.gather(*(say(hub) for _ in range(10)))
     layer.release_held()
     await seconds(clock, hub)
-    last = (await hub.log.open(ROOM)).seq
+    last = (await message_log(hub).open(ROOM)).seq
     for visitor in visitors:
         await visitor.reaches(last)
         assert visitor.messages == await there(log_of(hub))
@@ -462,7 +465,7 @@ async def test_a_room_that_cannot_start_over_yet_does_so_later(
         raise Invalid(ErrorCode.BUSY, slug)
 
     with monkeypatch.context() as patched:
-        patched.setattr(hub.log, "open", away)
+        patched.setattr(message_log(hub), "open", away)
         await seconds(clock, hub, number=2)
         assert len(visitor.ear.frames) == 1
     await seconds(clock, hub, number=1)
@@ -576,10 +579,10 @@ async def test_when_the_layer_is_back_all_is_compared_at_once(
     await say(another)
     layer.groups.clear()
     layer.error = None
-    compared_before = hub.log.compared  # type: ignore[attr-defined]
+    compared_before = message_log(hub).compared  # type: ignore[attr-defined]
     await clock.skip(RECONCILE)
     await until(lambda: not hub.is_alone)
-    await until(lambda: hub.log.compared > compared_before + 1)  # type: ignore[attr-defined]
+    await until(lambda: message_log(hub).compared > compared_before + 1)  # type: ignore[attr-defined]
     await clock.skip(RECONCILE)
     await visitor.reaches(1)
     await until(lambda: hub._bus._channel in layer.groups[GROUP])
@@ -834,7 +837,7 @@ async def test_a_room_is_made_for_who_may_beside_who_may_not(hub: Hub) -> None:
 async def test_a_room_is_made_for_who_comes_as_it_is_refused(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the turn of the loop in which the opening for another has failed, and is not forgotten yet."""
     failed = asyncio.get_running_loop().create_future()
-    opened = hub.log.open
+    opened = message_log(hub).open
 
     async def refused(slug: str, *, make: bool, owner: int | str | None = None) -> RoomLog:
         try:
@@ -847,7 +850,7 @@ async def test_a_room_is_made_for_who_comes_as_it_is_refused(hub: Hub, monkeypat
         await failed
         return await hub.open("new")
 
-    monkeypatch.setattr(hub.log, "open", refused)
+    monkeypatch.setattr(message_log(hub), "open", refused)
     coming = asyncio.create_task(come_then())
     with pytest.raises(Invalid):
         await hub.open("new", make=False)
@@ -1061,13 +1064,13 @@ async def test_changes_are_told_whole_until_nobody_can_lack_a_message(
     """A client that resumed may lack a change, until a comparison that began afterwards finds all delivered."""
     visitor = await enter(hub)
     room = log_of(hub)
-    await commit(hub.log, post(room))
+    await commit(message_log(hub), post(room))
     await visitor.reaches(1)
     await enter(hub, since=1)
-    await commit(hub.log, edit(room, 1, "whole"))
+    await commit(message_log(hub), edit(room, 1, "whole"))
     await visitor.reaches(2)
     await seconds(clock, hub, number=1)
-    await commit(hub.log, edit(room, 1, "event"))
+    await commit(message_log(hub), edit(room, 1, "event"))
     await visitor.reaches(3)
     log.telling.clear()
     compared = log.compared
@@ -1075,10 +1078,10 @@ async def test_changes_are_told_whole_until_nobody_can_lack_a_message(
     await enter(hub, since=3)
     log.telling.set()
     await until(lambda: log.compared > compared)
-    await commit(hub.log, edit(room, 1, "whole again"))
+    await commit(message_log(hub), edit(room, 1, "whole again"))
     await visitor.reaches(4)
     await seconds(clock, hub, number=1)
-    await commit(hub.log, edit(room, 1, "event again"))
+    await commit(message_log(hub), edit(room, 1, "event again"))
     await visitor.reaches(5)
     told = [type(said).__name__ for said in visitor.ear.heard()]
     assert told == ["Message", "Message", "Edited", "Message", "Edited"]
@@ -1125,7 +1128,7 @@ async def test_without_a_layer_the_hub_says_so(log: SlowLog, monkeypatch: pytest
     """A project without CHANNEL_LAYERS is told what to set."""
     monkeypatch.setattr("chat.hub.bus.get_channel_layer", lambda: None)
     with pytest.raises(RuntimeError, match="CHANNEL_LAYERS"):
-        Hub(log, Limits())
+        Hub((), Limits())
 
 
 async def test_an_unused_hub_has_no_task(log: SlowLog, layer: FakeLayer) -> None:
@@ -1162,7 +1165,7 @@ async def test_closing_keeps_what_waits_to_be_kept(log: SlowLog, layer: FakeLaye
     await enter(hub)
     room = log_of(hub)
     for write in posts(room, 20):
-        hub.log.append(write)
+        message_log(hub).append(write)
     await loops.close_current()
     assert len(await there(room)) == 20
 
@@ -1181,7 +1184,7 @@ async def test_nothing_unexpected_is_logged(hub: Hub, clock: Clock, caplog: pyte
     """A healthy room leaves no line in the log."""
     caplog.set_level(logging.INFO)
     visitor = await enter(hub)
-    await commit(hub.log, post(log_of(hub)), edit(log_of(hub), 1, "x"), erase(log_of(hub), 1))
+    await commit(message_log(hub), post(log_of(hub)), edit(log_of(hub), 1, "x"), erase(log_of(hub), 1))
     await visitor.reaches(3)
     hub.remove(visitor.socket)
     await emptied(hub, clock)

@@ -13,7 +13,7 @@ from chat import protocol
 from chat.hub import recent_changes as ring_module
 from chat.hub.recent_changes import RecentChanges
 from chat.log import Change, LogSlice
-from chat.log.changes import event_of, message_changes
+from chat.message_log.changes import event_of, message_changes
 from chat.protocol import Message, Position, decode_outgoing
 
 RING = 4

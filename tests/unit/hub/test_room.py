@@ -17,7 +17,8 @@ from chat.database import run_read
 from chat.hub import TICK, catch_up
 from chat.hub import room as room_module
 from chat.hub.catch_up import RETRY
-from chat.log import Change, Log, RoomLog, Write, maintenance, queries
+from chat.log import Change, RoomLog, Write
+from chat.message_log import MessageLog, maintenance, queries
 from chat.protocol import ErrorCode, Invalid, Message, Position, TypingNow, Welcome, encode
 from chat.transport import Batch
 
@@ -50,7 +51,7 @@ def no_ring(settings: Settings) -> None:
     settings.CHAT = {"RING": 1}
 
 
-def chat_room(log: Log, row: RoomLog) -> ChatRoom:
+def chat_room(log: MessageLog, row: RoomLog) -> ChatRoom:
     return ChatRoom(log, row, on_policy=lambda room: None)
 
 

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from logs import assert_counted, edit, erase, everything, hide, posts, react, written
 
 from chat import models
-from chat.log import RoomLog, Writer, queries
-from chat.log.maintenance import in_pieces, prune
+from chat.log import RoomLog
 from chat.management.commands.prune_messages import age
+from chat.message_log import Writer, queries
+from chat.message_log.maintenance import in_pieces, prune
 from chat.protocol import History, Message
 
 pytestmark = pytest.mark.django_db(transaction=True)

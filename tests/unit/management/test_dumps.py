@@ -16,9 +16,10 @@ from chat import models
 from chat.actions import members, rooms
 from chat.auth import account
 from chat.auth.usernames import name_is_taken
-from chat.log import RoomLog, Writer, queries
-from chat.log.search import search
-from chat.log.search_indexing import index_some
+from chat.log import RoomLog
+from chat.message_log import Writer, queries
+from chat.message_log.search import search
+from chat.message_log.search_indexing import index_some
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,7 +12,7 @@ import prometheus_client
 import pytest
 from django.contrib.auth.models import User
 from django.test import AsyncClient
-from doubles import Clock, FakeLayer, Outage, until
+from doubles import Clock, FakeLayer, Outage, message_log, until
 from helpers import Closed, CommunicatorPersona, Enter
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,8 +28,9 @@ from twisted.internet.protocol import Factory
 from chat import protocol
 from chat.actions import AccessEnforcer
 from chat.hub import Hub
-from chat.log import Change, Log
+from chat.log import Change
 from chat.loops import close_current, current
+from chat.message_log import MessageLog
 from chat.metrics import prometheus
 from chat.metrics.collector import INTERVAL, Collector
 from chat.metrics.counters import SIZES, Counters, Histogram, RefusalReason
@@ -145,10 +146,10 @@ async def test_each_message_is_a_delivery_to_each_socket(person: Enter, settings
 async def test_an_edit_is_not_counted_as_a_message(hub: Hub) -> None:
     """An edit is a change of the log, and its event has no timestamp."""
     visitor = await enter(hub)
-    await commit(hub.log, post(hub.rooms()["tea"].log))
+    await commit(message_log(hub), post(hub.rooms()["tea"].log))
     await visitor.reaches(1)
     since = Since()
-    await commit(hub.log, edit(hub.rooms()["tea"].log, 1, "another"))
+    await commit(message_log(hub), edit(hub.rooms()["tea"].log, 1, "another"))
     await visitor.reaches(2)
     assert (since.of("chat_changes_total"), since.of("chat_messages_total")) == (1, 0)
     assert (since.of("chat_deliveries_total"), since.of("chat_delivery_seconds_count")) == (1, 0)
@@ -173,7 +174,7 @@ async def test_a_delivery_is_timed_from_the_message_s_timestamp(
 
 async def test_reads_of_the_log_are_counted(hub: Hub) -> None:
     """A gap counts once. A client that resumes from before the changes in memory counts once, and as caught up."""
-    log = await hub.log.open("tea")
+    log = await message_log(hub).open("tea")
     await elsewhere(*posts(log, 10))
     since = Since()
     visitor = await enter(hub, since=0)
@@ -181,7 +182,7 @@ async def test_reads_of_the_log_are_counted(hub: Hub) -> None:
     assert (since.of("chat_stretches_read_total"), since.of("chat_gaps_read_total")) == (1, 0)
     assert (since.of("chat_caught_up_total"), since.of("chat_deliveries_total")) == (10, 0)
     await elsewhere(post(log))
-    await commit(hub.log, post(log))
+    await commit(message_log(hub), post(log))
     await visitor.reaches(12)
     assert (since.of("chat_stretches_read_total"), since.of("chat_gaps_read_total")) == (1, 1)
     assert (since.of("chat_caught_up_total"), since.of("chat_deliveries_total")) == (10, 2)
@@ -194,7 +195,7 @@ async def test_a_slow_consumer_lags(hub: Hub, settings: Settings) -> None:
     hub.enter(await hub.open("cake"), visitor.socket)
     since = Since()
     visitor.ear.open.clear()
-    await commit(hub.log, post(hub.rooms()["tea"].log, "x" * 2_000))
+    await commit(message_log(hub), post(hub.rooms()["tea"].log, "x" * 2_000))
     await until(lambda: visitor.socket.transport.full)
     assert (since.of("chat_falls_total"), now().of("chat_lagging_sockets")) == (1, 1)
     visitor.ear.open.set()
@@ -297,7 +298,7 @@ async def test_an_unreachable_layer_is_exported(hub: Hub, monkeypatch: pytest.Mo
     layer.error = ConnectionError("away")
     since = Since()
     visitor = await enter(hub)
-    await commit(hub.log, post(hub.rooms()["tea"].log))
+    await commit(message_log(hub), post(hub.rooms()["tea"].log))
     await visitor.reaches(1)
     assert now().of("chat_layer_away") == 1
     assert since.of("chat_layer_failed_total") >= 1
@@ -306,13 +307,13 @@ async def test_an_unreachable_layer_is_exported(hub: Hub, monkeypatch: pytest.Mo
 
 async def test_changes_waiting_for_the_database_are_exported(hub: Hub, outage: Outage) -> None:
     """The gauge has their number while they wait. A failed commit is timed too."""
-    log = await hub.log.open("tea")
+    log = await message_log(hub).open("tea")
     since = Since()
     with outage.begin():
         for write in posts(log, 3):
-            hub.log.append(write)
+            message_log(hub).append(write)
         assert now().of("chat_log_waiting") == 3
-        await current(Log).close()
+        await current(MessageLog).close()
     assert now().of("chat_log_waiting") == 0
     assert since.of("chat_commit_seconds_count") == 1
     assert since.of("chat_messages_total") == 0

@@ -9,7 +9,8 @@ from django.db import IntegrityError, connection, transaction
 from logs import erase, post, react, read
 
 from chat import models
-from chat.log import RoomLog, Writer, queries
+from chat.log import RoomLog
+from chat.message_log import Writer, queries
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

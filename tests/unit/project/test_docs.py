@@ -15,7 +15,7 @@ from servers import ROOT
 from tables import table
 
 from chat import conf, protocol
-from chat.log import search_words
+from chat.message_log import search_words
 from chat.protocol import CloseCode, ErrorCode
 from chat.routing import websocket_urlpatterns
 
@@ -308,7 +308,7 @@ def characters(ranges: str) -> set[str]:
 
 @pytest.mark.parametrize("name", ["UNSPACED", "SYMBOLS"])
 def test_the_page_cuts_texts_where_the_server_does(name: str) -> None:
-    """chat/static/chat/page/search/highlight.js has the ranges of chat/log/search_words.py."""
+    """chat/static/chat/page/search/highlight.js has the ranges of chat/message_log/search_words.py."""
     found = re.search(
         rf"export const {name} = String\.raw`(.*?)`", text("chat/static/chat/page/search/highlight.js")
     )

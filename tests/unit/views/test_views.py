@@ -16,7 +16,8 @@ from pytest_django import Settings
 
 from chat import models, protocol
 from chat.auth import GUEST_NAME, account, guest, session_digest
-from chat.log import RoomLog, Writer, queries
+from chat.log import RoomLog
+from chat.message_log import Writer, queries
 from chat.models import Room, author_key
 from chat.protocol import Ack, Message, Reaction
 

@@ -11,10 +11,13 @@ from django.db import connections, router
 from msgspec import UNSET
 
 from chat import models, protocol
-from chat.log.changes import Change, add_extra, as_database_time
-from chat.log.queries import RoomLog
-from chat.log.search_words import words_for
-from chat.log.writes import HELD, Held, NewMessage, Outcome, Write, Written
+from chat.database import as_database_time
+from chat.log.changes import Change
+from chat.log.room_log import RoomLog
+from chat.log.writes import HELD, Held, Outcome, Write, Written
+from chat.message_log.changes import add_extra
+from chat.message_log.search_words import words_for
+from chat.message_log.writes import NewMessage
 from chat.protocol import ErrorCode, Invalid, Message
 
 COLUMNS = "room_id, number, seq, changes, author, username, ref, content, created, hidden, reply_to, words"

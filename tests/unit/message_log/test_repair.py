@@ -15,8 +15,9 @@ from logs import assert_counted, commit, edit, everything, post, posts, react, w
 from chat import loops, models
 from chat.database import run_read
 from chat.hub import reconcile
-from chat.log import Log, RoomLog, Writer, maintenance, queries
-from chat.log.repair import heal, rooms_with_rows_ahead
+from chat.log import RoomLog
+from chat.message_log import MessageLog, Writer, maintenance, queries
+from chat.message_log.repair import heal, rooms_with_rows_ahead
 from chat.protocol import Invalid, Message
 
 
@@ -183,12 +184,12 @@ def test_a_room_continues_from_any_state(tea: RoomLog, breaks: Callable[[RoomLog
 
 
 @pytest.fixture
-async def log(rooms: None) -> AsyncIterator[Log]:
-    yield loops.current(Log)
+async def log(rooms: None) -> AsyncIterator[MessageLog]:
+    yield loops.current(MessageLog)
     await loops.close_current()
 
 
-async def test_many_rooms_are_written_while_one_heals(tea: RoomLog, log: Log) -> None:
+async def test_many_rooms_are_written_while_one_heals(tea: RoomLog, log: MessageLog) -> None:
     """The other rooms of its batch are not written twice, and not refused."""
     attic = await run_read(partial(queries.open_room, "attic"))
     await commit(log, post(tea), post(attic))

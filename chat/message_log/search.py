@@ -1,12 +1,12 @@
 """Words in a room's messages: full-text search by the database's own index, newest first.
 
-Python makes the tokens of a text (chat.log.search_words), and they stand in the message's row. The first token is
-the room's, so that a search in one room never reads another's messages. Each database indexes these tokens and
-nothing else: SQLite in an FTS5 table that triggers keep, PostgreSQL in a GIN index.
+Python makes the tokens of a text (chat.message_log.search_words), and they stand in the message's row. The first
+token is the room's, so that a search in one room never reads another's messages. Each database indexes these
+tokens and nothing else: SQLite in an FTS5 table that triggers keep, PostgreSQL in a GIN index.
 
 A row without tokens (``words`` is NULL) is not indexed yet. It was written before this index existed, by a process
 of the version before, or not by the log. A trigger removes the tokens of a text that changes, so that the index
-has no words that were edited away. chat.log.search_indexing gives such rows their tokens.
+has no words that were edited away. chat.message_log.search_indexing gives such rows their tokens.
 
 The index and its triggers are created after each ``migrate``, if they are missing: Django drops a table's triggers
 when it copies the table.
@@ -22,8 +22,8 @@ from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
 from chat import models
-from chat.log.changes import messages_of
-from chat.log.search_words import BEGINNING, Query, parse_query, room_token
+from chat.message_log.changes import messages_of
+from chat.message_log.search_words import BEGINNING, Query, parse_query, room_token
 from chat.protocol import Message
 
 INDEX = "chat_message_search"

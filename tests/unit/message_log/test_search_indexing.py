@@ -10,8 +10,8 @@ from logs import posts
 
 from chat import models
 from chat.database import run_read, run_write
-from chat.log import Writer, queries, search_indexing
-from chat.log.search_indexing import SearchIndexer
+from chat.message_log import Writer, queries, search_indexing
+from chat.message_log.search_indexing import SearchIndexer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

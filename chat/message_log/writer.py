@@ -25,16 +25,15 @@ from django.db import DataError, Error, IntegrityError, OperationalError, connec
 
 from chat import models
 from chat.database import LOCK_RETRY_SECONDS, LOCK_TIMEOUT_MS, is_locked, retry_on_conflict
-from chat.log.batches import OptimisticBatch, OutOfStep, ReturningBatch, WriteBatch
-from chat.log.locking_batch import LockingBatch
-from chat.log.repair import heal
-from chat.log.writes import HELD, Held, NewMessage, Outcome, Write, unavailable
+from chat.log.writes import HELD, Held, Outcome, Write, unavailable
+from chat.message_log.batches import OptimisticBatch, OutOfStep, ReturningBatch, WriteBatch
+from chat.message_log.locking_batch import LockingBatch
+from chat.message_log.repair import heal
+from chat.message_log.writes import NewMessage
 from chat.protocol import ErrorCode, Invalid
 
 logger = logging.getLogger("chat.log")
 
-BATCH = 500
-"""Writes of one transaction: some 20 ms of work. Readers of a busy database may have to wait that long."""
 ONE_BY_ONE_SECONDS = 0.1
 """Seconds for which rooms are tried one after another. The writes of all other rooms wait meanwhile."""
 
@@ -93,9 +92,9 @@ class Writer:
             return self._room_by_room(writes)
 
     def _heal(self, writes: Sequence[Write]) -> bool | None:
-        """Advance the rooms behind rows that something else wrote (chat.log.repair). True if there were any.
+        """Advance the rooms behind rows that something else wrote (chat.message_log.repair).
 
-        None: another transaction has locked such a room.
+        True if there were any. None: another transaction has locked such a room.
         """
         try:
             return heal(write.room.pk for write in writes)

@@ -4,22 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from chat import models
-from chat.log.batches import WriteBatch, written_message
-from chat.log.changes import milliseconds
-from chat.log.row_changes import apply, change_of
-from chat.log.search_words import words_for
-from chat.log.writes import (
-    DeleteMessage,
-    EditText,
-    Held,
-    MarkRead,
-    MessageChange,
-    NewMessage,
-    Outcome,
-    Write,
-    Written,
-    ref_reused,
-)
+from chat.database import milliseconds
+from chat.log.writes import Held, Outcome, Write, Written, ref_reused
+from chat.message_log.batches import WriteBatch, written_message
+from chat.message_log.row_changes import apply, change_of
+from chat.message_log.search_words import words_for
+from chat.message_log.writes import DeleteMessage, EditText, MarkRead, MessageChange, NewMessage
 from chat.protocol import ErrorCode, Invalid, Message
 
 IsRepeat: TypeAlias = Callable[[str, int | None, str | None], bool]

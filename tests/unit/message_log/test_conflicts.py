@@ -21,7 +21,8 @@ from psycopg import errors
 from chat import actions, loops, models
 from chat.auth import account
 from chat.database import TRIES, on_each_thread, retry_on_conflict, run_read, run_write
-from chat.log import EditText, Log, Outcome, RoomLog, Write, Writer, queries
+from chat.log import Outcome, RoomLog, Write
+from chat.message_log import EditText, MessageLog, Writer, queries
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def commit_of_the_log(*writes: Write) -> list[Outcome]:
 
     async def run() -> list[Outcome]:
         try:
-            return await commit(loops.current(Log), *writes)
+            return await commit(loops.current(MessageLog), *writes)
         finally:
             await loops.close_current()
 

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce
 from chat import models
 
 AT_ONCE = 10_000
-"""Rooms of one query, as in chat.log.queries."""
+"""Rooms of one query, as in chat.message_log.queries."""
 
 
 def rooms_with_rows_ahead(rooms: Sequence[int]) -> list[int]:

@@ -1,7 +1,7 @@
 """The background job that gives tokens to messages without them, a few at a time, while the chat goes on.
 
-chat.log.search explains which messages these are. Each batch is a transaction, so that its work is kept, and the
-next process continues with the rest. Several processes share the work.
+chat.message_log.search explains which messages these are. Each batch is a transaction, so that its work is kept,
+and the next process continues with the rest. Several processes share the work.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from django.db import Error, connections, router, transaction
 
 from chat import models
 from chat.database import retry_on_conflict, run_write
-from chat.log.search_words import words_for
 from chat.loops import end_tasks
+from chat.message_log.search_words import words_for
 
 BATCH = 200
 """Messages of one transaction: some 10 ms. Writers may have to wait that long."""

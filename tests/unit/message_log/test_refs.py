@@ -12,7 +12,8 @@ from pytest_django import Settings
 
 from chat import models
 from chat.filters import Draft
-from chat.log import RoomLog, Write, Writer, queries
+from chat.log import RoomLog, Write
+from chat.message_log import Writer, queries
 from chat.models.messages import REMEMBERED_REFS
 from chat.protocol import Ack, Error, ErrorCode, Message
 

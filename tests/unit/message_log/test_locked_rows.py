@@ -17,9 +17,10 @@ from members import member
 
 from chat import loops, models
 from chat.database import LOCK_TIMEOUT_MS, READERS, run_read, run_write
-from chat.log import Log, RoomLog, Writer, maintenance, queries
-from chat.log.repair import heal
+from chat.log import RoomLog
 from chat.log.writes import HELD
+from chat.message_log import MessageLog, Writer, maintenance, queries
+from chat.message_log.repair import heal
 from chat.protocol import Ack, Error, ErrorCode, History, Invalid, Message, Welcome
 
 pytestmark = only_postgresql
@@ -30,7 +31,7 @@ LONG = 30.0
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    for where in ("chat.log.write_queue", "chat.database", "chat.log.writer"):
+    for where in ("chat.log.write_queue", "chat.database", "chat.message_log.writer"):
         monkeypatch.setattr(f"{where}.LOCK_RETRY_SECONDS", LONG)
 
 
@@ -57,8 +58,8 @@ def club(tea: RoomLog) -> RoomLog:
 
 
 @pytest.fixture
-async def log(rooms: None) -> AsyncIterator[Log]:
-    yield loops.current(Log)
+async def log(rooms: None) -> AsyncIterator[MessageLog]:
+    yield loops.current(MessageLog)
     await loops.close_current()
 
 
@@ -77,7 +78,7 @@ LOCKS: dict[str, str] = {
 
 @pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
 async def test_only_the_locked_room_waits(
-    lock: str, tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log
+    lock: str, tea: RoomLog, club: RoomLog, somebody: Somebody, log: MessageLog
 ) -> None:
     """Writes to another room are made before the transaction ends. The waiting ones follow, in order and once."""
     somebody.execute(lock, club.pk)
@@ -181,7 +182,7 @@ async def test_a_wait_for_a_room_that_is_being_created_holds_up_no_reader(
 
 
 async def test_writes_that_wait_too_long_are_refused(
-    tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log, monkeypatch: pytest.MonkeyPatch
+    tea: RoomLog, club: RoomLog, somebody: Somebody, log: MessageLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After LOCK_RETRY_SECONDS all changes of the room are busy. Later ones start their own wait."""
     monkeypatch.setattr("chat.log.write_queue.LOCK_RETRY_SECONDS", 0.2)
@@ -195,7 +196,7 @@ async def test_writes_that_wait_too_long_are_refused(
 
 
 async def test_a_locked_room_leaves_the_others_space(
-    tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log, monkeypatch: pytest.MonkeyPatch
+    tea: RoomLog, club: RoomLog, somebody: Somebody, log: MessageLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bounded number of writes may wait for it. More are busy at once, and the queue is left to the others."""
     monkeypatch.setattr("chat.log.write_queue.BATCH", 3)
@@ -210,7 +211,7 @@ async def test_a_locked_room_leaves_the_others_space(
 
 
 async def test_several_locked_rooms_wait_independently(
-    tea: RoomLog, club: RoomLog, somebody: Somebody, log: Log
+    tea: RoomLog, club: RoomLog, somebody: Somebody, log: MessageLog
 ) -> None:
     """Unlocked rooms go on while two transactions lock a room each. A room waits for its own transaction only."""
     attic = await run_read(partial(queries.open_room, "attic"))
@@ -231,7 +232,7 @@ async def test_several_locked_rooms_wait_independently(
     assert [message.content for message in (await there(attic)).values()] == ["0", "1", "2"]
 
 
-async def test_a_foreign_reference_holds_up_nothing(club: RoomLog, somebody: Somebody, log: Log) -> None:
+async def test_a_foreign_reference_holds_up_nothing(club: RoomLog, somebody: Somebody, log: MessageLog) -> None:
     """A new row of another table that refers to the room does not lock it."""
     somebody.execute(
         "INSERT INTO chat_restriction (room_id, kind, person, username, reason, by, created) "

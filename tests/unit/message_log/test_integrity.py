@@ -10,9 +10,10 @@ from doubles import Outage
 from logs import edit, erase, hide, posts, react, read, written
 
 from chat import models
-from chat.log import RoomLog, Writer, queries
-from chat.log.maintenance import prune
-from chat.log.search import prepare
+from chat.log import RoomLog
+from chat.message_log import Writer, queries
+from chat.message_log.maintenance import prune
+from chat.message_log.search import prepare
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

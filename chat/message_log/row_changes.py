@@ -4,8 +4,10 @@ from collections import Counter
 from typing import Any
 
 from chat import models, protocol
-from chat.log.changes import Change, as_datetime, event_of, message_of, reactions_on
-from chat.log.writes import DeleteMessage, EditText, MessageChange, SetHidden, SetReaction
+from chat.database import as_datetime
+from chat.log.changes import Change
+from chat.message_log.changes import event_of, message_of, reactions_on
+from chat.message_log.writes import DeleteMessage, EditText, MessageChange, SetHidden, SetReaction
 from chat.protocol import ErrorCode, Invalid, Reacted
 
 

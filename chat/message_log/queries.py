@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from django.db import connections, router, transaction
 from django.db.models import F, QuerySet
 
 from chat import models
-from chat.log.changes import LogSlice, message_changes, messages_of
-from chat.log.repair import has_rows_ahead, heal
+from chat.log import LogSlice, RoomCounters, RoomLog
+from chat.message_log.changes import message_changes, messages_of
+from chat.message_log.repair import has_rows_ahead, heal
 from chat.protocol import Message, no_room
 
 PAGE = 131_072
@@ -26,17 +26,6 @@ UNREAD = (
 """Counts the unread messages of several rooms: one statement for all rooms that a page shows."""
 AT_ONCE = 10_000
 """Rooms of one query: a statement has at most 32,766 values in SQLite."""
-
-
-@dataclass(eq=False, slots=True)
-class RoomLog:
-    """A room's row, as it was when the room was opened."""
-
-    pk: int
-    slug: str
-    epoch: str
-    # The number of the last change at that time.
-    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +65,6 @@ def _create(slug: str, owner: int | str | None) -> models.Room:
         if new and owner is not None:
             models.Membership.objects.create(room=room, user_id=owner, role=models.Membership.Role.OWNER)
     return room
-
-
-class RoomCounters(NamedTuple):
-    """A room's counters, as its row has them now."""
-
-    epoch: str
-    # The number of the last change, and the count of pruned numbers.
-    seq: int
-    pruned: int
-    # Count of the changes of its settings, roles and restrictions.
-    rules: int = 0
 
 
 def positions(rooms: list[int]) -> dict[int, RoomCounters]:

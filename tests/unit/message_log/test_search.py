@@ -21,8 +21,9 @@ from msgspec import UNSET
 from servers import ROOT
 
 from chat import models
-from chat.log import RoomLog, Writer, queries, search_words
-from chat.log.search import (
+from chat.log import RoomLog
+from chat.message_log import Writer, queries, search_words
+from chat.message_log.search import (
     INDEX,
     POSTGRESQL_STANDS,
     TRIGGERS,
@@ -32,8 +33,8 @@ from chat.log.search import (
     search_results,
     with_words,
 )
-from chat.log.search_indexing import index_anew, index_some
-from chat.log.search_words import fold
+from chat.message_log.search_indexing import index_anew, index_some
+from chat.message_log.search_words import fold
 from chat.protocol import QUERY_LIMIT
 
 CASES: dict[str, Any] = json.loads((ROOT / "tests/support/words.json").read_text())

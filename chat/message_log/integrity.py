@@ -13,8 +13,8 @@ from django.db.models import Count, F, Max, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from chat import models
-from chat.log.repair import recount
-from chat.log.search import (
+from chat.message_log.repair import recount
+from chat.message_log.search import (
     INDEX,
     POSTGRESQL_INDEXES,
     POSTGRESQL_STANDS,
