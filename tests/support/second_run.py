@@ -16,7 +16,7 @@ ASKS_THE_DATABASE = {"db", "transactional_db"}
 """Fixtures of a test of the code that uses the database. pytest-django refuses it to all others."""
 EVERY_CASE = THOROUGH or bool(os.environ.get("CI"))
 """True if repetitions run too."""
-SQL_DIFFERS = "tests/unit/log/"
+SQL_DIFFERS = "tests/unit/message_log/"
 """Tests whose cases differ in their SQL, as those with the marker ``every_case`` do."""
 
 

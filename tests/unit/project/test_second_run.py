@@ -35,7 +35,7 @@ ASKS = ["request", "transactional_db"]
         (an_item(fixtures=ASKS, indices={"kind": 0, "number": 0}), True),
         (an_item(fixtures=ASKS, indices={"kind": 0, "number": 1}), False),
         (an_item("every_case", fixtures=ASKS, indices={"kind": 1}), True),
-        (an_item(fixtures=ASKS, indices={"kind": 1}, of="tests/unit/log/test_log.py::test_x[1]"), True),
+        (an_item(fixtures=ASKS, indices={"kind": 1}, of="tests/unit/message_log/test_log.py::test_x[1]"), True),
         (an_item("e2e", fixtures=ASKS), False),
         (an_item("e2e", "on_services"), True),
         (an_item("e2e", "on_services", indices={"server": 1}), False),
