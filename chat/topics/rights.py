@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
+from django.db import Error
 
 from chat import models
 from chat.auth import Identity
@@ -124,6 +125,9 @@ def _answers(questions: Sequence[tuple[Identity, Callable[[Any], Any]]]) -> list
 def _one(ask: Callable[[Any], Any], user: Any) -> Any:
     try:
         return ask(user)
+    except Error:
+        # The database is away. Nobody loses a right by that: the question is busy, and is asked again.
+        raise
     except Exception:
         # A bug in the project's rule gives nobody a right.
         logger.exception("a topic's rule failed")

@@ -104,7 +104,7 @@ class Publisher(Connection):
         self._numbers = count()
         self._courier = Courier(PACE, chance, lambda _entry: None)
         self._refusals = Backoff(PACE, chance)
-        self._subscribed = 0
+        self._refused: asyncio.Queue[str] = asyncio.Queue()
 
     def put(self, topic: str, *, key: str | None = None) -> None:
         number = next(self._numbers)
@@ -117,6 +117,12 @@ class Publisher(Connection):
         }
         self._courier.add(Entry(command["ref"], command | ({"key": key} if key else {})))
 
+    async def _subscribe_again(self, link: Link) -> None:
+        with suppress(Exception):
+            while True:
+                name = await self._refused.get()
+                await link.send(json.dumps({"type": "subscribe", "topic": name, "ref": name}))
+
     @property
     def idle(self) -> bool:
         return not self._courier.entries
@@ -127,7 +133,8 @@ class Publisher(Connection):
     async def _begin(self, link: Link) -> None:
         with suppress(Exception):
             for name in KEPT:
-                await link.send(json.dumps({"type": "subscribe", "topic": name}))
+                await link.send(json.dumps({"type": "subscribe", "topic": name, "ref": name}))
+            self.spawn(self._subscribe_again(link))
             await self._courier.carry(link)
 
     def on_frame(self, frame: AnyOutgoing) -> None:
@@ -135,6 +142,9 @@ class Publisher(Connection):
             case Ack(ref=str(ref)):
                 if entry := self._courier.answered(ref):
                     self.acknowledged[entry.command["topic"]].append(entry.command["data"]["status"])
+            case Error(ref=str(ref)) if ref in KEPT:
+                # The database is away: as a client does, it asks again.
+                asyncio.get_running_loop().call_later(0.3, self._refused.put_nowait, ref)
             case Error(ref=str(ref), code=code, retry_after=after):
                 # It may come before its subscription is there again.
                 later = code in {ErrorCode.BUSY, ErrorCode.TOO_MANY}

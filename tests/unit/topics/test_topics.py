@@ -10,7 +10,7 @@ import shelf
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db import connection, transaction
-from doubles import Clock
+from doubles import Clock, Outage
 from doubles import until as until_true
 from helpers import CommunicatorPersona, Enter
 from members import member
@@ -18,7 +18,20 @@ from mirror import Mirror
 from shelf import BoardTopic, Cancelled, ClosedTopic, GaugeTopic, Moved, OrderTopic, Reading, WorldTopic
 
 from chat import models
-from chat.protocol import Ack, Entries, ErrorCode, Invalid, Present, Publication, Removed, Signal, Subscribed
+from chat.hub import Hub
+from chat.loops import current
+from chat.protocol import (
+    Ack,
+    Entries,
+    Error,
+    ErrorCode,
+    Invalid,
+    Present,
+    Publication,
+    Removed,
+    Signal,
+    Subscribed,
+)
 from chat.topics import Topic, apublish, publish, publish_many, recheck, remove, signal
 from chat.topics.open_topic import OpenTopic
 from chat.topics.subscriptions import Subscriptions
@@ -317,6 +330,21 @@ async def test_a_right_that_is_lost_during_the_subscription_ends_it(
         clock.start()
         await anna.expect(Removed, topic=topic.name)
         monkeypatch.setattr(Subscriptions, "_position", plain)
+
+
+async def test_a_database_that_is_away_takes_no_right(person: Enter, outage: Outage) -> None:
+    """A question that can't be answered is busy; nobody is removed, and nobody is told that there is no topic."""
+    anna, ben = await member(person, "Anna"), await member(person, "Ben")
+    await subscribed(anna, OrderTopic(1))
+    with outage.begin():
+        current(Subscriptions).recheck(list(current(Hub).sockets.values()))
+        await ben.send("subscribe", topic="shelf-order:1", ref="s")
+        assert (await ben.expect(Error, ref="s")).code == ErrorCode.BUSY
+        await anna.send("publish", topic="shelf-order:1", event="cancelled", ref="p")
+        assert (await anna.expect(Error, ref="p")).code == ErrorCode.BUSY
+    await apublish(OrderTopic(1), Moved("after"))
+    await anna.expect(Publication)
+    assert anna.count(Removed) == 0
 
 
 async def test_a_changed_account_is_asked_about_again(person: Enter) -> None:
