@@ -166,6 +166,7 @@ class Publisher(Connection):
 class OutboxPublisher:
     """Another program that writes to the outbox, in transactions that it commits or rolls back."""
 
+    name: str
     database: Database
     chance: random.Random
     committed: list[str] = field(default_factory=list)
@@ -174,7 +175,7 @@ class OutboxPublisher:
     unknown: list[str] = field(default_factory=list)
 
     def publish(self, number: int) -> None:
-        status = f"outbox {number}"
+        status = f"{self.name} {number}"
         undo = self.chance.random() < 0.2
         try:
             with closing(self.database.connect()) as connection:
@@ -203,8 +204,11 @@ class TopicCrowd:
         self.database = database
         self.chance = random.Random(f"{seed} topics")
         self.subscribers = [Subscriber(urls, random.Random(f"{seed} s{n}")) for n in range(SUBSCRIBERS)]
-        self.publishers = [Publisher(f"p{n}", urls, random.Random(f"{seed} p{n}")) for n in range(PUBLISHERS)]
-        self.outbox = OutboxPublisher(database, random.Random(f"{seed} outbox"))
+        self.publishers = [
+            Publisher(f"p{n}.{seed}", urls, random.Random(f"{seed} p{n}")) for n in range(PUBLISHERS)
+        ]
+        # Runs share a database, and a ref is used once.
+        self.outbox = OutboxPublisher(f"outbox.{seed}", database, random.Random(f"{seed} outbox"))
         self._lives: list[asyncio.Task[None]] = []
         self._there: list[asyncio.Task[None]] = []
 
