@@ -56,7 +56,7 @@ def role_of(policy: Policy, identity: Identity) -> Role | None:
     """
     if policy.verdicts is not None and not _verdict(policy, identity).see:
         return None
-    given = policy.roles.get(identity.key)
+    given = policy.roles.get(identity.account)
     if policy.kind in {"private", "direct"}:
         return given  # type: ignore[return-value]  # the model's choices are the protocol's
     if identity.account is None:
@@ -169,7 +169,7 @@ def _keys(policy: Policy, identity: Identity, address: str) -> Iterator[str]:
     count for staff, and for an account that was given a role in the room. A shared address is never a reason.
     """
     yield identity.person
-    if identity.key not in policy.roles and not identity.staff:
+    if identity.account not in policy.roles and not identity.staff:
         yield from identity.browser
     if identity.account is None and not is_shared_address(address):
         yield limit_key(address)

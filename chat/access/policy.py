@@ -44,7 +44,7 @@ class Policy:
     read_only: bool = False
     # Slow mode: seconds between two messages of one person.
     slow: int = 0
-    # Roles by person ("account:<pk>").
+    # Roles by account: its primary key as text (Identity.account).
     roles: Mapping[str, str] = field(default_factory=dict)
     # The two people of a direct room.
     pair: models.Pair | None = None
@@ -83,7 +83,7 @@ def build_policy(row: models.Room, identities: Iterable[Identity] = ()) -> Polic
         archived=row.archived is not None,
         read_only=row.read_only,
         slow=row.slow,
-        roles={models.account_key(pk): role for pk, role in memberships},
+        roles={str(pk): role for pk, role in memberships},
         pair=pair,
         closed=pair.closed if pair else "",
         mutes=_by_key(restrictions, models.Restriction.Kind.MUTE),

@@ -68,7 +68,7 @@ def announcements(room: RoomLog, changes: Sequence[Change]) -> Iterator[Announce
             case Message(deleted=True, id=number) | Deleted(id=number):
                 yield message_deleted, {**about, "id": number}
             case Message() as message:
-                yield message_posted if change.is_new else message_edited, {**about, "message": message}
+                yield message_posted if change.id == change.seq else message_edited, {**about, "message": message}
 
 
 def announce(room: RoomLog, changes: Sequence[Change]) -> None:

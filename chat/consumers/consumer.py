@@ -23,7 +23,7 @@ from chat.conf import chat_settings
 from chat.consumers.throttle import Throttle
 from chat.consumers.timeouts import Timeouts
 from chat.hub import Hub, Socket
-from chat.limits import COST, COSTS, INVALID_FRAME, Limits, scope_address
+from chat.limits import COST, COSTS, INVALID_FRAME, Allowance, Limits, scope_address
 from chat.log import Outcome
 from chat.loops import current
 from chat.metrics.counters import RefusalReason, counters
@@ -97,6 +97,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     # Set when the socket connects.
     hub: Hub
     socket: Socket
+    loop: asyncio.AbstractEventLoop
+    allowance: Allowance
     throttle: Throttle
     timeouts: Timeouts
     # Invalid frames in a row.
@@ -107,15 +109,17 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     slack: asyncio.Future[None] | None = None
     # The client's close code. 1006: the connection was cut.
     left_with = 1006
+    # When it last was typing (loop time), by room.
+    typed_at: dict[str, float]
 
     async def __call__(self, scope: AsgiMessage, receive: Any, send: Any) -> None:
-        self.typed_at: dict[str, float] = {}
+        self.loop, self.typed_at = asyncio.get_running_loop(), {}
         await receive()
         limits, address = current(Limits), scope_address(scope)
         refusal = limits.admit(address)
         self.socket = Socket(transport_for(scope, send, current(PendingSends)), address)
-        self.socket.allowance = allowance = limits.allowance(address)
-        self.throttle, self.timeouts = Throttle(allowance), Timeouts(self.socket)
+        self.socket.allowance = self.allowance = limits.allowance(address)
+        self.throttle, self.timeouts = Throttle(), Timeouts(self.socket)
         log = logging.LoggerAdapter(logger, {"connection": self.socket.id})
         self.hub = current(Hub)
         runtime.start()
@@ -160,7 +164,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             self.timeouts.cancel()
             self.socket.transport.detach()
             self._leave_everything()
-            allowance.close()
+            self.allowance.close()
 
     async def _accept(self, send: Any) -> None:
         await send({"type": "websocket.accept"})
@@ -174,7 +178,8 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                 return
             # Don't read from a client that isn't reading: its replies would pile up.
             await self.socket.transport.drained()
-            await self.throttle.slow_down()
+            if self.throttle.refused:
+                await self.throttle.slow_down()
             if self.state is State.OPEN and self.socket.transport.closed_with is None:
                 await self._hear(message)
             if heard % TURN == 0:
@@ -189,9 +194,10 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.invalid = 0
         counters.commands[type(command)] += 1
         try:
-            self.throttle.pay(COSTS.get(type(command), COST))
-            # After a stall, the user may have been banned, and messages may have been deleted.
-            await self.hub.stalls.end()
+            self._pay(COSTS.get(type(command), COST))
+            if self.loop.time() > self.hub.stalls.fresh_until:
+                # The user may have been banned, and messages may have been deleted.
+                await self.hub.stalls.end()
             await self._handle(command)
         except Invalid as refusal:
             self._refuse(refusal, command.ref or None)
@@ -201,12 +207,18 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     def _hear_nonsense(self, refusal: Invalid) -> None:
         self.invalid += 1
         try:
-            self.throttle.pay(INVALID_FRAME)
+            self._pay(INVALID_FRAME)
         except Invalid as too_many:
             refusal = too_many
         self._refuse(refusal)
         if self.invalid >= chat_settings().INVALID_FRAMES:
             self.close(CloseCode.BAD_INPUT)
+
+    def _pay(self, cost: float) -> None:
+        """Pay for a frame, in tokens. Raises Invalid (too_many), with the milliseconds to wait."""
+        wait = self.allowance.take(cost)
+        if wait or self.throttle.refused:
+            self.throttle.count(wait)
 
     async def _handle(self, command: AnyCommand) -> None:
         match command:
@@ -266,7 +278,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     async def _write(self, command: Post | Edit | Delete | React | Publish) -> None:
         """Submit a change. The ack follows its commit. Meanwhile the socket may send PIPELINE more."""
         while self.unanswered >= chat_settings().PIPELINE and self.socket.transport.closed_with is None:
-            self.slack = asyncio.get_running_loop().create_future()
+            self.slack = self.loop.create_future()
             await self.slack
         done = partial(self._written, command)
         match command:
@@ -300,7 +312,7 @@ class ChatConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         self.socket.transport.send_soon(protocol.encode(ack))
 
     def _typing(self, room: str) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         if now - self.typed_at.get(room, -1e9) >= chat_settings().TYPING_INTERVAL:
             actions.typing(self.hub, self.socket, room)
             self.typed_at[room] = now

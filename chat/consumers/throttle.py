@@ -1,9 +1,8 @@
-"""The rate limit of one socket: commands past it are refused; then it is read slowly, and closed in the end."""
+"""The consequences of refused commands: the socket is read slowly, and closed in the end."""
 
 import asyncio
 
 from chat.conf import chat_settings
-from chat.limits import Allowance
 from chat.protocol import ErrorCode, Invalid
 
 SLOW_READ = 1.0
@@ -11,16 +10,17 @@ SLOW_READ = 1.0
 
 
 class Throttle:
-    """One per socket."""
+    """One per socket. A socket that has paid for all its commands has nothing to count."""
 
-    def __init__(self, allowance: Allowance) -> None:
-        self._allowance = allowance
+    def __init__(self) -> None:
         # Refused commands, less the accepted ones since.
         self.refused = 0
 
-    def pay(self, cost: float) -> None:
-        """Pay for a command, in tokens. Raises Invalid (too_many), with the milliseconds to wait."""
-        wait = self._allowance.take(cost)
+    def count(self, wait: int) -> None:
+        """Count a command that is refused for ``wait`` milliseconds, or accepted (0).
+
+        Raises Invalid (too_many) if it is refused.
+        """
         if not wait:
             self.refused = max(0, self.refused - 1)
             return

@@ -293,7 +293,7 @@ class OpenRoom:
         self._recent.add(change)
         if change.gone:
             self._gone.append(change.id)
-        if change.is_new:
+        if change.id == change.seq:
             self._first_new = self._first_new or change.fresh
             self._new += 1
 

@@ -1,7 +1,12 @@
-"""Notices that this process was stopped: what it knows is too old then, and it catches up before it goes on."""
+"""Notices that this process was stopped: what it knows is too old then, and it catches up before it goes on.
+
+if loop.time() > hub.stalls.fresh_until:    # before every command
+    await hub.stalls.end()
+"""
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -13,8 +18,8 @@ LONGEST = 2.0
 """Seconds without a turn of the event loop after which this process must not act on what it knows: the process or
 its machine was stopped, or something blocked the loop. In a running process the comparison each second
 (chat.hub.reconcile) keeps it younger than that."""
-INTERVAL = 1.0
-"""Seconds between two checks of the time while nothing else happens."""
+INTERVAL = 0.25
+"""Seconds between two checks that the loop runs. A stall may be taken for longer than it was by so much."""
 LEARN_TIMEOUT = 3.0
 """Most seconds that commands wait for the log after a stall. Then they go on with what is known."""
 
@@ -27,15 +32,14 @@ class StallDetector:
         self._loop = asyncio.get_running_loop()
         # When this process was last seen running (loop time). None: nobody watches, and it may rest.
         self._ran: float | None = None
+        # Loop time until which a command may act on what is known here.
+        self.fresh_until = math.inf
         # True: what is known here is too old. The task that reads what was missed, or None.
         self._old = False
         self._waking: asyncio.Task[None] | None = None
 
     def waking(self) -> asyncio.Task[None] | None:
-        """The task that must end before a command may act on what is known here, or None.
-
-        The consumer asks before every command.
-        """
+        """Note that the loop runs. Returns the task that must end before a command may go on, or None."""
         if self._ran is None:
             return None
         now = self._loop.time()
@@ -44,6 +48,7 @@ class StallDetector:
             self._old = True
             self._waking = self._waking or self._loop.create_task(self._wake())
         self._ran = now
+        self.fresh_until = -math.inf if self._waking else now + LONGEST
         return self._waking
 
     async def end(self) -> None:
@@ -60,7 +65,7 @@ class StallDetector:
                 self.waking()
                 await asyncio.sleep(INTERVAL)
         finally:
-            self._ran = None
+            self._ran, self.fresh_until = None, math.inf
             if self._waking:
                 self._waking.cancel()
 
@@ -74,3 +79,4 @@ class StallDetector:
                         await self._learn()
         finally:
             self._old, self._waking = False, None
+            self.waking()

@@ -13,7 +13,7 @@ class Change:
     """One change, encoded once for all connections."""
 
     seq: int
-    # The changed message's id; 0 if the change is about no message.
+    # The changed entry's id: the number that made it, so it equals ``seq`` if the entry is new. 0: about no entry.
     id: int
     # Frame for clients that have received every earlier change.
     frame: str
@@ -22,11 +22,6 @@ class Change:
     fresh: str
     # True if the message's text is deleted. Earlier frames with the text must be dropped then.
     gone: bool = False
-
-    @property
-    def is_new(self) -> bool:
-        """True for a new message. Once a message was changed, its last number differs from its id."""
-        return self.id == self.seq
 
 
 @dataclass(frozen=True, slots=True)

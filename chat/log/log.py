@@ -113,9 +113,9 @@ class Log(Source):
         new = 0
         held: list[Write] = []
         for write, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Written) and outcome.change:
-                changes.setdefault(write.room, []).append(outcome.change)
-                new += outcome.change.is_new
+            if isinstance(outcome, Written) and (change := outcome.change):
+                changes.setdefault(write.room, []).append(change)
+                new += change.id == change.seq
             elif outcome is HELD:
                 held.append(write)
                 continue
