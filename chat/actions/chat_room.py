@@ -183,7 +183,7 @@ open_room = cast(Callable[[Hub, str], ChatRoom | None], Hub.room)
 
 def slugs_of(socket: Socket) -> list[str]:
     """The chat's rooms that the socket is in."""
-    return [name for name in socket.rooms if ":" not in name]
+    return [name for name in socket.rooms if not protocol.is_topic(name)]
 
 
 async def hold_room(hub: Hub, slug: str, *, make: bool, owner: int | str | None = None) -> ChatRoom:

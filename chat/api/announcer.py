@@ -17,6 +17,7 @@ from chat.log import Change, RoomLog
 from chat.loops import end_tasks
 from chat.message_log import MessageLog
 from chat.presence import Presence
+from chat.protocol import is_topic
 
 logger = logging.getLogger("chat.api")
 
@@ -48,7 +49,7 @@ class Announcer(Follower):
     def _committed(self, room: RoomLog, changes: list[Change]) -> None:
         """Publish committed changes, and then announce those of rooms. Topics have no signals."""
         self._publish(room, changes)
-        if ":" not in room.slug:
+        if not is_topic(room.slug):
             self._put(lambda: list(signals.announcements(room, changes)))
 
     def _moved(self, signal: Signal, slug: str, username: str, user: str) -> None:

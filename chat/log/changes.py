@@ -54,7 +54,7 @@ class LogSlice:
 
 def void_change(room: str, seq: int, *, follows: int | None = None) -> Change:
     """A change in place of those up to ``seq`` that later ones have made void."""
-    place = {"topic": room} if ":" in room else {"room": room}
+    place = {"topic": room} if protocol.is_topic(room) else {"room": room}
     position = Position(**place, seq=seq, follows=UNSET if follows is None else follows)
     frame = protocol.encode(position)
     return Change(seq, 0, frame, frame)

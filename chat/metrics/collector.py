@@ -12,7 +12,7 @@ from chat.log import Log
 from chat.loops import end_tasks
 from chat.metrics import prometheus
 from chat.metrics.counters import RefusalReason, counters
-from chat.protocol import COMMANDS, CloseCode, ErrorCode
+from chat.protocol import COMMANDS, CloseCode, ErrorCode, is_topic
 
 INTERVAL = 1.0
 """Seconds between two exports."""
@@ -49,7 +49,7 @@ class Collector:
         rooms = self._hub.rooms().values()
         prometheus.SOCKETS.set(len(self._hub.sockets))
         prometheus.LAGGING.set(len({socket for room in rooms for socket in room.behind}))
-        topics = sum(":" in room.slug for room in rooms)
+        topics = sum(is_topic(room.slug) for room in rooms)
         prometheus.ROOMS.set(len(rooms) - topics)
         prometheus.TOPICS.set(topics)
         prometheus.PEOPLE.set(self._limits.people.connected_count)

@@ -109,7 +109,7 @@ from chat.protocol.limits import (
     VERSION,
 )
 from chat.protocol.messages import AnyCommand, AnyOutgoing, TopicCommand
-from chat.protocol.slugs import is_hidden, slug_of
+from chat.protocol.slugs import is_hidden, is_topic, slug_of
 from chat.protocol.text import (
     clean_name,
     clean_reason,
@@ -251,6 +251,7 @@ __all__ = [
     "frame",
     "is_emoji",
     "is_hidden",
+    "is_topic",
     "is_visible",
     "name_key",
     "no_room",

@@ -28,6 +28,11 @@ _SHARP = re.compile(r"(?<=\w)#")
 """The # of "C#", but not of "#general": other chats write a room's name so."""
 
 
+def is_topic(name: str) -> bool:
+    """True for a topic's name. No room's slug has a colon."""
+    return ":" in name
+
+
 def is_hidden(slug: str) -> bool:
     """True for the slug of a room that is not public. The server made it, and nobody can guess it."""
     return slug.startswith(HIDDEN_PREFIX)

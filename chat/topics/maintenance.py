@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from chat import models
 from chat.database import retry_on_conflict
+from chat.protocol import is_topic
 from chat.topics.declare import Latest, Log, Topic, find
 from chat.topics.writer import lock
 
@@ -111,6 +112,6 @@ def faults() -> Iterator[TopicFault]:
         yield TopicFault(row.name, what, repair)
     late = models.Outbox.objects.filter(created__lt=timezone.now() - LATE)
     for name, number in late.order_by("topic").values_list("topic").annotate(Count("pk")):
-        declared = ":" not in name or find(name)
+        declared = not is_topic(name) or find(name)
         repair = "start a server" if declared else "declare the topic again, or delete these rows of chat_outbox"
         yield TopicFault(name, f"{number} publications wait for their number", repair)

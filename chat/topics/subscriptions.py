@@ -28,6 +28,7 @@ from chat.protocol import (
     Subscribe,
     Subscribed,
     Unsubscribe,
+    is_topic,
     no_topic,
 )
 from chat.topics.declare import Latest, Memory, Topic, find
@@ -65,10 +66,10 @@ class Subscriptions:
 
     def accepts(self, name: str) -> bool:
         """Is this the name of a topic in the database?"""
-        return ":" in name and not self.is_memory(name)
+        return is_topic(name) and not self.is_memory(name)
 
     def is_memory(self, name: str) -> bool:
-        topic = find(name) if ":" in name else None
+        topic = find(name) if is_topic(name) else None
         return topic is not None and isinstance(topic.keep, Memory)
 
     def take(self, write: Publishing) -> None:
@@ -133,7 +134,7 @@ class Subscriptions:
 
     def _check_number(self, socket: Socket, name: str) -> None:
         limit = chat_settings().TOPICS_PER_SOCKET
-        if name not in socket.rooms and sum(":" in room for room in socket.rooms) >= limit:
+        if name not in socket.rooms and len(topics_of(socket)) >= limit:
             message = f"topic: one socket may subscribe to at most {limit} topics"
             raise Invalid(ErrorCode.TOO_MANY_TOPICS, message, field="topic")
 
@@ -182,7 +183,7 @@ class Subscriptions:
         self.hub.exit(name, socket)
 
     def leave_all(self, socket: Socket) -> None:
-        for name in [name for name in socket.rooms if ":" in name]:
+        for name in topics_of(socket):
             self.leave(socket, name)
 
     def _room(self, socket: Socket, name: str) -> OpenTopic:
@@ -345,7 +346,7 @@ class Subscriptions:
     def recheck(self, sockets: Sequence[Socket]) -> None:
         """Ask again whether these sockets may be subscribed to their topics."""
         for socket in sockets:
-            for name in [name for name in socket.rooms if ":" in name]:
+            for name in topics_of(socket):
                 self._check_soon(socket, name)
 
     def rules_changed(self, name: str) -> None:
@@ -387,6 +388,11 @@ ANONYMOUS = "anonymous"
 reconnect, which has another identity. Refs from Python have another namespace."""
 STATE_LIMIT = 2_048
 """Bytes of a socket's state."""
+
+
+def topics_of(socket: Socket) -> list[str]:
+    """The topics that the socket is subscribed to."""
+    return [name for name in socket.rooms if is_topic(name)]
 
 
 def _given(value: Any) -> Any:

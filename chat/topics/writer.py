@@ -17,7 +17,7 @@ from chat import models, protocol
 from chat.database import as_database_time, milliseconds, retry_on_conflict
 from chat.log import Change, Outcome, RoomLog, Write, Written
 from chat.log.writes import HELD, Held, ref_reused
-from chat.protocol import Invalid
+from chat.protocol import Invalid, is_topic
 from chat.topics.declare import Memory, Topic, find
 from chat.topics.entries import Item, change_of
 from chat.topics.rights import Wish, allowed, forbidden
@@ -259,13 +259,13 @@ def _number_waiting(rooms: Callable[[Sequence[models.Outbox]], Changes], skip: f
         names = set(waiting.order_by("pk").values_list("topic", flat=True)[:BATCH])
         if not names:
             return Numbered()
-        ours = {name: topic for name in names if ":" in name and (topic := find(name))}
+        ours = {name: topic for name in names if is_topic(name) and (topic := find(name))}
         topics = lock(using, ours)
-        slugs = lock_rooms(using, {name for name in names if ":" not in name})
+        slugs = lock_rooms(using, {name for name in names if not is_topic(name)})
         rows = list(models.Outbox.objects.using(using).for_topics({*topics, *slugs})[:BATCH])
         result = Numbered(taken=len(rows), locked=names - topics.keys() - slugs)
         _number(using, topics, ours, rows, result)
-        result.changes += rooms([row for row in rows if ":" not in row.topic])
+        result.changes += rooms([row for row in rows if not is_topic(row.topic)])
         remove_rows(using, rows)
     return result
 
@@ -277,7 +277,7 @@ def _number(
     rows: Sequence[models.Outbox],
     result: Numbered,
 ) -> None:
-    writes = [publishing(known[row.topic], topics[row.topic], row) for row in rows if ":" in row.topic]
+    writes = [publishing(known[row.topic], topics[row.topic], row) for row in rows if is_topic(row.topic)]
     result.passed = [write for write in writes if isinstance(write.topic.keep, Memory)]
     stored = [write for write in writes if not isinstance(write.topic.keep, Memory)]
     changes: dict[str, list[Change]] = {}
