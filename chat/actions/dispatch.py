@@ -9,7 +9,7 @@ from chat import protocol
 from chat.access.policy import Policy
 from chat.actions import members, moderation, rooms
 from chat.actions.chat_room import ChatRoom
-from chat.actions.guards import given, require_joined, require_lasting_identity
+from chat.actions.guards import require_joined, require_lasting_identity
 from chat.actions.moderation import Target
 from chat.auth import Identity
 from chat.hub import Hub, Socket
@@ -29,6 +29,7 @@ from chat.protocol import (
     Mute,
     Outgoing,
     Report,
+    given,
 )
 
 RoomCommand = Appoint | Ban | Configure | Create | Direct | Invite | Kick | Mute | Report

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
-from msgspec import UNSET, UnsetType
 
 from chat import models
 from chat.access.permissions import role_of
@@ -16,13 +15,6 @@ from chat.auth import Identity
 from chat.auth.usernames import account_named
 from chat.hub import Hub, Socket
 from chat.protocol import ErrorCode, Invalid, no_room, quoted
-
-T = TypeVar("T")
-
-
-def given(value: T | UnsetType) -> T | None:
-    return None if value is UNSET else value
-
 
 # --- On the event loop ---
 

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from chat import models, protocol
 from chat.access.permissions import about_room, check_entering, role_of
 from chat.actions.chat_room import ChatRoom, hold_room, open_room
-from chat.actions.guards import given, require_joined
+from chat.actions.guards import require_joined
 from chat.actions.tokens import use_token
 from chat.auth import Identity
 from chat.auth.usernames import NameLookup
@@ -20,7 +20,7 @@ from chat.limits import RowKind, creation_limits
 from chat.log import read_or_busy, unavailable
 from chat.loops import current
 from chat.presence import JoinRequest, Presence
-from chat.protocol import ErrorCode, Invalid, Join, no_room, quoted
+from chat.protocol import ErrorCode, Invalid, Join, given, no_room, quoted
 
 
 async def join(hub: Hub, socket: Socket, command: Join) -> None:

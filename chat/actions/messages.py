@@ -10,14 +10,14 @@ from msgspec import UNSET
 from chat import models, protocol
 from chat.access.permissions import RoomPermission, check_posting, may, role_of, slow_mode_pause
 from chat.actions.chat_room import ChatRoom
-from chat.actions.guards import given, require_joined, require_lasting_identity
+from chat.actions.guards import require_joined, require_lasting_identity
 from chat.auth import Identity
 from chat.conf import chat_settings
 from chat.filters import Draft, filtered
 from chat.hub import Hub, Socket
 from chat.log import Log, Outcome
 from chat.message_log import DeleteMessage, EditText, MarkRead, NewMessage, SetReaction
-from chat.protocol import Delete, Edit, ErrorCode, Invalid, Post, React, Read, ReadUpTo, TypingNow
+from chat.protocol import Delete, Edit, ErrorCode, Invalid, Post, React, Read, ReadUpTo, TypingNow, given
 
 OnCommit = Callable[[Outcome], None]
 """Called when a change is committed, before it is published; or with the error that prevented it."""

@@ -9,12 +9,12 @@ from django.utils import timezone
 from chat import models
 from chat.access.permissions import RoomPermission, check, check_over
 from chat.access.policy import Policy
-from chat.actions.guards import changing_policy, given
+from chat.actions.guards import changing_policy
 from chat.auth import Identity, account
 from chat.auth.usernames import account_named
 from chat.conf import chat_settings
 from chat.limits import is_shared_address
-from chat.protocol import Ban, ErrorCode, Invalid, Kick, Mute, Report, quoted
+from chat.protocol import Ban, ErrorCode, Invalid, Kick, Mute, Report, given, quoted
 
 RestrictionKind = models.Restriction.Kind
 

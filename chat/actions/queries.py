@@ -8,7 +8,7 @@ from msgspec import UNSET
 from chat import models, protocol
 from chat.access import policy
 from chat.access.permissions import RANKS, RoomPermission, check, may
-from chat.actions.guards import given, require_joined
+from chat.actions.guards import require_joined
 from chat.actions.moderation import restrictable
 from chat.auth import Identity
 from chat.hub import Hub, Socket
@@ -30,6 +30,7 @@ from chat.protocol import (
     Restricted,
     Search,
     Sharing,
+    given,
 )
 
 RESTRICTIONS_SHOWN = 200

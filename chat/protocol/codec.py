@@ -4,10 +4,10 @@ import json
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from chat.protocol.commands import (
     Configure,
@@ -38,6 +38,8 @@ from chat.protocol.text import (
     is_emoji,
 )
 
+T = TypeVar("T")
+
 _TEXT_OPCODE = 0x81
 """The first byte of a text frame: FIN, opcode 1."""
 _SHORT, _MEDIUM = 125, 0xFFFF
@@ -60,6 +62,11 @@ class _Envelope(Struct):
 
 
 _envelopes = msgspec.json.Decoder(_Envelope)
+
+
+def given(value: T | UnsetType) -> T | None:
+    """An optional field's value; None if the frame does not have it."""
+    return None if value is UNSET else value
 
 
 def encode(outgoing: Outgoing) -> str:

@@ -28,6 +28,7 @@ from chat.protocol import (
     Subscribe,
     Subscribed,
     Unsubscribe,
+    given,
     is_topic,
     no_topic,
 )
@@ -140,9 +141,9 @@ class Subscriptions:
 
     async def _position(self, room: OpenTopic, command: Subscribe) -> tuple[int | None, bool]:
         """The position from which the socket goes on (None: from now), and whether that is its own."""
-        since = _given(command.since)
+        since = given(command.since)
         log = room.log
-        if await room.can_resume(since, _given(command.epoch), chat_settings().CATCH_UP) and room.log is log:
+        if await room.can_resume(since, given(command.epoch), chat_settings().CATCH_UP) and room.log is log:
             return since, True
         if room.is_stream and command.rewind:
             source: Any = room.source
@@ -209,9 +210,9 @@ class Subscriptions:
             topic=room.topic,
             event=name,
             data=data,
-            key=_given(command.key) or "",
+            key=given(command.key) or "",
             gone=command.gone,
-            ref=_given(command.ref) or "",
+            ref=given(command.ref) or "",
             wish=Wish(socket.identity, room.topic, event),
         )
         if isinstance(room.topic.keep, Memory):
@@ -256,7 +257,7 @@ class Subscriptions:
 
     def _event(self, topic: Topic, command: Publish) -> tuple[Event | None, str, str]:
         if not command.gone:
-            event, data = topic.codec.decode(_given(command.event), _bytes(command.data))
+            event, data = topic.codec.decode(given(command.event), _bytes(command.data))
             return event, str(command.event), data
         if command.key is UNSET:
             raise Invalid(ErrorCode.BAD_FIELD, "key: is required to remove one", field="key")
@@ -286,7 +287,7 @@ class Subscriptions:
         room = self._room(socket, command.topic)
         source: Any = room.source
         found, more = await source.entries(
-            room.log, before=_given(command.before), after=_given(command.after), limit=command.limit
+            room.log, before=given(command.before), after=given(command.after), limit=command.limit
         )
         return Entries(topic=room.slug, entries=found, more=more, timestamp=protocol.now(), ref=command.ref)
 
@@ -393,10 +394,6 @@ STATE_LIMIT = 2_048
 def topics_of(socket: Socket) -> list[str]:
     """The topics that the socket is subscribed to."""
     return [name for name in socket.rooms if is_topic(name)]
-
-
-def _given(value: Any) -> Any:
-    return None if value is UNSET else value
 
 
 def _bytes(data: Any) -> bytes:
