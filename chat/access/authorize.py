@@ -9,13 +9,12 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from chat import models
-from chat.auth import Identity
+from chat.auth import Identity, accounts_of
 from chat.conf import chat_settings
 
 logger = logging.getLogger("chat.access")
@@ -60,7 +59,7 @@ def verdicts(room: models.Room, identities: Iterable[Identity]) -> dict[str, Ver
     if function is None:
         return None
     asked = {identity.key: identity for identity in identities}
-    users = _users(asked.values())
+    users = accounts_of(asked.values())
     return {key: _ask(function, users, room, identity) for key, identity in asked.items()}
 
 
@@ -78,17 +77,8 @@ def visible(identity: Identity | None, rooms: Sequence[models.Room]) -> list[mod
     if function is None:
         return list(rooms)
     who = identity or Identity("guest")
-    users = _users([who])
+    users = accounts_of([who])
     return [room for room in rooms if _ask(function, users, room, who).see]
-
-
-def _users(identities: Iterable[Identity]) -> dict[str, Any]:
-    """The accounts by their primary keys as text, with one query."""
-    accounts = {identity.account for identity in identities} - {None}
-    if not accounts:
-        return {}
-    manager: Any = get_user_model()._default_manager  # noqa: SLF001 Django's documented name for it
-    return {str(user.pk): user for user in manager.filter(pk__in=accounts)}
 
 
 def _ask(function: Authorize, users: dict[str, Any], room: models.Room, identity: Identity) -> Verdict:

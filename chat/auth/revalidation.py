@@ -4,18 +4,16 @@ Django checks a session with each request; a socket is checked once, at its star
 signs out, changes the password, or is deactivated or deleted would keep their sockets (Channels leaves them open).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from chat.auth.identity import Identity, account
+from chat.auth.identity import Identity, account, accounts_of
 
 TABLE_ENGINES = {"django.contrib.sessions.backends.db", "django.contrib.sessions.backends.cached_db"}
 """Session engines that answer for many sessions with one query."""
@@ -26,7 +24,7 @@ COOKIE_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 
 def revalidate(identities: Sequence[Identity]) -> list[Identity | None]:
     """Each identity as it is now, or None if it is lost. At most two queries if sessions are in a table."""
-    users = _users(identities)
+    users = accounts_of(identities)
     alive = _alive({who.proof.session for who in identities if who.proof.session})
     return [_renewed(who, users, alive) for who in identities]
 
@@ -37,19 +35,11 @@ def _renewed(who: Identity, users: dict[str, AbstractBaseUser], alive: set[str])
         return None
     if who.account is None:
         return who
-    user = users.get(str(who.account))
+    user = users.get(who.account)
     if user is None or not user.is_active or user.get_username() != who.name:
         return None
     now = account(user, session=proof.session, expires=proof.expires, sealed=bool(proof.hash))
     return replace(now, browser=who.browser) if constant_time_compare(now.proof.hash, proof.hash) else None
-
-
-def _users(identities: Iterable[Identity]) -> dict[str, AbstractBaseUser]:
-    pks = {who.account for who in identities} - {None}
-    if not pks:
-        return {}
-    manager: Any = get_user_model()._default_manager  # noqa: SLF001 Django's documented name for it
-    return {str(user.pk): user for user in manager.filter(pk__in=pks)}
 
 
 def _alive(keys: set[str]) -> set[str]:

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import Error
 
 from chat import models
-from chat.auth import Identity
+from chat.auth import Identity, accounts_of
 from chat.log import read_or_busy
 from chat.protocol import ErrorCode, Invalid, Permission
 from chat.topics.declare import Topic
@@ -118,8 +117,13 @@ def _rights(topic: Topic, user: Any) -> Rights:
 
 
 def _answers(questions: Sequence[tuple[Identity, Callable[[Any], Any]]]) -> list[Any]:
-    users = _users({identity.account for identity, _ in questions} - {None})
-    return [_one(ask, users.get(str(identity.account)) or AnonymousUser()) for identity, ask in questions]
+    users = accounts_of(identity for identity, _ in questions)
+    return [_one(ask, _user(users.get(identity.account))) for identity, ask in questions]
+
+
+def _user(account: Any) -> Any:
+    """Django's user; without an active account, the anonymous one."""
+    return account if account is not None and account.is_active else AnonymousUser()
 
 
 def _one(ask: Callable[[Any], Any], user: Any) -> Any:
@@ -132,10 +136,3 @@ def _one(ask: Callable[[Any], Any], user: Any) -> Any:
         # A bug in the project's rule gives nobody a right.
         logger.exception("a topic's rule failed")
         return None
-
-
-def _users(pks: set[Any]) -> dict[str, Any]:
-    if not pks:
-        return {}
-    manager: Any = get_user_model()._default_manager  # noqa: SLF001 Django's documented name for it
-    return {str(user.pk): user for user in manager.filter(pk__in=pks, is_active=True)}
