@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
+from django.db import Error
 from django.utils.module_loading import import_string
 
 from chat import models
@@ -90,6 +91,9 @@ def _ask(function: Authorize, users: dict[str, Any], room: models.Room, identity
         see = bool(function(user, room, "see"))
         enter = see and bool(function(user, room, "enter"))
         return Verdict(see, enter, enter and bool(function(user, room, "post")))
+    except Error:
+        # The database is away. Nobody loses a right by that: the caller is busy, and asks again.
+        raise
     except Exception:
         # A rule that fails allows nothing.
         logger.exception("CHAT['AUTHORIZE'] failed", extra={"room": room.slug})

@@ -9,6 +9,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 from helpers import CommunicatorPersona, Enter
@@ -21,7 +22,7 @@ from chat.actions import AccessEnforcer, directory
 from chat.auth import account
 from chat.hub import Hub
 from chat.loops import current
-from chat.protocol import Ack, ErrorCode, Message, Removed, RoomChanged
+from chat.protocol import Ack, Error, ErrorCode, Message, Removed, RoomChanged
 
 ROOM = "tea"
 
@@ -147,6 +148,27 @@ async def test_the_owner_s_commands_are_asked_about_too(ann: CommunicatorPersona
     await ann.join("own")
     await ann.send("room", room="own", title="Mine", ref="2")
     assert (await ann.expect(RoomChanged)).title == "Mine"
+
+
+async def test_a_database_that_is_away_during_the_rule_forbids_nothing(
+    ann: CommunicatorPersona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule's own query fails: the join is busy, and nobody is removed."""
+    await ann.join(ROOM)
+
+    def away(*_: object) -> bool:
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(house_rules, "authorize", away)
+    socket = next(iter(current(Hub).sockets.values()))
+    await current(AccessEnforcer).recheck_now([socket])
+    await current(Hub).reload(ROOM)
+    assert ann.count(Removed) == 0
+    await models.Room.objects.acreate(slug="cake")
+    await ann.send("join", room="cake", ref="c")
+    assert (await ann.expect(Error, ref="c")).code == ErrorCode.BUSY
+    assert await ann.silence() == []
+    assert set(socket.rooms) == {ROOM}
 
 
 async def test_a_rule_that_fails_allows_nothing(
