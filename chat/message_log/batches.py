@@ -4,14 +4,14 @@ Table names stand in the statements as they are: the app's migrations fix them.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections, router
 from msgspec import UNSET
 
 from chat import models, protocol
-from chat.database import as_database_time
+from chat.database import as_database_time, insert_rows, places_of
 from chat.log.changes import Change
 from chat.log.room_log import RoomLog
 from chat.log.writes import HELD, Held, Outcome, Write, Written
@@ -108,14 +108,7 @@ class WriteBatch:
             )
             for (w, m), digest in zip(new, digests, strict=True)
         ]
-        self.insert_rows("chat_message", columns, rows)
-
-    def insert_rows(self, table: str, columns: str, rows: Sequence[tuple[Any, ...]], more: str = "") -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {table} ({columns}) VALUES {places_of(rows)} {more}",  # noqa: S608 names of ours
-                [value for row in rows for value in row],
-            )
+        insert_rows(self.connection, "chat_message", columns, rows)
 
     def activity_times(self) -> list[Any]:
         """The values for ``set_active``: rooms active before the first time get the second one, now."""
@@ -220,8 +213,3 @@ def set_active(last: str) -> str:
     """
     listed = f"kind IN ('public', 'members') AND {last} >= {models.ACTIVE_FROM_CHANGES}"
     return f"active = CASE WHEN {listed} AND (active IS NULL OR active < %s) THEN %s ELSE active END"
-
-
-def places_of(rows: Iterable[tuple[Any, ...]]) -> str:
-    """Placeholders for the values of several rows."""
-    return ", ".join("(" + ", ".join(["%s"] * len(row)) + ")" for row in rows)

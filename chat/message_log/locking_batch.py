@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from chat import models
-from chat.database import milliseconds
+from chat.database import insert_rows, milliseconds
 from chat.log.writes import Held, Outcome, Write, Written, ref_reused
 from chat.message_log.batches import WriteBatch, written_message
 from chat.message_log.row_changes import apply, change_of
@@ -124,7 +124,8 @@ class LockingBatch(WriteBatch):
                 key = (write.room.pk, write.author)
                 read[key] = max(read.get(key, 0), min(write.seq, self.last[write.room.pk]))
         if read:
-            self.insert_rows(
+            insert_rows(
+                self.connection,
                 "chat_readposition",
                 "room_id, reader, seq",
                 [(room, reader, seq) for (room, reader), seq in read.items()],

@@ -14,7 +14,7 @@ from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Max
 
 from chat import models, protocol
-from chat.database import as_database_time, milliseconds, retry_on_conflict
+from chat.database import as_database_time, insert_rows, milliseconds, places_of, retry_on_conflict
 from chat.log import Change, Outcome, RoomLog, Write, Written
 from chat.log.writes import HELD, Held, ref_reused
 from chat.protocol import Invalid, is_topic
@@ -26,8 +26,6 @@ logger = logging.getLogger("chat.topics")
 
 BATCH = 1_000
 """Publications of one transaction: some 20 ms of work."""
-VALUES = 30_000
-"""Most values of one statement: SQLite takes 32,766."""
 
 Changes: TypeAlias = list[tuple[RoomLog, list[Change]]]
 
@@ -161,7 +159,9 @@ class TopicBatch:
         self._insert_entries([*rows, *new], created)
         self._update(old, created)
         refs = [(*ref, created) for ref in self._new_refs]
-        self._insert_rows("chat_publishedref", "topic_id, author, ref, digest, number, seq, created", refs)
+        insert_rows(
+            self.connection, "chat_publishedref", "topic_id, author, ref, digest, number, seq, created", refs
+        )
 
     def _insert_entries(self, rows: Sequence[tuple[int, Item, int]], created: Any) -> None:
         columns = "topic_id, number, seq, changes, event, key, data, gone, author, username, created"
@@ -169,7 +169,7 @@ class TopicBatch:
             (pk, i.number, i.seq, changes, i.event, i.key, i.data, i.gone, i.author, i.username, created)
             for pk, i, changes in rows
         ]
-        self._insert_rows("chat_entry", columns, values)
+        insert_rows(self.connection, "chat_entry", columns, values)
 
     def _update(self, rows: Sequence[tuple[int, Item, int]], created: Any) -> None:
         if not rows:
@@ -183,19 +183,6 @@ class TopicBatch:
                     for pk, i, replaced in rows
                 ],
             )
-
-    def _insert_rows(self, table: str, columns: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        if not rows:
-            return
-        at_once = VALUES // len(rows[0])
-        with self.connection.cursor() as cursor:
-            for start in range(0, len(rows), at_once):
-                some = rows[start : start + at_once]
-                place = "(" + ", ".join(["%s"] * len(some[0])) + ")"
-                cursor.execute(
-                    f"INSERT INTO {table} ({columns}) VALUES {', '.join([place] * len(some))}",  # noqa: S608 names of ours
-                    [value for row in some for value in row],
-                )
 
     def _advance(self) -> None:
         moved = [(self.last[name], row.pk) for name, row in self.topics.items() if self.last[name] != row.seq]
@@ -308,9 +295,8 @@ def remove_rows(using: str, rows: Sequence[models.Outbox]) -> None:
     """Delete these rows of the outbox: their publications have numbers. The ORM would load them first."""
     with connections[using].cursor() as cursor:
         for start in range(0, len(rows), BATCH):
-            keys = [row.pk for row in rows[start : start + BATCH]]
-            places = ", ".join(["%s"] * len(keys))
-            cursor.execute(f"DELETE FROM chat_outbox WHERE id IN ({places})", keys)  # noqa: S608 places
+            keys = tuple(row.pk for row in rows[start : start + BATCH])
+            cursor.execute(f"DELETE FROM chat_outbox WHERE id IN {places_of([keys])}", keys)  # noqa: S608 places
 
 
 def lock(using: str, names: Iterable[str], *, wait: bool = False) -> dict[str, RoomLog]:

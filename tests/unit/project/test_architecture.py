@@ -18,11 +18,14 @@ ONLY_IN = {
     "the numbers of close codes": rf"(?:= |\bclose\()(?:{CLOSE_CODES})\b",
     "writes to messages, emoji and read positions": (
         # The readiness probe's statement changes no row.
-        r"\b(?:UPDATE|INSERT INTO|DELETE FROM) "
-        r"(?:chat_(?:message|reaction|readposition)\b|\{table\} .*\{places)(?!.*WHERE false)"
+        r"\b(?:UPDATE|INSERT INTO|DELETE FROM) (?:chat_(?:message|reaction|readposition)\b|\{)(?!.*WHERE false)"
+        r"|\binsert_rows\(\s*[\w.]+,\s*\"chat_(?:message|reaction|readposition)\""
         r"|\b(?:Message|Reaction|ReadPosition)\.objects\b[^\n]*\.(?:(?:bulk_|get_or_)?create|update|delete)\("
     ),
-    "writes to topics and entries": r"\b(?:UPDATE|INSERT INTO|DELETE FROM) chat_(?:topic|entry|publishedref)\b",
+    "writes to topics and entries": (
+        r"\b(?:UPDATE|INSERT INTO|DELETE FROM) chat_(?:topic|entry|publishedref)\b"
+        r"|\binsert_rows\(\s*[\w.]+,\s*\"chat_(?:entry|publishedref|outbox)\""
+    ),
     "threads": r"\b(?:Thread|ThreadPoolExecutor)\(",
     "the client of Prometheus": r"^\s*(?:import|from) prometheus_client\b",
     "new audit entries": r"\b(?:AuditEntry\.objects|self)\.create\(",
