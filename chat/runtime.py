@@ -94,7 +94,6 @@ def build(log: MessageLog | None = None) -> Objects:
     memory.is_open = lambda name: hub.room(name) is not None
     hub.cluster.handlers = {
         publishing.WAKE: wake,
-        publishing.SIGNAL: hub.write_here,
         publishing.RULES: subscriptions.rules_changed,
         topic_memory.EVENT: memory.receive,
         api_people.DISCONNECT: hub.disconnect_person,

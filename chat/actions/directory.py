@@ -13,8 +13,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from chat import models
 from chat.access.authorize import visible
 from chat.auth import Identity
+from chat.database import pieces_of
 from chat.message_log import queries as log
-from chat.message_log.queries import AT_ONCE
 from chat.protocol import is_hidden
 
 RoomKind = models.Room.Kind
@@ -99,8 +99,8 @@ def _open_kinds(identity: Identity | None) -> list[str]:
 def _not_archived(keys: set[int]) -> Iterator[models.Room]:
     """The rooms with these primary keys that are not archived."""
     some = sorted(keys)
-    for start in range(0, len(some), AT_ONCE):
-        yield from models.Room.objects.filter(pk__in=some[start : start + AT_ONCE], archived=None)
+    for piece in pieces_of(some):
+        yield from models.Room.objects.filter(pk__in=piece, archived=None)
 
 
 def joinable_rooms(

@@ -1,7 +1,6 @@
 """Bring what was committed here to the hubs: of this process, or through the channel layer to the others."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from chat import loops
 from chat.api.signals import announce
@@ -24,12 +23,3 @@ def deliver(room: RoomLog, changes: Sequence[Change]) -> None:
     if not logs:
         publish_from_outside(changes_event(room.epoch, changes), room.slug)
         announce(room, changes)
-
-
-def to_hubs(kind: str, *values: Any) -> None:
-    """Publish an event to every hub (``ClusterEvents.handlers``), from any thread of any process."""
-    hubs = loops.all_loops(Hub)
-    for loop, hub in hubs[:1]:
-        loop.call_soon_threadsafe(hub.publish_to_all, kind, *values)
-    if not hubs:
-        publish_from_outside((kind, *values))

@@ -8,13 +8,13 @@ from django.db import router, transaction
 
 from chat import loops, models
 from chat.api.async_twins import in_thread
-from chat.api.delivery import to_hubs
 from chat.log import unavailable
 from chat.message_log.queries import open_room
 from chat.presence import Presence, registry
 from chat.presence.pipeline import RegistryUnavailable
 from chat.protocol import Role
 from chat.protocol.events import Member
+from chat.topics.publishing import to_hubs
 
 T = TypeVar("T")
 

@@ -8,13 +8,12 @@ from msgspec import Raw
 
 from chat import models, protocol
 from chat.api.async_twins import in_thread
-from chat.api.delivery import to_hubs
 from chat.auth import tokens
 from chat.message_log import queries
 from chat.message_log.queries import open_room
 from chat.protocol import HISTORY_LIMIT, TITLE_LIMIT, Message, RoomEvent, no_room
 from chat.topics.events import Event, EventCodec
-from chat.topics.publishing import send_frame
+from chat.topics.publishing import send_frame, to_hubs
 
 Role = models.Membership.Role
 

@@ -3,7 +3,7 @@
 The layer that all kinds of rooms stand on. It knows no messages: chat.message_log is the chat's log.
 """
 
-from chat.log.changes import Change, LogSlice, void_change
+from chat.log.changes import Change, LogSlice, void_change, within_page
 from chat.log.database_calls import read_or_busy, write_or_busy
 from chat.log.log import BatchWriter, Log
 from chat.log.room_log import RoomCounters, RoomLog
@@ -29,5 +29,6 @@ __all__ = [
     "ref_reused",
     "unavailable",
     "void_change",
+    "within_page",
     "write_or_busy",
 ]

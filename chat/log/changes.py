@@ -1,11 +1,18 @@
 """A numbered change of a room, encoded for the wire, and a part of a room's log."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from msgspec import UNSET
 
 from chat import protocol
 from chat.protocol import Position
+
+T = TypeVar("T")
+
+PAGE = 131_072
+"""Characters of a page of a log. Servers limit the size of a sent frame too (stock Daphne: 1 MiB)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,19 @@ class LogSlice:
         return (
             self.changes if last >= self.end else [*self.changes, void_change(self.room, self.end, follows=last)]
         )
+
+
+def within_page(rows: Sequence[T], limit: int, size: Callable[[T], int]) -> tuple[Sequence[T], bool]:
+    """The first ``limit`` rows, or as many as fit a page; and whether there were more.
+
+    ``size``: the characters of a row. A page has at least one row.
+    """
+    full = 0
+    for index, row in enumerate(rows[:limit]):
+        if index and full >= PAGE:
+            return rows[:index], True
+        full += size(row)
+    return rows[:limit], len(rows) > limit
 
 
 def void_change(room: str, seq: int, *, follows: int | None = None) -> Change:

@@ -1,19 +1,16 @@
 """Queries of the log: a room's position, its latest messages, its changes. For threads that may use the ORM."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from django.db import connections, router, transaction
 from django.db.models import F, QuerySet
 
 from chat import models
-from chat.log import LogSlice, RoomCounters, RoomLog
+from chat.database import pieces_of
+from chat.log import LogSlice, RoomCounters, RoomLog, within_page
 from chat.message_log.changes import message_changes, messages_of
 from chat.message_log.repair import has_rows_ahead, heal
 from chat.protocol import Message, no_room
-
-PAGE = 131_072
-"""Characters of a page of history. Servers limit the size of a sent frame too (stock Daphne: 1 MiB)."""
 
 UNREAD = (
     "SELECT chat_room.id, (SELECT count(*) FROM (SELECT 1 FROM chat_message "
@@ -24,8 +21,6 @@ UNREAD = (
     "AND (chat_readposition.seq IS NOT NULL OR chat_room.kind IN ('private', 'direct'))"
 )
 """Counts the unread messages of several rooms: one statement for all rooms that a page shows."""
-AT_ONCE = 10_000
-"""Rooms of one query: a statement has at most 32,766 values in SQLite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +65,20 @@ def _create(slug: str, owner: int | str | None) -> models.Room:
 def positions(rooms: list[int]) -> dict[int, RoomCounters]:
     """The counters of each room, by its key. Deleted rooms are left out."""
     found: dict[int, RoomCounters] = {}
-    for start in range(0, len(rooms), AT_ONCE):
-        rows = models.Room.objects.filter(pk__in=rooms[start : start + AT_ONCE]).values_list(
-            "pk", "epoch", "seq", "pruned", "rules"
-        )
+    for some in pieces_of(rooms):
+        rows = models.Room.objects.filter(pk__in=some).values_list("pk", "epoch", "seq", "pruned", "rules")
         found |= {pk: RoomCounters(epoch, seq, pruned, rules) for pk, epoch, seq, pruned, rules in rows}
     return found
 
 
 def changes_since(room: RoomLog, position: int, limit: int) -> LogSlice:
-    """The changes after ``position``, in order: at most ``limit`` changes and about PAGE characters."""
+    """The changes after ``position``, in order: as many as fit a page (chat.log.within_page)."""
     # If there are rows, they have the room's last number as of the same moment.
     last = models.Room.objects.filter(pk=room.pk).values_list("seq", flat=True).first() or 0
     rows: QuerySet[models.Message] = models.Message.objects.filter(room_id=room.pk, seq__gt=position)
     rows = rows.defer("words").order_by("seq")
     found = list(rows.annotate(last=F("room__seq"))[: limit + 1])
-    kept, cut = _within_page(found, limit)
+    kept, cut = within_page(found, limit, _size)
     if found:
         last = found[0].last
     return LogSlice(
@@ -98,15 +91,15 @@ def history(
 ) -> tuple[list[Message], bool]:
     """The messages before the id ``before``, after the id ``after``, or the latest ones, oldest first.
 
-    The result also tells whether there are more that way. A page has at most ``limit`` messages and about PAGE
-    characters, and at least one message.
+    The result also tells whether there are more that way. A page has at most ``limit`` messages, fewer if they are
+    long (chat.log.within_page).
     """
     rows = models.Message.objects.filter(room_id=room).defer("words")
     if after is not None:
         rows = rows.filter(number__gt=after).order_by("number")
     else:
         rows = (rows if before is None else rows.filter(number__lt=before)).order_by("-number")
-    kept, more = _within_page(list(rows[: limit + 1]), limit)
+    kept, more = within_page(list(rows[: limit + 1]), limit, _size)
     messages = messages_of(kept, slug)
     return (messages if after is not None else messages[::-1]), more
 
@@ -136,18 +129,11 @@ def unread(reader: str, rooms: list[int], *, most: int) -> dict[int, int]:
     """
     found: dict[int, int] = {}
     with connections[router.db_for_read(models.Message)].cursor() as cursor:
-        for start in range(0, len(rooms), AT_ONCE):
-            some = rooms[start : start + AT_ONCE]
+        for some in pieces_of(rooms):
             cursor.execute(UNREAD.format(places=", ".join(["%s"] * len(some))), [reader, most, reader, *some])
             found |= dict(cursor.fetchall())
     return found
 
 
-def _within_page(rows: Sequence[models.Message], limit: int) -> tuple[Sequence[models.Message], bool]:
-    """The first ``limit`` rows, or as many as fit a page; and whether there were more."""
-    size = 0
-    for index, row in enumerate(rows[:limit]):
-        if index and size >= PAGE:
-            return rows[:index], True
-        size += len(row.content) + len(row.extra or "")
-    return rows[:limit], len(rows) > limit
+def _size(row: models.Message) -> int:
+    return len(row.content) + len(row.extra or "")

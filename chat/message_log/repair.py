@@ -12,16 +12,14 @@ from django.db.models import Count, Exists, Max, OuterRef, Sum
 from django.db.models.functions import Coalesce
 
 from chat import models
-
-AT_ONCE = 10_000
-"""Rooms of one query, as in chat.message_log.queries."""
+from chat.database import pieces_of
 
 
 def rooms_with_rows_ahead(rooms: Sequence[int]) -> list[int]:
     """The keys of those rooms that have rows with numbers which the log has not given."""
     found: list[int] = []
-    for start in range(0, len(rooms), AT_ONCE):
-        rows = models.Room.objects.filter(pk__in=rooms[start : start + AT_ONCE]).filter(has_rows_ahead())
+    for some in pieces_of(rooms):
+        rows = models.Room.objects.filter(pk__in=some).filter(has_rows_ahead())
         found += rows.values_list("pk", flat=True)
     return found
 

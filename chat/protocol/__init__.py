@@ -124,6 +124,7 @@ from chat.protocol.text import (
 from chat.protocol.topic_commands import GetEntries, Publish, SendSignal, SetPresence, Subscribe, Unsubscribe
 from chat.protocol.topic_events import (
     Entries,
+    KeepWord,
     Permission,
     Person,
     Present,
@@ -190,6 +191,7 @@ __all__ = [
     "Invited",
     "Join",
     "Joined",
+    "KeepWord",
     "Kick",
     "Late",
     "Leave",

@@ -25,6 +25,10 @@ Permission = Literal["publish", "signal", "present"]
 """A user's permission in a topic, beside reading it."""
 
 
+KeepWord = Literal["log", "latest", "memory"]
+"""How a topic is kept."""
+
+
 class Subscribed(Outgoing, tag="subscribed", kw_only=True):
     """The socket receives the topic's publications, from position `seq` on.
 
@@ -37,7 +41,7 @@ class Subscribed(Outgoing, tag="subscribed", kw_only=True):
     epoch: Epoch
     resumed: Annotated[bool, Meta(description="Every change after `since` follows.")]
     keep: Annotated[
-        Literal["log", "latest", "memory"],
+        KeepWord,
         Meta(
             description="`log`: all entries are kept. `latest`: one for each key. `memory`: the same, not stored."
         ),

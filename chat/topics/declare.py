@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Any, ClassVar, TypeAlias, TypeVar, get_args
 
 from chat.hub import TICK
-from chat.protocol import TOPIC_PATTERN
+from chat.protocol import TOPIC_PATTERN, KeepWord
 from chat.protocol.limits import EVENT_PATTERN
 from chat.topics.events import Event, EventCodec
 
@@ -22,6 +22,8 @@ LONGEST = 60.0
 class Log:
     """Keep the latest ``depth`` entries (0: all), for ``days`` (0: always)."""
 
+    # The word for it on the wire.
+    word: ClassVar[KeepWord] = "log"
     depth: int = 1_000
     days: float = 30.0
 
@@ -30,6 +32,7 @@ class Log:
 class Latest:
     """Keep one entry for each key, in the database. A removed key is remembered for ``days``."""
 
+    word: ClassVar[KeepWord] = "latest"
     days: float = 7.0
 
 
@@ -40,6 +43,7 @@ class Memory:
     A restart of all processes loses them. ``keys``: most keys of a topic.
     """
 
+    word: ClassVar[KeepWord] = "memory"
     depth: int = 100
     keys: int = 10_000
 

@@ -1,5 +1,6 @@
 """An entry of a topic as the wire has it, and as a change for the hub."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from msgspec import UNSET, Raw
@@ -65,6 +66,15 @@ def change_of(
         publication.data, publication.patch = UNSET, Raw(patch.encode())
         frame = protocol.encode(publication)
     return Change(item.seq, item.number, frame, fresh, gone=item.gone)
+
+
+def changes_of(topic: Topic, items: Iterable[Item], since: int) -> list[Change]:
+    """The changes of a log's entries after the number ``since``, ordered by their last change."""
+    changes = []
+    for item in items:
+        changes.append(change_of(topic, item, follows=None if item.seq == since + 1 else since))
+        since = item.seq
+    return changes
 
 
 def _member(item: Item) -> str:

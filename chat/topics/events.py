@@ -62,10 +62,6 @@ def _without(prefix: bytes, encoded: bytes) -> bytes:
     return b"{" + encoded[len(prefix) :].lstrip(b",")
 
 
-def field_names(kind: type[Event]) -> list[str]:
-    return [field.encode_name for field in msgspec.structs.fields(kind)]
-
-
 def merge_patch(old: str, new: str) -> str | None:
     """A JSON merge patch that turns one object into the other (RFC 7396). None: there is none, or it is longer.
 

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 
 from chat.log import Change, LogSlice, RoomCounters, RoomLog, Source
 from chat.models import new_epoch
-from chat.protocol import Publication, now
+from chat.protocol import Publication
 from chat.topics.declare import Memory, Topic, find
-from chat.topics.entries import Item, change_of
+from chat.topics.entries import Item, change_of, changes_of
 
 EVENT = "memory"
 """The event between hubs: a publication of a topic in memory."""
@@ -175,11 +175,7 @@ class MemoryLog(Source):
     async def since(self, room: RoomLog, position: int, limit: int) -> LogSlice:
         state = self._states[room.slug]
         items = state.items(position)
-        changes, last = [], position
-        for item in items[:limit]:
-            follows = None if item.seq == last + 1 else last
-            changes.append(change_of(state.topic, item, follows=follows))
-            last = item.seq
+        changes = changes_of(state.topic, items[:limit], position)
         return LogSlice(room.slug, position, changes, whole=len(items) <= limit, last=state.seq)
 
     async def close(self) -> None:
@@ -201,12 +197,6 @@ class MemoryLog(Source):
     async def before_last(self, room: RoomLog, number: int) -> int | None:
         items = self._states[room.slug].items()[-number:]
         return items[0].seq - 1 if items else None
-
-
-def packed_of(
-    event: str, data: str, *, key: str, gone: bool, author: str, username: str, version: Version
-) -> Packed:
-    return (event, key, data, gone, author, username, now(), *version)
 
 
 def _nothing(*_: Any) -> None:

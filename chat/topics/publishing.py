@@ -7,12 +7,10 @@ channel layer between processes, otherwise within a second.
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
 from asgiref.sync import sync_to_async
-from channels.layers import get_channel_layer
 from django.db import connections, router, transaction
 from msgspec import UNSET, Raw
 
@@ -21,7 +19,7 @@ from chat.database import as_database_time, insert_rows
 from chat.hub import Hub, publish_from_outside
 from chat.log import Outcome, RoomLog, Written
 from chat.protocol import KEY_LIMIT, Invalid, Signal
-from chat.topics.declare import Memory, Topic, find
+from chat.topics.declare import Memory, Topic
 from chat.topics.events import Event
 from chat.topics.outbox import OutboxReader
 from chat.topics.subscriptions import Subscriptions
@@ -30,28 +28,12 @@ from chat.topics.writer import Publishing, TopicWriter
 
 WAKE = "topics"
 """The event between hubs: something waits in the outbox."""
-SIGNAL = "topic_signal"
-"""The event between hubs: a signal from a process without a hub."""
 RULES = "topic_rules"
 """The event between hubs: ask for the rights in a topic again. Without a name: in all."""
 REF_LIMIT = 64
 """Characters of a ref."""
 
 Pair: TypeAlias = tuple[Topic, Event]
-
-
-@dataclass(eq=False, slots=True)
-class Waiting:
-    """A row for the outbox."""
-
-    topic: str
-    event: str
-    data: str
-    key: str = ""
-    gone: bool = False
-    author: str = ""
-    username: str = ""
-    ref: str = ""
 
 
 def publish(topic: Topic, event: Event, *, key: object = None, ref: str | None = None, user: Any = None) -> None:
@@ -82,12 +64,12 @@ async def apublish(
     Raises like ``publish``; chat.protocol.Invalid if the database refuses it (busy), or if the ref was used for
     another publication (ref_reused). A topic in memory has a position in each process, so the result is 0.
     """
-    return await _publish_now(topic, _row(topic, event, key=key, ref=ref, user=user))
+    return await _publish_now(_row(topic, event, key=key, ref=ref, user=user))
 
 
 async def aremove(topic: Topic, key: object, *, ref: str | None = None, user: Any = None) -> int:
     """Remove a key now, from async code. Returns the position, as ``apublish``; 0 if there is no such key."""
-    return await _publish_now(topic, _removal(topic, key, ref, user))
+    return await _publish_now(_removal(topic, key, ref, user))
 
 
 def signal(topic: Topic, event: Event, *, key: object = None, user: Any = None) -> None:
@@ -105,7 +87,7 @@ def signal(topic: Topic, event: Event, *, key: object = None, user: Any = None) 
             username=username or UNSET,
         )
     )
-    transaction.on_commit(lambda: send_frame(topic.name, frame), using=_using())
+    transaction.on_commit(partial(send_frame, topic.name, frame), using=_using())
 
 
 async def asignal(topic: Topic, event: Event, *, key: object = None, user: Any = None) -> None:
@@ -121,7 +103,7 @@ def recheck(topic: Topic | None = None) -> None:
     name = topic.name if topic else ""
     if topic and not isinstance(topic.keep, Memory):
         _count_rules(topic.name)
-    transaction.on_commit(lambda: _to_hub(Hub.publish_to_all, RULES, name, event=(RULES, name)), using=_using())
+    transaction.on_commit(partial(to_hubs, RULES, name), using=_using())
 
 
 def _count_rules(name: str) -> None:
@@ -137,15 +119,24 @@ def _using() -> str:
     return router.db_for_write(models.Outbox)
 
 
-def _row(topic: Topic, event: Event, *, key: object = None, ref: str | None = None, user: Any = None) -> Waiting:
+def _row(
+    topic: Topic, event: Event, *, key: object = None, ref: str | None = None, user: Any = None
+) -> Publishing:
     name, data = topic.codec.encode(event)
-    author, username = _author(user)
-    return Waiting(topic.name, name, data, _key(key), ref=_ref(ref), author=author, username=username)
+    return _publishing(topic, name, data, key=_key(key), ref=_ref(ref), user=user)
 
 
-def _removal(topic: Topic, key: object, ref: str | None, user: Any) -> Waiting:
+def _removal(topic: Topic, key: object, ref: str | None, user: Any) -> Publishing:
+    return _publishing(topic, "", "{}", key=_key(key), gone=True, ref=_ref(ref), user=user)
+
+
+def _publishing(topic: Topic, event: str, data: str, *, user: Any, **fields: Any) -> Publishing:
     author, username = _author(user)
-    return Waiting(topic.name, "", "{}", _key(key), gone=True, ref=_ref(ref), author=author, username=username)
+    # The outbox and the log find the topic's row by its name.
+    nowhere = RoomLog(0, topic.name, "", 0)
+    return Publishing(
+        room=nowhere, topic=topic, event=event, data=data, author=author, username=username, **fields
+    )
 
 
 def _key(key: object) -> str:
@@ -168,65 +159,44 @@ def _author(user: Any) -> tuple[str, str]:
     return models.account_key(user.pk), user.get_username()
 
 
-def _insert(rows: list[Waiting]) -> None:
+def _insert(rows: list[Publishing]) -> None:
     """Insert rows into the outbox, or hand over those of topics in memory to this process after the commit."""
     using = _using()
-    takers = loops.all_loops(Subscriptions)
-    memory = [row for row in rows if takers and _is_memory(row.topic)]
+    has_hub = bool(loops.all_loops(Subscriptions))
+    memory = [row for row in rows if has_hub and isinstance(row.topic.keep, Memory)]
     if memory:
         transaction.on_commit(partial(_hand_over, memory), using=using)
-    if stored := [row for row in rows if row not in memory] if memory else rows:
+    if stored := [row for row in rows if not (has_hub and isinstance(row.topic.keep, Memory))]:
         _insert_stored(using, stored)
         transaction.on_commit(wake, using=using)
 
 
-def _insert_stored(using: str, rows: list[Waiting]) -> None:
+def _insert_stored(using: str, rows: list[Publishing]) -> None:
     connection = connections[using]
     created = as_database_time(protocol.now(), connection.ops)
     columns = "topic, event, key, data, gone, author, username, ref, created"
-    values = [(r.topic, r.event, r.key, r.data, r.gone, r.author, r.username, r.ref, created) for r in rows]
+    values = [(r.topic.name, r.event, r.key, r.data, r.gone, r.author, r.username, r.ref, created) for r in rows]
     insert_rows(connection, "chat_outbox", columns, values)
 
 
-def _is_memory(name: str) -> bool:
-    topic = find(name)
-    return topic is not None and isinstance(topic.keep, Memory)
-
-
-def _hand_over(rows: list[Waiting]) -> None:
+def _hand_over(rows: list[Publishing]) -> None:
     """Give publications of topics in memory to this process's hub, which publishes them to all."""
-    writes = [_write(topic, row) for row in rows if (topic := find(row.topic))]
     for loop, subscriptions in loops.all_loops(Subscriptions)[:1]:
-        loop.call_soon_threadsafe(subscriptions.take_all, writes)
+        loop.call_soon_threadsafe(subscriptions.take_all, rows)
 
 
 # --- Now ---
 
 
-async def _publish_now(topic: Topic, row: Waiting) -> int:
-    if isinstance(topic.keep, Memory):
-        await sync_to_async(_insert)([row])
+async def _publish_now(write: Publishing) -> int:
+    if isinstance(write.topic.keep, Memory):
+        await sync_to_async(_insert)([write])
         return 0
-    write = _write(topic, row)
     log = dict(loops.all_loops(TopicLog)).get(asyncio.get_running_loop())
     outcome = await _append(log, write) if log else await sync_to_async(_write_now)(write)
     if isinstance(outcome, Invalid):
         raise outcome
     return outcome.seq
-
-
-def _write(topic: Topic, row: Waiting) -> Publishing:
-    return Publishing(
-        room=RoomLog(0, topic.name, "", 0),
-        author=row.author,
-        username=row.username,
-        topic=topic,
-        event=row.event,
-        data=row.data,
-        key=row.key,
-        gone=row.gone,
-        ref=row.ref,
-    )
 
 
 async def _append(log: TopicLog, write: Publishing) -> Written | Invalid:
@@ -254,30 +224,29 @@ def wake() -> None:
     for loop, reader in readers:
         loop.call_soon_threadsafe(reader.soon)
     if not readers:
-        _tell_others((WAKE,))
+        publish_from_outside((WAKE,))
 
 
 def compare_soon() -> None:
     """Something was numbered here: have the servers read it."""
     for loop, hub in loops.all_loops(Hub):
         loop.call_soon_threadsafe(hub.compare_soon)
-    _tell_others((WAKE,))
-
-
-def _tell_others(event: tuple[Any, ...]) -> None:
-    if get_channel_layer() is not None:
-        publish_from_outside(event)
+    publish_from_outside((WAKE,))
 
 
 def send_frame(name: str, frame: str) -> None:
     """Send a frame to the subscribers of a topic, or the users in a room, in all processes."""
-    _to_hub(Hub.publish_soon, name, frame, event=(SIGNAL, name, frame))
-
-
-def _to_hub(method: Any, *arguments: Any, event: tuple[Any, ...]) -> None:
-    """Call the method of this process's hub, on its loop; or publish an event to the hubs of other processes."""
     hubs = loops.all_loops(Hub)
     for loop, hub in hubs[:1]:
-        loop.call_soon_threadsafe(method, hub, *arguments)
+        loop.call_soon_threadsafe(hub.publish_soon, name, frame)
     if not hubs:
-        _tell_others(event)
+        publish_from_outside(("frame", frame), name)
+
+
+def to_hubs(kind: str, *values: Any) -> None:
+    """Publish an event to every hub (``ClusterEvents.handlers``), from any thread of any process."""
+    hubs = loops.all_loops(Hub)
+    for loop, hub in hubs[:1]:
+        loop.call_soon_threadsafe(hub.publish_to_all, kind, *values)
+    if not hubs:
+        publish_from_outside((kind, *values))

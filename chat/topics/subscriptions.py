@@ -32,9 +32,10 @@ from chat.protocol import (
     is_topic,
     no_topic,
 )
-from chat.topics.declare import Latest, Memory, Topic, find
+from chat.topics.declare import Memory, Topic, find
+from chat.topics.entries import Item
 from chat.topics.events import Event
-from chat.topics.memory import MemoryLog, packed_of
+from chat.topics.memory import MemoryLog, pack
 from chat.topics.open_topic import OpenTopic, send_removed
 from chat.topics.people import QUESTION as PEOPLE_QUESTION
 from chat.topics.rights import Rights, RightsReader, Wish, forbidden
@@ -75,17 +76,19 @@ class Subscriptions:
 
     def take(self, write: Publishing) -> None:
         """Publish to all hubs what the outbox has of a topic in memory."""
-        version = self._memory.version(self.hub.name)
-        packed = packed_of(
-            write.event,
-            write.data,
+        # Each process gives it numbers of its own.
+        item = Item(
+            number=0,
+            seq=0,
+            event=write.event,
             key=write.key,
+            data=write.data,
             gone=write.gone,
             author=write.author,
             username=write.username,
-            version=version,
+            timestamp=protocol.now(),
         )
-        self._memory.publish_to_all(write.topic.name, packed)
+        self._memory.publish_to_all(write.topic.name, pack(item, self._memory.version(self.hub.name)))
 
     def take_all(self, writes: Sequence[Publishing]) -> None:
         for write in writes:
@@ -154,13 +157,12 @@ class Subscriptions:
         self, socket: Socket, room: OpenTopic, position: int | None, *, resumed: bool, ref: str | UnsetType
     ) -> None:
         rights = cast(Rights, socket.rooms[room.slug])
-        keep = room.topic.keep
         subscribed = Subscribed(
             topic=room.slug,
             seq=room.written if position is None else position,
             epoch=room.log.epoch,
             resumed=resumed,
-            keep="memory" if isinstance(keep, Memory) else "latest" if isinstance(keep, Latest) else "log",
+            keep=room.topic.keep.word,
             timestamp=protocol.now(),
             may=list(rights.may),
             you=socket.identity.public or UNSET,
@@ -202,6 +204,7 @@ class Subscriptions:
         """
         room = self._room(socket, command.topic)
         event, name, data = self._event(room.topic, command)
+        wish = Wish(socket.identity, room.topic, event)
         write = Publishing(
             room=room.log,
             author=socket.identity.key if socket.identity.lasting else ANONYMOUS,
@@ -213,10 +216,10 @@ class Subscriptions:
             key=given(command.key) or "",
             gone=command.gone,
             ref=given(command.ref) or "",
-            wish=Wish(socket.identity, room.topic, event),
+            wish=wish,
         )
         if isinstance(room.topic.keep, Memory):
-            self._when_allowed(Wanted(Wish(socket.identity, room.topic, event), partial(self._take, write), done))
+            self._when_allowed(Wanted(wish, partial(self._take, write), done))
         else:
             self._log.append(write)
 

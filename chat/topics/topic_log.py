@@ -8,17 +8,16 @@ from django.db import router
 from django.db.models import QuerySet
 
 from chat import models
-from chat.log import Change, Log, LogSlice, RoomCounters, RoomLog, Write, read_or_busy, write_or_busy
+from chat.database import pieces_of
+from chat.log import Log, LogSlice, RoomCounters, RoomLog, Write, read_or_busy, within_page, write_or_busy
 from chat.protocol import Publication
 from chat.topics import writer
-from chat.topics.declare import find
-from chat.topics.entries import change_of
+from chat.topics.declare import Topic, find
+from chat.topics.entries import Item, changes_of
 from chat.topics.writer import ROW, Publishing, TopicWriter, item_of
 
 GATHER = 0.01
 """Seconds for which publications wait for others if nobody gets them at once: their topics send at intervals."""
-PAGE = 131_072
-"""Characters of the data of one read."""
 
 
 class TopicLog(Log):
@@ -53,7 +52,8 @@ class TopicLog(Log):
         return await read_or_busy(partial(_positions, [room.pk for room in rooms]))
 
     async def heal(self, rooms: list[RoomLog]) -> None:
-        await write_or_busy(partial(writer.heal, router.db_for_write(models.Topic), [room.pk for room in rooms]))
+        if found := await read_or_busy(partial(writer.ahead, [room.pk for room in rooms])):
+            await write_or_busy(partial(writer.heal, found))
 
     async def since(self, room: RoomLog, position: int, limit: int) -> LogSlice:
         return await read_or_busy(partial(_since, room, position, limit))
@@ -80,8 +80,8 @@ def _create(name: str) -> None:
 
 def _positions(pks: Sequence[int]) -> dict[int, RoomCounters]:
     found: dict[int, RoomCounters] = {}
-    for start in range(0, len(pks), 10_000):
-        rows = models.Topic.objects.filter(pk__in=pks[start : start + 10_000])
+    for some in pieces_of(pks):
+        rows = models.Topic.objects.filter(pk__in=some)
         for pk, epoch, seq, floor, rules in rows.values_list("pk", "epoch", "seq", "floor", "rules"):
             found[pk] = RoomCounters(epoch, seq, floor, rules)
     return found
@@ -92,28 +92,21 @@ def _since(room: RoomLog, position: int, limit: int) -> LogSlice:
     last = models.Topic.objects.filter(pk=room.pk).values_list("seq", flat=True).first() or 0
     rows = models.Entry.objects.filter(topic=room.pk, seq__gt=position, seq__lte=last).order_by("seq")
     found, cut = _page(rows, limit)
-    return LogSlice(room.slug, position, _changes(room.slug, found, position), whole=not cut, last=last)
+    changes = changes_of(_declared(room.slug), found, position)
+    return LogSlice(room.slug, position, changes, whole=not cut, last=last)
 
 
-def _changes(name: str, rows: Sequence[models.Entry], since: int) -> list[Change]:
-    topic, changes = find(name), []
+def _page(rows: QuerySet[models.Entry], limit: int) -> tuple[list[Item], bool]:
+    """The first entries, as many as fit a page (chat.log.within_page); and whether there were more."""
+    found, more = within_page(list(rows[: limit + 1]), limit, lambda row: len(row.data))
+    return [item_of(row) for row in found], more
+
+
+def _declared(name: str) -> Topic:
+    topic = find(name)
     if topic is None:
         raise RuntimeError(f"no class is declared for the topic {name!r}")
-    for row in rows:
-        follows = None if row.seq == since + 1 else since
-        changes.append(change_of(topic, item_of(row), follows=follows))
-        since = row.seq
-    return changes
-
-
-def _page(rows: QuerySet[models.Entry], limit: int) -> tuple[list[models.Entry], bool]:
-    """The first rows, at most ``limit`` and about PAGE characters; and whether there were more."""
-    found, size = list(rows[: limit + 1]), 0
-    for index, row in enumerate(found[:limit]):
-        if index and size >= PAGE:
-            return found[:index], True
-        size += len(row.data)
-    return found[:limit], len(found) > limit
+    return topic
 
 
 def _entries(room: RoomLog, before: int | None, after: int | None, limit: int) -> tuple[list[Publication], bool]:
@@ -124,7 +117,7 @@ def _entries(room: RoomLog, before: int | None, after: int | None, limit: int) -
         rows = rows if before is None else rows.filter(number__lt=before)
         found, more = _page(rows.order_by("-number"), limit)
         found.reverse()
-    return [item_of(row).publication(room.slug) for row in found], more
+    return [item.publication(room.slug) for item in found], more
 
 
 def _before_last(room: RoomLog, number: int) -> int | None:

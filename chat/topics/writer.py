@@ -5,16 +5,17 @@ skipped, and their publications come with a later batch.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import Max
+from django.db.models import Exists, OuterRef
 
 from chat import models, protocol
-from chat.database import as_database_time, insert_rows, milliseconds, places_of, retry_on_conflict
+from chat.database import as_database_time, insert_rows, milliseconds, pieces_of, places_of, retry_on_conflict
 from chat.log import Change, Outcome, RoomLog, Write, Written
 from chat.log.writes import HELD, Held, ref_reused
 from chat.protocol import Invalid, is_topic
@@ -26,6 +27,11 @@ logger = logging.getLogger("chat.topics")
 
 BATCH = 1_000
 """Publications of one transaction: some 20 ms of work."""
+
+HEAL = (
+    "UPDATE chat_topic SET seq = (SELECT max(seq) FROM chat_entry WHERE topic_id = chat_topic.id) "
+    "WHERE id = %s AND seq < (SELECT max(seq) FROM chat_entry WHERE topic_id = chat_topic.id)"
+)
 
 Changes: TypeAlias = list[tuple[RoomLog, list[Change]]]
 
@@ -74,7 +80,7 @@ class TopicBatch:
         self.last = {name: row.seq for name, row in topics.items()}
         # Entries with a key, as they are after the batch, by (topic's key, key); and how often each was replaced.
         self._keyed: dict[tuple[int, str], Item] = {}
-        self._existed: dict[tuple[int, str], bool] = {}
+        self._existed: set[tuple[int, str]] = set()
         self._replaced: dict[tuple[int, str], int] = {}
         self._stream: list[tuple[int, Item]] = []
         self._refs: dict[tuple[int, str, str], tuple[str, Written]] = {}
@@ -107,7 +113,7 @@ class TopicBatch:
             rows = models.Entry.objects.using(self.using).filter(topic__in=pks, key__in=keys)
             for row in rows:
                 self._keyed[row.topic_id, row.key] = item_of(row)
-                self._existed[row.topic_id, row.key] = True
+            self._existed = set(self._keyed)
 
     # --- Numbers ---
 
@@ -204,7 +210,7 @@ class TopicWriter:
         using = router.db_for_write(models.Topic)
         outcomes: dict[Write, Outcome | Held] = {write: forbidden(write.topic) for write in _denied(writes)}
         writes_left = [write for write in writes if write not in outcomes]
-        with healing(using), transaction.atomic(using=using):
+        with healing(), transaction.atomic(using=using):
             topics = lock(using, {write.topic.name for write in writes_left}, wait=wait)
             free = [write for write in writes_left if write.topic.name in topics]
             outcomes |= zip(free, self._run(using, topics, free), strict=True)
@@ -219,8 +225,8 @@ class TopicWriter:
         known = {write.topic.name: write.topic for write in writes}
         waiting = [publishing(known[row.topic], topics[row.topic], row) for row in rows]
         outcomes = TopicBatch(using, topics).run([*waiting, *writes])
-        if rows:
-            remove_rows(using, rows)
+        _log_refused(waiting, outcomes)
+        remove_rows(using, rows)
         return outcomes[len(rows) :]
 
 
@@ -242,7 +248,7 @@ def number_waiting(rooms: Callable[[Sequence[models.Outbox]], Changes], skip: It
 def _number_waiting(rooms: Callable[[Sequence[models.Outbox]], Changes], skip: frozenset[str]) -> Numbered:
     using = router.db_for_write(models.Outbox)
     waiting = models.Outbox.objects.using(using).exclude(topic__in=skip)
-    with healing(using), transaction.atomic(using=using):
+    with healing(), transaction.atomic(using=using):
         names = set(waiting.order_by("pk").values_list("topic", flat=True)[:BATCH])
         if not names:
             return Numbered()
@@ -267,13 +273,20 @@ def _number(
     writes = [publishing(known[row.topic], topics[row.topic], row) for row in rows if is_topic(row.topic)]
     result.passed = [write for write in writes if isinstance(write.topic.keep, Memory)]
     stored = [write for write in writes if not isinstance(write.topic.keep, Memory)]
+    outcomes = TopicBatch(using, topics).run(stored)
+    _log_refused(stored, outcomes)
     changes: dict[str, list[Change]] = {}
-    for write, outcome in zip(stored, TopicBatch(using, topics).run(stored), strict=True):
-        if isinstance(outcome, Invalid):
-            logger.error("topic %s: the ref %r was used for another publication", write.topic.name, write.ref)
-        elif outcome.change:
+    for write, outcome in zip(stored, outcomes, strict=True):
+        if isinstance(outcome, Written) and outcome.change:
             changes.setdefault(write.topic.name, []).append(outcome.change)
     result.changes += [(topics[name], of_topic) for name, of_topic in changes.items()]
+
+
+def _log_refused(waiting: Sequence[Publishing], outcomes: Sequence[Outcome]) -> None:
+    """Nobody waits for the outcome of a row of the outbox. ``outcomes`` begin with theirs."""
+    for write, outcome in zip(waiting, outcomes, strict=False):
+        if isinstance(outcome, Invalid):
+            logger.error("topic %s: the ref %r was used for another publication", write.topic.name, write.ref)
 
 
 def publishing(topic: Topic, row: RoomLog, waiting: models.Outbox) -> Publishing:
@@ -294,8 +307,8 @@ def publishing(topic: Topic, row: RoomLog, waiting: models.Outbox) -> Publishing
 def remove_rows(using: str, rows: Sequence[models.Outbox]) -> None:
     """Delete these rows of the outbox: their publications have numbers. The ORM would load them first."""
     with connections[using].cursor() as cursor:
-        for start in range(0, len(rows), BATCH):
-            keys = tuple(row.pk for row in rows[start : start + BATCH])
+        for some in pieces_of(rows):
+            keys = tuple(row.pk for row in some)
             cursor.execute(f"DELETE FROM chat_outbox WHERE id IN {places_of([keys])}", keys)  # noqa: S608 places
 
 
@@ -343,33 +356,29 @@ def create(using: str, names: Iterable[str]) -> None:
             )
 
 
-class healing:  # noqa: N801 a context manager, used like a function
-    """Retry is up to the caller: an IntegrityError within moves the counters of topics behind their entries."""
-
-    def __init__(self, using: str) -> None:
-        self._using = using
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, IntegrityError):
-            heal(self._using)
+@contextmanager
+def healing() -> Iterator[None]:
+    """An IntegrityError within moves the counters of topics behind their entries. The caller tries again."""
+    try:
+        yield
+    except IntegrityError:
+        heal(ahead())
+        raise
 
 
-def heal(using: str, pks: Iterable[int] | None = None) -> int:
-    """Move the counters of topics behind entries that something else wrote; returns how many there were."""
-    topics = models.Topic.objects.using(using)
-    found = topics.filter(pk__in=list(pks)) if pks is not None else topics.all()
-    ahead = [
-        (pk, last)
-        for pk, seq, last in found.annotate(last=Max("entries__seq")).values_list("pk", "seq", "last")
-        if last is not None and last > seq
-    ]
-    for pk, last in ahead:
-        with connections[using].cursor() as cursor:
-            cursor.execute("UPDATE chat_topic SET seq = %s WHERE id = %s AND seq < %s", [last, pk, last])
-    return len(ahead)
+def ahead(pks: Sequence[int] | None = None) -> list[int]:
+    """The keys of those topics that have entries with numbers which were not given; of all, without ``pks``."""
+    numbers = models.Entry.objects.filter(topic=OuterRef("pk"), seq__gt=OuterRef("seq"))
+    topics = models.Topic.objects.using(router.db_for_write(models.Topic)).filter(Exists(numbers))
+    if pks is None:
+        return list(topics.values_list("pk", flat=True))
+    return [pk for some in pieces_of(pks) for pk in topics.filter(pk__in=some).values_list("pk", flat=True)]
+
+
+def heal(pks: Iterable[int]) -> None:
+    """Move the counters of these topics behind entries that something else wrote."""
+    with connections[router.db_for_write(models.Topic)].cursor() as cursor:
+        cursor.executemany(HEAL, [[pk] for pk in pks])
 
 
 def item_of(row: models.Entry) -> Item:

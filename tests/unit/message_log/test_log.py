@@ -39,9 +39,10 @@ from msgspec import UNSET
 from msgspec.structs import replace as replace_struct
 from pytest_django import Settings
 
-from chat import loops, models, protocol
+from chat import database, loops, models, protocol
 from chat.database import close_connections, milliseconds, run_read
 from chat.log import Change, Outcome, RoomLog, Write, Written, writes
+from chat.log import changes as general_changes
 from chat.log.write_queue import BATCH
 from chat.message_log import (
     DeleteMessage,
@@ -505,7 +506,7 @@ def test_positions_of_very_many_rooms_are_queried_in_parts(
     room: RoomLog, tea: RoomLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There may be more rooms than a statement may have values."""
-    monkeypatch.setattr(queries, "AT_ONCE", 2)
+    monkeypatch.setattr(database, "KEYS", 2)
     more = [queries.open_room(f"r{number}").pk for number in range(5)]
     assert set(queries.positions([room.pk, tea.pk, *more])) == {room.pk, tea.pk, *more}
 
@@ -986,9 +987,9 @@ def test_a_slice_is_bounded(room: RoomLog, writer: Writer, monkeypatch: pytest.M
     assert (len(rest.changes), rest.whole, rest.end) == (2, True, 6)
     exact = queries.changes_since(room, 0, 6)
     assert (len(exact.changes), exact.whole) == (6, True)
-    monkeypatch.setattr(queries, "PAGE", 100)
+    monkeypatch.setattr(general_changes, "PAGE", 100)
     assert [len(queries.changes_since(room, position, 10).changes) for position in (0, 2, 5)] == [2, 2, 1]
-    monkeypatch.setattr(queries, "PAGE", 1)
+    monkeypatch.setattr(general_changes, "PAGE", 1)
     assert [change.seq for change in slices(room, 0, 10)] == [1, 2, 3, 4, 5, 6]
 
 
