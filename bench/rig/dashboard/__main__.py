@@ -13,19 +13,21 @@ import random
 import re
 import struct
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from rig.peers import OURS
 from rig.places import BIN, PEERS, PROJECT
 from rig.processes import Server
 
 PYTHON = str(BIN / "python")
+ARRIVE = 60
+"""Seconds for all viewers to be there."""
 AT = re.compile(r"\\*\"at\\*\":(\d+)")
 
 
@@ -36,8 +38,8 @@ class Kind:
     name: str
     command: Callable[[int], list[str]]
     path: str
-    # Frames of a viewer after the handshake, and of the publisher.
-    hello: list[str]
+    # What a client sends to get the readings, each part after the server's frame that begins so. Nothing: at once.
+    hello: list[tuple[str, str]]
     publish: Callable[[str, float, int], str]
     cwd: Path = PEERS
     ours: bool = False
@@ -54,7 +56,7 @@ def _topic(kind: str) -> Kind:
         f"ours, {kind}",
         lambda port: [PYTHON, "manage.py", "serve", "--port", str(port)],
         "/ws",
-        [json.dumps({"type": "subscribe", "topic": name})],
+        [("", json.dumps({"type": "subscribe", "topic": name}))],
         publish,
         cwd=PROJECT,
         ours=True,
@@ -73,7 +75,7 @@ KINDS = [
         "Socket.IO",
         lambda port: ["node", "socketio.mjs", str(port)],
         "/socket.io/?EIO=4&transport=websocket",
-        ["40", '420["join",{"room":"board","username":"x"}]'],
+        [('0{"sid"', "40"), ('40{"sid"', '420["join",{"room":"board","username":"x"}]')],
         lambda key, value, at: "42" + json.dumps(["message", {"room": "board", "content": _text(key, value, at)}]),
     ),
     Kind(
@@ -106,8 +108,11 @@ class Result:
 class Viewer(asyncio.Protocol):
     """Counts bytes; it parses nothing, so that a thousand of them cost little."""
 
-    def __init__(self, request: bytes, hello: list[bytes]) -> None:
+    def __init__(self, request: bytes, hello: list[tuple[bytes, bytes]]) -> None:
         self._request, self._hello = request, list(hello)
+        self._heard = b""
+        # It has had an answer, and has sent all of its hello.
+        self.is_there = asyncio.Event()
         self.received = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -115,10 +120,16 @@ class Viewer(asyncio.Protocol):
         transport.write(self._request)  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
-        # One frame for each answer: Socket.IO takes the second one only after its connect.
-        if self._hello:
-            self._transport.write(self._hello.pop(0))  # type: ignore[attr-defined]
         self.received += len(data)
+        if self._hello:
+            self._heard += data
+            after, frame = self._hello[0]
+            if after in self._heard:
+                del self._hello[0]
+                self._heard = b""
+                self._transport.write(frame)  # type: ignore[attr-defined]
+        if not self._hello:
+            self.is_there.set()
 
 
 def frame_of(text: str) -> bytes:
@@ -159,15 +170,20 @@ def _serving(kind: Kind, port: int, core: int, folder: Path) -> Iterator[Server]
         server.stop()
 
 
+@asynccontextmanager
+async def _subscribed(kind: Kind, port: int) -> AsyncIterator[ClientConnection]:
+    """A connection that has sent its hello."""
+    async with connect(f"ws://127.0.0.1:{port}{kind.path}", compression=None, max_size=None) as socket:
+        for after, text in kind.hello:
+            while after and not str(await socket.recv()).startswith(after):
+                pass
+            await socket.send(text)
+        yield socket
+
+
 async def _watch(kind: Kind, port: int, ages: list[int], ready: asyncio.Event) -> None:
     """One viewer that reads: the age of each reading that it gets."""
-    async with connect(f"ws://127.0.0.1:{port}{kind.path}", compression=None, max_size=None) as socket:
-        for number, text in enumerate(kind.hello):
-            if not kind.ours and number:
-                # Its own greeting, and the answer to the connect.
-                await socket.recv()
-                await socket.recv()
-            await socket.send(text)
+    async with _subscribed(kind, port) as socket:
         ready.set()
         async for frame in socket:
             text = str(frame)
@@ -179,13 +195,7 @@ async def _watch(kind: Kind, port: int, ages: list[int], ready: asyncio.Event) -
 
 async def _publish(kind: Kind, port: int, options: argparse.Namespace, count: list[int]) -> None:
     """Readings at the rate, over one socket, while another task takes what comes back."""
-    async with connect(f"ws://127.0.0.1:{port}{kind.path}", compression=None, max_size=None) as socket:
-        for number, text in enumerate(kind.hello):
-            if not kind.ours and number:
-                # Its own greeting, and the answer to the connect.
-                await socket.recv()
-                await socket.recv()
-            await socket.send(text)
+    async with _subscribed(kind, port) as socket:
 
         async def drain() -> None:
             async for _ in socket:
@@ -206,7 +216,7 @@ async def _publish(kind: Kind, port: int, options: argparse.Namespace, count: li
 
 
 async def _measure(kind: Kind, server: Server, port: int, options: argparse.Namespace) -> Result:
-    loop, hello = asyncio.get_running_loop(), [frame_of(text) for text in kind.hello]
+    loop, hello = asyncio.get_running_loop(), [(after.encode(), frame_of(text)) for after, text in kind.hello]
     viewers = []
     for _ in range(options.viewers):
         _, viewer = await loop.create_connection(
@@ -219,6 +229,9 @@ async def _measure(kind: Kind, server: Server, port: int, options: argparse.Name
     count, ready = [0], asyncio.Event()
     tasks = [asyncio.create_task(_watch(kind, port, ages, ready))]
     await ready.wait()
+    async with asyncio.timeout(ARRIVE):
+        for viewer in viewers:
+            await viewer.is_there.wait()
     await asyncio.sleep(1)
     tasks.append(asyncio.create_task(_publish(kind, port, options, count)))
     await asyncio.sleep(options.warmup)
