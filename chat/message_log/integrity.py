@@ -4,7 +4,6 @@ For threads that may use the ORM, beside a running chat.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from django.db import DatabaseError, OperationalError, connections, router, transaction
@@ -13,6 +12,7 @@ from django.db.models import Count, F, Max, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from chat import models
+from chat.log.faults import Fault
 from chat.message_log.repair import recount
 from chat.message_log.search import (
     INDEX,
@@ -23,23 +23,6 @@ from chat.message_log.search import (
     TRIGGERS,
     UNINDEXED,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault of a room, or of the search index that all rooms share."""
-
-    # The room's slug, or "search".
-    where: str
-    what: str
-    # A statement for the database, or an instruction.
-    repair: str
-    # Carries out the repair; None if only the operator can.
-    fix: Callable[[], object] | None = None
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}. To repair: {self.repair}"
-
 
 RESTORE = "the chat never writes such rows: restore a backup."
 # A new epoch makes clients start over: they may have received numbers that will be given again.

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from chat import models
 from chat.database import retry_on_conflict
+from chat.log.faults import Fault
 from chat.protocol import is_topic
 from chat.topics.declare import Latest, Log, Topic, find
 from chat.topics.writer import lock
@@ -35,18 +36,6 @@ class PrunedTopic:
     entries: int
     # The numbers of these entries and of their changes.
     numbers: int
-
-
-@dataclass(frozen=True, slots=True)
-class TopicFault:
-    """A fault of a topic."""
-
-    where: str
-    what: str
-    repair: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}. To repair: {self.repair}"
 
 
 def prune(*, dry_run: bool = False) -> Iterator[PrunedTopic]:
@@ -101,7 +90,7 @@ def _before(days: float) -> datetime:
     return timezone.now() - timedelta(days=days)
 
 
-def faults() -> Iterator[TopicFault]:
+def faults() -> Iterator[Fault]:
     """The faults of all topics, and publications that nobody numbers."""
     kept = Count("entries") + Coalesce(Sum("entries__changes"), 0)
     counted = models.Topic.objects.annotate(kept=kept, last=Coalesce(Max("entries__seq"), 0))
@@ -109,9 +98,9 @@ def faults() -> Iterator[TopicFault]:
         what = f"it counts up to {row.seq}, with {row.pruned} pruned and {row.kept} kept, and has {row.last}"
         seq = max(row.seq, row.last, row.kept)
         repair = RECOUNT.format(seq=seq, pruned=seq - row.kept, epoch=models.new_epoch(), topic=row.pk)
-        yield TopicFault(row.name, what, repair)
+        yield Fault(row.name, what, repair)
     late = models.Outbox.objects.filter(created__lt=timezone.now() - LATE)
     for name, number in late.order_by("topic").values_list("topic").annotate(Count("pk")):
         declared = not is_topic(name) or find(name)
         repair = "start a server" if declared else "declare the topic again, or delete these rows of chat_outbox"
-        yield TopicFault(name, f"{number} publications wait for their number", repair)
+        yield Fault(name, f"{number} publications wait for their number", repair)

@@ -56,15 +56,14 @@ class OutboxReader:
     async def _run(self) -> None:
         while True:
             self._now.clear()
+            again = False
             try:
                 again = await self._read_all()
             except Error as error:
-                again = False
                 if not self._failed:
                     logger.error("the outbox can't be read: %s", error)  # noqa: TRY400 no traceback: it is not ours
                 self._failed = True
             except Exception:
-                again = False
                 logger.exception("waiting publications could not be numbered")
             else:
                 self._failed = False

@@ -7,7 +7,8 @@ from django.db import Error
 from django.db.models import QuerySet
 
 from chat import models
-from chat.message_log.integrity import Fault, faults
+from chat.log.faults import Fault
+from chat.message_log.integrity import faults
 from chat.topics import maintenance as topics
 
 
