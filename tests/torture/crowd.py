@@ -61,11 +61,11 @@ class Crowd:
             del self.visitors[visitor]
         # Their last commands must reach the socket.
         await asyncio.sleep(LOOK)
-        await _cancel([task for _, task in going])
+        await cancel([task for _, task in going])
 
     async def calm(self) -> None:
         """No client starts anything new. Waiting commands are still sent."""
-        await _cancel(self._lives)
+        await cancel(self._lives)
 
     async def settled(self, seq: Callable[[], int], patience: float) -> bool:
         """Has everybody the answers to all, and come to the log's end? Waits for it."""
@@ -101,10 +101,11 @@ class Crowd:
         return [client.holding() for client in self.clients]
 
     async def close(self) -> None:
-        await _cancel([*self._lives, *self._there, *self.visitors.values()])
+        await cancel([*self._lives, *self._there, *self.visitors.values()])
 
 
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+async def cancel(tasks: list[asyncio.Task[None]]) -> None:
+    """End these tasks. Raises the first error that one of them died of."""
     for task in tasks:
         task.cancel()
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):

@@ -21,6 +21,7 @@ from chat.protocol import Ack, AnyOutgoing, Error, ErrorCode, Reconnect
 from torture.case import Problem
 from torture.connection import Connection
 from torture.courier import Courier, Entry, busy_for
+from torture.crowd import cancel
 from torture.database import Database
 from torture.link import PACE, Backoff, Link
 
@@ -238,7 +239,7 @@ class TopicCrowd:
 
     async def judge(self, patience: float) -> list[Problem]:
         """After the faults: all calm down, and what each holds is compared with the database."""
-        await _cancel(self._lives)
+        await cancel(self._lives)
         for each in self.subscribers:
             each.reading.set()
         try:
@@ -316,16 +317,7 @@ class TopicCrowd:
         }
 
     async def close(self) -> None:
-        await _cancel([*self._lives, *self._there])
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            raise outcome
-    tasks.clear()
+        await cancel([*self._lives, *self._there])
 
 
 @asynccontextmanager
