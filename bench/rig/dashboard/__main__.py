@@ -38,7 +38,8 @@ class Kind:
     name: str
     command: Callable[[int], list[str]]
     path: str
-    # What a client sends to get the readings, each part after the server's frame that begins so. Nothing: at once.
+    # Pairs of a beginning and a text: the client sends the text after the server's frame that begins so. With an
+    # empty beginning it sends the text at once.
     hello: list[tuple[str, str]]
     publish: Callable[[str, float, int], str]
     cwd: Path = PEERS

@@ -57,8 +57,9 @@ async def subscribe(port: int, topics: list[list[str]]) -> list[Viewer]:
     """A socket for each list of topics."""
     loop, viewers = asyncio.get_running_loop(), []
     for names in topics:
-        # One write: each frame of a list would wait for an answer.
-        hello = [b"".join(frame_of(json.dumps({"type": "subscribe", "topic": name})) for name in names)]
+        # One write: each part of a hello waits for an answer.
+        subscribes = b"".join(frame_of(json.dumps({"type": "subscribe", "topic": name})) for name in names)
+        hello = [(b"", subscribes)]
         make = partial(Viewer, request_of(port, "/ws"), hello)
         _, viewer = await loop.create_connection(make, "127.0.0.1", port)
         viewers.append(viewer)
